@@ -1,0 +1,2 @@
+//! Backends that write text.
+pub mod rust;

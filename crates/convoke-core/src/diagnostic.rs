@@ -1,0 +1,40 @@
+//! What the compiler says when it refuses: one type for every stage, rendered in one place.
+//!
+//! A stage has its own error enum; each converts into a [`Diagnostic`], which carries the spans, the
+//! arithmetic and the way out. Rendering with source excerpts needs the feature `render`.
+
+use crate::span::Span;
+
+/// A refusal: what is wrong, where, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// One line without a full stop: "the kernel reaches past the padded input".
+    pub message: String,
+    /// Where, the most important first. Empty only when no source text is at fault.
+    pub labels: Vec<Label>,
+    /// What to do about it, without the word "help".
+    pub help: Option<String>,
+}
+
+/// A place in the source and what is to be said of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// The characters in question.
+    pub span: Span,
+    /// What is wrong with them, with the numbers; may be empty.
+    pub text: String,
+}
+
+impl Diagnostic {
+    /// A diagnostic with one label.
+    pub fn at(span: Span, message: impl Into<String>, label: impl Into<String>) -> Self {
+        Self { message: message.into(), labels: vec![Label { span, text: label.into() }], help: None }
+    }
+
+    /// The same with `help`.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}

@@ -1,0 +1,4 @@
+//! Source text to a syntax tree.
+pub mod ast {
+    //! The syntax tree.
+}

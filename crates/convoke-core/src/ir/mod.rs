@@ -1,0 +1,400 @@
+//! The intermediate representation: loops whose leaves call tiles.
+//!
+//! A [`Kernel`] has two levels. **Nests** are `for` loops with affine bounds; their leaves call **tiles** with
+//! one offset a pointer. A [`Tile`] is a vector program over named registers: straight code and reduction
+//! loops that move its pointers.
+//!
+//! # What it means
+//! - Sizes and offsets count *elements* of the kernel's dtype.
+//! - Nests run one after the other; each may use what the ones before it wrote.
+//! - A tile is called with an offset a pointer and `lo..hi` a range. A tile loop over range `r` with step `s` for
+//!   pointer `p` runs its body for `i = lo, …, hi - 1` with `p` moved by `i * s` (so the offset passed by
+//!   the call is that of `i = 0`, which may lie outside the buffer). A constant loop counts from 0. When a loop
+//!   ends its pointers are where they were before it. `hi <= lo` runs nothing.
+//! - Every operation works on all lanes. `load` with `lanes` fewer than the kernel's fills the rest with 0; `store`
+//!   with fewer leaves the rest of memory alone. `stride` is the distance of two lanes in memory.
+//! - `fma` rounds once; `mul`, `add`, `sub` and `div` round each; `max a, b` is `if a > b { a } else { b }` and
+//!   `min a, b` is `if a < b { a } else { b }` (so a NaN in `b` goes through); `select a, b, c, d` is
+//!   `if a > b { c } else { d }`.
+//! - `exponent a` shifts the bits of each lane left by the width of the mantissa (23 or 52).
+//! - Nothing flushes denormals; nothing may reorder a sum.
+
+use crate::spec::DType;
+use crate::target::Isa;
+
+/// One layer, ready for a backend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kernel {
+    /// `{algorithm}_{dtype}_{isa}_{tile}`, like `direct_f32_avx512_oc32x14`.
+    pub name: String,
+    /// Element type of every buffer and register.
+    pub dtype: DType,
+    /// Instruction set the tiles are written for; says how many lanes a register has.
+    pub isa: Isa,
+    /// Whether the tiles contain fused multiply-adds.
+    pub fma: bool,
+    /// The buffers, in the order in which an entry point takes them.
+    pub buffers: Vec<Buffer>,
+    /// Names of the index variables; [`Var`] counts into this. Variable 0 is the batch size `N`.
+    pub vars: Vec<String>,
+    /// The tiles that nests call.
+    pub tiles: Vec<Tile>,
+    /// Loop nests, run in this order.
+    pub nests: Vec<Nest>,
+}
+
+impl Kernel {
+    /// Elements a vector register.
+    pub fn lanes(&self) -> usize {
+        self.isa.vector_bytes() / self.dtype.bytes()
+    }
+}
+
+/// Memory that a kernel reads or writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// Which one.
+    pub role: Role,
+    /// Elements, as a function of the batch size ([`Var::BATCH`]) alone.
+    pub len: Affine,
+}
+
+/// What a buffer is for; a kernel has at most one of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// The input; read only.
+    Src,
+    /// The packed weights; read only.
+    Weights,
+    /// The bias; read only.
+    Bias,
+    /// The output; every element is written, and never read.
+    Dst,
+    /// Space between nests; its contents on entry mean nothing.
+    Scratch,
+}
+
+impl Role {
+    /// Every role, in the order of an entry point's arguments.
+    pub const ALL: [Self; 5] = [Self::Src, Self::Weights, Self::Bias, Self::Dst, Self::Scratch];
+
+    /// `src`, `weights`, `bias`, `dst` or `scratch`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Src => "src",
+            Self::Weights => "weights",
+            Self::Bias => "bias",
+            Self::Dst => "dst",
+            Self::Scratch => "scratch",
+        }
+    }
+
+    /// Whether a kernel may store to it.
+    pub const fn is_written(self) -> bool {
+        matches!(self, Self::Dst | Self::Scratch)
+    }
+}
+
+/// An index variable: a position in [`Kernel::vars`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Var(pub u32);
+
+impl Var {
+    /// The batch size, an argument of every entry point.
+    pub const BATCH: Self = Self(0);
+}
+
+/// `constant + sum of factor * var`. Terms are sorted by variable, each once, no factor is 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Affine {
+    /// The variables and their factors.
+    pub terms: Vec<(Var, i64)>,
+    /// What does not vary.
+    pub constant: i64,
+}
+
+impl Affine {
+    /// A number.
+    pub const fn constant(constant: i64) -> Self {
+        Self { terms: Vec::new(), constant }
+    }
+
+    /// `factor * var`.
+    pub fn var(var: Var, factor: i64) -> Self {
+        Self::default().plus(var, factor)
+    }
+
+    /// `self + factor * var`.
+    #[must_use]
+    pub fn plus(mut self, var: Var, factor: i64) -> Self {
+        match self.terms.binary_search_by_key(&var, |t| t.0) {
+            Ok(at) => {
+                self.terms[at].1 += factor;
+                if self.terms[at].1 == 0 {
+                    self.terms.remove(at);
+                }
+            }
+            Err(at) if factor != 0 => self.terms.insert(at, (var, factor)),
+            Err(_) => {}
+        }
+        self
+    }
+
+    /// `self + constant`.
+    #[must_use]
+    pub fn offset(mut self, constant: i64) -> Self {
+        self.constant += constant;
+        self
+    }
+
+    /// `self + factor * other`.
+    #[must_use]
+    pub fn plus_scaled(mut self, other: &Self, factor: i64) -> Self {
+        for &(var, f) in &other.terms {
+            self = self.plus(var, f * factor);
+        }
+        self.offset(other.constant * factor)
+    }
+
+    /// The factor of `var`, 0 if it does not occur.
+    pub fn factor(&self, var: Var) -> i64 {
+        self.terms.binary_search_by_key(&var, |t| t.0).map_or(0, |at| self.terms[at].1)
+    }
+
+    /// The number, if nothing varies.
+    pub fn as_constant(&self) -> Option<i64> {
+        self.terms.is_empty().then_some(self.constant)
+    }
+
+    /// The value under `values`, indexed by variable.
+    pub fn eval(&self, values: &[i64]) -> i64 {
+        self.terms.iter().fold(self.constant, |sum, &(v, f)| sum + f * values[v.0 as usize])
+    }
+}
+
+/// One bound of a loop: `ceil(numerator / divisor)`, the divisor at least 1.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CeilDiv {
+    /// Divided.
+    pub numerator: Affine,
+    /// By this.
+    pub divisor: i64,
+}
+
+impl CeilDiv {
+    /// `affine` itself.
+    pub fn whole(affine: Affine) -> Self {
+        Self { numerator: affine, divisor: 1 }
+    }
+
+    /// A number.
+    pub fn constant(value: i64) -> Self {
+        Self::whole(Affine::constant(value))
+    }
+
+    /// The value under `values`.
+    pub fn eval(&self, values: &[i64]) -> i64 {
+        let n = self.numerator.eval(values);
+        n.div_euclid(self.divisor) + i64::from(n.rem_euclid(self.divisor) != 0)
+    }
+}
+
+/// The half-open interval from the greatest of `lo` to the least of `hi`; empty when `hi <= lo`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Range {
+    /// At least one; the greatest counts.
+    pub lo: Vec<CeilDiv>,
+    /// At least one; the least counts.
+    pub hi: Vec<CeilDiv>,
+}
+
+impl Range {
+    /// `0..n`.
+    pub fn count(n: i64) -> Self {
+        Self { lo: vec![CeilDiv::constant(0)], hi: vec![CeilDiv::constant(n)] }
+    }
+
+    /// `lo..hi`.
+    pub fn of(lo: Affine, hi: Affine) -> Self {
+        Self { lo: vec![CeilDiv::whole(lo)], hi: vec![CeilDiv::whole(hi)] }
+    }
+
+    /// The bounds under `values`.
+    pub fn eval(&self, values: &[i64]) -> std::ops::Range<i64> {
+        let lo = self.lo.iter().map(|b| b.eval(values)).max().unwrap_or(0);
+        let hi = self.hi.iter().map(|b| b.eval(values)).min().unwrap_or(0);
+        lo..hi
+    }
+}
+
+/// A loop nest. Its outermost loop is what an entry point takes a part of: `lo` and `hi` are arguments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Nest {
+    /// What it is for: `pad`, `compute`.
+    pub label: String,
+    /// The outermost loop.
+    pub outer: Loop,
+}
+
+/// `for var in range { body }`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loop {
+    /// Bound in `body` and nowhere else.
+    pub var: Var,
+    /// From where to where; speaks of outer variables only.
+    pub range: Range,
+    /// Iterations write apart, so they may run in any order and at the same time. Only on a nest's outermost loop.
+    pub parallel: bool,
+    /// What is done for each.
+    pub body: Vec<Stmt>,
+}
+
+/// A statement of a nest.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stmt {
+    /// An inner loop.
+    For(Loop),
+    /// Run a tile.
+    Call(Call),
+}
+
+/// A call of a tile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// Position in [`Kernel::tiles`].
+    pub tile: usize,
+    /// One a pointer of the tile.
+    pub args: Vec<Arg>,
+    /// One a range of the tile.
+    pub ranges: Vec<Range>,
+}
+
+/// Where a tile's pointer starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arg {
+    /// Into which buffer.
+    pub role: Role,
+    /// At which element; with the tile's ranges at 0, so it may lie outside.
+    pub offset: Affine,
+}
+
+/// A vector program.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tile {
+    /// Unique in the kernel; a symbol, a Rust identifier.
+    pub name: String,
+    /// Names of the pointers; [`Ptr`] counts into this.
+    pub pointers: Vec<String>,
+    /// Names of the ranges that the call passes; [`Extent::Range`] counts into this.
+    pub ranges: Vec<String>,
+    /// How many registers it uses; [`Reg`] is below this.
+    pub registers: usize,
+    /// The program.
+    pub body: Vec<TileStmt>,
+}
+
+/// A pointer of a tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ptr(pub u32);
+
+/// A vector register of a tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reg(pub u32);
+
+/// A statement of a tile.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TileStmt {
+    /// A reduction loop.
+    Loop(TileLoop),
+    /// An instruction.
+    Op(Op),
+}
+
+/// A loop inside a tile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TileLoop {
+    /// How often.
+    pub extent: Extent,
+    /// How far pointers move each time, in elements. A pointer that is not named stays.
+    pub steps: Vec<(Ptr, i64)>,
+    /// What is done.
+    pub body: Vec<TileStmt>,
+}
+
+/// How often a tile's loop runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// `0..n`.
+    Count(u64),
+    /// The range of that number, passed by the call.
+    Range(u32),
+}
+
+/// An element in memory: a pointer and a constant distance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// From here
+    pub ptr: Ptr,
+    /// this many elements on.
+    pub offset: i64,
+}
+
+/// Which elements a vector load or store touches: lane `i < lanes` is the element at `address + i * stride`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Lane 0.
+    pub at: Address,
+    /// How many, from 1 to the kernel's lanes.
+    pub lanes: usize,
+    /// Distance of two lanes in elements; 1 is contiguous.
+    pub stride: i64,
+}
+
+/// An instruction of a tile. See the [module](self) for what each means.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Op {
+    /// `d = value` in every lane; a zero is a constant like any other.
+    Const { d: Reg, value: f64 },
+    /// `d =` memory.
+    Load { d: Reg, from: Access },
+    /// `d =` one element, in every lane.
+    Broadcast { d: Reg, from: Address },
+    /// `d = a * b + c`, rounded once.
+    Fma { d: Reg, a: Reg, b: Reg, c: Reg },
+    /// `d = a op b`.
+    Binary { op: BinaryOp, d: Reg, a: Reg, b: Reg },
+    /// `d = if a > b { c } else { e }`.
+    Select { d: Reg, a: Reg, b: Reg, c: Reg, e: Reg },
+    /// `d =` the bits of `a` shifted left by the width of the mantissa.
+    Exponent { d: Reg, a: Reg },
+    /// Memory `= s`.
+    Store { to: Access, s: Reg },
+}
+
+/// An operation of two operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BinaryOp {
+    /// `a + b`.
+    Add,
+    /// `a - b`.
+    Sub,
+    /// `a * b`.
+    Mul,
+    /// `a / b`.
+    Div,
+    /// `if a > b { a } else { b }`.
+    Max,
+    /// `if a < b { a } else { b }`.
+    Min,
+}
+
+/// A kernel that [`verify`](crate::ir) has accepted; what a backend compiles or refuses, and never panics on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verified(Kernel);
+
+impl std::ops::Deref for Verified {
+    type Target = Kernel;
+    fn deref(&self) -> &Kernel {
+        &self.0
+    }
+}

@@ -1,0 +1,2 @@
+//! A layer and its plan to loops and tiles.
+pub mod weights;

@@ -1,0 +1,219 @@
+//! What a layer is, once it is known to be legal.
+//!
+//! [`validate`](crate::spec) turns the syntax tree into [`LayerSpec`]s and is the only place that says what is legal:
+//! defaults are filled in, output sizes are inferred, every product is checked for overflow against
+//! [`Limits`]. Later stages rely on that and never check again.
+
+mod schedule;
+
+pub use schedule::{Algorithm, Axis, PackInput, Schedule, VectorAxis};
+
+/// One convolution layer, legal by construction when it comes out of validation.
+///
+/// Every layer has three spatial axes `d h w`; a `conv1d` uses only `w`, a `conv2d` only `h` and `w`, and the
+/// axes that are not used are [`SpatialAxis::UNIT`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerSpec {
+    /// The layer's name, a Rust identifier.
+    pub name: String,
+    /// 1, 2 or 3: how many spatial axes the source declares.
+    pub rank: usize,
+    /// Element type of every tensor.
+    pub dtype: DType,
+    /// Batch size `n`.
+    pub batch: Batch,
+    /// Input channels, all groups together.
+    pub in_channels: usize,
+    /// Output channels, all groups together.
+    pub out_channels: usize,
+    /// Number of groups; divides both channel counts.
+    pub groups: usize,
+    /// Layout of `src` and `dst`.
+    pub layout: Layout,
+    /// Layout of the weights as the user gives them.
+    pub weights_layout: WeightsLayout,
+    /// The spatial axes `d`, `h`, `w`.
+    pub spatial: [SpatialAxis; 3],
+    /// Whether there is a bias, one element an output channel.
+    pub bias: bool,
+    /// The fused epilogue, applied in order.
+    pub then: Vec<Epilogue>,
+    /// What the source pins of the plan.
+    pub schedule: Schedule,
+}
+
+/// Sizes of one spatial axis. All are in elements; padding is zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SpatialAxis {
+    /// Input size `ih`.
+    pub input: usize,
+    /// Output size `oh`: `(pad_lo + input + pad_hi - dilation * (kernel - 1) - 1) / stride + 1`, or 0.
+    pub output: usize,
+    /// Window size `kh`.
+    pub kernel: usize,
+    /// Step of the window, at least 1.
+    pub stride: usize,
+    /// Distance of the window's taps; 1 is dense.
+    pub dilation: usize,
+    /// Zeros before the first element.
+    pub pad_lo: usize,
+    /// Zeros after the last element.
+    pub pad_hi: usize,
+}
+
+impl SpatialAxis {
+    /// An axis that is not there: one element in, one out.
+    pub const UNIT: Self = Self { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, pad_lo: 0, pad_hi: 0 };
+
+    /// How many input elements one output sees, holes included: `dilation * (kernel - 1) + 1`.
+    pub const fn extent(&self) -> usize {
+        self.dilation * (self.kernel - 1) + 1
+    }
+}
+
+/// Element type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// IEEE 754 binary32.
+    F32,
+    /// IEEE 754 binary64.
+    F64,
+}
+
+impl DType {
+    /// Bytes an element.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
+
+    /// `f32` or `f64`, as the language and Rust write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+        }
+    }
+}
+
+/// The batch size: a number, or a name bound at run time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Batch {
+    /// Known when the layer is compiled; 0 is legal.
+    Fixed(usize),
+    /// An argument of the kernel.
+    Named(String),
+}
+
+/// Layout of `src` and `dst`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// `ncl`, `nchw`, `ncdhw`: PyTorch's.
+    ChannelsFirst,
+    /// `nlc`, `nhwc`, `ndhwc`: Keras'.
+    ChannelsLast,
+}
+
+/// Layout of the weights as the user gives them. `ic` here counts the channels of one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WeightsLayout {
+    /// `oil`, `oihw`, `oidhw`: `[oc][ic / groups][kd][kh][kw]`, PyTorch's.
+    Oihw,
+    /// `lio`, `hwio`, `dhwio`: `[kd][kh][kw][ic / groups][oc]`, Keras'.
+    Hwio,
+}
+
+/// One step of the fused epilogue. What each computes, and how exactly, is in [`crate::lower`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Epilogue {
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+    /// `x` if positive, else `slope * x`.
+    LeakyRelu {
+        /// Factor below zero; PyTorch's default is 0.01.
+        slope: f64,
+    },
+    /// `min(max(x, lo), hi)`, `lo <= hi`.
+    Clamp {
+        /// Least result.
+        lo: f64,
+        /// Greatest result.
+        hi: f64,
+    },
+    /// `1 / (1 + exp(-x))`.
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `x * sigmoid(x)`.
+    Silu,
+    /// `x * min(max(x + 3, 0), 6) / 6`.
+    HardSwish,
+    /// `x / 2 * (1 + erf(x / sqrt(2)))`, PyTorch's `gelu(approximate="none")`.
+    Gelu,
+}
+
+impl LayerSpec {
+    /// Input channels of one group.
+    pub const fn ic_per_group(&self) -> usize {
+        self.in_channels / self.groups
+    }
+
+    /// Output channels of one group.
+    pub const fn oc_per_group(&self) -> usize {
+        self.out_channels / self.groups
+    }
+
+    /// Taps of the window: `kd * kh * kw`.
+    pub fn taps(&self) -> usize {
+        self.spatial.iter().map(|a| a.kernel).product()
+    }
+
+    /// Elements of one image of `src`.
+    pub fn src_image(&self) -> usize {
+        self.in_channels * self.spatial.iter().map(|a| a.input).product::<usize>()
+    }
+
+    /// Elements of one image of `dst`.
+    pub fn dst_image(&self) -> usize {
+        self.out_channels * self.spatial.iter().map(|a| a.output).product::<usize>()
+    }
+
+    /// Elements of the weights.
+    pub fn weights_len(&self) -> usize {
+        self.out_channels * self.ic_per_group() * self.taps()
+    }
+
+    /// The batch size if it is known before run time.
+    pub fn fixed_batch(&self) -> Option<usize> {
+        match self.batch {
+            Batch::Fixed(n) => Some(n),
+            Batch::Named(_) => None,
+        }
+    }
+
+    /// Multiply-accumulates of one image, padding counted as if it were data.
+    pub fn macs_per_image(&self) -> u64 {
+        self.dst_image() as u64 * (self.ic_per_group() * self.taps()) as u64
+    }
+}
+
+/// What a layer may ask for before it is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one tensor, `src`, `dst`, weights or scratch (for a named batch: of one image).
+    pub tensor_bytes: u64,
+    /// Multiply-accumulates of one image.
+    pub macs: u64,
+    /// Tile instructions that lowering may emit for one layer.
+    pub code_ops: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { tensor_bytes: 8 << 30, macs: 1 << 46, code_ops: 40_000 }
+    }
+}

@@ -1,0 +1,100 @@
+//! The performance choices a source may pin, in the vocabulary that plans are printed in.
+
+use crate::span::Spanned;
+
+/// What a `schedule { }` block pins; `None` leaves the choice to the planner.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Schedule {
+    /// `algorithm: direct`.
+    pub algorithm: Option<Spanned<Algorithm>>,
+    /// `vector: oc`.
+    pub vector: Option<Spanned<VectorAxis>>,
+    /// `tile: 6x2`, rows by vectors.
+    pub tile: Option<Spanned<(usize, usize)>>,
+    /// `block: (oh: 4, ow: 84)`: cache blocks in output elements.
+    pub block: Option<Spanned<Vec<(Axis, usize)>>>,
+    /// `order: (n, g, oc, od, oh, ow)`, outermost first.
+    pub order: Option<Spanned<Vec<Axis>>>,
+    /// `parallel: oh`.
+    pub parallel: Option<Spanned<Axis>>,
+    /// `pack_input: pad`.
+    pub pack_input: Option<Spanned<PackInput>>,
+    /// `unroll: 4`, steps of the innermost reduction loop.
+    pub unroll: Option<Spanned<usize>>,
+}
+
+/// How a layer is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// The sum over the window as it stands; takes every layer.
+    Direct,
+    /// A 1x1 window without padding and with stride 1: a matrix product over all pixels at once.
+    Pointwise,
+    /// One input and one output channel a group.
+    Depthwise,
+}
+
+/// Which output axis the lanes of a vector run along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum VectorAxis {
+    /// Output channels.
+    Oc,
+    /// Output pixels of a row.
+    Ow,
+}
+
+/// An axis of the output that a loop can run over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Axis {
+    /// Batch.
+    N,
+    /// Groups.
+    G,
+    /// Output channels of a group.
+    Oc,
+    /// Output depth.
+    Od,
+    /// Output rows.
+    Oh,
+    /// Output pixels of a row.
+    Ow,
+}
+
+/// Whether the input is copied before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PackInput {
+    /// The kernel reads `src` itself; padding is left out of the sums.
+    None,
+    /// `src` is copied to `scratch` with its padding written out as zeros.
+    Pad,
+}
+
+macro_rules! names {
+    ($type:ty { $($variant:ident = $name:literal),* $(,)? }) => {
+        impl $type {
+            /// Every value, in the order in which help texts list them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// As the language writes it.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// The value of that name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($name => Some(Self::$variant),)* _ => None }
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
+}
+
+names!(Algorithm { Pointwise = "pointwise", Depthwise = "depthwise", Direct = "direct" });
+names!(VectorAxis { Oc = "oc", Ow = "ow" });
+names!(Axis { N = "n", G = "g", Oc = "oc", Od = "od", Oh = "oh", Ow = "ow" });
+names!(PackInput { None = "none", Pad = "pad" });
