@@ -220,8 +220,8 @@ fn total_taps(axis: &SpatialAxis) -> f64 {
     let inside = |o: usize| {
         let first = (o * axis.stride) as i64 - pad;
         let dilation = axis.dilation as i64;
-        let lo = (-first).max(0).div_ceil(dilation);
-        let hi = ((input - first).max(0).div_ceil(dilation)).min(axis.kernel as i64);
+        let lo = div_ceil((-first).max(0), dilation);
+        let hi = div_ceil((input - first).max(0), dilation).min(axis.kernel as i64);
         (hi - lo).max(0) as f64
     };
     if axis.pad_lo == 0 && axis.pad_hi == 0 {
@@ -230,11 +230,7 @@ fn total_taps(axis: &SpatialAxis) -> f64 {
     (0..axis.output).map(inside).sum()
 }
 
-trait DivCeil {
-    fn div_ceil(self, by: Self) -> Self;
-}
-impl DivCeil for i64 {
-    fn div_ceil(self, by: Self) -> Self {
-        self.div_euclid(by) + i64::from(self.rem_euclid(by) != 0)
-    }
+/// `ceil(a / b)`, `b` positive.
+fn div_ceil(a: i64, b: i64) -> i64 {
+    a.div_euclid(b) + i64::from(a.rem_euclid(b) != 0)
 }
