@@ -195,7 +195,11 @@ impl Reader<'_> {
             ValueKind::Word(name) => (Spanned::new(name.clone(), value.span), None),
             ValueKind::Call(name, args) => (name.clone(), Some(args.as_slice())),
             _ => {
-                return self.form("then", "steps such as `relu` or `clamp(0, 6)`, or a list of them in brackets", value);
+                return self.form(
+                    "then",
+                    "steps such as `relu` or `clamp(0, 6)`, or a list of them in brackets",
+                    value,
+                );
             }
         };
         let step = self.word("epilogue", &name, &STEPS)?;
