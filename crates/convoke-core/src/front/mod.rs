@@ -20,12 +20,14 @@
 
 pub mod ast;
 mod error;
+mod format;
 mod lexer;
 mod number;
 mod parser;
 
 use crate::diagnostic::Diagnostic;
 use crate::spec::{self, LayerSpec, Limits};
+pub use format::format;
 
 /// Diagnostics that are reported of one text; the rest is counted.
 const MAX_DIAGNOSTICS: usize = 100;
@@ -65,3 +67,6 @@ fn finish(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     }
     diagnostics
 }
+
+#[cfg(test)]
+mod tests;

@@ -148,11 +148,7 @@ impl<'a> Parser<'a> {
                 Kind::Punct(',') if open == 0 => return true,
                 Kind::Punct('}') if open == 0 => return true,
                 Kind::Punct(')' | ']' | '}') => open = open.saturating_sub(1),
-                Kind::Word => {
-                    let known = FIELD_NAMES.contains(&rest[0].text) || SCHEDULE_NAMES.contains(&rest[0].text);
-                    let follows = matches!(rest[1].kind, Kind::Punct(':' | '{'));
-                    return begins_layer(rest) || (known && follows && self.first_in_line(rest[0]));
-                }
+                Kind::Word => return begins_layer(rest) || (begins_field(rest) && self.first_in_line(rest[0])),
                 _ => {}
             }
             false
@@ -186,6 +182,16 @@ fn word(token: Token<'_>) -> Spanned<String> {
 /// `conv2d name {`: a layer even where something is still open.
 fn begins_layer(tokens: Tokens<'_, '_>) -> bool {
     matches!(tokens, [kind, name, ..] if LAYER_KINDS.contains(&kind.text) && name.kind != Kind::Punct(':'))
+}
+
+/// `stride:`, a field that exists; no name that stands inside brackets is one.
+fn begins_field(tokens: Tokens<'_, '_>) -> bool {
+    match tokens {
+        [name, next, ..] if matches!(next.kind, Kind::Punct(':' | '{')) => {
+            FIELD_NAMES.contains(&name.text) || SCHEDULE_NAMES.contains(&name.text)
+        }
+        _ => false,
+    }
 }
 
 /// Drops tokens until `stop` holds, or up to the end.
@@ -274,6 +280,11 @@ fn bracketed<'t, 'a: 't>(
         let mut rest = &tokens[1..];
         let mut items = Vec::new();
         while rest[0].kind != Kind::Punct(close) {
+            if begins_field(rest) || begins_layer(rest) || matches!(rest[0].kind, Kind::End | Kind::Punct('}')) {
+                let open_char = if close == ')' { '(' } else { '[' };
+                let (span, end) = (open.span, rest[0].span);
+                return Err(nom::Err::Failure(SyntaxError::Unclosed { open: open_char, close, span, end }));
+            }
             let (after, item) = item(depth - 1)(rest)?;
             items.push(item);
             rest = match after[0].kind {
