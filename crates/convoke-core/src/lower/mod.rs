@@ -1,2 +1,80 @@
-//! A layer and its plan to loops and tiles.
+//! A layer and its plan to loops and tiles. Decides nothing: every choice is in the [`Plan`].
+//!
+//! The axes are taken in the plan's order. Each expands into one or more *parts* (a loop over full blocks, what is left
+//! over; the interior of a row and its ends), and each part moves the tile's pointers and says something about
+//! the tile's shape. Behind the last axis stands the call; tiles of equal shape are written once.
+//!
+//! | module | what |
+//! |---|---|
+//! | `geometry` | sizes and strides |
+//! | `channels`, `pixels` | parts of the axes `oc` and `ow` |
+//! | `nests` | the loops |
+//! | `tile` | what a tile computes |
+//! | `activation` | epilogues |
+//! | `pad` | the nest that copies the input |
+//! | [`weights`] | the layout of packed weights |
+
+mod activation;
+mod channels;
+mod emit;
+mod geometry;
+mod nests;
+mod pad;
+mod pixels;
+mod tile;
 pub mod weights;
+
+pub(crate) use activation::registers as epilogue_registers;
+pub(crate) use channels::{ChannelPart, cut as cut_channels};
+pub(crate) use geometry::Geometry;
+pub(crate) use pixels::{PixelRun, Taps, cut as cut_pixels};
+
+use crate::ir::{Affine, Buffer, Kernel, Role, Var};
+use crate::plan::{Plan, VectorAxis};
+use crate::spec::{Batch, LayerSpec};
+use crate::target::Target;
+use weights::WeightsPacking;
+
+/// Lowers `spec` by `plan` for `target`; `plan` must be one that [`plan::choose`](crate::plan::choose) made for them.
+pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
+    let packing = WeightsPacking::new(spec, plan.algorithm);
+    let geometry = Geometry::new(spec, plan);
+    let mut kernel = Kernel {
+        name: kernel_name(spec, plan, target),
+        dtype: spec.dtype,
+        isa: target.isa,
+        fma: target.fma,
+        buffers: Vec::new(),
+        vars: vec!["N".to_owned()],
+        tiles: Vec::new(),
+        nests: Vec::new(),
+    };
+    let per_batch = |elements: i64| match spec.batch {
+        Batch::Fixed(n) => Affine::constant(elements * n as i64),
+        Batch::Named(_) => Affine::var(Var::BATCH, elements),
+    };
+    let mut buffer = |role, len| kernel.buffers.push(Buffer { role, len });
+    buffer(Role::Src, per_batch(spec.src_image() as i64));
+    buffer(Role::Weights, Affine::constant(packing.packed_len() as i64));
+    if spec.bias {
+        buffer(Role::Bias, Affine::constant(spec.out_channels as i64));
+    }
+    buffer(Role::Dst, per_batch(spec.dst_image() as i64));
+    if geometry.src.role == Role::Scratch {
+        buffer(Role::Scratch, per_batch(geometry.src.n));
+        pad::nest(spec, &geometry, &mut kernel);
+    }
+    nests::compute(spec, plan, &geometry, &packing, &mut kernel);
+    kernel
+}
+
+/// `{algorithm}_{dtype}_{isa}_{tile}`.
+fn kernel_name(spec: &LayerSpec, plan: &Plan, target: &Target) -> String {
+    let lanes = target.lanes(spec.dtype.bytes());
+    let along = plan.tile.vectors * lanes;
+    let tile = match plan.vector {
+        VectorAxis::Oc => format!("oc{along}x{}", plan.tile.rows),
+        VectorAxis::Ow => format!("ow{along}x{}", plan.tile.rows),
+    };
+    format!("{}_{}_{}_{tile}", plan.algorithm, spec.dtype.name(), target.isa.name())
+}

@@ -3,6 +3,13 @@
 //! [`choose`] takes a [`LayerSpec`](crate::spec::LayerSpec) and a [`Target`](crate::target::Target) and answers with a
 //! [`Plan`]. It prints as a `schedule { }` block, which parses back to pins that choose the same plan.
 
+mod choose;
+mod cost;
+mod legal;
+mod print;
+
+pub use choose::{Candidate, PlanError, Refusal, candidates, choose};
+
 pub use crate::spec::{Algorithm, Axis, PackInput, VectorAxis};
 
 /// How one layer is computed on one target.

@@ -1,0 +1,244 @@
+//! Epilogues as sequences of tile instructions.
+//!
+//! Nothing here calls a math library: every function is a fixed sequence of additions, multiplications and
+//! comparisons, so that every backend computes the same bits. `exp`, `tanh` and `erf` are the approximations of
+//! the Cephes library (Moshier); their relative error stays within a few units in the last place of the dtype.
+//! `NaN` goes through every epilogue. `relu(-0.0)` is `-0.0`.
+
+use super::emit::Emitter;
+use crate::ir::{BinaryOp, Reg};
+use crate::spec::{DType, Epilogue};
+
+/// Most registers besides the value's own that `epilogue` uses.
+pub(crate) fn registers(epilogue: Epilogue) -> usize {
+    match epilogue {
+        Epilogue::Relu | Epilogue::Relu6 | Epilogue::Clamp { .. } => 1,
+        Epilogue::LeakyRelu { .. } | Epilogue::HardSwish => 2,
+        Epilogue::Sigmoid | Epilogue::Silu => 4,
+        Epilogue::Tanh => 5,
+        Epilogue::Gelu => 7,
+    }
+}
+
+/// Replaces `x` by the epilogue of `x`; registers from `free` on are its own.
+pub(crate) fn emit(e: &mut Emitter, epilogue: Epilogue, x: Reg, free: Reg) {
+    let t = |i: u32| Reg(free.0 + i);
+    match epilogue {
+        Epilogue::Relu => clamp_below(e, x, 0.0, t(0)),
+        Epilogue::Relu6 => clamp(e, x, 0.0, 6.0, t(0)),
+        Epilogue::Clamp { lo, hi } => clamp(e, x, lo, hi, t(0)),
+        Epilogue::LeakyRelu { slope } => {
+            e.constant(t(0), slope);
+            e.binary(BinaryOp::Mul, t(1), x, t(0));
+            e.constant(t(0), 0.0);
+            e.select(x, x, t(0), x, t(1));
+        }
+        Epilogue::HardSwish => {
+            e.constant(t(0), 3.0);
+            e.binary(BinaryOp::Add, t(1), x, t(0));
+            clamp(e, t(1), 0.0, 6.0, t(0));
+            e.binary(BinaryOp::Mul, x, x, t(1));
+            e.constant(t(0), 6.0);
+            e.binary(BinaryOp::Div, x, x, t(0));
+        }
+        Epilogue::Sigmoid => {
+            logistic_denominator(e, x, t(0), t(1));
+            e.constant(t(1), 1.0);
+            e.binary(BinaryOp::Div, x, t(1), t(0));
+        }
+        Epilogue::Silu => {
+            logistic_denominator(e, x, t(0), t(1));
+            e.binary(BinaryOp::Div, x, x, t(0));
+        }
+        Epilogue::Tanh => tanh(e, x, t(0)),
+        Epilogue::Gelu => gelu(e, x, t(0)),
+    }
+}
+
+fn clamp_below(e: &mut Emitter, x: Reg, lo: f64, t: Reg) {
+    e.constant(t, lo);
+    e.binary(BinaryOp::Max, x, t, x);
+}
+
+fn clamp(e: &mut Emitter, x: Reg, lo: f64, hi: f64, t: Reg) {
+    clamp_below(e, x, lo, t);
+    e.constant(t, hi);
+    e.binary(BinaryOp::Min, x, t, x);
+}
+
+/// `d = 1 + exp(-x)`; uses `free` and the next two.
+fn logistic_denominator(e: &mut Emitter, x: Reg, d: Reg, free: Reg) {
+    e.constant(d, 0.0);
+    e.binary(BinaryOp::Sub, d, d, x);
+    exp(e, d, free);
+    e.constant(free, 1.0);
+    e.binary(BinaryOp::Add, d, d, free);
+}
+
+/// `x = exp(x)`, saturating near the ends of the normal range; uses `free` and the next two.
+///
+/// `exp(x) = 2^n exp(r)` with `n` the nearest integer to `x / ln 2` and `r` reduced in two steps. Adding `1.5 * 2^m`,
+/// `m` the width of the mantissa, leaves `n` in the low bits, where [`Op::Exponent`](crate::ir::Op::Exponent) picks it up.
+pub(crate) fn exp(e: &mut Emitter, x: Reg, free: Reg) {
+    let (n, p, t) = (free, Reg(free.0 + 1), Reg(free.0 + 2));
+    let (hi, lo, ln2_hi, ln2_lo, mantissa, bias) = match e.dtype() {
+        DType::F32 => (88.0, -87.0, 0.693359375, -2.12194440e-4, 23, 127.0),
+        DType::F64 => (709.0, -708.0, 6.93145751953125e-1, 1.42860682030941723212e-6, 52, 1023.0),
+    };
+    let magic = 1.5 * f64::powi(2.0, mantissa);
+    clamp(e, x, lo, hi, t);
+    e.constant(t, std::f64::consts::LOG2_E);
+    e.binary(BinaryOp::Mul, n, x, t);
+    e.constant(t, magic);
+    e.binary(BinaryOp::Add, n, n, t);
+    e.binary(BinaryOp::Sub, n, n, t);
+    e.constant(t, -ln2_hi);
+    e.multiply_add(x, n, t, x, p);
+    e.constant(t, -ln2_lo);
+    e.multiply_add(x, n, t, x, p);
+    // Taylor coefficients 1/k!; on |r| <= ln 2 / 2 the first term left out is below half a unit in the last place.
+    let degree = if e.dtype() == DType::F32 { 7 } else { 13 };
+    let factorial = |k: u32| (1..=k).map(f64::from).product::<f64>();
+    e.constant(p, 1.0 / factorial(degree));
+    for k in (0..degree).rev() {
+        e.constant(t, 1.0 / factorial(k));
+        e.multiply_add_in_place(p, x, t);
+    }
+    e.constant(t, magic + bias);
+    e.binary(BinaryOp::Add, n, n, t);
+    e.exponent(n, n);
+    e.binary(BinaryOp::Mul, x, p, n);
+}
+
+/// `x = tanh(x)`; uses `free` and the next four.
+///
+/// Below 0.625 an odd rational function of `x`, above it `1 - 2 / (exp(2 |x|) + 1)` with the sign of `x`.
+fn tanh(e: &mut Emitter, x: Reg, free: Reg) {
+    let t = |i: u32| Reg(free.0 + i);
+    let (large, small) = (t(0), t(1));
+    absolute(e, large, x, t(2));
+    e.binary(BinaryOp::Add, large, large, large);
+    exp(e, large, t(2));
+    e.constant(t(2), 1.0);
+    e.binary(BinaryOp::Add, large, large, t(2));
+    e.constant(t(3), 2.0);
+    e.binary(BinaryOp::Div, large, t(3), large);
+    e.binary(BinaryOp::Sub, large, t(2), large);
+    with_sign_of(e, large, x, t(2));
+    // small = x + x * z * p(z) / q(z), z = x * x
+    let (z, s, q) = (t(2), t(3), t(4));
+    e.binary(BinaryOp::Mul, z, x, x);
+    let numerator = [-9.64399179425052238628e-1, -9.92877231001918586564e1, -1.61468768441708447952e3];
+    let denominator = [1.0, 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3];
+    polynomial(e, small, z, &numerator, s);
+    polynomial(e, q, z, &denominator, s);
+    e.binary(BinaryOp::Div, small, small, q);
+    e.binary(BinaryOp::Mul, small, small, z);
+    e.multiply_add(small, small, x, x, s);
+    absolute(e, z, x, s);
+    e.constant(s, 0.625);
+    e.select(x, z, s, large, small);
+}
+
+/// `x = x / 2 * (1 + erf(x / sqrt 2))`; uses `free` and the next six.
+///
+/// With `a = x / sqrt 2`, `1 + erf(a)` is a rational function of `a` below 1, and comes from
+/// `erfc(|a|) = exp(-a^2) p(|a|) / q(|a|)` above.
+fn gelu(e: &mut Emitter, x: Reg, free: Reg) {
+    let t = |i: u32| Reg(free.0 + i);
+    let (a, small, tail, v, u, w) = (t(0), t(1), t(2), t(3), t(4), t(5));
+    e.constant(u, std::f64::consts::FRAC_1_SQRT_2);
+    e.binary(BinaryOp::Mul, a, x, u);
+    e.binary(BinaryOp::Mul, u, a, a);
+    polynomial(e, small, u, &ERF_P, w);
+    polynomial(e, v, u, &ERF_Q, w);
+    e.binary(BinaryOp::Div, small, small, v);
+    e.constant(v, 1.0);
+    e.multiply_add(small, small, a, v, w);
+    absolute(e, v, a, w);
+    // Past this the result is 0 or x to the last bit, and the square stays finite.
+    e.constant(w, if e.dtype() == DType::F32 { 9.3 } else { 26.6 });
+    e.binary(BinaryOp::Min, v, w, v);
+    e.binary(BinaryOp::Mul, tail, v, v);
+    e.constant(u, 0.0);
+    e.binary(BinaryOp::Sub, tail, u, tail);
+    exp(e, tail, u);
+    polynomial(e, u, v, &ERFC_P, w);
+    e.binary(BinaryOp::Mul, tail, tail, u);
+    polynomial(e, u, v, &ERFC_Q, w);
+    e.binary(BinaryOp::Div, tail, tail, u);
+    // 1 + erf(a) is erfc(|a|) for a < 0 and 2 - erfc(|a|) for a > 0.
+    e.constant(u, 2.0);
+    e.binary(BinaryOp::Sub, u, u, tail);
+    e.constant(w, 0.0);
+    e.select(tail, a, w, u, tail);
+    e.constant(w, 1.0);
+    e.select(small, v, w, tail, small);
+    e.constant(w, 0.5);
+    e.binary(BinaryOp::Mul, x, x, w);
+    e.binary(BinaryOp::Mul, x, x, small);
+}
+
+/// `erf(x) = x p(x^2) / q(x^2)` for `|x| < 1`, highest power first (Cephes `ndtr.c`).
+const ERF_P: [f64; 5] = [
+    9.60497373987051638749,
+    9.00260197203842689217e1,
+    2.23200534594684319226e3,
+    7.00332514112805075473e3,
+    5.55923013010394962768e4,
+];
+const ERF_Q: [f64; 6] = [
+    1.0,
+    3.35617141647503099647e1,
+    5.21357949780152679795e2,
+    4.59432382970980127987e3,
+    2.26290000613890934246e4,
+    4.92673942608635921086e4,
+];
+/// `erfc(x) = exp(-x^2) p(x) / q(x)` for `1 <= x < 8`; past 8 the product is below any sum it is added to.
+const ERFC_P: [f64; 9] = [
+    2.46196981473530512524e-10,
+    5.64189564831068821977e-1,
+    7.46321056442269912687,
+    4.86371970985681366614e1,
+    1.96520832956077098242e2,
+    5.26445194995477358631e2,
+    9.34528527171957607540e2,
+    1.02755188689515710272e3,
+    5.57535335369399327526e2,
+];
+const ERFC_Q: [f64; 9] = [
+    1.0,
+    1.32281951154744992508e1,
+    8.67072140885989742329e1,
+    3.54937778887819891062e2,
+    9.75708501743205489753e2,
+    1.82390916687909736289e3,
+    2.24633760818710981792e3,
+    1.65666309194161350182e3,
+    5.57535340817727675546e2,
+];
+
+/// `d = |x|`, NaN stays NaN; `x` is kept.
+fn absolute(e: &mut Emitter, d: Reg, x: Reg, t: Reg) {
+    e.constant(t, 0.0);
+    e.binary(BinaryOp::Sub, d, t, x);
+    e.binary(BinaryOp::Max, d, d, x);
+}
+
+/// `d = -d` where `x < 0`.
+fn with_sign_of(e: &mut Emitter, d: Reg, x: Reg, t: Reg) {
+    let negative = Reg(t.0 + 1);
+    e.constant(t, 0.0);
+    e.binary(BinaryOp::Sub, negative, t, d);
+    e.select(d, t, x, negative, d);
+}
+
+/// `d =` the polynomial in `z`, highest coefficient first.
+fn polynomial(e: &mut Emitter, d: Reg, z: Reg, coefficients: &[f64], t: Reg) {
+    e.constant(d, coefficients[0]);
+    for &c in &coefficients[1..] {
+        e.constant(t, c);
+        e.multiply_add_in_place(d, z, t);
+    }
+}

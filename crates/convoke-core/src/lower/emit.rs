@@ -1,0 +1,106 @@
+//! Writes tile programs: instructions into nested loops.
+
+use crate::ir::{Access, Address, BinaryOp, Extent, Op, Ptr, Reg, TileLoop, TileStmt};
+use crate::spec::DType;
+
+/// A tile's body while it is written.
+pub(crate) struct Emitter {
+    dtype: DType,
+    fma: bool,
+    /// Statements of the loops that are open, the tile's own first.
+    open: Vec<Vec<TileStmt>>,
+    registers: u32,
+}
+
+impl Emitter {
+    pub(crate) fn new(dtype: DType, fma: bool) -> Self {
+        Self { dtype, fma, open: vec![Vec::new()], registers: 0 }
+    }
+
+    pub(crate) fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The body and how many registers it uses.
+    pub(crate) fn finish(mut self) -> (Vec<TileStmt>, usize) {
+        (self.open.pop().unwrap_or_default(), self.registers as usize)
+    }
+
+    fn push(&mut self, op: Op) {
+        if let Some(top) = self.open.last_mut() {
+            top.push(TileStmt::Op(op));
+        }
+    }
+
+    fn define(&mut self, d: Reg) {
+        self.registers = self.registers.max(d.0 + 1);
+    }
+
+    /// Writes a loop around what `body` writes; a count of 1 needs none.
+    pub(crate) fn repeat(&mut self, extent: Extent, steps: &[(Ptr, i64)], body: impl FnOnce(&mut Self)) {
+        if extent == Extent::Count(1) {
+            return body(self);
+        }
+        self.open.push(Vec::new());
+        body(self);
+        let body = self.open.pop().unwrap_or_default();
+        let steps = steps.iter().copied().filter(|s| s.1 != 0).collect();
+        if let (false, Some(top)) = (body.is_empty(), self.open.last_mut()) {
+            top.push(TileStmt::Loop(TileLoop { extent, steps, body }));
+        }
+    }
+
+    pub(crate) fn constant(&mut self, d: Reg, value: f64) {
+        self.define(d);
+        self.push(Op::Const { d, value });
+    }
+
+    pub(crate) fn load(&mut self, d: Reg, at: Address, lanes: usize, stride: i64) {
+        self.define(d);
+        // One lane has no distance to another.
+        let stride = if lanes == 1 { 1 } else { stride };
+        self.push(Op::Load { d, from: Access { at, lanes, stride } });
+    }
+
+    pub(crate) fn broadcast(&mut self, d: Reg, from: Address) {
+        self.define(d);
+        self.push(Op::Broadcast { d, from });
+    }
+
+    pub(crate) fn store(&mut self, at: Address, s: Reg, lanes: usize, stride: i64) {
+        let stride = if lanes == 1 { 1 } else { stride };
+        self.push(Op::Store { to: Access { at, lanes, stride }, s });
+    }
+
+    pub(crate) fn binary(&mut self, op: BinaryOp, d: Reg, a: Reg, b: Reg) {
+        self.define(d);
+        self.push(Op::Binary { op, d, a, b });
+    }
+
+    /// `d = if a > b { c } else { e }`.
+    pub(crate) fn select(&mut self, d: Reg, a: Reg, b: Reg, c: Reg, e: Reg) {
+        self.define(d);
+        self.push(Op::Select { d, a, b, c, e });
+    }
+
+    pub(crate) fn exponent(&mut self, d: Reg, a: Reg) {
+        self.define(d);
+        self.push(Op::Exponent { d, a });
+    }
+
+    /// `d = a * b + c`, fused where the target can; else the product goes through `t`.
+    pub(crate) fn multiply_add(&mut self, d: Reg, a: Reg, b: Reg, c: Reg, t: Reg) {
+        if self.fma {
+            self.define(d);
+            self.push(Op::Fma { d, a, b, c });
+        } else {
+            self.binary(BinaryOp::Mul, t, a, b);
+            self.binary(BinaryOp::Add, d, t, c);
+        }
+    }
+
+    /// `p = p * x + c`.
+    pub(crate) fn multiply_add_in_place(&mut self, p: Reg, x: Reg, c: Reg) {
+        self.multiply_add(p, p, x, c, p);
+    }
+}

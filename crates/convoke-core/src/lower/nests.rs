@@ -1,0 +1,381 @@
+//! The loops around the tiles.
+
+use std::collections::HashMap;
+
+use super::channels::{self, ChannelPart};
+use super::geometry::Geometry;
+use super::pixels::{self, PixelRun, Taps};
+use super::tile::{self, TileContext, TileKey};
+use super::weights::WeightsPacking;
+use crate::ir::{Affine, Arg, Call, CeilDiv, Kernel, Loop, Nest, Range, Role, Stmt, Var};
+use crate::plan::{Algorithm, Axis, Plan, VectorAxis};
+use crate::spec::{Batch, LayerSpec, SpatialAxis};
+
+/// Appends the nests that compute `dst`.
+pub(crate) fn compute(
+    spec: &LayerSpec,
+    plan: &Plan,
+    geometry: &Geometry,
+    packing: &WeightsPacking,
+    kernel: &mut Kernel,
+) {
+    let [d, h, _] = geometry.spatial;
+    let lanes = kernel.lanes();
+    let cx = TileContext {
+        spec,
+        plan,
+        geometry,
+        lanes,
+        fma: kernel.fma,
+        panel: packing.lanes,
+        panel_len: packing.panel_len(),
+        ranged: [is_cut(&d), is_cut(&h)],
+    };
+    let full = TileKey { rows: plan.tile.rows, vectors: plan.tile.vectors, last_lanes: lanes, taps: Taps::All };
+    let mut nests = Nests { cx, full, kernel, tiles: HashMap::new() };
+    let stmts = nests.expand(&plan.order, Cursor::new(geometry));
+    for stmt in stmts {
+        let mut outer = match stmt {
+            Stmt::For(outer) => outer,
+            call @ Stmt::Call(_) => {
+                let var = nests.var("once");
+                Loop { var, range: Range::count(1), parallel: false, body: vec![call] }
+            }
+        };
+        let name = &nests.kernel.vars[outer.var.0 as usize];
+        outer.parallel = name.split('_').next() == Some(plan.parallel.name());
+        nests.kernel.nests.push(Nest { label: "compute".to_owned(), outer });
+    }
+}
+
+/// Whether some output lacks taps along the axis.
+fn is_cut(axis: &SpatialAxis) -> bool {
+    let last = (axis.output.max(1) - 1) * axis.stride + axis.extent();
+    axis.pad_lo > 0 || last > axis.pad_lo + axis.input
+}
+
+/// Where the tile stands as the axes are taken one after the other.
+#[derive(Clone)]
+struct Cursor {
+    src: Affine,
+    weights: Affine,
+    dst: Affine,
+    bias: Affine,
+    /// Taps along `kd`, `kh` and, for single pixels, `kw`.
+    taps: [Range; 3],
+    /// Outputs that an outer loop has left to the inner loop of the same axis.
+    block: HashMap<Axis, Block>,
+    channels: usize,
+    pixels: usize,
+    kw_taps: Taps,
+}
+
+/// A cache block of an axis, between its two loops.
+#[derive(Clone)]
+struct Block {
+    /// The outer loop's variable, if there is one.
+    var: Option<Var>,
+    /// Outputs of a full block.
+    size: usize,
+    /// First output of the part, and one past its last.
+    from: usize,
+    to: usize,
+}
+
+impl Cursor {
+    fn new(geometry: &Geometry) -> Self {
+        Self {
+            src: Affine::constant(0),
+            weights: Affine::constant(0),
+            dst: Affine::constant(0),
+            bias: Affine::constant(0),
+            taps: geometry.spatial.map(|a| Range::count(a.kernel as i64)),
+            block: HashMap::new(),
+            channels: 0,
+            pixels: 0,
+            kw_taps: Taps::All,
+        }
+    }
+}
+
+struct Nests<'a> {
+    cx: TileContext<'a>,
+    full: TileKey,
+    kernel: &'a mut Kernel,
+    tiles: HashMap<TileKey, usize>,
+}
+
+impl Nests<'_> {
+    /// A new variable named after its axis.
+    fn var(&mut self, name: &str) -> Var {
+        let taken = |n: &String| self.kernel.vars.contains(n);
+        let mut unique = name.to_owned();
+        let mut i = 2;
+        while taken(&unique) {
+            unique = format!("{name}_{i}");
+            i += 1;
+        }
+        self.kernel.vars.push(unique);
+        Var(self.kernel.vars.len() as u32 - 1)
+    }
+
+    /// The statements for the axes of `order`, outermost first.
+    fn expand(&mut self, order: &[Axis], at: Cursor) -> Vec<Stmt> {
+        let Some((&axis, rest)) = order.split_first() else {
+            return vec![Stmt::Call(self.call(at))];
+        };
+        match axis {
+            Axis::N => self.batch(rest, at),
+            Axis::G => self.groups(rest, at),
+            Axis::Oc => self.channels(rest, at),
+            Axis::Od => self.slices(rest, at, axis, 0),
+            Axis::Oh => self.slices(rest, at, axis, 1),
+            Axis::Ow => self.pixels(rest, at),
+        }
+    }
+
+    /// A loop of `count` iterations around `rest`; one iteration needs none.
+    fn repeat(
+        &mut self,
+        name: &str,
+        count: Affine,
+        rest: &[Axis],
+        mut at: Cursor,
+        advance: impl FnOnce(&mut Cursor, Var),
+    ) -> Vec<Stmt> {
+        if count.as_constant() == Some(1) {
+            return self.expand(rest, at);
+        }
+        let var = self.var(name);
+        advance(&mut at, var);
+        let body = self.expand(rest, at);
+        let range = Range::of(Affine::constant(0), count);
+        vec![Stmt::For(Loop { var, range, parallel: false, body })]
+    }
+
+    fn batch(&mut self, rest: &[Axis], at: Cursor) -> Vec<Stmt> {
+        let count = match self.cx.spec.batch {
+            Batch::Fixed(n) => Affine::constant(n as i64),
+            Batch::Named(_) => Affine::var(Var::BATCH, 1),
+        };
+        let (src, dst) = (self.cx.geometry.src.n, self.cx.geometry.dst.n);
+        self.repeat("n", count, rest, at, |at, var| {
+            at.src = at.src.clone().plus(var, src);
+            at.dst = at.dst.clone().plus(var, dst);
+        })
+    }
+
+    fn groups(&mut self, rest: &[Axis], at: Cursor) -> Vec<Stmt> {
+        let g = self.cx.geometry;
+        let panels = g.oc.div_ceil(self.cx.panel) * self.cx.panel_len;
+        let (src, dst) = (g.ic as i64 * g.src.c, g.oc as i64 * g.dst.c);
+        let oc = g.oc as i64;
+        self.repeat("g", Affine::constant(g.groups as i64), rest, at, |at, var| {
+            at.src = at.src.clone().plus(var, src);
+            at.weights = at.weights.clone().plus(var, panels as i64);
+            at.dst = at.dst.clone().plus(var, dst);
+            at.bias = at.bias.clone().plus(var, oc);
+        })
+    }
+
+    fn channels(&mut self, rest: &[Axis], at: Cursor) -> Vec<Stmt> {
+        let run = match self.cx.plan.vector {
+            VectorAxis::Oc => self.cx.plan.tile.vectors * self.cx.lanes,
+            VectorAxis::Ow => self.cx.plan.tile.rows,
+        };
+        let parts = channels::cut(self.cx.geometry.oc, run, self.cx.panel);
+        parts.iter().flat_map(|part| self.channel_part(part, rest, at.clone())).collect()
+    }
+
+    fn channel_part(&mut self, part: &ChannelPart, rest: &[Axis], mut at: Cursor) -> Vec<Stmt> {
+        let depthwise = self.cx.plan.algorithm == Algorithm::Depthwise;
+        let (panel, panel_len) = (self.cx.panel, self.cx.panel_len);
+        let (src_c, dst_c) = (self.cx.geometry.src.c, self.cx.geometry.dst.c);
+        // Channels within a panel are neighbours; whole panels lie apart.
+        let weights = |channels: usize| (channels / panel * panel_len + channels % panel) as i64;
+        let advance = |at: &mut Cursor, channels: usize, var: Option<Var>| {
+            let channels_i = channels as i64;
+            let mut add = |affine: &mut Affine, factor: i64| {
+                let old = std::mem::take(affine);
+                *affine = match var {
+                    Some(var) => old.plus(var, factor),
+                    None => old.offset(factor),
+                };
+            };
+            add(&mut at.weights, weights(channels));
+            add(&mut at.dst, channels_i * dst_c);
+            add(&mut at.bias, channels_i);
+            if depthwise {
+                add(&mut at.src, channels_i * src_c);
+            }
+        };
+        at.channels = part.channels;
+        advance(&mut at, part.start, None);
+        let mut wrap = Vec::new();
+        for (name, count, step) in [("oc", part.outer, part.outer_step), ("oci", part.inner, part.channels)] {
+            if count > 1 {
+                let var = self.var(name);
+                advance(&mut at, step, Some(var));
+                wrap.push((var, count));
+            }
+        }
+        let mut body = self.expand(rest, at);
+        for (var, count) in wrap.into_iter().rev() {
+            body = vec![Stmt::For(Loop { var, range: Range::count(count as i64), parallel: false, body })];
+        }
+        body
+    }
+
+    /// `od` and `oh`: one output a step, the taps a range where the window is cut.
+    fn slices(&mut self, rest: &[Axis], mut at: Cursor, axis: Axis, i: usize) -> Vec<Stmt> {
+        let size = self.cx.geometry.spatial[i].output;
+        if rest.contains(&axis) {
+            return self.blocks(axis, size, rest, at);
+        }
+        let geometry = self.cx.geometry;
+        let a = geometry.spatial[i];
+        let (src, dst) = (geometry.src.spatial[i], geometry.dst.spatial[i]);
+        at.src = at.src.offset(-(a.pad_lo as i64) * src);
+        let block = at.block.remove(&axis);
+        if size == 1 {
+            at.taps[i] = taps_at(&a, &Affine::constant(0));
+            return self.expand(rest, at);
+        }
+        // Rows are counted from their block's first.
+        let (first, range) = match block {
+            Some(Block { var: Some(var), size: block, .. }) => {
+                let first = Affine::var(var, block as i64);
+                let left = Affine::constant(size as i64).plus_scaled(&first, -1);
+                let hi = vec![CeilDiv::constant(block as i64), CeilDiv::whole(left)];
+                (first, Range { lo: vec![CeilDiv::constant(0)], hi })
+            }
+            _ => (Affine::constant(0), Range::count(size as i64)),
+        };
+        let var = self.var(axis.name());
+        let position = first.plus(var, 1);
+        at.src = at.src.plus_scaled(&position, a.stride as i64 * src);
+        at.dst = at.dst.plus_scaled(&position, dst);
+        at.taps[i] = taps_at(&a, &position);
+        let body = self.expand(rest, at);
+        vec![Stmt::For(Loop { var, range, parallel: false, body })]
+    }
+
+    /// The outer loop of a blocked axis.
+    fn blocks(&mut self, axis: Axis, size: usize, rest: &[Axis], at: Cursor) -> Vec<Stmt> {
+        let block = self.block_size(axis, size);
+        let ow = axis == Axis::Ow;
+        // Rows can end anywhere; pixels come in tiles, so that the last block of a row is a part of its own.
+        let count = if ow { size / block } else { size.div_ceil(block) };
+        let mut stmts = Vec::new();
+        if count > 0 {
+            let mut at = at.clone();
+            at.block.insert(axis, Block { var: None, size: block, from: 0, to: block.min(size) });
+            let pixel = self.cx.geometry.spatial[2].stride as i64 * self.cx.geometry.src.spatial[2];
+            let dst = self.cx.geometry.dst.spatial[2];
+            stmts = self.repeat(&format!("{axis}b"), Affine::constant(count as i64), rest, at, |at, var| {
+                if ow {
+                    at.src = at.src.clone().plus(var, block as i64 * pixel);
+                    at.dst = at.dst.clone().plus(var, block as i64 * dst);
+                } else if let Some(b) = at.block.get_mut(&axis) {
+                    b.var = Some(var);
+                }
+            });
+        }
+        if ow && count * block < size {
+            let mut at = at;
+            at.block.insert(axis, Block { var: None, size: block, from: count * block, to: size });
+            stmts.extend(self.expand(rest, at));
+        }
+        stmts
+    }
+
+    fn block_size(&self, axis: Axis, size: usize) -> usize {
+        let block = self.cx.plan.block.iter().find(|b| b.0 == axis);
+        block.map_or(size, |b| b.1).clamp(1, size.max(1))
+    }
+
+    fn pixels(&mut self, rest: &[Axis], mut at: Cursor) -> Vec<Stmt> {
+        let axis = self.cx.geometry.spatial[2];
+        if rest.contains(&Axis::Ow) {
+            return self.blocks(Axis::Ow, axis.output, rest, at);
+        }
+        let tile = match self.cx.plan.vector {
+            VectorAxis::Oc => self.cx.plan.tile.rows,
+            VectorAxis::Ow => self.cx.plan.tile.vectors * self.cx.lanes,
+        };
+        let (from, to) = at.block.remove(&Axis::Ow).map_or((0, axis.output), |b| (b.from, b.to));
+        let edges = self.cx.plan.vector == VectorAxis::Oc;
+        let runs = pixels::cut(&axis, from, to, tile, edges);
+        runs.iter().flat_map(|run| self.pixel_run(run, rest, at.clone())).collect()
+    }
+
+    fn pixel_run(&mut self, run: &PixelRun, rest: &[Axis], mut at: Cursor) -> Vec<Stmt> {
+        let axis = self.cx.geometry.spatial[2];
+        let (src, dst) = (self.cx.geometry.src.spatial[2], self.cx.geometry.dst.spatial[2]);
+        let pixel = axis.stride as i64 * src;
+        let start = run.start as i64;
+        at.src = at.src.offset(start * pixel - axis.pad_lo as i64 * src);
+        at.dst = at.dst.offset(start * dst);
+        at.pixels = run.pixels;
+        at.kw_taps = run.taps.clone();
+        let step = run.pixels as i64;
+        if run.count == 1 {
+            at.taps[2] = taps_at(&axis, &Affine::constant(start));
+        }
+        self.repeat("ow", Affine::constant(run.count as i64), rest, at, |at, var| {
+            at.src = at.src.clone().plus(var, step * pixel);
+            at.dst = at.dst.clone().plus(var, step * dst);
+            at.taps[2] = taps_at(&axis, &Affine::var(var, step).offset(start));
+        })
+    }
+
+    fn call(&mut self, at: Cursor) -> Call {
+        let lanes = self.cx.lanes;
+        let (rows, along) = match self.cx.plan.vector {
+            VectorAxis::Oc => (at.pixels, at.channels),
+            VectorAxis::Ow => (at.channels, at.pixels),
+        };
+        let vectors = along.div_ceil(lanes);
+        let key = TileKey { rows, vectors, last_lanes: along - (vectors - 1) * lanes, taps: at.kw_taps };
+        let tile = self.tile(&key);
+        let src = Arg { role: self.cx.geometry.src.role, offset: at.src };
+        let mut args =
+            vec![src, Arg { role: Role::Weights, offset: at.weights }, Arg { role: Role::Dst, offset: at.dst }];
+        if self.cx.spec.bias {
+            args.push(Arg { role: Role::Bias, offset: at.bias });
+        }
+        let ranged = [self.cx.ranged[0], self.cx.ranged[1], key.taps == Taps::Single];
+        let ranges = at.taps.into_iter().zip(ranged).filter(|r| r.1).map(|r| r.0).collect();
+        Call { tile, args, ranges }
+    }
+
+    /// The tile for `key`, written the first time it is asked for.
+    fn tile(&mut self, key: &TileKey) -> usize {
+        if let Some(&tile) = self.tiles.get(key) {
+            return tile;
+        }
+        let mut name = format!("{}{}", self.kernel.name, key.suffix(&self.full, self.cx.lanes));
+        let same = self.kernel.tiles.iter().filter(|t| t.name.starts_with(&name)).count();
+        if matches!(key.taps, Taps::Edge(_)) && same > 0 {
+            name += &format!("{}", same + 1);
+        }
+        self.kernel.tiles.push(tile::emit(&self.cx, key, name));
+        self.tiles.insert(key.clone(), self.kernel.tiles.len() - 1);
+        self.kernel.tiles.len() - 1
+    }
+}
+
+/// The taps that output `o` has: those whose input is not padding.
+///
+/// Tap `k` reads `o * stride - pad_lo + k * dilation`, which must lie in `0..input`.
+fn taps_at(axis: &SpatialAxis, o: &Affine) -> Range {
+    let (pad, input, dilation) = (axis.pad_lo as i64, axis.input as i64, axis.dilation as i64);
+    let position = Affine::default().plus_scaled(o, axis.stride as i64);
+    let below = Affine::constant(pad).plus_scaled(&position, -1);
+    let above = Affine::constant(pad + input).plus_scaled(&position, -1);
+    let divided = |numerator: Affine| CeilDiv { numerator, divisor: dilation };
+    Range {
+        lo: vec![CeilDiv::constant(0), divided(below)],
+        hi: vec![CeilDiv::constant(axis.kernel as i64), divided(above)],
+    }
+}

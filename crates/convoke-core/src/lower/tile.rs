@@ -1,0 +1,304 @@
+//! The register tiles: what is summed, in which order, into which registers.
+//!
+//! Accumulators are registers `0..rows * vectors`, row by row; then come the vectors of the operand that is loaded
+//! whole, then one for the operand that is loaded for each row, and one for products where the target cannot fuse.
+//! The sum starts from the bias and runs over `kd`, `kh`, `kw`, `ic`, the last innermost: the same order for every
+//! tile, so that a layer has the same bits whatever its plan.
+
+use super::activation;
+use super::emit::Emitter;
+use super::geometry::Geometry;
+use super::pixels::Taps;
+use crate::ir::{Address, Extent, Ptr, Reg, Tile};
+use crate::plan::{Algorithm, Plan, VectorAxis};
+use crate::spec::LayerSpec;
+
+/// What tells the tiles of one kernel apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TileKey {
+    /// Elements along the axis that is not vectorized.
+    pub rows: usize,
+    /// Vectors along the axis that is.
+    pub vectors: usize,
+    /// Elements in the last vector.
+    pub last_lanes: usize,
+    /// Which taps along `kw` the pixels have.
+    pub taps: Taps,
+}
+
+impl TileKey {
+    /// A suffix that keeps the symbol unique, empty for the full tile.
+    pub(crate) fn suffix(&self, full: &Self, lanes: usize) -> String {
+        let mut suffix = String::new();
+        if self.rows != full.rows {
+            suffix += &format!("_rows{}", self.rows);
+        }
+        if (self.vectors, self.last_lanes) != (full.vectors, lanes) {
+            suffix += &format!("_lanes{}", (self.vectors - 1) * lanes + self.last_lanes);
+        }
+        match &self.taps {
+            Taps::All => {}
+            Taps::Single => suffix += "_single",
+            Taps::Edge(_) => suffix += "_edge",
+        }
+        suffix
+    }
+}
+
+pub(crate) const SRC: Ptr = Ptr(0);
+pub(crate) const WEIGHTS: Ptr = Ptr(1);
+pub(crate) const DST: Ptr = Ptr(2);
+pub(crate) const BIAS: Ptr = Ptr(3);
+
+/// Everything a tile is written from.
+pub(crate) struct TileContext<'a> {
+    pub spec: &'a LayerSpec,
+    pub plan: &'a Plan,
+    pub geometry: &'a Geometry,
+    /// Elements a register.
+    pub lanes: usize,
+    pub fma: bool,
+    /// Output channels a panel of the packed weights.
+    pub panel: usize,
+    /// Elements of one panel.
+    pub panel_len: usize,
+    /// Which of `kd`, `kh` are ranges that the call passes.
+    pub ranged: [bool; 2],
+}
+
+/// Writes the tile for `key`.
+pub(crate) fn emit(cx: &TileContext<'_>, key: &TileKey, name: String) -> Tile {
+    let mut e = Emitter::new(cx.spec.dtype, cx.fma);
+    let body = Body { cx, key };
+    body.initialize(&mut e);
+    body.reduce(&mut e);
+    body.finish(&mut e);
+    let (stmts, registers) = e.finish();
+    let mut pointers = vec!["src".to_owned(), "weights".to_owned(), "dst".to_owned()];
+    if cx.spec.bias {
+        pointers.push("bias".to_owned());
+    }
+    Tile { name, pointers, ranges: cx.range_names(&key.taps), registers, body: stmts }
+}
+
+impl TileContext<'_> {
+    /// The ranges that a call of a tile with `taps` passes, in order.
+    pub(crate) fn range_names(&self, taps: &Taps) -> Vec<String> {
+        let single = matches!(taps, Taps::Single);
+        let named = [("kd", self.ranged[0]), ("kh", self.ranged[1]), ("kw", single)];
+        named.iter().filter(|n| n.1).map(|n| n.0.to_owned()).collect()
+    }
+}
+
+/// One level of the reduction: how often, and the steps of `src` and `weights`.
+#[derive(Clone, Copy)]
+struct Level {
+    extent: Extent,
+    src: i64,
+    weights: i64,
+}
+
+struct Body<'a> {
+    cx: &'a TileContext<'a>,
+    key: &'a TileKey,
+}
+
+impl Body<'_> {
+    fn acc(&self, row: usize, vector: usize) -> Reg {
+        Reg((row * self.key.vectors + vector) as u32)
+    }
+
+    fn whole(&self, vector: usize) -> Reg {
+        Reg((self.key.rows * self.key.vectors + vector) as u32)
+    }
+
+    /// The register for the operand of one row; the one after it holds products.
+    fn single(&self) -> Reg {
+        self.whole(self.key.vectors)
+    }
+
+    fn lanes_of(&self, vector: usize) -> usize {
+        if vector + 1 == self.key.vectors { self.key.last_lanes } else { self.cx.lanes }
+    }
+
+    fn along_channels(&self) -> bool {
+        self.cx.plan.vector == VectorAxis::Oc
+    }
+
+    fn depthwise(&self) -> bool {
+        self.cx.plan.algorithm == Algorithm::Depthwise
+    }
+
+    /// Every accumulator to its bias, or zero.
+    fn initialize(&self, e: &mut Emitter) {
+        for row in 0..self.key.rows {
+            for vector in 0..self.key.vectors {
+                let d = self.acc(row, vector);
+                let bias = |offset: usize| Address { ptr: BIAS, offset: offset as i64 };
+                if !self.cx.spec.bias {
+                    e.constant(d, 0.0);
+                } else if self.along_channels() {
+                    e.load(d, bias(vector * self.cx.lanes), self.lanes_of(vector), 1);
+                } else {
+                    e.broadcast(d, bias(row));
+                }
+            }
+        }
+    }
+
+    /// The sum over taps and input channels.
+    fn reduce(&self, e: &mut Emitter) {
+        let [d, h, w] = self.cx.geometry.spatial;
+        let s = self.cx.geometry.src.spatial;
+        let per_kw = (self.cx.geometry.ic * self.cx.panel) as i64;
+        let per_kh = per_kw * w.kernel as i64;
+        let per_kd = per_kh * h.kernel as i64;
+        let [kd_ranged, kh_ranged] = self.cx.ranged;
+        let mut next_range = 0;
+        let mut extent = |ranged: bool, count: usize| {
+            if !ranged {
+                return Extent::Count(count as u64);
+            }
+            next_range += 1;
+            Extent::Range(next_range - 1)
+        };
+        let kd = Level { extent: extent(kd_ranged, d.kernel), src: d.dilation as i64 * s[0], weights: per_kd };
+        let kh = Level { extent: extent(kh_ranged, h.kernel), src: h.dilation as i64 * s[1], weights: per_kh };
+        let kw_extent = extent(self.key.taps == Taps::Single, w.kernel);
+        let kw = Level { extent: kw_extent, src: w.dilation as i64 * s[2], weights: per_kw };
+        let ic = Level {
+            extent: Extent::Count(self.cx.geometry.ic as u64),
+            src: self.cx.geometry.src.c,
+            weights: self.cx.panel as i64,
+        };
+        let all = 0..self.key.rows;
+        match &self.key.taps {
+            Taps::Edge(taps) => self.levels(e, &merged(&[kd, kh]), &mut |e| {
+                for (i, rows) in taps.iter().enumerate() {
+                    if !rows.is_empty() {
+                        let base = (i as i64 * kw.src, i as i64 * kw.weights);
+                        self.innermost(e, ic, rows.clone(), base);
+                    }
+                }
+            }),
+            _ => {
+                let levels = merged(&[kd, kh, kw, ic]);
+                let (inner, outer) = match levels.split_last() {
+                    Some((&inner, outer)) => (inner, outer),
+                    None => (Level { extent: Extent::Count(1), src: 0, weights: 0 }, &[][..]),
+                };
+                self.levels(e, outer, &mut |e| self.innermost(e, inner, all.clone(), (0, 0)));
+            }
+        }
+    }
+
+    fn levels(&self, e: &mut Emitter, levels: &[Level], body: &mut dyn FnMut(&mut Emitter)) {
+        match levels.split_first() {
+            None => body(e),
+            Some((level, rest)) => {
+                e.repeat(level.extent, &[(SRC, level.src), (WEIGHTS, level.weights)], |e| {
+                    self.levels(e, rest, body);
+                });
+            }
+        }
+    }
+
+    /// The innermost level, `unroll` steps at a time; `base` is added to every address.
+    fn innermost(&self, e: &mut Emitter, level: Level, rows: std::ops::Range<usize>, base: (i64, i64)) {
+        let step = |e: &mut Emitter, i: u64| {
+            let i = i as i64;
+            self.step(e, rows.clone(), (base.0 + i * level.src, base.1 + i * level.weights));
+        };
+        let Extent::Count(count) = level.extent else {
+            e.repeat(level.extent, &[(SRC, level.src), (WEIGHTS, level.weights)], |e| step(e, 0));
+            return;
+        };
+        let unroll = (self.cx.plan.unroll as u64).clamp(1, count);
+        let (rounds, rest) = (count / unroll, count % unroll);
+        let by = unroll as i64;
+        e.repeat(Extent::Count(rounds), &[(SRC, by * level.src), (WEIGHTS, by * level.weights)], |e| {
+            for i in 0..unroll {
+                step(e, i);
+            }
+        });
+        for i in 0..rest {
+            step(e, rounds * unroll + i);
+        }
+    }
+
+    /// One tap of one input channel: every accumulator of `rows` takes a product.
+    fn step(&self, e: &mut Emitter, rows: std::ops::Range<usize>, (src, weights): (i64, i64)) {
+        let lanes = self.cx.lanes;
+        let at = |ptr: Ptr, offset: i64| Address { ptr, offset };
+        let pixel = (self.cx.geometry.spatial[2].stride as i64) * self.cx.geometry.src.spatial[2];
+        for v in 0..self.key.vectors {
+            if self.along_channels() {
+                let oc = v * lanes;
+                let panel = (oc / self.cx.panel * self.cx.panel_len + oc % self.cx.panel) as i64;
+                e.load(self.whole(v), at(WEIGHTS, weights + panel), lanes, 1);
+            } else {
+                let from = at(SRC, src + (v * lanes) as i64 * pixel);
+                e.load(self.whole(v), from, self.lanes_of(v), pixel);
+            }
+        }
+        let product = Reg(self.single().0 + 1);
+        for row in rows {
+            if !self.depthwise() || !self.along_channels() {
+                let from = match self.along_channels() {
+                    true => at(SRC, src + row as i64 * pixel),
+                    false => at(WEIGHTS, weights + row as i64),
+                };
+                e.broadcast(self.single(), from);
+            }
+            for v in 0..self.key.vectors {
+                if self.depthwise() && self.along_channels() {
+                    let c = self.cx.geometry.src.c;
+                    let from = at(SRC, src + row as i64 * pixel + (v * lanes) as i64 * c);
+                    e.load(self.single(), from, self.lanes_of(v), c);
+                }
+                let acc = self.acc(row, v);
+                e.multiply_add(acc, self.single(), self.whole(v), acc, product);
+            }
+        }
+    }
+
+    /// Epilogue and stores.
+    fn finish(&self, e: &mut Emitter) {
+        let free = self.whole(0);
+        let dst = self.cx.geometry.dst;
+        let (row_step, lane_step) = match self.along_channels() {
+            true => (dst.spatial[2], dst.c),
+            false => (dst.c, dst.spatial[2]),
+        };
+        for row in 0..self.key.rows {
+            for v in 0..self.key.vectors {
+                let x = self.acc(row, v);
+                for &epilogue in &self.cx.spec.then {
+                    activation::emit(e, epilogue, x, free);
+                }
+                let offset = row as i64 * row_step + (v * self.cx.lanes) as i64 * lane_step;
+                e.store(Address { ptr: DST, offset }, x, self.lanes_of(v), lane_step);
+            }
+        }
+    }
+}
+
+/// Joins levels that run through memory as one, and drops those that run once.
+fn merged(levels: &[Level]) -> Vec<Level> {
+    let mut out: Vec<Level> = Vec::new();
+    for &level in levels {
+        if level.extent == Extent::Count(1) {
+            continue;
+        }
+        if let (Some(last), Extent::Count(inner)) = (out.last_mut(), level.extent)
+            && let Extent::Count(outer) = last.extent
+            && last.src == inner as i64 * level.src
+            && last.weights == inner as i64 * level.weights
+        {
+            *last = Level { extent: Extent::Count(outer * inner), ..level };
+            continue;
+        }
+        out.push(level);
+    }
+    out
+}

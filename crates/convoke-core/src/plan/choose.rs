@@ -1,0 +1,314 @@
+//! The choice: candidates in order, each with a plan or the reason why not.
+
+use thiserror::Error;
+
+use super::cost::Model;
+use super::legal;
+use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
+use crate::diagnostic::Diagnostic;
+use crate::span::{Span, Spanned};
+use crate::spec::{LayerSpec, Schedule};
+use crate::target::Target;
+
+/// Why there is no plan: the schedule pins something that cannot hold. Without pins there is always a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the schedule cannot hold: {reason}")]
+pub struct PlanError {
+    /// What is wrong, with the numbers.
+    pub reason: String,
+    /// The pin that cannot hold.
+    pub span: Span,
+}
+
+impl From<PlanError> for Diagnostic {
+    fn from(e: PlanError) -> Self {
+        Self::at(e.span, "the schedule cannot hold", e.reason)
+            .with_help("change this pin, or leave it out and let the planner choose")
+    }
+}
+
+/// One way to compute a layer, and what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// Its algorithm.
+    pub algorithm: Algorithm,
+    /// Its vector axis.
+    pub vector: VectorAxis,
+    /// How it reads the input.
+    pub pack_input: PackInput,
+    /// The best plan of that kind, or why there is none.
+    pub outcome: Result<Plan, Refusal>,
+}
+
+/// Why a candidate was passed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// In words.
+    pub reason: String,
+    /// The pin at fault, if the layer alone would allow the candidate.
+    pub pin: Option<Span>,
+}
+
+impl Refusal {
+    fn layer(reason: String) -> Self {
+        Self { reason, pin: None }
+    }
+
+    fn pinned(reason: impl Into<String>, span: Span) -> Self {
+        Self { reason: reason.into(), pin: Some(span) }
+    }
+}
+
+/// The plan for `spec` on `target`.
+///
+/// The first algorithm of [`Algorithm::ALL`] that takes the layer wins; among its ways to vectorize and to read the
+/// input, the one of least estimated cost.
+///
+/// # Errors
+/// If the layer's schedule pins something that cannot hold.
+pub fn choose(spec: &LayerSpec, target: &Target) -> Result<Plan, PlanError> {
+    let candidates = candidates(spec, target);
+    for &algorithm in Algorithm::ALL {
+        let plans = candidates.iter().filter(|c| c.algorithm == algorithm).filter_map(|c| c.outcome.as_ref().ok());
+        if let Some(best) = plans.min_by(|a, b| a.cost.total().total_cmp(&b.cost.total())) {
+            return Ok(best.clone());
+        }
+    }
+    let refusals = || candidates.iter().filter_map(|c| c.outcome.as_ref().err());
+    let fault = refusals().filter(|r| r.pin.is_some()).max_by_key(|r| !r.reason.starts_with(OTHER));
+    let (reason, span) = match fault {
+        Some(Refusal { reason, pin: Some(span) }) => (reason.clone(), *span),
+        _ => (refusals().next().map(|r| r.reason.clone()).unwrap_or_default(), Span::default()),
+    };
+    Err(PlanError { reason, span })
+}
+
+/// Opens the reason of a candidate that a pin merely excludes.
+const OTHER: &str = "the schedule pins";
+
+/// Every way to compute the layer, in the order in which [`choose`] asks them.
+pub fn candidates(spec: &LayerSpec, target: &Target) -> Vec<Candidate> {
+    let mut all = Vec::new();
+    for &algorithm in Algorithm::ALL {
+        for &vector in VectorAxis::ALL {
+            for &pack_input in PackInput::ALL {
+                let outcome = candidate(spec, target, algorithm, vector, pack_input);
+                all.push(Candidate { algorithm, vector, pack_input, outcome });
+            }
+        }
+    }
+    all
+}
+
+fn candidate(
+    spec: &LayerSpec,
+    target: &Target,
+    algorithm: Algorithm,
+    vector: VectorAxis,
+    pack: PackInput,
+) -> Result<Plan, Refusal> {
+    let pins = &spec.schedule;
+    legal::algorithm(spec, algorithm).map_err(|reason| blame(&pins.algorithm, algorithm, reason))?;
+    legal::pack_input(spec, pack).map_err(|reason| blame(&pins.pack_input, pack, reason))?;
+    excluded("algorithm", &pins.algorithm, algorithm)?;
+    excluded("vector", &pins.vector, vector)?;
+    excluded("pack_input", &pins.pack_input, pack)?;
+    let model = Model::new(spec, target, algorithm, vector, pack);
+    let search = Search { spec, target, pins, algorithm, vector, pack, model };
+    search.best()
+}
+
+/// The layer refuses `value`: the fault of the pin if that is what it pins.
+fn blame<T: PartialEq>(pin: &Option<Spanned<T>>, value: T, reason: String) -> Refusal {
+    match pin {
+        Some(pin) if pin.value == value => Refusal::pinned(reason, pin.span),
+        _ => Refusal::layer(reason),
+    }
+}
+
+/// Refuses `value` if something else is pinned.
+fn excluded<T: PartialEq + std::fmt::Display>(field: &str, pin: &Option<Spanned<T>>, value: T) -> Result<(), Refusal> {
+    match pin {
+        Some(pin) if pin.value != value => Err(Refusal::pinned(format!("{OTHER} {field}: {}", pin.value), pin.span)),
+        _ => Ok(()),
+    }
+}
+
+/// The search for tile, blocks and order under one algorithm, vector axis and way of reading the input.
+struct Search<'a> {
+    spec: &'a LayerSpec,
+    target: &'a Target,
+    pins: &'a Schedule,
+    algorithm: Algorithm,
+    vector: VectorAxis,
+    pack: PackInput,
+    model: Model<'a>,
+}
+
+type Blocks = Vec<(Axis, usize)>;
+
+impl Search<'_> {
+    fn best(&self) -> Result<Plan, Refusal> {
+        let (tile, unroll) = self.tile()?;
+        let block = self.block(tile)?;
+        let cost = self.model.cost(tile, block.first().copied(), unroll);
+        let (order, parallel) = self.order(tile, &block)?;
+        Ok(Plan {
+            algorithm: self.algorithm,
+            vector: self.vector,
+            tile,
+            block,
+            order,
+            parallel,
+            pack_input: self.pack,
+            unroll,
+            cost,
+            why: self.why(tile, &cost),
+        })
+    }
+
+    /// The tile that computes fastest, with its unrolling.
+    fn tile(&self) -> Result<(TileShape, usize), Refusal> {
+        let legal = |t| legal::tile(self.spec, self.target, self.algorithm, self.vector, t);
+        if let Some(pin) = &self.pins.tile {
+            let tile = TileShape { rows: pin.value.0, vectors: pin.value.1 };
+            legal(tile).map_err(|reason| Refusal::pinned(reason, pin.span))?;
+            return Ok((tile, self.unroll(tile)?));
+        }
+        let mut best: Option<(f64, TileShape, usize)> = None;
+        for rows in 1..=self.target.registers {
+            for vectors in 1..=self.target.registers / rows {
+                let tile = TileShape { rows, vectors };
+                if self.too_wide(tile) || legal(tile).is_err() {
+                    continue;
+                }
+                let unroll = self.unroll(tile)?;
+                let cycles = self.model.compute(tile, unroll);
+                if best.is_none_or(|b| cycles < b.0) {
+                    best = Some((cycles, tile, unroll));
+                }
+            }
+        }
+        let none = || Refusal::layer(format!("no tile fits the {} registers", self.target.registers));
+        best.map(|b| (b.1, b.2)).ok_or_else(none)
+    }
+
+    /// Tiles that reach past the output have an equal without the excess.
+    fn too_wide(&self, tile: TileShape) -> bool {
+        let lanes = self.target.lanes(self.spec.dtype.bytes());
+        let g = &self.model.geometry;
+        let (channels, pixels) = match self.vector {
+            VectorAxis::Oc => ((tile.vectors - 1) * lanes, tile.rows - 1),
+            VectorAxis::Ow => (tile.rows - 1, (tile.vectors - 1) * lanes),
+        };
+        channels >= g.oc.max(1) || pixels >= g.spatial[2].output.max(1)
+    }
+
+    /// How many steps of the innermost loop to write out: a divisor of its count where one is near.
+    fn unroll(&self, tile: TileShape) -> Result<usize, Refusal> {
+        if let Some(pin) = &self.pins.unroll {
+            if !(1..=legal::MOST_UNROLL).contains(&pin.value) {
+                let reason = format!("unroll is from 1 to {}, and not {}", legal::MOST_UNROLL, pin.value);
+                return Err(Refusal::pinned(reason, pin.span));
+            }
+            return Ok(pin.value);
+        }
+        let g = &self.model.geometry;
+        let count = if g.ic > 1 { g.ic } else { g.spatial[2].kernel };
+        let step = tile.rows * tile.vectors + tile.rows + tile.vectors;
+        let most = (128 / step).clamp(1, 8).min(count);
+        let divisor = (1..=most).rev().find(|u| count.is_multiple_of(*u)).unwrap_or(1);
+        Ok(if divisor * 2 > most { divisor } else { most.min(4) })
+    }
+
+    /// Cache blocks: none, or rows or pixels at a time, whichever moves least.
+    fn block(&self, tile: TileShape) -> Result<Blocks, Refusal> {
+        let w = &self.model.geometry.spatial[2];
+        let lanes = self.target.lanes(self.spec.dtype.bytes());
+        let pixels = if self.vector == VectorAxis::Oc { tile.rows } else { tile.vectors * lanes };
+        if let Some(pin) = &self.pins.block {
+            legal::block(w, &pin.value, pixels).map_err(|reason| Refusal::pinned(reason, pin.span))?;
+            return Ok(pin.value.clone());
+        }
+        if let Some(order) = &self.pins.order {
+            // The order says by naming an axis twice that it is blocked, which only makes sense with a size.
+            return legal::order(&order.value, &[])
+                .map(|()| Vec::new())
+                .map_err(|reason| Refusal::pinned(reason, order.span));
+        }
+        let oh = self.model.geometry.spatial[1].output;
+        let mut options: Vec<Option<(Axis, usize)>> = vec![None];
+        options.extend([1, 2, 4, 8, 16, 32].into_iter().filter(|&b| b < oh).map(|b| Some((Axis::Oh, b))));
+        if w.pad_lo + w.pad_hi == 0 && oh == 1 {
+            let sizes = [2, 4, 8, 16, 32].map(|tiles| tiles * pixels);
+            options.extend(sizes.into_iter().filter(|&b| b < w.output).map(|b| Some((Axis::Ow, b))));
+        }
+        let cycles = |o: &Option<(Axis, usize)>| self.model.memory(tile, *o);
+        let best = options.into_iter().min_by(|a, b| cycles(a).total_cmp(&cycles(b))).flatten();
+        Ok(best.into_iter().collect())
+    }
+
+    /// The loops, the parallel axis first.
+    fn order(&self, tile: TileShape, block: &[(Axis, usize)]) -> Result<(Vec<Axis>, Axis), Refusal> {
+        let pinned = self.pins.parallel.as_ref();
+        if let Some(pin) = &self.pins.order {
+            legal::order(&pin.value, block).map_err(|reason| Refusal::pinned(reason, pin.span))?;
+            let first = pin.value[0];
+            if let Some(p) = pinned.filter(|p| p.value != first) {
+                let reason = format!("threads divide the outermost loop, which is {first} and not {}", p.value);
+                return Err(Refusal::pinned(reason, p.span));
+            }
+            return Ok((pin.value.clone(), first));
+        }
+        let mut order = match block.first() {
+            // Weights stay while the whole image passes.
+            None => vec![Axis::G, Axis::Oc, Axis::N, Axis::Od, Axis::Oh, Axis::Ow],
+            // A block of the image stays while the weights pass.
+            Some((Axis::Oh, _)) => vec![Axis::N, Axis::Od, Axis::Oh, Axis::G, Axis::Oc, Axis::Oh, Axis::Ow],
+            Some(_) => vec![Axis::N, Axis::Ow, Axis::G, Axis::Oc, Axis::Od, Axis::Oh, Axis::Ow],
+        };
+        for &(axis, _) in block.iter().skip(1) {
+            order.insert(0, axis);
+        }
+        let lead = pinned.map_or_else(|| self.lead(tile, &order, block), |p| p.value);
+        if let Some(at) = order.iter().position(|&a| a == lead) {
+            order.remove(at);
+        }
+        order.insert(0, lead);
+        Ok((order, lead))
+    }
+
+    /// The first loop of `order` with enough iterations for a few threads, or else the one with the most.
+    fn lead(&self, tile: TileShape, order: &[Axis], block: &[(Axis, usize)]) -> Axis {
+        const ENOUGH: usize = 8;
+        let g = &self.model.geometry;
+        let size = |axis: Axis| block.iter().find(|b| b.0 == axis).map_or(1, |b| b.1);
+        let iterations = |axis: Axis| match axis {
+            Axis::N => self.spec.fixed_batch().unwrap_or(1),
+            Axis::G => g.groups,
+            Axis::Oc => self.model.channel_runs(tile),
+            Axis::Od => g.spatial[0].output,
+            Axis::Oh => g.spatial[1].output.div_ceil(size(Axis::Oh)),
+            Axis::Ow => g.spatial[2].output / size(Axis::Ow).max(tile.rows),
+        };
+        let enough = order.iter().copied().find(|&a| iterations(a) >= ENOUGH);
+        let most = || order.iter().copied().rev().max_by_key(|&a| iterations(a));
+        enough.or_else(most).unwrap_or(Axis::N)
+    }
+
+    fn why(&self, tile: TileShape, cost: &Cost) -> String {
+        let how = match self.algorithm {
+            Algorithm::Pointwise => "the window is a single pixel, so all pixels form one matrix product",
+            Algorithm::Depthwise => "every channel has a window of its own",
+            Algorithm::Direct => "the sum over the window as it stands",
+        };
+        let TileShape { rows, vectors } = tile;
+        let percent = 100.0 * self.model.ideal() / cost.total().max(1.0);
+        let bound = if cost.memory > cost.compute { "moving data" } else { "the tiles" };
+        format!(
+            "{how}; {} of {} registers hold sums, and {bound} should allow {percent:.0} % of the multiply-add limit",
+            rows * vectors,
+            self.target.registers,
+        )
+    }
+}

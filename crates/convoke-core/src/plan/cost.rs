@@ -1,0 +1,237 @@
+//! The analytic cost of a plan: cycles in the tiles, and cycles to bring data near.
+//!
+//! The model counts what the lowering emits, part by part: multiply-adds against loads against the latency of the
+//! accumulators, loop and call overhead, epilogue and stores; and, for each loop order, how often weights and input
+//! pass from which cache. It ranks plans of one layer; it does not predict times.
+
+use super::{Algorithm, Axis, Cost, PackInput, TileShape, VectorAxis};
+use crate::lower::weights::WeightsPacking;
+use crate::lower::{ChannelPart, Geometry, PixelRun, Taps, cut_channels, cut_pixels, epilogue_registers};
+use crate::spec::{LayerSpec, SpatialAxis};
+use crate::target::Target;
+
+/// Bytes a cycle from the second-level cache, the last-level cache, and memory.
+const BANDWIDTH: [f64; 3] = [20.0, 8.0, 4.0];
+/// Cycles to call a tile and come back.
+const CALL: f64 = 12.0;
+/// Cycles to enter and leave a reduction loop.
+const LOOP: f64 = 4.0;
+/// Cycles of loop control that one round of the innermost loop adds.
+const ROUND: f64 = 0.5;
+
+/// A layer under one algorithm, vector axis and way of reading the input: what all its tiles share.
+pub(crate) struct Model<'a> {
+    spec: &'a LayerSpec,
+    target: &'a Target,
+    algorithm: Algorithm,
+    vector: VectorAxis,
+    pack_input: PackInput,
+    pub(crate) geometry: Geometry,
+    packing: WeightsPacking,
+    lanes: usize,
+    /// Taps along `kd` and `kh`, summed over `od` and `oh`.
+    slices: f64,
+    /// Positions along `od` and `oh`.
+    positions: f64,
+}
+
+impl<'a> Model<'a> {
+    pub(crate) fn new(
+        spec: &'a LayerSpec,
+        target: &'a Target,
+        algorithm: Algorithm,
+        vector: VectorAxis,
+        pack_input: PackInput,
+    ) -> Self {
+        let geometry = Geometry::of(spec, algorithm, pack_input);
+        let [d, h, _] = geometry.spatial;
+        Self {
+            spec,
+            target,
+            algorithm,
+            vector,
+            pack_input,
+            packing: WeightsPacking::new(spec, algorithm),
+            lanes: target.lanes(spec.dtype.bytes()),
+            slices: total_taps(&d) * total_taps(&h),
+            positions: (d.output * h.output) as f64,
+            geometry,
+        }
+    }
+
+    fn along_channels(&self) -> bool {
+        self.vector == VectorAxis::Oc
+    }
+
+    /// Runs of channels and of pixels that `tile` cuts the output into.
+    fn parts(&self, tile: TileShape) -> (Vec<ChannelPart>, Vec<PixelRun>) {
+        let along = tile.vectors * self.lanes;
+        let (channels, pixels) = if self.along_channels() { (along, tile.rows) } else { (tile.rows, along) };
+        let w = &self.geometry.spatial[2];
+        let runs = cut_pixels(w, 0, w.output, pixels, self.along_channels());
+        (cut_channels(self.geometry.oc, channels, self.packing.lanes), runs)
+    }
+
+    /// Runs of channels of one group.
+    pub(crate) fn channel_runs(&self, tile: TileShape) -> usize {
+        self.parts(tile).0.iter().map(|p| p.outer * p.inner).sum()
+    }
+
+    /// Cycles in the tiles for one image.
+    pub(crate) fn compute(&self, tile: TileShape, unroll: usize) -> f64 {
+        let (channels, pixels) = self.parts(tile);
+        let mut cycles = 0.0;
+        for part in &channels {
+            for run in &pixels {
+                let calls = (part.outer * part.inner * run.count) as f64;
+                cycles += calls * self.tile(part.channels, run, unroll);
+            }
+        }
+        cycles * self.geometry.groups as f64
+    }
+
+    /// Cycles of the calls for one run of pixels, over all positions along `od` and `oh`.
+    fn tile(&self, channels: usize, run: &PixelRun, unroll: usize) -> f64 {
+        let (rows, along) = if self.along_channels() { (run.pixels, channels) } else { (channels, run.pixels) };
+        let vectors = along.div_ceil(self.lanes);
+        let w = &self.geometry.spatial[2];
+        let ic = self.geometry.ic as f64;
+        let rounds = |steps: f64| steps / unroll as f64 * ROUND;
+        let per_slice = match &run.taps {
+            Taps::Edge(taps) => {
+                let step = |r: &std::ops::Range<usize>| ic * self.step(r.len(), vectors) + rounds(ic) + LOOP;
+                taps.iter().filter(|r| !r.is_empty()).map(step).sum()
+            }
+            Taps::All => {
+                let steps = ic * w.kernel as f64;
+                steps * self.step(rows, vectors) + rounds(steps) + LOOP
+            }
+            // Single pixels have half of the taps on average.
+            Taps::Single => ic * w.kernel as f64 / 2.0 * (self.step(rows, vectors) + ROUND) + 2.0 * LOOP,
+        };
+        self.slices * per_slice + self.positions * self.call(rows, vectors)
+    }
+
+    /// Cycles of one tap of one input channel.
+    fn step(&self, rows: usize, vectors: usize) -> f64 {
+        let sums = (rows * vectors) as f64;
+        let t = self.target;
+        let pixel = self.geometry.spatial[2].stride as i64 * self.geometry.src.spatial[2];
+        let lane = |stride: i64| if stride == 1 { 1.0 } else { 2.0 * self.lanes as f64 };
+        let loads = match (self.along_channels(), self.algorithm == Algorithm::Depthwise) {
+            (true, true) => vectors as f64 + sums * lane(self.geometry.src.c),
+            (true, false) => (vectors + rows) as f64,
+            (false, _) => vectors as f64 * lane(pixel) + rows as f64,
+        };
+        let (issue, latency) = if t.fma { (1.0, 1.0) } else { (2.0, 1.0) };
+        (issue * sums / t.fma_per_cycle as f64)
+            .max(loads / t.loads_per_cycle as f64)
+            .max(latency * t.fma_latency as f64)
+    }
+
+    /// Cycles of a call besides the sum: start, epilogue, stores.
+    fn call(&self, rows: usize, vectors: usize) -> f64 {
+        let sums = (rows * vectors) as f64;
+        let lane_step = if self.along_channels() { self.geometry.dst.c } else { self.geometry.dst.spatial[2] };
+        let store = if lane_step == 1 { 1.0 } else { 1.5 * self.lanes as f64 };
+        let epilogue: f64 = self.spec.then.iter().map(|&e| (epilogue_registers(e) as f64).powi(2)).sum();
+        CALL + sums * (0.5 + store + epilogue)
+    }
+
+    /// Cycles to bring weights and input to the tiles, for one image, under `block` outputs of `axis` at a time
+    /// (`None`: the whole image for each run of channels).
+    pub(crate) fn memory(&self, tile: TileShape, block: Option<(Axis, usize)>) -> f64 {
+        let bytes = self.spec.dtype.bytes() as f64;
+        let src = self.spec.src_image() as f64 * bytes;
+        let dst = self.spec.dst_image() as f64 * bytes;
+        let weights = self.packing.packed_len() as f64 * bytes;
+        let runs = (self.channel_runs(tile) * self.geometry.groups) as f64;
+        let group_src = src / self.geometry.groups as f64;
+        let [d, h, w] = &self.geometry.spatial;
+        let blocks = match block {
+            None => 1.0,
+            Some((Axis::Oh, size)) => (d.output * h.output.div_ceil(size)) as f64,
+            Some((_, size)) => w.output.div_ceil(size) as f64,
+        };
+        // Rows of the window are read again by the next block.
+        let overlap = match block {
+            Some((Axis::Oh, size)) => (h.extent() + (size - 1) * h.stride) as f64 / (size * h.stride) as f64,
+            _ => 1.0,
+        };
+        let block_src = group_src / blocks * overlap;
+        let per_group_runs = runs / self.geometry.groups as f64;
+        let src_again = (per_group_runs - 1.0).max(0.0) * src * overlap / self.bandwidth(block_src);
+        let weights_again = (blocks - 1.0) * weights / self.bandwidth(weights);
+        let run_weights = weights / runs.max(1.0);
+        let pixel_tiles = self.positions * self.parts(tile).1.iter().map(|r| r.count as f64).sum::<f64>();
+        let streamed = match run_weights > self.target.l1_bytes as f64 / 2.0 {
+            true => pixel_tiles * weights / BANDWIDTH[0],
+            false => 0.0,
+        };
+        (src + dst + weights) / BANDWIDTH[1] + src_again + weights_again + streamed
+    }
+
+    /// Bytes a cycle at which `bytes` that were used before come back; endless from the first level.
+    fn bandwidth(&self, bytes: f64) -> f64 {
+        let t = self.target;
+        let fits = |cache: usize, share: f64| bytes <= cache as f64 * share;
+        if fits(t.l1_bytes, 0.5) {
+            f64::INFINITY
+        } else if fits(t.l2_bytes, 0.7) {
+            BANDWIDTH[0]
+        } else if fits(t.l3_bytes, 0.7) {
+            BANDWIDTH[1]
+        } else {
+            BANDWIDTH[2]
+        }
+    }
+
+    /// Cycles to copy the input with its padding, for one image.
+    pub(crate) fn packing(&self) -> f64 {
+        if self.pack_input == PackInput::None {
+            return 0.0;
+        }
+        let rows = self.geometry.spatial[0].input * self.geometry.spatial[1].input;
+        let elements = self.geometry.src.n as f64;
+        let rows = match self.geometry.src.c {
+            1 => rows as f64,
+            _ => (rows * self.spec.in_channels) as f64,
+        };
+        3.0 * elements / self.lanes as f64 + rows * CALL
+    }
+
+    /// The cost of one image.
+    pub(crate) fn cost(&self, tile: TileShape, block: Option<(Axis, usize)>, unroll: usize) -> Cost {
+        Cost { compute: self.compute(tile, unroll), memory: self.memory(tile, block), packing: self.packing() }
+    }
+
+    /// Cycles that the multiply-adds alone take.
+    pub(crate) fn ideal(&self) -> f64 {
+        self.spec.macs_per_image() as f64 / (self.lanes * self.target.fma_per_cycle) as f64
+    }
+}
+
+/// Taps that are not padding, summed over all outputs of the axis.
+fn total_taps(axis: &SpatialAxis) -> f64 {
+    let (pad, input) = (axis.pad_lo as i64, axis.input as i64);
+    let inside = |o: usize| {
+        let first = (o * axis.stride) as i64 - pad;
+        let dilation = axis.dilation as i64;
+        let lo = (-first).max(0).div_ceil(dilation);
+        let hi = ((input - first).max(0).div_ceil(dilation)).min(axis.kernel as i64);
+        (hi - lo).max(0) as f64
+    };
+    if axis.pad_lo == 0 && axis.pad_hi == 0 {
+        return (axis.output * axis.kernel) as f64;
+    }
+    (0..axis.output).map(inside).sum()
+}
+
+trait DivCeil {
+    fn div_ceil(self, by: Self) -> Self;
+}
+impl DivCeil for i64 {
+    fn div_ceil(self, by: Self) -> Self {
+        self.div_euclid(by) + i64::from(self.rem_euclid(by) != 0)
+    }
+}

@@ -1,0 +1,127 @@
+//! What a plan must satisfy, and the words for what it does not.
+
+use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis};
+use crate::lower::epilogue_registers;
+use crate::lower::weights::PANEL_BYTES;
+use crate::spec::{LayerSpec, SpatialAxis};
+use crate::target::Target;
+
+/// Most steps of a reduction loop that may be written out.
+pub const MOST_UNROLL: usize = 16;
+
+/// Whether `algorithm` takes the layer; if not, why.
+pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm) -> Result<(), String> {
+    match algorithm {
+        Algorithm::Direct => Ok(()),
+        Algorithm::Pointwise => {
+            for (name, a) in ["d", "h", "w"].iter().zip(&spec.spatial) {
+                if a.kernel != 1 {
+                    return Err(format!("pointwise needs a window of 1, and along {name} it is {}", a.kernel));
+                }
+                if a.stride != 1 {
+                    return Err(format!("pointwise needs stride 1, and along {name} it is {}", a.stride));
+                }
+                if a.pad_lo + a.pad_hi != 0 {
+                    let (lo, hi) = (a.pad_lo, a.pad_hi);
+                    return Err(format!("pointwise needs no padding, and along {name} it is {lo}..{hi}"));
+                }
+            }
+            Ok(())
+        }
+        Algorithm::Depthwise => {
+            let (i, o, g) = (spec.in_channels, spec.out_channels, spec.groups);
+            if g == 1 || i != g || o != g {
+                return Err(format!(
+                    "depthwise needs one input and one output channel a group, and there are {g} groups of {} and {}",
+                    i / g,
+                    o / g
+                ));
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Whether the input can be packed that way.
+pub(crate) fn pack_input(spec: &LayerSpec, pack: PackInput) -> Result<(), String> {
+    if pack == PackInput::Pad && spec.spatial.iter().all(|a| a.pad_lo + a.pad_hi == 0) {
+        return Err("there is no padding to write out".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether a register tile fits the registers and the panels of packed weights.
+pub(crate) fn tile(
+    spec: &LayerSpec,
+    target: &Target,
+    algorithm: Algorithm,
+    vector: VectorAxis,
+    tile: TileShape,
+) -> Result<(), String> {
+    let bytes = spec.dtype.bytes();
+    let (lanes, panel) = (target.lanes(bytes), PANEL_BYTES / bytes);
+    let TileShape { rows, vectors } = tile;
+    let name = format!("a tile of {rows}x{vectors}");
+    if vector == VectorAxis::Ow && algorithm == Algorithm::Depthwise && rows != 1 {
+        return Err(format!("{name} has {rows} rows; depthwise along ow works on one channel at a time, so 1"));
+    }
+    let channels = if vector == VectorAxis::Oc { vectors.saturating_mul(lanes) } else { rows };
+    if channels == 0
+        || (channels % panel != 0 && panel % channels != 0)
+        || (vector == VectorAxis::Ow && channels > panel)
+    {
+        return Err(format!(
+            "{name} computes {channels} output channels at a time, which neither divide the {panel} of a weights panel nor are a multiple of them"
+        ));
+    }
+    let sums = rows.saturating_mul(vectors);
+    let operands = vectors + 1 + usize::from(!target.fma);
+    let epilogue = spec.then.iter().map(|&e| epilogue_registers(e)).max().unwrap_or(0);
+    let needed = sums.saturating_add(operands.max(epilogue));
+    if rows == 0 || needed > target.registers {
+        return Err(format!(
+            "{name} needs {sums} registers for sums and {} besides, and {} has {}",
+            operands.max(epilogue),
+            target.name(),
+            target.registers
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the axes can be blocked so; `pixels` is a tile's extent along `ow`.
+pub(crate) fn block(w: &SpatialAxis, block: &[(Axis, usize)], pixels: usize) -> Result<(), String> {
+    for (i, &(axis, size)) in block.iter().enumerate() {
+        if block[..i].iter().any(|b| b.0 == axis) {
+            return Err(format!("{axis} is blocked twice"));
+        }
+        if size == 0 {
+            return Err(format!("a block of {axis} must hold at least 1 output, and has 0"));
+        }
+        match axis {
+            Axis::Oh => {}
+            Axis::Ow if w.pad_lo + w.pad_hi != 0 => {
+                return Err("ow can be blocked only where rows have no padding".to_owned());
+            }
+            Axis::Ow if size % pixels != 0 => {
+                return Err(format!("a block of {size} pixels is no multiple of the tile's {pixels}"));
+            }
+            Axis::Ow => {}
+            _ => return Err(format!("only oh and ow can be blocked, not {axis}")),
+        }
+    }
+    Ok(())
+}
+
+/// Whether `order` names every axis once, and a blocked one twice.
+pub(crate) fn order(order: &[Axis], block: &[(Axis, usize)]) -> Result<(), String> {
+    for &axis in Axis::ALL {
+        let wanted = 1 + usize::from(block.iter().any(|b| b.0 == axis));
+        let found = order.iter().filter(|&&a| a == axis).count();
+        if found != wanted {
+            let why = if wanted == 2 { ", because it is blocked" } else { "" };
+            return Err(format!("the order must name {axis} {wanted} time(s){why}, and names it {found} time(s)"));
+        }
+    }
+    Ok(())
+}
