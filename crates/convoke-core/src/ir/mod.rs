@@ -352,6 +352,7 @@ pub struct Access {
 
 /// An instruction of a tile. See the [module](self) for what each means.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the operands' letters are those of each instruction's formula")]
 pub enum Op {
     /// `d = value` in every lane; a zero is a constant like any other.
     Const { d: Reg, value: f64 },

@@ -195,7 +195,7 @@ impl Nests<'_> {
         let weights = |channels: usize| (channels / panel * panel_len + channels % panel) as i64;
         let advance = |at: &mut Cursor, channels: usize, var: Option<Var>| {
             let channels_i = channels as i64;
-            let mut add = |affine: &mut Affine, factor: i64| {
+            let add = |affine: &mut Affine, factor: i64| {
                 let old = std::mem::take(affine);
                 *affine = match var {
                     Some(var) => old.plus(var, factor),

@@ -149,9 +149,7 @@ type Blocks = Vec<(Axis, usize)>;
 
 impl Search<'_> {
     fn best(&self) -> Result<Plan, Refusal> {
-        let (tile, unroll) = self.tile()?;
-        let block = self.block(tile)?;
-        let cost = self.model.cost(tile, block.first().copied(), unroll);
+        let (tile, block, unroll, cost) = self.tile()?;
         let (order, parallel) = self.order(tile, &block)?;
         Ok(Plan {
             algorithm: self.algorithm,
@@ -167,30 +165,35 @@ impl Search<'_> {
         })
     }
 
-    /// The tile that computes fastest, with its unrolling.
-    fn tile(&self) -> Result<(TileShape, usize), Refusal> {
+    /// The tile of least cost, with its cache blocks and unrolling.
+    fn tile(&self) -> Result<(TileShape, Blocks, usize, Cost), Refusal> {
         let legal = |t| legal::tile(self.spec, self.target, self.algorithm, self.vector, t);
+        let with_rest = |tile| {
+            let (block, unroll) = (self.block(tile)?, self.unroll(tile)?);
+            let cost = self.model.cost(tile, block.first().copied(), unroll);
+            Ok((tile, block, unroll, cost))
+        };
         if let Some(pin) = &self.pins.tile {
             let tile = TileShape { rows: pin.value.0, vectors: pin.value.1 };
             legal(tile).map_err(|reason| Refusal::pinned(reason, pin.span))?;
-            return Ok((tile, self.unroll(tile)?));
+            return with_rest(tile);
         }
-        let mut best: Option<(f64, TileShape, usize)> = None;
+        let mut best: Option<(TileShape, Blocks, usize, Cost)> = None;
+        let mut refusal = Refusal::layer(format!("no tile fits the {} registers", self.target.registers));
         for rows in 1..=self.target.registers {
             for vectors in 1..=self.target.registers / rows {
                 let tile = TileShape { rows, vectors };
                 if self.too_wide(tile) || legal(tile).is_err() {
                     continue;
                 }
-                let unroll = self.unroll(tile)?;
-                let cycles = self.model.compute(tile, unroll);
-                if best.is_none_or(|b| cycles < b.0) {
-                    best = Some((cycles, tile, unroll));
+                match with_rest(tile) {
+                    Ok(plan) if best.as_ref().is_none_or(|b| plan.3.total() < b.3.total()) => best = Some(plan),
+                    Ok(_) => {}
+                    Err(reason) => refusal = reason,
                 }
             }
         }
-        let none = || Refusal::layer(format!("no tile fits the {} registers", self.target.registers));
-        best.map(|b| (b.1, b.2)).ok_or_else(none)
+        best.ok_or(refusal)
     }
 
     /// Tiles that reach past the output have an equal without the excess.
@@ -279,21 +282,25 @@ impl Search<'_> {
     }
 
     /// The first loop of `order` with enough iterations for a few threads, or else the one with the most.
+    ///
+    /// Pixels come last of all: dividing a row would read its weights once a part.
     fn lead(&self, tile: TileShape, order: &[Axis], block: &[(Axis, usize)]) -> Axis {
-        const ENOUGH: usize = 8;
+        const ENOUGH: usize = 4;
         let g = &self.model.geometry;
-        let size = |axis: Axis| block.iter().find(|b| b.0 == axis).map_or(1, |b| b.1);
+        let size = |axis: Axis| block.iter().find(|b| b.0 == axis).map(|b| b.1);
         let iterations = |axis: Axis| match axis {
             Axis::N => self.spec.fixed_batch().unwrap_or(1),
             Axis::G => g.groups,
             Axis::Oc => self.model.channel_runs(tile),
             Axis::Od => g.spatial[0].output,
-            Axis::Oh => g.spatial[1].output.div_ceil(size(Axis::Oh)),
-            Axis::Ow => g.spatial[2].output / size(Axis::Ow).max(tile.rows),
+            Axis::Oh => g.spatial[1].output.div_ceil(size(Axis::Oh).unwrap_or(1)),
+            Axis::Ow => size(Axis::Ow).map_or(1, |block| g.spatial[2].output / block),
         };
-        let enough = order.iter().copied().find(|&a| iterations(a) >= ENOUGH);
-        let most = || order.iter().copied().rev().max_by_key(|&a| iterations(a));
-        enough.or_else(most).unwrap_or(Axis::N)
+        // Inside a block, what comes after its loop stays inside.
+        let outer = block.first().and_then(|b| order.iter().position(|&a| a == b.0)).map_or(order.len(), |at| at + 1);
+        let enough = order[..outer].iter().copied().find(|&a| iterations(a) >= ENOUGH);
+        let most = || order.iter().copied().rev().max_by_key(|&a| iterations(a)).filter(|&a| iterations(a) > 1);
+        enough.or_else(most).unwrap_or(Axis::Ow)
     }
 
     fn why(&self, tile: TileShape, cost: &Cost) -> String {

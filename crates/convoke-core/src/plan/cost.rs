@@ -11,7 +11,9 @@ use crate::spec::{LayerSpec, SpatialAxis};
 use crate::target::Target;
 
 /// Bytes a cycle from the second-level cache, the last-level cache, and memory.
-const BANDWIDTH: [f64; 3] = [20.0, 8.0, 4.0];
+const BANDWIDTH: [f64; 3] = [24.0, 12.0, 5.0];
+/// Share of the time for loads that is not hidden behind multiply-adds.
+const LOADING: f64 = 0.1;
 /// Cycles to call a tile and come back.
 const CALL: f64 = 12.0;
 /// Cycles to enter and leave a reduction loop.
@@ -123,10 +125,11 @@ impl<'a> Model<'a> {
             (true, false) => (vectors + rows) as f64,
             (false, _) => vectors as f64 * lane(pixel) + rows as f64,
         };
-        let (issue, latency) = if t.fma { (1.0, 1.0) } else { (2.0, 1.0) };
-        (issue * sums / t.fma_per_cycle as f64)
-            .max(loads / t.loads_per_cycle as f64)
-            .max(latency * t.fma_latency as f64)
+        // Without fusing, a product and a sum each take a slot.
+        let slots = if t.fma { sums } else { 2.0 * sums };
+        let loading = loads / t.loads_per_cycle as f64;
+        let limit = (slots / t.fma_per_cycle as f64).max(loading).max(t.fma_latency as f64);
+        limit + LOADING * loading
     }
 
     /// Cycles of a call besides the sum: start, epilogue, stores.
@@ -217,8 +220,8 @@ fn total_taps(axis: &SpatialAxis) -> f64 {
     let inside = |o: usize| {
         let first = (o * axis.stride) as i64 - pad;
         let dilation = axis.dilation as i64;
-        let lo = (-first).max(0).div_ceil(dilation);
-        let hi = ((input - first).max(0).div_ceil(dilation)).min(axis.kernel as i64);
+        let lo = div_ceil((-first).max(0), dilation);
+        let hi = div_ceil((input - first).max(0), dilation).min(axis.kernel as i64);
         (hi - lo).max(0) as f64
     };
     if axis.pad_lo == 0 && axis.pad_hi == 0 {
@@ -227,11 +230,7 @@ fn total_taps(axis: &SpatialAxis) -> f64 {
     (0..axis.output).map(inside).sum()
 }
 
-trait DivCeil {
-    fn div_ceil(self, by: Self) -> Self;
-}
-impl DivCeil for i64 {
-    fn div_ceil(self, by: Self) -> Self {
-        self.div_euclid(by) + i64::from(self.rem_euclid(by) != 0)
-    }
+/// `ceil(a / b)`, `b` positive.
+fn div_ceil(a: i64, b: i64) -> i64 {
+    a.div_euclid(b) + i64::from(a.rem_euclid(b) != 0)
 }

@@ -7,7 +7,7 @@ use crate::spec::{LayerSpec, SpatialAxis};
 use crate::target::Target;
 
 /// Most steps of a reduction loop that may be written out.
-pub const MOST_UNROLL: usize = 16;
+pub(super) const MOST_UNROLL: usize = 16;
 
 /// Whether `algorithm` takes the layer; if not, why.
 pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm) -> Result<(), String> {

@@ -58,8 +58,12 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Cycles in all: what is computed hides what is moved, or the other way round.
+    /// Cycles in all: the larger of computing and moving hides most of the other.
     pub fn total(&self) -> f64 {
-        self.compute.max(self.memory) + self.packing
+        let hidden = self.compute.min(self.memory);
+        self.compute.max(self.memory) + HIDDEN * hidden + self.packing
     }
 }
+
+/// Share of the smaller of computing and moving that shows all the same.
+const HIDDEN: f64 = 0.2;
