@@ -42,7 +42,7 @@ impl Program {
         Self::compile_kernel(kernel)
     }
 
-    fn compile_kernel(kernel: &Kernel) -> Result<Self, JitError> {
+    pub(crate) fn compile_kernel(kernel: &Kernel) -> Result<Self, JitError> {
         let units = clif::compile(kernel)?;
         let code = Code::load(kernel, &units, Self::CODE_LIMIT)?;
         let nests = kernel.nests.iter();

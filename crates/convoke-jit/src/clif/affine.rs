@@ -61,8 +61,8 @@ impl Scope {
     pub(super) fn leave(&mut self) {
         self.variables.pop();
         if let Some((sums, bounds)) = self.added.pop() {
-            sums.iter().for_each(|sum| drop(self.sums.remove(sum)));
-            bounds.iter().for_each(|bound| drop(self.bounds.remove(bound)));
+            self.sums.retain(|sum, _| !sums.contains(sum));
+            self.bounds.retain(|bound, _| !bounds.contains(bound));
         }
     }
 

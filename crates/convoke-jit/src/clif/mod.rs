@@ -83,6 +83,10 @@ pub fn clif_text(kernel: &Verified) -> Result<String, JitError> {
 /// # Errors
 /// As [`clif_text`].
 pub fn asm_text(kernel: &Verified) -> Result<String, JitError> {
+    text_kernel(kernel)
+}
+
+pub(crate) fn text_kernel(kernel: &Kernel) -> Result<String, JitError> {
     each_named_function(kernel, |isa, symbol, context| {
         context.set_disasm(true);
         if let Err(e) = context.compile(isa, &mut ControlPlane::default()) {

@@ -51,7 +51,7 @@ impl Emitter<'_> {
             Stmt::Call(call) => self.call(call),
             Stmt::For(inner) => match self.scope.known_range(&inner.range) {
                 Some((lo, hi)) if hi <= lo => {}
-                Some((lo, hi)) if hi - lo == 1 => self.once(inner, lo),
+                Some((lo, hi)) if lo.checked_add(1) == Some(hi) => self.once(inner, lo),
                 _ => {
                     let (lo, hi) = self.scope.range(&mut self.builder, &inner.range);
                     self.counted(inner, lo, hi);

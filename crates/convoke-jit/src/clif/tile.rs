@@ -230,7 +230,12 @@ impl Emitter<'_> {
             self.builder.ins().bitcast(vector, bitcast_flags(), two)
         } else {
             let first = self.load_element(element, from.at, 0)?;
-            self.builder.ins().scalar_to_vector(vector, first)
+            if from.lanes == self.lanes.count() {
+                // Every other lane is replaced below, so none need be cleared.
+                self.builder.ins().splat(vector, first)
+            } else {
+                self.builder.ins().scalar_to_vector(vector, first)
+            }
         };
         while lane < from.lanes {
             let distance = self.lane_distance(from, lane)?;
