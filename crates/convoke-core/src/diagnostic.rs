@@ -38,3 +38,27 @@ impl Diagnostic {
         self
     }
 }
+
+/// The diagnostics as plain text without excerpts, a few lines each, positions as `line:column`, both from 1:
+/// for where the feature `render` is off.
+pub fn plain(diagnostics: &[Diagnostic], source: &str) -> String {
+    let mut out = String::new();
+    for diagnostic in diagnostics {
+        out.push_str(&format!("error: {}\n", diagnostic.message));
+        for label in &diagnostic.labels {
+            let (line, column) = position(source, label.span.start);
+            out.push_str(&format!("  {line}:{column}: {}\n", label.text));
+        }
+        if let Some(help) = &diagnostic.help {
+            out.push_str(&format!("  help: {help}\n"));
+        }
+    }
+    out
+}
+
+/// Line and column, both from 1, the column in characters.
+pub fn position(source: &str, offset: usize) -> (usize, usize) {
+    let before = source.get(..offset).unwrap_or(source);
+    let line = before.rfind('\n').map_or(0, |at| at + 1);
+    (before.matches('\n').count() + 1, before[line..].chars().count() + 1)
+}

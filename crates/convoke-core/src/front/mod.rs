@@ -1,4 +1,72 @@
 //! Source text to a syntax tree.
-pub mod ast {
-    //! The syntax tree.
+//!
+//! In comes the text of a `.conv` file, or of the body of `conv!`; out comes an [`ast::File`] in which every node has its
+//! span. The grammar knows what a layer, a field and a value look like, not which fields there are or what they
+//! take: that is for [`crate::spec`] to say. What does not fit the grammar is refused with a [`Diagnostic`] each, and the
+//! parser goes on at the next field, so that one run reports every mistake.
+//!
+//! ```text
+//! file   = { layer }
+//! layer  = word word "{" { field [","] } "}"
+//! field  = word ":" value | word "{" { word ":" value [","] } "}"
+//! value  = number | number ".." number | word | word "(" items ")" | "(" items ")" | "[" items "]"
+//!        | word "[" items "]" [ "@" word ]
+//! items  = [ item { "," item } [","] ]
+//! item   = value | word ":" value
+//! number = ["-"] digits | ["-"] float | digits "x" digits { "x" digits }
+//! ```
+//!
+//! The comma may be left out only after the last field and after a block. Every text that lexes here lexes as Rust.
+
+pub mod ast;
+mod error;
+mod format;
+mod lexer;
+mod number;
+mod parser;
+
+use crate::diagnostic::Diagnostic;
+use crate::spec::{self, LayerSpec, Limits};
+pub use format::format;
+
+/// Diagnostics that are reported of one text; the rest is counted.
+const MAX_DIAGNOSTICS: usize = 100;
+
+/// The syntax tree of `text`.
+///
+/// # Errors
+/// Every place where the text does not fit the grammar, in the order of the text.
+pub fn parse(text: &str) -> Result<ast::File, Vec<Diagnostic>> {
+    let (file, errors) = parser::parse(text);
+    if errors.is_empty() { Ok(file) } else { Err(finish(errors.iter().map(error::SyntaxError::diagnostic).collect())) }
 }
+
+/// The layers of `text`, parsed and validated.
+///
+/// # Errors
+/// Every mistake of syntax or of meaning, in the order of the text; what the parser could read around a mistake is
+/// validated too.
+pub fn layers(text: &str, limits: &Limits) -> Result<Vec<LayerSpec>, Vec<Diagnostic>> {
+    let (file, errors) = parser::parse(text);
+    let mut diagnostics: Vec<_> = errors.iter().map(error::SyntaxError::diagnostic).collect();
+    match spec::validate(&file, limits) {
+        Ok(layers) if diagnostics.is_empty() => return Ok(layers),
+        Ok(_) => {}
+        Err(more) => diagnostics.extend(more),
+    }
+    Err(finish(diagnostics))
+}
+
+/// Sorts by position and keeps at most [`MAX_DIAGNOSTICS`].
+fn finish(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    diagnostics.sort_by_key(|d| d.labels.first().map_or(0, |l| l.span.start));
+    let more = diagnostics.len().saturating_sub(MAX_DIAGNOSTICS);
+    if more > 0 {
+        diagnostics.truncate(MAX_DIAGNOSTICS);
+        diagnostics.push(Diagnostic { message: format!("{more} more mistakes"), labels: vec![], help: None });
+    }
+    diagnostics
+}
+
+#[cfg(test)]
+mod tests;

@@ -36,3 +36,7 @@ pub(crate) fn cut(oc: usize, run: usize, panel: usize) -> Vec<ChannelPart> {
     }
     parts
 }
+
+#[cfg(test)]
+#[path = "channels_tests.rs"]
+mod tests;

@@ -114,3 +114,7 @@ fn pixels_with_tap(axis: &SpatialAxis, kw: usize, start: usize, pixels: usize) -
     let hi = end.clamp(start, start + pixels) - start;
     lo..hi.max(lo)
 }
+
+#[cfg(test)]
+#[path = "pixels_tests.rs"]
+mod tests;

@@ -1,12 +1,42 @@
 //! What a layer is, once it is known to be legal.
 //!
-//! [`validate`](crate::spec) turns the syntax tree into [`LayerSpec`]s and is the only place that says what is legal:
+//! [`validate`] turns the syntax tree into [`LayerSpec`]s and is the only place that says what is legal:
 //! defaults are filled in, output sizes are inferred, every product is checked for overflow against
 //! [`Limits`]. Later stages rely on that and never check again.
 
+mod error;
+mod fields;
+mod layer;
 mod schedule;
+mod sizes;
+mod suggest;
+mod text;
 
+pub use layer::validate;
 pub use schedule::{Algorithm, Axis, PackInput, Schedule, VectorAxis};
+pub use text::SpecTextError;
+
+/// The kinds of layers; the rank is the index and one.
+pub const LAYER_KINDS: [&str; 3] = ["conv1d", "conv2d", "conv3d"];
+
+/// The fields of a layer, in the order of the canonical text.
+pub const FIELD_NAMES: [&str; 11] = [
+    "input",
+    "out_channels",
+    "kernel_size",
+    "stride",
+    "padding",
+    "dilation",
+    "groups",
+    "bias",
+    "weights",
+    "then",
+    "schedule",
+];
+
+/// The fields of a `schedule { }` block, in the order of the canonical text.
+pub const SCHEDULE_NAMES: [&str; 8] =
+    ["algorithm", "vector", "tile", "block", "order", "parallel", "pack_input", "unroll"];
 
 /// One convolution layer, legal by construction when it comes out of validation.
 ///
@@ -217,3 +247,6 @@ impl Default for Limits {
         Self { tensor_bytes: 8 << 30, macs: 1 << 46, code_ops: 40_000 }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+use super::*;
+
+/// Checks the canonical layout of `text`, and that it is canonical.
+fn check_format(text: &str, expect: &str) {
+    let formatted = format(text).unwrap_or_else(|d| panic!("{}", crate::diagnostic::plain(&d, text)));
+    assert_eq!(formatted, expect);
+    assert_eq!(format(&formatted).as_deref(), Ok(expect));
+}
+
+/// Checks how a text that does not fit the grammar is refused: each message with the text it points at.
+fn check_mistakes(text: &str, expect: &[(&str, &str)]) {
+    let diagnostics = parse(text).unwrap_err();
+    let found: Vec<_> = diagnostics.iter().map(|d| (d.message.as_str(), &text[d.labels[0].span.range()])).collect();
+    assert_eq!(found, expect);
+}
+
+#[test]
+fn format_puts_a_field_on_a_line_and_keeps_comments() {
+    check_format(
+        "// head\n\n\n/* kind */conv2d  a{input:f32[1,3,8,8,]@nchw,// sizes\n\n\n // own line\n out_channels:4/*four*/,kernel_size:(3,5)\n
+        // last\n} conv1d b{stride:1_0 , /* x */ padding : -1..2, schedule{tile:6x2,block:(oh:4,ow:84)},/* y */}// end\n// next\nconv3d c{}",
+        "\
+// head
+
+/* kind */ conv2d a {
+    input: f32[1, 3, 8, 8] @ nchw, // sizes
+
+    // own line
+    out_channels: 4, /*four*/
+    kernel_size: (3, 5),
+
+    // last
+}
+
+conv1d b {
+    stride: 1_0, /* x */
+    padding: -1..2,
+    schedule {
+        tile: 6x2,
+        block: (oh: 4, ow: 84),
+    } /* y */
+} // end
+
+// next
+conv3d c {}
+",
+    );
+}
+
+#[test]
+fn format_breaks_a_field_only_for_comments() {
+    check_format(
+        "conv1d // kind\n a /* name */ { then: [ // steps\n relu, // first\n /* second */ tanh ] // done\n , bias: true }",
+        "\
+conv1d // kind
+    a /* name */ {
+    then: [// steps
+        relu, // first
+        /* second */ tanh], // done
+    bias: true,
+}
+",
+    );
+    check_format("", "");
+    check_format("\u{feff}// only\r\n", "// only\n");
+}
+
+#[test]
+fn the_parser_goes_on_after_a_mistake() {
+    check_mistakes(
+        "conv2d a {\n    input: f32[1, 3, 8, 8,\n    stride: 2\n    padding: 3,\n    bias true,\n    kernel_size: 3x,\n}\nconv2d {\n}\nconv2d b {\n  groups: 2,",
+        &[
+            ("the `[` is never closed", "["),
+            ("expected `,` after the value of `stride`", "2"),
+            ("expected `:` and a value, found `true`", "true"),
+            ("`3x` is not a number", "3x"),
+            ("the layer has no name", "conv2d"),
+            ("the `{` is never closed", "{"),
+        ],
+    );
+}

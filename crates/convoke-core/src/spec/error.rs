@@ -1,0 +1,214 @@
+//! What validation refuses.
+
+use crate::diagnostic::{Diagnostic, Label};
+use crate::span::{Span, Spanned};
+use std::fmt::Write as _;
+
+/// A layer that is well-formed and not legal.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum SpecError {
+    #[error("there is no {what} `{}`", word.value)]
+    UnknownWord { what: &'static str, word: Spanned<String>, known: Vec<&'static str> },
+    #[error("`{}` is given twice", name.value)]
+    Duplicate { name: Spanned<String>, first: Span },
+    #[error("two layers are called `{}`", name.value)]
+    DuplicateLayer { name: Spanned<String>, first: Span },
+    #[error("the layer `{}` has no `{field}`", layer.value)]
+    MissingField { field: &'static str, example: &'static str, layer: Spanned<String> },
+    #[error("`{}` cannot be a name", name.value)]
+    BadName { name: Spanned<String> },
+    #[error("`{field}` takes {expected}, not {found}")]
+    Form { field: &'static str, expected: String, found: &'static str, span: Span },
+    #[error("a {kind} has {expected} {what}, here are {found}")]
+    Count { kind: &'static str, what: &'static str, expected: usize, found: usize, span: Span, help: String },
+    #[error("the layout `{}` is not for {kind}", layout.value)]
+    LayoutRank { layout: Spanned<String>, kind: &'static str, want: [&'static str; 2] },
+    #[error("{what} may not be a name")]
+    NamedSize { what: &'static str, span: Span },
+    #[error("{what} may not be {value}")]
+    Range { what: String, value: i128, least: u64, most: u64, span: Span },
+    #[error("{groups} groups do not divide {channels} {what}")]
+    Groups {
+        what: &'static str,
+        channels: usize,
+        channels_span: Span,
+        groups: usize,
+        span: Span,
+        depthwise: bool,
+        in_channels: usize,
+    },
+    #[error("the kernel reaches past the padded input")]
+    KernelTooLarge { axis: &'static str, size: super::SpatialAxis, span: Span, input_span: Span },
+    #[error("`causal` padding is for conv1d")]
+    Causal { kind: &'static str, span: Span },
+    #[error("{what} {}", if *limit < u64::MAX { "is larger than the limit" } else { "does not fit in 64 bits" })]
+    TooMuch {
+        what: &'static str,
+        unit: &'static str,
+        factors: Vec<(&'static str, u64)>,
+        product: Option<u64>,
+        limit: u64,
+        span: Span,
+    },
+    #[error("`clamp` has its bounds in the wrong order")]
+    ClampOrder { lo: f64, hi: f64, span: Span },
+    #[error("`{step}` takes {expected}, here are {found}")]
+    Arguments { step: String, expected: &'static str, found: usize, span: Span },
+    #[error("`{}` is not a finite number", word.value)]
+    NotFinite { word: Spanned<String>, step: String },
+    #[error("{value:e} does not fit in f32")]
+    BeyondF32 { value: f64, span: Span },
+    #[error("the axis `{}` stands {count} times in `{field}`", axis.value)]
+    RepeatedAxis { axis: Spanned<String>, field: &'static str, count: usize, most: usize },
+}
+
+impl SpecError {
+    /// With the spans, the arithmetic and the way out.
+    pub(super) fn diagnostic(&self) -> Diagnostic {
+        let message = self.to_string();
+        let at = |span: &Span, label: &str| Diagnostic::at(*span, message.clone(), label);
+        match self {
+            Self::UnknownWord { word, known, .. } => {
+                let list = known.join(", ");
+                match super::suggest::nearest(&word.value, known) {
+                    Some(name) => {
+                        at(&word.span, &format!("did you mean `{name}`?")).with_help(format!("known are {list}"))
+                    }
+                    None => at(&word.span, "").with_help(format!("known are {list}")),
+                }
+            }
+            Self::Duplicate { name, first } => {
+                second(at(&name.span, "given again here"), *first, "first given here").with_help("keep one of them")
+            }
+            Self::DuplicateLayer { name, first } => second(at(&name.span, "taken"), *first, "the first of that name")
+                .with_help("give each layer of a file its own name"),
+            Self::MissingField { field, example, layer } => {
+                at(&layer.span, &format!("`{field}` has no default")).with_help(format!("add `{field}: {example},`"))
+            }
+            Self::BadName { name } => at(&name.span, "Rust keeps this word for itself")
+                .with_help(format!("choose another name, such as `{}_1`", name.value.trim_matches('_'))),
+            Self::Form { span, expected, .. } => at(span, &format!("expected {expected}")),
+            Self::Count { span, expected, found, help, .. } => {
+                at(span, &format!("{found} instead of {expected}")).with_help(help)
+            }
+            Self::LayoutRank { layout, want, kind } => at(&layout.span, &format!("{} axes in all", layout.value.len()))
+                .with_help(format!("write `{}` or `{}` for a {kind}", want[0], want[1])),
+            Self::NamedSize { span, .. } => at(span, "a name").with_help(
+                "only the batch, the first size, can be a name that is bound at run time so far; write a number here",
+            ),
+            Self::Range { span, value, least, most, .. } => {
+                let label = if value < &i128::from(*least) {
+                    format!("at least {least}")
+                } else {
+                    format!("{value} is more than {most}")
+                };
+                at(span, &label).with_help(format!("write a number from {least} to {most}"))
+            }
+            Self::Groups { .. } => self.groups(&message),
+            Self::KernelTooLarge { axis, size, span, input_span } => {
+                kernel_too_large(&message, axis, size, *span, *input_span)
+            }
+            Self::Causal { span, kind } => {
+                at(span, &format!("this is a {kind}")).with_help("say what each axis gets, as in `padding: (2..0, 1)`")
+            }
+            Self::TooMuch { unit, factors, product, limit, span, .. } => {
+                too_much(&message, unit, factors, *product, *limit, *span)
+            }
+            Self::ClampOrder { lo, hi, span } => {
+                at(span, &format!("the lower bound {lo} is greater than the upper bound {hi}"))
+                    .with_help(format!("write `clamp({hi}, {lo})`"))
+            }
+            Self::Arguments { step, span, expected, .. } => {
+                let example = match step.as_str() {
+                    "clamp" => "clamp(0, 6)",
+                    "leaky_relu" => "leaky_relu(0.01)",
+                    other => other,
+                };
+                at(span, &format!("expected {expected}")).with_help(format!("write `{example}`"))
+            }
+            Self::NotFinite { word, step } => at(&word.span, "a number is needed here").with_help(if step == "clamp" {
+                "for a lower bound alone write `relu`, or give the open side a bound that no result reaches"
+            } else {
+                "write a decimal number such as 0.01"
+            }),
+            Self::BeyondF32 { span, .. } => at(span, &format!("the largest f32 is {:e}", f32::MAX))
+                .with_help("write a smaller number, or make the layer f64"),
+            Self::RepeatedAxis { axis, most, .. } => at(
+                &axis.span,
+                &format!("at most {}", if *most == 1 { "once" } else { "twice: over blocks, and inside a block" }),
+            )
+            .with_help("name each axis as often as it is a loop"),
+        }
+    }
+
+    fn groups(&self, message: &str) -> Diagnostic {
+        let Self::Groups { what, channels, channels_span, groups, span, depthwise, in_channels } = self else {
+            return Diagnostic::at(Span::default(), message, "");
+        };
+        let (per, left) = (channels / groups, channels % groups);
+        let label = format!("{channels} = {groups} x {per} + {left}");
+        let mut help = String::new();
+        let below = channels - left;
+        let numbers =
+            if below == 0 { format!("{groups}") } else { format!("{below} or {}", below.saturating_add(*groups)) };
+        if *depthwise {
+            let _ = write!(
+                help,
+                "a depthwise layer has a multiple of its {in_channels} input channels as {what}: write {numbers}"
+            );
+        } else {
+            let _ = write!(
+                help,
+                "write a number of groups that divides both channel counts, such as {}, or {numbers} {what}",
+                largest_divisor(*in_channels, *channels, *groups)
+            );
+        }
+        second(Diagnostic::at(*span, message, label), *channels_span, &format!("{channels} {what}")).with_help(help)
+    }
+}
+
+/// The largest number up to `most` that divides both.
+fn largest_divisor(a: usize, b: usize, most: usize) -> usize {
+    let (mut gcd, mut rest) = (a, b);
+    while rest > 0 {
+        (gcd, rest) = (rest, gcd % rest);
+    }
+    let small = (1..).take_while(|d| d * d <= gcd).filter(|d| gcd % d == 0);
+    small.flat_map(|d| [d, gcd / d]).filter(|d| *d <= most).max().unwrap_or(1)
+}
+
+fn second(mut diagnostic: Diagnostic, span: Span, text: &str) -> Diagnostic {
+    diagnostic.labels.push(Label { span, text: text.to_owned() });
+    diagnostic
+}
+
+fn kernel_too_large(message: &str, axis: &str, size: &super::SpatialAxis, span: Span, input_span: Span) -> Diagnostic {
+    let super::SpatialAxis { input, kernel, dilation, pad_lo, pad_hi, .. } = *size;
+    let (padded, extent) = (pad_lo + input + pad_hi, size.extent());
+    let label = format!(
+        "{axis}: input {input} + padding {pad_lo} + {pad_hi} = {padded}, and dilation {dilation} x ({kernel} - 1) + 1 = {extent} is larger"
+    );
+    let padding = (extent - input).div_ceil(2);
+    let fits = padded.saturating_sub(1) / dilation + 1;
+    let help = format!("raise padding to at least {padding}, or lower kernel_size to at most {fits}");
+    second(Diagnostic::at(span, message, label), input_span, "").with_help(help)
+}
+
+fn too_much(
+    message: &str,
+    unit: &str,
+    factors: &[(&str, u64)],
+    product: Option<u64>,
+    limit: u64,
+    span: Span,
+) -> Diagnostic {
+    let names: Vec<_> = factors.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    let product = product.map_or("more than 64 bits hold".to_owned(), |p| format!("{p} {unit}"));
+    let label = format!("{} = {product}", names.join(" x "));
+    let help = if limit < u64::MAX {
+        format!("the limit is {limit} {unit}; make the layer smaller, or split it")
+    } else {
+        "make the layer smaller, or split it".to_owned()
+    };
+    Diagnostic::at(span, message, label).with_help(help)
+}

@@ -1,0 +1,333 @@
+//! A layer's fields to a [`LayerSpec`].
+
+use super::error::SpecError;
+use super::fields::{AXIS_NAMES, Reader};
+use super::sizes::{self, MAX_SIZE, Padding, Spans};
+use super::suggest::nearest;
+use super::{Batch, DType, FIELD_NAMES, LAYER_KINDS, LayerSpec, Layout, Limits, Schedule, SpatialAxis, WeightsLayout};
+use crate::diagnostic::Diagnostic;
+use crate::front::ast::{File, Layer, Value, ValueKind};
+use crate::span::{Span, Spanned};
+use std::collections::HashMap;
+
+/// Names of the layouts, channels first and last, by rank.
+pub(super) const LAYOUTS: [[&str; 2]; 3] = [["ncl", "nlc"], ["nchw", "nhwc"], ["ncdhw", "ndhwc"]];
+/// Names of the weights' layouts, PyTorch's and Keras', by rank.
+pub(super) const WEIGHTS_LAYOUTS: [[&str; 2]; 3] = [["oil", "lio"], ["oihw", "hwio"], ["oidhw", "dhwio"]];
+
+/// The layers of a file, in order.
+///
+/// # Errors
+/// Everything that makes a layer illegal, in the order of the layers; a layer with mistakes does not hide those of the
+/// others.
+pub fn validate(file: &File, limits: &Limits) -> Result<Vec<LayerSpec>, Vec<Diagnostic>> {
+    let mut errors = Vec::new();
+    let mut names: HashMap<&str, Span> = HashMap::new();
+    let mut layers = Vec::new();
+    for layer in &file.layers {
+        if let Some(first) = names.get(layer.name.value.as_str()) {
+            errors.push(SpecError::DuplicateLayer { name: layer.name.clone(), first: *first });
+        } else if !layer.name.value.is_empty() {
+            names.insert(&layer.name.value, layer.name.span);
+        }
+        layers.extend(read_layer(layer, limits, &mut errors));
+    }
+    if errors.is_empty() { Ok(layers) } else { Err(errors.iter().map(SpecError::diagnostic).collect()) }
+}
+
+fn read_layer(layer: &Layer, limits: &Limits, errors: &mut Vec<SpecError>) -> Option<LayerSpec> {
+    check_name(&layer.name, errors);
+    let Some(kind) = LAYER_KINDS.iter().position(|kind| *kind == layer.kind.value) else {
+        let word = layer.kind.clone();
+        errors.push(SpecError::UnknownWord { what: "kind of layer", word, known: LAYER_KINDS.to_vec() });
+        return None;
+    };
+    let before = errors.len();
+    let mut reader = Reader { rank: kind + 1, kind: LAYER_KINDS[kind], errors };
+    let fields: HashMap<_, _> = reader
+        .known_fields(&layer.fields, &FIELD_NAMES, "field")
+        .into_iter()
+        .map(|field| (field.name.value.as_str(), &field.value))
+        .collect();
+    let spec = Parts { layer, fields }.read(&mut reader, limits);
+    spec.filter(|_| errors.len() == before)
+}
+
+/// Whether a name is one that Rust code can use: not a keyword, not `_`.
+fn check_name(name: &Spanned<String>, errors: &mut Vec<SpecError>) {
+    const KEYWORDS: &str = " abstract as async await become box break const continue crate do dyn else enum extern false final \
+        fn for gen if impl in let loop macro match mod move mut override priv pub ref return self Self static struct super \
+        trait true try type typeof unsafe unsized use virtual where while yield _ ";
+    if !name.value.is_empty() && KEYWORDS.split_whitespace().any(|keyword| keyword == name.value) {
+        errors.push(SpecError::BadName { name: name.clone() });
+    }
+}
+
+/// What `input` says.
+struct Input {
+    dtype: DType,
+    batch: Batch,
+    channels: Spanned<usize>,
+    /// `d h w`; 1 for an axis that is not there.
+    spatial: [usize; 3],
+    layout: Layout,
+    span: Span,
+}
+
+struct Parts<'a> {
+    layer: &'a Layer,
+    fields: HashMap<&'a str, &'a Value>,
+}
+
+impl Parts<'_> {
+    /// Reads every field, so that each mistake is reported, and puts them together if all could be read.
+    fn read(&self, reader: &mut Reader<'_>, limits: &Limits) -> Option<LayerSpec> {
+        let rank = reader.rank;
+        let required = |reader: &mut Reader<'_>, field, example: &'static str| {
+            let layer = self.layer.name.clone();
+            let layer = if layer.value.is_empty() { self.layer.kind.clone() } else { layer };
+            let value = self.fields.get(field).copied();
+            if value.is_none() && !self.misspelt(field) {
+                return reader.report(SpecError::MissingField { field, example, layer });
+            }
+            value
+        };
+        let example = ["f32[1, 16, 100]", "f32[1, 3, 224, 224]", "f32[1, 3, 16, 112, 112]"][rank - 1];
+        let input = required(reader, "input", example).and_then(|value| read_input(reader, value));
+        let out_channels = required(reader, "out_channels", "64").and_then(|v| reader.count("out_channels", v, 1));
+        let kernel = required(reader, "kernel_size", "3").and_then(|v| reader.sizes("kernel_size", v, 1));
+        let ones = Some([Spanned::new(1, self.layer.name.span); 3]);
+        let stride = self.optional("stride", ones, |v| reader.sizes("stride", v, 1));
+        let dilation = self.optional("dilation", ones, |v| reader.sizes("dilation", v, 1));
+        let padding = self.optional("padding", Some([Padding::Sides(0, 0); 3]), |v| reader.padding(v));
+        let groups = self.optional("groups", Some(None), |v| match &v.kind {
+            ValueKind::Word(word) if word == "depthwise" => {
+                Some(input.as_ref().map(|input| (Spanned::new(input.channels.value, v.span), true)))
+            }
+            ValueKind::Word(word) => {
+                let word = Spanned::new(word.clone(), v.span);
+                reader.report(SpecError::UnknownWord { what: "number of groups", word, known: vec!["depthwise"] })
+            }
+            _ => reader.count("groups", v, 1).map(|groups| Some((groups, false))),
+        });
+        let bias = self.optional("bias", Some(false), |v| reader.flag("bias", v));
+        let weights_layout = self.optional("weights", Some(WeightsLayout::Oihw), |v| read_weights_layout(reader, v));
+        let is_f32 = input.as_ref().is_none_or(|input| input.dtype == DType::F32);
+        let then = self.optional("then", Some(Vec::new()), |v| reader.then(v, is_f32));
+        let schedule = self.optional("schedule", Some(Schedule::default()), |v| reader.schedule(v));
+
+        let (input, out_channels) = (input?, out_channels?);
+        let (groups, depthwise) = groups?.unwrap_or((Spanned::new(1, self.layer.name.span), false));
+        check_groups(reader, &input, out_channels, groups, depthwise);
+        let kernel = kernel?;
+        let spatial = read_axes(reader, &input, kernel, stride?, dilation?, padding?)?;
+        let spec = LayerSpec {
+            name: self.layer.name.value.clone(),
+            rank,
+            dtype: input.dtype,
+            batch: input.batch,
+            in_channels: input.channels.value,
+            out_channels: out_channels.value,
+            groups: groups.value,
+            layout: input.layout,
+            weights_layout: weights_layout?,
+            spatial,
+            bias: bias?,
+            then: then?,
+            schedule: schedule?,
+        };
+        let spans = Spans {
+            input: input.span,
+            out_channels: out_channels.span,
+            kernel_size: self.span("kernel_size"),
+            padding: self.span("padding"),
+        };
+        match sizes::check_limits(&spec, limits, &spans) {
+            Ok(()) => Some(spec),
+            Err(error) => reader.report(error),
+        }
+    }
+
+    fn optional<T>(&self, field: &str, default: Option<T>, read: impl FnOnce(&Value) -> Option<T>) -> Option<T> {
+        self.fields.get(field).map_or(default, |value| read(value))
+    }
+
+    /// Whether a field that does not exist is reported with `field` as what was meant.
+    fn misspelt(&self, field: &str) -> bool {
+        let names = self.layer.fields.iter().map(|field| field.name.value.as_str());
+        names.filter(|name| !FIELD_NAMES.contains(name)).any(|name| nearest(name, &FIELD_NAMES) == Some(field))
+    }
+
+    fn span(&self, field: &str) -> Span {
+        self.fields.get(field).map_or(self.layer.name.span, |value| value.span)
+    }
+}
+
+fn read_input(reader: &mut Reader<'_>, value: &Value) -> Option<Input> {
+    let ValueKind::Tensor { dtype, dims, layout } = &value.kind else {
+        return match &value.kind {
+            ValueKind::Unreadable => None,
+            _ => reader.report(SpecError::Form {
+                field: "input",
+                expected: "a tensor type such as `f32[1, 3, 224, 224]`".to_owned(),
+                found: value.form(),
+                span: value.span,
+            }),
+        };
+    };
+    let dtype = reader.word("element type", dtype, &[("f32", DType::F32), ("f64", DType::F64)]);
+    let layout = match layout {
+        None => Some(Layout::ChannelsFirst),
+        Some(word) => read_layout(reader, word),
+    };
+    let rank = reader.rank;
+    if dims.len() != rank + 2 {
+        let help =
+            format!("write them in the order of the layout, `{}` or `{}`", LAYOUTS[rank - 1][0], LAYOUTS[rank - 1][1]);
+        let (kind, expected, found) = (reader.kind, rank + 2, dims.len());
+        return reader.report(SpecError::Count { kind, what: "sizes", expected, found, span: value.span, help });
+    }
+    let batch = read_batch(reader, &dims[0]);
+    let (channels_at, spatial_at) = if layout == Some(Layout::ChannelsLast) { (rank + 1, 1) } else { (1, 2) };
+    let channels = read_size(reader, "the number of channels", &dims[channels_at]);
+    let sizes = dims[spatial_at..spatial_at + rank].iter().zip(&AXIS_NAMES[3 - rank..]);
+    let sizes: Vec<_> = sizes.map(|(dim, axis)| read_size(reader, axis, dim)).collect();
+    let sizes: Vec<_> = sizes.into_iter().collect::<Option<_>>()?;
+    let mut spatial = [1; 3];
+    for (slot, size) in spatial[3 - rank..].iter_mut().zip(sizes) {
+        *slot = size.value;
+    }
+    Some(Input { dtype: dtype?, batch: batch?, channels: channels?, spatial, layout: layout?, span: value.span })
+}
+
+fn read_batch(reader: &mut Reader<'_>, dim: &Value) -> Option<Batch> {
+    match &dim.kind {
+        ValueKind::Int(n) => reader.whole("the batch", *n, dim.span, 0).map(Batch::Fixed),
+        ValueKind::Word(name) => {
+            check_name(&Spanned::new(name.clone(), dim.span), reader.errors);
+            Some(Batch::Named(name.clone()))
+        }
+        _ => reader.report(SpecError::Form {
+            field: "input",
+            expected: "a number or a name as the batch".to_owned(),
+            found: dim.form(),
+            span: dim.span,
+        }),
+    }
+}
+
+fn read_size(reader: &mut Reader<'_>, what: &'static str, dim: &Value) -> Option<Spanned<usize>> {
+    match &dim.kind {
+        ValueKind::Int(n) => Some(Spanned::new(reader.whole(what, *n, dim.span, 1)?, dim.span)),
+        ValueKind::Word(_) => reader.report(SpecError::NamedSize { what, span: dim.span }),
+        _ => reader.report(SpecError::Form {
+            field: "input",
+            expected: "whole numbers as sizes".to_owned(),
+            found: dim.form(),
+            span: dim.span,
+        }),
+    }
+}
+
+/// A layout's word, which must be one of the layer's rank.
+fn read_layout(reader: &mut Reader<'_>, word: &Spanned<String>) -> Option<Layout> {
+    let layout = of_rank(reader, "layout", word, &LAYOUTS)?;
+    Some([Layout::ChannelsFirst, Layout::ChannelsLast][layout])
+}
+
+fn read_weights_layout(reader: &mut Reader<'_>, value: &Value) -> Option<WeightsLayout> {
+    let ValueKind::Word(word) = &value.kind else {
+        let expected = "a layout such as `oihw` or `hwio`".to_owned();
+        return match value.kind {
+            ValueKind::Unreadable => None,
+            _ => reader.report(SpecError::Form { field: "weights", expected, found: value.form(), span: value.span }),
+        };
+    };
+    let layout = of_rank(reader, "layout of weights", &Spanned::new(word.clone(), value.span), &WEIGHTS_LAYOUTS)?;
+    Some([WeightsLayout::Oihw, WeightsLayout::Hwio][layout])
+}
+
+/// Which of the two layouts of the layer's rank `word` is.
+fn of_rank(
+    reader: &mut Reader<'_>,
+    what: &'static str,
+    word: &Spanned<String>,
+    all: &[[&'static str; 2]; 3],
+) -> Option<usize> {
+    let want = all[reader.rank - 1];
+    if let Some(layout) = want.iter().position(|name| *name == word.value) {
+        return Some(layout);
+    }
+    if all.iter().flatten().any(|name| *name == word.value) {
+        return reader.report(SpecError::LayoutRank { layout: word.clone(), kind: reader.kind, want });
+    }
+    reader.report(SpecError::UnknownWord { what, word: word.clone(), known: want.to_vec() })
+}
+
+fn check_groups(reader: &mut Reader<'_>, input: &Input, oc: Spanned<usize>, groups: Spanned<usize>, depthwise: bool) {
+    let in_channels = input.channels.value;
+    for (what, channels) in [("input channels", input.channels), ("out_channels", oc)] {
+        if channels.value % groups.value != 0 {
+            let (channels, channels_span) = (channels.value, channels.span);
+            let (groups, span) = (groups.value, groups.span);
+            reader.errors.push(SpecError::Groups {
+                what,
+                channels,
+                channels_span,
+                groups,
+                span,
+                depthwise,
+                in_channels,
+            });
+        }
+    }
+}
+
+/// The spatial axes with their padding and output sizes.
+fn read_axes(
+    reader: &mut Reader<'_>,
+    input: &Input,
+    kernel: [Spanned<usize>; 3],
+    stride: [Spanned<usize>; 3],
+    dilation: [Spanned<usize>; 3],
+    padding: [Padding; 3],
+) -> Option<[SpatialAxis; 3]> {
+    let mut axes = [SpatialAxis::UNIT; 3];
+    let kernels = kernel;
+    let mut legal = true;
+    for at in 3 - reader.rank..3 {
+        let (kernel, stride, dilation) = (kernel[at], stride[at], dilation[at]);
+        let extent = i128::try_from(dilation.value).ok()? * i128::try_from(kernel.value - 1).ok()? + 1;
+        let what = format!(
+            "the extent of the kernel's {}, dilation {} x ({} - 1) + 1,",
+            AXIS_NAMES[at], dilation.value, kernel.value
+        );
+        if extent > i128::from(MAX_SIZE) {
+            legal = false;
+            reader.whole(&what, extent, kernel.span, 1);
+            continue;
+        }
+        let axis = &mut axes[at];
+        *axis = SpatialAxis {
+            input: input.spatial[at],
+            output: 0,
+            kernel: kernel.value,
+            stride: stride.value,
+            dilation: dilation.value,
+            pad_lo: 0,
+            pad_hi: 0,
+        };
+        (axis.pad_lo, axis.pad_hi) = sizes::resolve(padding[at], axis);
+        match sizes::output(&axes[at]) {
+            Some(output) => axes[at].output = output,
+            // One number for every axis is wrong once.
+            None if at > 0 && axes[at] == axes[at - 1] && kernel.span == kernels[at - 1].span => {}
+            None => {
+                legal = false;
+                let (axis, size, span) = (AXIS_NAMES[at], axes[at], kernel.span);
+                reader.errors.push(SpecError::KernelTooLarge { axis, size, span, input_span: input.span });
+            }
+        }
+    }
+    legal.then_some(axes)
+}

@@ -1,0 +1,129 @@
+//! Output sizes, and whether a layer keeps to the limits.
+
+use super::error::SpecError;
+use super::{Algorithm, LayerSpec, Limits, SpatialAxis};
+use crate::lower::weights::PANEL_BYTES;
+use crate::span::Span;
+
+/// The largest number that any size, step or padding may be: products of two fit in 64 bits with room to spare.
+pub(super) const MAX_SIZE: u64 = i32::MAX as u64;
+
+/// What `padding` says of one axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Padding {
+    /// Zeros before and after.
+    Sides(usize, usize),
+    /// Output size `ceil(input / stride)`; an odd zero goes after.
+    Same,
+    /// The same; an odd zero goes before.
+    SameLower,
+    /// All zeros before: no output sees an input after it.
+    Causal,
+}
+
+/// The padding in numbers, `(pad_lo, pad_hi)`; the sizes are at most [`MAX_SIZE`] and at least 1.
+pub(super) fn resolve(padding: Padding, axis: &SpatialAxis) -> (usize, usize) {
+    let extent = axis.extent();
+    let total = ((axis.input.div_ceil(axis.stride) - 1) * axis.stride + extent).saturating_sub(axis.input);
+    match padding {
+        Padding::Sides(lo, hi) => (lo, hi),
+        Padding::Same => (total / 2, total - total / 2),
+        Padding::SameLower => (total - total / 2, total / 2),
+        Padding::Causal => (extent - 1, 0),
+    }
+}
+
+/// The output size; nothing if the window does not fit in the padded input.
+pub(super) fn output(axis: &SpatialAxis) -> Option<usize> {
+    let room = (axis.pad_lo + axis.input + axis.pad_hi).checked_sub(axis.extent())?;
+    Some(room / axis.stride + 1)
+}
+
+/// Where to point at when a tensor is too large.
+pub(super) struct Spans {
+    pub(super) input: Span,
+    pub(super) out_channels: Span,
+    pub(super) kernel_size: Span,
+    pub(super) padding: Span,
+}
+
+/// Checks every product that a later stage forms, first one that fails.
+pub(super) fn check_limits(spec: &LayerSpec, limits: &Limits, spans: &Spans) -> Result<(), SpecError> {
+    let axes = |names: [&'static str; 3], get: fn(&SpatialAxis) -> usize| {
+        let values = spec.spatial.iter().map(move |axis| get(axis) as u64);
+        names.into_iter().zip(values).skip(3 - spec.rank).collect::<Vec<_>>()
+    };
+    let bytes = ("bytes", spec.dtype.bytes() as u64);
+    let batch = spec.fixed_batch().map(|n| ("batch", n as u64));
+    let tensor = |what, parts: Vec<(&'static str, u64)>, limit: u64, span| {
+        // A batch of none still has images whose elements are counted.
+        let factors: Vec<_> = parts
+            .into_iter()
+            .chain([bytes])
+            .map(|(name, v)| (name, if name == "batch" { v.max(1) } else { v }))
+            .collect();
+        product(what, "bytes", factors, limit.min(isize::MAX as u64), span)
+    };
+    let with_batch = |channels: (&'static str, u64), rest: Vec<_>| {
+        batch.into_iter().chain([channels]).chain(rest).collect::<Vec<_>>()
+    };
+
+    let in_channels = ("channels", spec.in_channels as u64);
+    let src = with_batch(in_channels, axes(["depth", "height", "width"], |a| a.input));
+    tensor("the input", src, limits.tensor_bytes, spans.input)?;
+
+    let taps = axes(["kernel depth", "kernel height", "kernel width"], |a| a.kernel);
+    let ic = [("input channels of a group", spec.ic_per_group() as u64)];
+    let oc = [("output channels", spec.out_channels as u64)];
+    tensor(
+        "the weights tensor",
+        oc.into_iter().chain(ic).chain(taps.clone()).collect(),
+        limits.tensor_bytes,
+        spans.kernel_size,
+    )?;
+    let packed = [("output channels with the panels' tails", packed_channels(spec))];
+    tensor(
+        "the packed weights tensor",
+        packed.into_iter().chain(ic).chain(taps.clone()).collect(),
+        limits.tensor_bytes,
+        spans.kernel_size,
+    )?;
+
+    let out = axes(["output depth", "output height", "output width"], |a| a.output);
+    let dst = with_batch(("output channels", spec.out_channels as u64), out.clone());
+    tensor("the output", dst, limits.tensor_bytes, spans.out_channels)?;
+
+    let padded = axes(["padded depth", "padded height", "padded width"], |a| a.pad_lo + a.input + a.pad_hi);
+    tensor("the padded input", with_batch(in_channels, padded), u64::MAX, spans.padding)?;
+
+    let macs = oc.into_iter().chain(out).chain(ic).chain(taps).collect();
+    product("the work of one image", "multiply-accumulates", macs, limits.macs, spans.out_channels)
+}
+
+/// Output channels of the packed weights: of each group rounded up to whole panels, unless groups share panels.
+fn packed_channels(spec: &LayerSpec) -> u64 {
+    let lanes = (PANEL_BYTES / spec.dtype.bytes()) as u64;
+    let (groups, oc) = (spec.groups as u64, spec.oc_per_group() as u64);
+    let depthwise = spec.ic_per_group() == 1 && oc == 1;
+    let pinned = spec.schedule.algorithm.as_ref().map(|a| a.value);
+    if depthwise && pinned.is_none_or(|a| a == Algorithm::Depthwise) {
+        groups.next_multiple_of(lanes)
+    } else {
+        groups * oc.next_multiple_of(lanes)
+    }
+}
+
+fn product(
+    what: &'static str,
+    unit: &'static str,
+    factors: Vec<(&'static str, u64)>,
+    limit: u64,
+    span: Span,
+) -> Result<(), SpecError> {
+    let product = factors.iter().try_fold(1_u64, |all, (_, factor)| all.checked_mul(*factor));
+    if product.is_some_and(|p| p <= limit) {
+        Ok(())
+    } else {
+        Err(SpecError::TooMuch { what, unit, factors, product, limit, span })
+    }
+}

@@ -1,0 +1,83 @@
+use super::*;
+use crate::front;
+
+/// The one layer of `text`, which must be legal.
+fn layer(text: &str) -> LayerSpec {
+    text.parse().unwrap_or_else(|error: SpecTextError| panic!("{error}"))
+}
+
+/// Checks `(input, output, pad_lo, pad_hi)` of the last axis.
+fn check_row(text: &str, expect: (usize, usize, usize, usize)) {
+    let axis = layer(text).spatial[2];
+    assert_eq!((axis.input, axis.output, axis.pad_lo, axis.pad_hi), expect, "{text}");
+}
+
+#[test]
+fn first_layer_of_resnet() {
+    let spec = layer(
+        "// The first layer of ResNet-50.
+        conv2d conv1 {
+            input: f32[1, 3, 224, 224] @ nchw,
+            out_channels: 64, kernel_size: 7x7, stride: 2, padding: 3, bias: true, then: relu,
+        }",
+    );
+    assert_eq!((spec.rank, spec.in_channels, spec.out_channels, spec.groups), (2, 3, 64, 1));
+    assert_eq!(spec.spatial[0], SpatialAxis::UNIT);
+    assert_eq!(spec.spatial[1], spec.spatial[2]);
+    assert_eq!((spec.spatial[1].output, spec.macs_per_image()), (112, 112 * 112 * 64 * 3 * 49));
+    assert_eq!((spec.bias, spec.then.as_slice()), (true, &[Epilogue::Relu][..]));
+}
+
+#[test]
+fn padding_words_give_the_sizes_of_their_definitions() {
+    let row = |rest: &str| format!("conv1d c {{ input: f32[1, 2, 10], out_channels: 1, {rest} }}");
+    check_row(&row("kernel_size: 3, padding: same"), (10, 10, 1, 1));
+    check_row(&row("kernel_size: 4, padding: same"), (10, 10, 1, 2));
+    check_row(&row("kernel_size: 4, padding: same_lower"), (10, 10, 2, 1));
+    check_row(&row("kernel_size: 4, stride: 3, padding: same"), (10, 4, 1, 2));
+    check_row(&row("kernel_size: 1, stride: 3, padding: same"), (10, 4, 0, 0));
+    check_row(&row("kernel_size: 3, dilation: 2, padding: causal"), (10, 10, 4, 0));
+    check_row(&row("kernel_size: 3, stride: 4, padding: causal"), (10, 3, 2, 0));
+    check_row(&row("kernel_size: 3, padding: valid"), (10, 8, 0, 0));
+    check_row(&row("kernel_size: 3, padding: 5..0"), (10, 13, 5, 0));
+}
+
+#[test]
+fn sizes_stand_in_the_order_of_the_layout() {
+    let first = layer("conv3d c { input: f64[2, 4, 5, 6, 7] @ ncdhw, out_channels: 8, kernel_size: 1x2x3 }");
+    let last = layer("conv3d c { input: f64[2, 5, 6, 7, 4] @ ndhwc, out_channels: 8, kernel_size: (1, 2, 3) }");
+    assert_eq!(first.in_channels, 4);
+    assert_eq!(LayerSpec { layout: Layout::ChannelsFirst, ..last }, first);
+}
+
+#[test]
+fn canonical_text_parses_to_an_equal_layer() {
+    for text in [
+        "conv2d a { input: f32[N, 3, 8, 9], out_channels: 6, kernel_size: 3x5, stride: (2, 1), padding: (1..0, 2), groups: 3,
+            bias: true, weights: hwio, then: [silu, clamp(-1, 0.5), leaky_relu], dilation: 1x2,
+            schedule { algorithm: direct, vector: oc, tile: 6x2, block: (oh: 4, ow: 84), order: (n, oh, g, oc, oh, ow),
+                parallel: oh, pack_input: none, unroll: 4 } }",
+        "conv1d b { input: f64[0, 9, 3] @ nlc, out_channels: 3, kernel_size: 2, groups: depthwise, weights: lio }",
+    ] {
+        let spec = layer(text);
+        assert_eq!(layer(&spec.to_string()), spec);
+    }
+}
+
+#[test]
+fn every_mistake_is_reported() {
+    let text = "conv2d a { input: f33[1, 3, 8, 8], stride: = 2, kernal_size: 3, padding: -1 }
+        conv2d a { input: f32[1, 3, 8, 8], out_channels: 64, kernel_size: 9, }";
+    let diagnostics = front::layers(text, &Limits::default()).unwrap_err();
+    let messages: Vec<_> = diagnostics.iter().map(|d| d.message.as_str()).collect();
+    let expect = [
+        "the layer `a` has no `out_channels`",
+        "there is no element type `f33`",
+        "expected a value, found `=`",
+        "there is no field `kernal_size`",
+        "`padding` may not be -1",
+        "two layers are called `a`",
+        "the kernel reaches past the padded input",
+    ];
+    assert_eq!(messages, expect);
+}

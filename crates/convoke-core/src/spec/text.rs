@@ -1,0 +1,166 @@
+//! A layer back to text, and text to one layer.
+
+use super::layer::{LAYOUTS, WEIGHTS_LAYOUTS};
+use super::{Batch, Epilogue, LAYER_KINDS, LayerSpec, Layout, Limits, Schedule, SpatialAxis, WeightsLayout};
+use crate::diagnostic::{self, Diagnostic};
+use std::fmt;
+use std::str::FromStr;
+
+/// The canonical text: every field that has no default or another value than it, in a fixed order; it parses to an
+/// equal layer.
+impl fmt::Display for LayerSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let axes = &self.spatial[3 - self.rank..];
+        writeln!(f, "{} {} {{", LAYER_KINDS[self.rank - 1], self.name)?;
+        writeln!(f, "    input: {},", input(self, axes))?;
+        writeln!(f, "    out_channels: {},", self.out_channels)?;
+        let kernel: Vec<_> = axes.iter().map(|a| a.kernel.to_string()).collect();
+        writeln!(f, "    kernel_size: {},", kernel.join("x"))?;
+        if axes.iter().any(|a| a.stride != 1) {
+            writeln!(f, "    stride: {},", sizes(axes.iter().map(|a| a.stride)))?;
+        }
+        if axes.iter().any(|a| (a.pad_lo, a.pad_hi) != (0, 0)) {
+            writeln!(f, "    padding: {},", padding(axes))?;
+        }
+        if axes.iter().any(|a| a.dilation != 1) {
+            writeln!(f, "    dilation: {},", sizes(axes.iter().map(|a| a.dilation)))?;
+        }
+        if self.groups != 1 {
+            writeln!(f, "    groups: {},", self.groups)?;
+        }
+        if self.bias {
+            writeln!(f, "    bias: true,")?;
+        }
+        if self.weights_layout != WeightsLayout::Oihw {
+            writeln!(f, "    weights: {},", WEIGHTS_LAYOUTS[self.rank - 1][1])?;
+        }
+        match self.then.as_slice() {
+            [] => {}
+            [step] => writeln!(f, "    then: {step},")?,
+            steps => {
+                let steps: Vec<_> = steps.iter().map(Epilogue::to_string).collect();
+                writeln!(f, "    then: [{}],", steps.join(", "))?;
+            }
+        }
+        if self.schedule != Schedule::default() {
+            for line in self.schedule.to_string().lines() {
+                writeln!(f, "    {line}")?;
+            }
+        }
+        writeln!(f, "}}")
+    }
+}
+
+fn input(spec: &LayerSpec, axes: &[SpatialAxis]) -> String {
+    let batch = match &spec.batch {
+        Batch::Fixed(n) => n.to_string(),
+        Batch::Named(name) => name.clone(),
+    };
+    let (channels, spatial) = (spec.in_channels.to_string(), axes.iter().map(|a| a.input.to_string()));
+    let mut dims: Vec<_> = std::iter::once(batch).chain(spatial).collect();
+    let (at, layout) = match spec.layout {
+        Layout::ChannelsFirst => (1, LAYOUTS[spec.rank - 1][0]),
+        Layout::ChannelsLast => (dims.len(), LAYOUTS[spec.rank - 1][1]),
+    };
+    dims.insert(at, channels);
+    format!("{}[{}] @ {layout}", spec.dtype.name(), dims.join(", "))
+}
+
+/// One number if all are equal, else `2x1`.
+fn sizes(values: impl Iterator<Item = usize> + Clone) -> String {
+    let mut all = values.clone();
+    let first = all.next().unwrap_or(1);
+    if all.all(|v| v == first) {
+        return first.to_string();
+    }
+    values.map(|v| v.to_string()).collect::<Vec<_>>().join("x")
+}
+
+fn padding(axes: &[SpatialAxis]) -> String {
+    let sides = |a: &SpatialAxis| {
+        if a.pad_lo == a.pad_hi { a.pad_lo.to_string() } else { format!("{}..{}", a.pad_lo, a.pad_hi) }
+    };
+    let each: Vec<_> = axes.iter().map(sides).collect();
+    if each.windows(2).all(|two| two[0] == two[1]) { each[0].clone() } else { format!("({})", each.join(", ")) }
+}
+
+impl fmt::Display for Epilogue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Relu => f.write_str("relu"),
+            Self::Relu6 => f.write_str("relu6"),
+            Self::LeakyRelu { slope } => write!(f, "leaky_relu({})", number(*slope)),
+            Self::Clamp { lo, hi } => write!(f, "clamp({}, {})", number(*lo), number(*hi)),
+            Self::Sigmoid => f.write_str("sigmoid"),
+            Self::Tanh => f.write_str("tanh"),
+            Self::Silu => f.write_str("silu"),
+            Self::HardSwish => f.write_str("hardswish"),
+            Self::Gelu => f.write_str("gelu"),
+        }
+    }
+}
+
+/// The shortest text that reads back as `value`.
+fn number(value: f64) -> String {
+    let text = format!("{value:?}");
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+}
+
+/// A `schedule { }` block with the pinned fields, without indentation.
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |items: Vec<String>| format!("({})", items.join(", "));
+        let fields = [
+            ("algorithm", self.algorithm.as_ref().map(|v| v.value.to_string())),
+            ("vector", self.vector.as_ref().map(|v| v.value.to_string())),
+            ("tile", self.tile.as_ref().map(|v| format!("{}x{}", v.value.0, v.value.1))),
+            ("block", self.block.as_ref().map(|v| list(v.value.iter().map(|(a, n)| format!("{a}: {n}")).collect()))),
+            ("order", self.order.as_ref().map(|v| list(v.value.iter().map(ToString::to_string).collect()))),
+            ("parallel", self.parallel.as_ref().map(|v| v.value.to_string())),
+            ("pack_input", self.pack_input.as_ref().map(|v| v.value.to_string())),
+            ("unroll", self.unroll.as_ref().map(|v| v.value.to_string())),
+        ];
+        writeln!(f, "schedule {{")?;
+        for (name, value) in fields {
+            if let Some(value) = value {
+                writeln!(f, "    {name}: {value},")?;
+            }
+        }
+        writeln!(f, "}}")
+    }
+}
+
+/// A text that is not exactly one legal layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecTextError {
+    /// What is wrong, in the order of the text; never empty.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The text.
+    pub source: String,
+}
+
+impl fmt::Display for SpecTextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(diagnostic::plain(&self.diagnostics, &self.source).trim_end())
+    }
+}
+
+impl std::error::Error for SpecTextError {}
+
+/// Parses a text with exactly one layer and validates it against the default [`Limits`].
+impl FromStr for LayerSpec {
+    type Err = SpecTextError;
+
+    fn from_str(text: &str) -> Result<Self, SpecTextError> {
+        let diagnostics = match crate::front::layers(text, &Limits::default()) {
+            Ok(mut layers) if layers.len() == 1 => return Ok(layers.remove(0)),
+            Ok(layers) => {
+                let message = format!("expected exactly one layer, found {}", layers.len());
+                let help = "split the text at its layers, or compile it as a file".to_owned();
+                vec![Diagnostic { message, labels: vec![], help: Some(help) }]
+            }
+            Err(diagnostics) => diagnostics,
+        };
+        Err(SpecTextError { diagnostics, source: text.to_owned() })
+    }
+}
