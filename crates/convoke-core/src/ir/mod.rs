@@ -19,6 +19,8 @@
 //! - `exponent a` shifts the bits of each lane left by the width of the mantissa (23 or 52).
 //! - Nothing flushes denormals; nothing may reorder a sum.
 
+mod print;
+
 use crate::spec::DType;
 use crate::target::Isa;
 
