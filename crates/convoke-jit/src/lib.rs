@@ -14,6 +14,8 @@ mod exec;
 mod program;
 pub mod target;
 
+pub use convoke_core::eval::Element;
+pub use convoke_core::eval::interp::Buffers;
 pub use error::JitError;
-pub use program::{Buffers, Element, Executor, Program, Serial};
+pub use program::{Executor, Program, Serial};
 pub use target::{host_target, native_target};

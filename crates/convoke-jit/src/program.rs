@@ -5,6 +5,8 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use convoke_core::eval::Element;
+use convoke_core::eval::interp::Buffers;
 use convoke_core::ir::{Affine, Buffer, Kernel, Role, Var, Verified};
 use convoke_core::spec::DType;
 
@@ -119,7 +121,7 @@ impl Program {
             return Err(JitError::DType { kernel: self.name.clone(), expected, given });
         }
         for buffer in &self.buffers {
-            let (role, expected, given) = (buffer.role, eval_len(&buffer.len, batch), buffers.len(buffer.role));
+            let (role, expected, given) = (buffer.role, eval_len(&buffer.len, batch), buffers.get(buffer.role).len());
             let fits = if role == Role::Scratch { given as i128 >= expected } else { given as i128 == expected };
             if !fits {
                 return Err(JitError::Length { role, expected, given, batch });
@@ -185,34 +187,6 @@ impl Pointers {
     }
 }
 
-/// The memory of one call. Lengths are in elements.
-#[derive(Debug)]
-pub struct Buffers<'a, T> {
-    /// The input.
-    pub src: &'a [T],
-    /// The packed weights.
-    pub weights: &'a [T],
-    /// The bias, one element an output channel; empty without.
-    pub bias: &'a [T],
-    /// The output; all of it is written.
-    pub dst: &'a mut [T],
-    /// Memory whose contents mean nothing before and after.
-    pub scratch: &'a mut [T],
-}
-
-impl<T> Buffers<'_, T> {
-    /// Elements of one of them.
-    pub fn len(&self, role: Role) -> usize {
-        match role {
-            Role::Src => self.src.len(),
-            Role::Weights => self.weights.len(),
-            Role::Bias => self.bias.len(),
-            Role::Dst => self.dst.len(),
-            Role::Scratch => self.scratch.len(),
-        }
-    }
-}
-
 /// Who runs the parallel loops: a thread pool, or nobody.
 ///
 /// Results are right whatever an implementation does; one that calls `work` less often only wastes threads.
@@ -236,26 +210,6 @@ impl Executor for Serial {
     fn broadcast(&self, work: &(dyn Fn() + Sync)) {
         work();
     }
-}
-
-/// A Rust type that a kernel can compute in: `f32` or `f64`.
-pub trait Element: sealed::Sealed + Copy + Default + PartialEq + Send + Sync + std::fmt::Debug + 'static {
-    /// Its name in the compiler.
-    const DTYPE: DType;
-}
-
-impl Element for f32 {
-    const DTYPE: DType = DType::F32;
-}
-
-impl Element for f64 {
-    const DTYPE: DType = DType::F64;
-}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
 }
 
 #[cfg(test)]

@@ -237,11 +237,11 @@ fn import_tiles(builder: &mut FunctionBuilder<'_>, kernel: &Kernel, isa: &dyn Ta
         .collect()
 }
 
-/// `{kernel}_{label}`, with the nest's number where labels repeat.
+/// `{kernel}.{label}`, with the nest's number where labels repeat. No tile has a dot in its name.
 fn nest_symbol(kernel: &Kernel, index: usize) -> String {
     let label = &kernel.nests[index].label;
     let repeats = kernel.nests.iter().filter(|n| n.label == *label).count() > 1;
-    if repeats { format!("{}_{label}{index}", kernel.name) } else { format!("{}_{label}", kernel.name) }
+    if repeats { format!("{}.{label}{index}", kernel.name) } else { format!("{}.{label}", kernel.name) }
 }
 
 /// Builds each function, gives it and what it calls their symbols, and joins what `text` makes of them.
