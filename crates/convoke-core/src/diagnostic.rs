@@ -3,7 +3,12 @@
 //! A stage has its own error enum; each converts into a [`Diagnostic`], which carries the spans, the
 //! arithmetic and the way out. Rendering with source excerpts needs the feature `render`.
 
+#[cfg(feature = "render")]
+mod render;
+
 use crate::span::Span;
+#[cfg(feature = "render")]
+pub use render::render;
 
 /// A refusal: what is wrong, where, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]

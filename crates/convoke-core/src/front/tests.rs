@@ -1,4 +1,8 @@
 use super::*;
+use crate::spec::arbitrary::{layer_spec, schedule};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
 
 /// Checks the canonical layout of `text`, and that it is canonical.
 fn check_format(text: &str, expect: &str) {
@@ -78,4 +82,39 @@ fn the_parser_goes_on_after_a_mistake() {
             ("the `{` is never closed", "{"),
         ],
     );
+}
+
+/// What stands in a text: its tokens and comments, without commas.
+fn pieces(text: &str) -> Vec<&str> {
+    lexer::tokens(text).0.iter().map(|token| token.text).filter(|text| *text != ",").collect()
+}
+
+/// Something to put between two tokens.
+fn gap() -> impl Strategy<Value = &'static str> {
+    let comments = [
+        " // line\n",
+        "// line\r\n\n",
+        "/* block */",
+        " /* two\n  lines */ ",
+        "\n\n// own\n",
+        "\n/**/",
+        "/* /* nested */ */\n",
+    ];
+    prop_oneof![6 => Just(" "), 2 => select(&["\n", "\n\n\n", "\t"][..]), 2 => select(comments.to_vec())]
+}
+
+proptest! {
+    #[test]
+    fn formatting_moves_tokens_and_settles(
+        specs in vec(layer_spec(), 1..4),
+        schedule in schedule(),
+        gaps in vec(gap(), 1..300),
+    ) {
+        let text: String = specs.into_iter().map(|spec| LayerSpec { schedule: schedule.clone(), ..spec }.to_string()).collect();
+        let (tokens, _) = lexer::tokens(&text);
+        let spread: String = tokens.iter().zip(gaps.iter().cycle()).flat_map(|(token, gap)| [*gap, token.text]).collect();
+        let formatted = format(&spread).unwrap();
+        prop_assert_eq!(pieces(&formatted), pieces(&spread));
+        prop_assert_eq!(format(&formatted), Ok(formatted));
+    }
 }

@@ -87,7 +87,7 @@ impl SpecError {
             }
             Self::BadName { name } => at(&name.span, "Rust keeps this word for itself")
                 .with_help(format!("choose another name, such as `{}_1`", name.value.trim_matches('_'))),
-            Self::Form { span, expected, .. } => at(span, &format!("expected {expected}")),
+            Self::Form { span, found, .. } => at(span, found),
             Self::Count { span, expected, found, help, .. } => {
                 at(span, &format!("{found} instead of {expected}")).with_help(help)
             }
@@ -159,7 +159,7 @@ impl SpecError {
         } else {
             let _ = write!(
                 help,
-                "write a number of groups that divides both channel counts, such as {}, or {numbers} {what}",
+                "write `groups: {}`, the largest number up to {groups} that divides both channel counts, or use {numbers} {what}",
                 largest_divisor(*in_channels, *channels, *groups)
             );
         }

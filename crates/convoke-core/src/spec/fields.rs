@@ -53,6 +53,7 @@ impl Reader<'_> {
     fn choice<T: Copy>(
         &mut self,
         field: &'static str,
+        what: &'static str,
         value: &Value,
         known: &[(&'static str, T)],
     ) -> Option<Spanned<T>> {
@@ -64,13 +65,17 @@ impl Reader<'_> {
             Some((_, choice)) => Some(Spanned::new(*choice, value.span)),
             None => {
                 let word = Spanned::new(word.clone(), value.span);
-                self.report(SpecError::UnknownWord { what: field, word, known: names })
+                self.report(SpecError::UnknownWord { what, word, known: names })
             }
         }
     }
 
     pub(super) fn flag(&mut self, field: &'static str, value: &Value) -> Option<bool> {
-        Some(self.choice(field, value, &[("true", true), ("false", false)])?.value)
+        match &value.kind {
+            ValueKind::Word(word) if word == "true" => Some(true),
+            ValueKind::Word(word) if word == "false" => Some(false),
+            _ => self.form(field, "true or false", value),
+        }
     }
 
     pub(super) fn word<T: Copy>(
@@ -80,7 +85,7 @@ impl Reader<'_> {
         known: &[(&'static str, T)],
     ) -> Option<T> {
         let value = Value { kind: ValueKind::Word(word.value.clone()), span: word.span };
-        Some(self.choice(what, &value, known)?.value)
+        Some(self.choice(what, what, &value, known)?.value)
     }
 
     /// The values of a field with one for every axis, last axis last; fewer than three for a lower rank.
@@ -142,7 +147,7 @@ impl Reader<'_> {
                     ("valid", Padding::Sides(0, 0)),
                     ("causal", Padding::Causal),
                 ];
-                let padding = self.choice("padding", value, &known)?.value;
+                let padding = self.choice("padding", "kind of padding", value, &known)?.value;
                 if padding == Padding::Causal && self.rank > 1 {
                     return self.report(SpecError::Causal { kind: self.kind, span: value.span });
                 }
@@ -255,15 +260,24 @@ impl Reader<'_> {
             let value = &field.value;
             match field.name.value.as_str() {
                 "algorithm" => {
-                    schedule.algorithm = self.choice("algorithm", value, &named(Algorithm::ALL, Algorithm::name))
+                    schedule.algorithm =
+                        self.choice("algorithm", "algorithm", value, &named(Algorithm::ALL, Algorithm::name))
                 }
-                "vector" => schedule.vector = self.choice("vector", value, &named(VectorAxis::ALL, VectorAxis::name)),
+                "vector" => {
+                    schedule.vector =
+                        self.choice("vector", "axis for vectors", value, &named(VectorAxis::ALL, VectorAxis::name))
+                }
                 "tile" => schedule.tile = self.tile(value),
                 "block" => schedule.block = self.block(value),
                 "order" => schedule.order = self.order(value),
-                "parallel" => schedule.parallel = self.choice("parallel", value, &named(Axis::ALL, Axis::name)),
+                "parallel" => schedule.parallel = self.choice("parallel", "axis", value, &named(Axis::ALL, Axis::name)),
                 "pack_input" => {
-                    schedule.pack_input = self.choice("pack_input", value, &named(PackInput::ALL, PackInput::name))
+                    schedule.pack_input = self.choice(
+                        "pack_input",
+                        "way to pack the input",
+                        value,
+                        &named(PackInput::ALL, PackInput::name),
+                    )
                 }
                 "unroll" => schedule.unroll = self.count("unroll", value, 1),
                 _ => {}
@@ -307,7 +321,7 @@ impl Reader<'_> {
         };
         let mut order = Vec::new();
         for item in items.iter().take(2 * Axis::ALL.len() + 1) {
-            let axis = self.choice("order", item, &named(Axis::ALL, Axis::name))?;
+            let axis = self.choice("order", "axis", item, &named(Axis::ALL, Axis::name))?;
             order.push(axis.value);
             let count = order.iter().filter(|a| **a == axis.value).count();
             if count > 2 {

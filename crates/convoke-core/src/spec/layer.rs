@@ -120,7 +120,8 @@ impl Parts<'_> {
         let (groups, depthwise) = groups?.unwrap_or((Spanned::new(1, self.layer.name.span), false));
         check_groups(reader, &input, out_channels, groups, depthwise);
         let kernel = kernel?;
-        let spatial = read_axes(reader, &input, kernel, stride?, dilation?, padding?)?;
+        let spatial = read_axes(reader, &input, kernel, stride.or(ones)?, dilation?, padding?)?;
+        stride?;
         let spec = LayerSpec {
             name: self.layer.name.value.clone(),
             rank,

@@ -4,6 +4,8 @@
 //! defaults are filled in, output sizes are inferred, every product is checked for overflow against
 //! [`Limits`]. Later stages rely on that and never check again.
 
+#[cfg(feature = "arbitrary")]
+pub mod arbitrary;
 mod error;
 mod fields;
 mod layer;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::front;
+use proptest::prelude::*;
 
 /// The one layer of `text`, which must be legal.
 fn layer(text: &str) -> LayerSpec {
@@ -80,4 +81,17 @@ fn every_mistake_is_reported() {
         "the kernel reaches past the padded input",
     ];
     assert_eq!(messages, expect);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_layers_print_parse_and_stay_in_layout(spec in arbitrary::layer_spec(), schedule in arbitrary::schedule()) {
+        let spec = LayerSpec { schedule, ..spec };
+        let text = spec.to_string();
+        prop_assert_eq!(&text.parse::<LayerSpec>().map_err(|error| TestCaseError::fail(error.to_string()))?, &spec);
+        prop_assert_eq!(front::format(&text), Ok(text));
+        prop_assert!(spec.macs_per_image() * spec.fixed_batch().unwrap_or(3) as u64 <= arbitrary::MAX_MACS);
+    }
 }

@@ -1,0 +1,147 @@
+//! Random layers for property tests, legal by construction and small enough to run. Behind the feature `arbitrary`.
+//!
+//! They have what layers of real networks seldom combine: rank 1 to 3, padding that differs by side and may exceed the kernel,
+//! stride with dilation, groups up to depthwise with a multiplier, channels that fill no vector, both layouts of everything,
+//! batch 0 to 3 or named, both types, bias, and epilogues. They shrink towards `conv1d` with sizes of 1.
+
+use super::sizes;
+use super::{
+    Algorithm, Axis, Batch, DType, Epilogue, LayerSpec, Layout, PackInput, Schedule, SpatialAxis, VectorAxis,
+    WeightsLayout,
+};
+use crate::span::{Span, Spanned};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// Multiply-accumulates that a random layer has at most, over its whole batch (a named batch counts as 3).
+pub const MAX_MACS: u64 = 200_000;
+
+/// Random legal layers without pins; at most [`MAX_MACS`].
+pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
+    let head = (1..=3_usize, select(&[DType::F32, DType::F64][..]), batch(), channels());
+    let layouts = (
+        select(&[Layout::ChannelsFirst, Layout::ChannelsLast][..]),
+        select(&[WeightsLayout::Oihw, WeightsLayout::Hwio][..]),
+        any::<bool>(),
+    );
+    let axes = [axis(), axis(), axis()];
+    (head, layouts, axes, vec(epilogue(), 0..=2)).prop_map(|(head, (layout, weights_layout, bias), axes, then)| {
+        let (rank, dtype, batch, (groups, ic, oc)) = head;
+        let mut spatial = [SpatialAxis::UNIT; 3];
+        spatial[3 - rank..].copy_from_slice(&axes[3 - rank..]);
+        let mut spec = LayerSpec {
+            name: "layer".to_owned(),
+            rank,
+            dtype,
+            batch,
+            in_channels: groups * ic,
+            out_channels: groups * oc,
+            groups,
+            layout,
+            weights_layout,
+            spatial,
+            bias,
+            then,
+            schedule: Schedule::default(),
+        };
+        keep_small(&mut spec);
+        spec
+    })
+}
+
+fn batch() -> impl Strategy<Value = Batch> {
+    prop_oneof![4 => (0..=3_usize).prop_map(Batch::Fixed), 1 => Just(Batch::Named("N".to_owned()))]
+}
+
+/// Groups, input and output channels of each: dense, grouped, or depthwise with a multiplier.
+fn channels() -> impl Strategy<Value = (usize, usize, usize)> {
+    prop_oneof![
+        4 => (Just(1), 1..=40_usize, 1..=70_usize),
+        2 => (2..=5_usize, 1..=9_usize, 1..=40_usize),
+        2 => (1..=70_usize, Just(1), 1..=3_usize),
+        1 => (1..=70_usize, Just(1), Just(1)),
+    ]
+}
+
+/// An axis whose window fits; padding that the kernel cannot reach past is allowed.
+fn axis() -> impl Strategy<Value = SpatialAxis> {
+    let padding = || prop_oneof![3 => 0..=2_usize, 1 => 0..=9_usize];
+    (1..=20_usize, 1..=5_usize, 1..=3_usize, 1..=3_usize, padding(), padding()).prop_map(
+        |(input, kernel, stride, dilation, pad_lo, pad_hi)| {
+            let mut axis = SpatialAxis { input, output: 0, kernel, stride, dilation, pad_lo, pad_hi };
+            axis.input = input.max(axis.extent().saturating_sub(pad_lo + pad_hi));
+            with_output(axis)
+        },
+    )
+}
+
+fn with_output(axis: SpatialAxis) -> SpatialAxis {
+    SpatialAxis { output: sizes::output(&axis).unwrap_or(0), ..axis }
+}
+
+/// Halves whatever is largest until the layer is within [`MAX_MACS`].
+fn keep_small(spec: &mut LayerSpec) {
+    let images = spec.fixed_batch().unwrap_or(3).max(1) as u64;
+    while spec.macs_per_image() * images > MAX_MACS {
+        let (ic, oc, groups) = (spec.ic_per_group(), spec.oc_per_group(), spec.groups);
+        let shrinkable =
+            |axis: &SpatialAxis| axis.input.min((axis.pad_lo + axis.input + axis.pad_hi).saturating_sub(axis.extent()));
+        let widest = (0..3).max_by_key(|at| shrinkable(&spec.spatial[*at])).unwrap_or(2);
+        let room = shrinkable(&spec.spatial[widest]);
+        let (ic, oc, groups) = match ic.max(oc).max(groups) {
+            most if room > 1 && room >= most / 4 => {
+                let axis = spec.spatial[widest];
+                spec.spatial[widest] = with_output(SpatialAxis { input: axis.input - room / 2, ..axis });
+                continue;
+            }
+            most if most == oc && oc > 1 => (ic, oc / 2, groups),
+            most if most == ic && ic > 1 => (ic / 2, oc, groups),
+            most if most == groups && groups > 1 => (ic, oc, groups / 2),
+            _ => {
+                // Only taps and padding are left.
+                for axis in &mut spec.spatial {
+                    *axis =
+                        with_output(SpatialAxis { pad_lo: axis.pad_lo / 2, kernel: axis.kernel.div_ceil(2), ..*axis });
+                }
+                continue;
+            }
+        };
+        (spec.in_channels, spec.out_channels, spec.groups) = (groups * ic, groups * oc, groups);
+    }
+}
+
+fn epilogue() -> impl Strategy<Value = Epilogue> {
+    prop_oneof![
+        select(&[Epilogue::Relu, Epilogue::Relu6, Epilogue::Sigmoid, Epilogue::Tanh][..]),
+        select(&[Epilogue::Silu, Epilogue::HardSwish, Epilogue::Gelu][..]),
+        (-2.0..2.0).prop_map(|slope| Epilogue::LeakyRelu { slope }),
+        (-4.0..4.0, 0.0..4.0).prop_map(|(lo, width): (f64, f64)| Epilogue::Clamp { lo, hi: lo + width }),
+    ]
+}
+
+/// Random pins, well-formed; most fit no layer.
+pub fn schedule() -> impl Strategy<Value = Schedule> {
+    fn pin<T: Clone + std::fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Option<Spanned<T>>> {
+        option::of(value.prop_map(|value| Spanned::new(value, Span::default())))
+    }
+    let block = proptest::sample::subsequence(Axis::ALL, 0..=3)
+        .prop_flat_map(|axes| (Just(axes.clone()), vec(1..=200_usize, axes.len())))
+        .prop_map(|(axes, sizes)| axes.into_iter().zip(sizes).collect::<Vec<_>>());
+    let loops = [Axis::ALL, Axis::ALL].concat();
+    let order = proptest::sample::subsequence(loops, 0..=8).prop_shuffle();
+    let tile = (1..=32_usize, 1..=4_usize);
+    let first = (pin(select(Algorithm::ALL)), pin(select(VectorAxis::ALL)), pin(tile), pin(block));
+    let second = (pin(order), pin(select(Axis::ALL)), pin(select(PackInput::ALL)), pin(1..=8_usize));
+    (first, second).prop_map(|((algorithm, vector, tile, block), (order, parallel, pack_input, unroll))| Schedule {
+        algorithm,
+        vector,
+        tile,
+        block,
+        order,
+        parallel,
+        pack_input,
+        unroll,
+    })
+}
