@@ -20,6 +20,9 @@
 //! - Nothing flushes denormals; nothing may reorder a sum.
 
 mod print;
+mod verify;
+
+pub use verify::{MAX_NEST_DEPTH, MAX_NUMBER, MAX_TILE_DEPTH, VerifyError, verify};
 
 use crate::spec::DType;
 use crate::target::Isa;
