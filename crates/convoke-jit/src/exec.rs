@@ -16,6 +16,9 @@ use crate::target::has_feature;
 /// outermost loop; pointers of buffers that the kernel does not have are not used.
 pub(crate) type Entry = unsafe extern "C" fn(*const u8, *const u8, *const u8, *mut u8, *mut u8, i64, i64, i64);
 
+/// Bytes of the largest page that a system has by default. What is reserved and not used takes no memory.
+const LARGEST_PAGE: usize = 64 << 10;
+
 /// Code in executable memory.
 pub(crate) struct Code {
     /// Taken only when dropped. The lock makes the module `Sync`; nothing takes it while the code runs.
@@ -33,8 +36,9 @@ impl Code {
         if bytes > limit {
             return Err(JitError::CodeSize { kernel: kernel.name.clone(), bytes, limit });
         }
-        let slack = units.all.iter().map(|u| u.align as usize).sum::<usize>();
-        let arena = ArenaMemoryProvider::new_with_size(bytes + slack + 1).map_err(|e| memory_error(bytes, e.to_string()))?;
+        // The arena takes whole pages for each function that does not fit what it has.
+        let reserve = units.all.iter().map(|u| (u.bytes.len() + u.align as usize).next_multiple_of(LARGEST_PAGE)).sum();
+        let arena = ArenaMemoryProvider::new_with_size(reserve).map_err(|e| memory_error(bytes, e.to_string()))?;
         let mut builder = JITBuilder::with_isa(units.isa.clone(), default_libcall_names());
         builder.memory_provider(Box::new(arena));
         let mut code = Self {
