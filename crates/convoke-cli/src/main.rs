@@ -12,6 +12,7 @@ mod filters;
 mod numbers;
 mod preview;
 mod random;
+mod rustc;
 mod source;
 mod verbs;
 

@@ -83,5 +83,5 @@ fn rust_source(layer: Selected<'_>, targets: &[Target]) -> Result<String, Failur
     let module =
         Layer { spec: layer.spec, packing: &packing, versions: &versions, detection: Detection::RunTime };
     let tokens = rust::layer(&module).map_err(|e| Failure::layer(&layer.name(), e))?;
-    rust::to_source(&tokens).map_err(|e| Failure::layer(&layer.name(), e))
+    rust::to_source(tokens).map_err(|e| Failure::layer(&layer.name(), e))
 }
