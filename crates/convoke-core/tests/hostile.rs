@@ -149,8 +149,8 @@ fn mutate(text: &mut String, random: &mut Random) {
     }
 }
 
-/// Spans lie in the text, on borders of characters, and both renderings work.
-fn check_diagnostics(diagnostics: &[Diagnostic], text: &str) {
+/// Spans lie in the text, on borders of characters.
+fn check_spans(diagnostics: &[Diagnostic], text: &str) {
     assert!(!diagnostics.is_empty(), "refused without a reason: {text:?}");
     for diagnostic in diagnostics {
         assert!(!diagnostic.message.is_empty());
@@ -158,6 +158,11 @@ fn check_diagnostics(diagnostics: &[Diagnostic], text: &str) {
             assert!(text.get(label.span.range()).is_some(), "{label:?} is outside {text:?}");
         }
     }
+}
+
+/// Spans lie in the text, and both renderings work.
+fn check_diagnostics(diagnostics: &[Diagnostic], text: &str) {
+    check_spans(diagnostics, text);
     assert!(!render(diagnostics, text, "hostile.conv", false).is_empty());
     assert!(plain(diagnostics, text).starts_with("error: "));
 }
@@ -166,7 +171,8 @@ fn check_diagnostics(diagnostics: &[Diagnostic], text: &str) {
 fn check(text: &str) -> Option<Vec<LayerSpec>> {
     match front::format(text) {
         Ok(formatted) => assert_eq!(front::format(&formatted).as_ref(), Ok(&formatted), "formatting {text:?}"),
-        Err(diagnostics) => check_diagnostics(&diagnostics, text),
+        // These are rendered below, among those of meaning.
+        Err(diagnostics) => check_spans(&diagnostics, text),
     }
     match front::layers(text, &Limits::default()) {
         Err(diagnostics) => {
