@@ -1,1 +1,9 @@
-//! The two oracles.
+//! The two oracles: [`reference`] says what a layer means, [`interp`] what the IR means.
+//!
+//! Where the two differ, lowering is wrong; where a backend differs from the interpreter, that backend is.
+
+mod element;
+pub mod interp;
+pub mod reference;
+
+pub use element::Element;

@@ -162,8 +162,12 @@ impl<'a> Model<'a> {
             _ => 1.0,
         };
         let block_src = group_src / blocks * overlap;
-        let per_group_runs = runs / self.geometry.groups as f64;
-        let src_again = (per_group_runs - 1.0).max(0.0) * src * overlap / self.bandwidth(block_src);
+        // A depthwise run reads its own channels; any other reads all of its group's.
+        let again = match self.algorithm {
+            Algorithm::Depthwise => 0.0,
+            _ => (runs / self.geometry.groups as f64 - 1.0).max(0.0),
+        };
+        let src_again = again * src * overlap / self.bandwidth(block_src);
         let weights_again = (blocks - 1.0) * weights / self.bandwidth(weights);
         let run_weights = weights / runs.max(1.0);
         let pixel_tiles = self.positions * self.parts(tile).1.iter().map(|r| r.count as f64).sum::<f64>();

@@ -1,0 +1,451 @@
+//! Runs any verified kernel: this is the meaning of the IR, in Rust.
+//!
+//! In come a [`Verified`] kernel, the batch size and the buffers; the outputs are written in place. Buffers of another
+//! length or element type are refused. Every access is checked again, so that a kernel that the verifier should have
+//! refused ends in [`RunError::OutOfBounds`].
+//!
+//! Nothing is compiled: registers are arrays of as many lanes as the kernel's, and each statement is one match.
+
+use std::ops::Range;
+
+use thiserror::Error;
+
+use super::Element;
+use crate::ir::{
+    Access, Address, Affine, BinaryOp, Call, CeilDiv, Extent, Kernel, Loop, Nest, Op, Role, Stmt, Tile, TileLoop,
+    TileStmt, Verified,
+};
+use crate::spec::DType;
+
+/// The memory of one run, in elements. What a kernel does not list may be empty.
+#[derive(Debug, Default)]
+pub struct Buffers<'a, T> {
+    /// The input, `n` images.
+    pub src: &'a [T],
+    /// The packed weights.
+    pub weights: &'a [T],
+    /// One element an output channel.
+    pub bias: &'a [T],
+    /// The output, `n` images.
+    pub dst: &'a mut [T],
+    /// Space between nests.
+    pub scratch: &'a mut [T],
+}
+
+impl<T> Buffers<'_, T> {
+    /// The memory of `role`.
+    pub fn get(&self, role: Role) -> &[T] {
+        match role {
+            Role::Src => self.src,
+            Role::Weights => self.weights,
+            Role::Bias => self.bias,
+            Role::Dst => self.dst,
+            Role::Scratch => self.scratch,
+        }
+    }
+
+    fn get_mut(&mut self, role: Role) -> Option<&mut [T]> {
+        match role {
+            Role::Src | Role::Weights | Role::Bias => None,
+            Role::Dst => Some(self.dst),
+            Role::Scratch => Some(self.scratch),
+        }
+    }
+}
+
+/// Why a kernel did not run, or not to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RunError {
+    /// The buffers hold another type.
+    #[error("kernel `{kernel}` computes {expected}, the buffers hold {found}", expected = expected.name(), found = found.name())]
+    DType {
+        /// The kernel's name.
+        kernel: String,
+        /// Its element type.
+        expected: DType,
+        /// The buffers' type.
+        found: DType,
+    },
+    /// A buffer has another length.
+    #[error("`{name}` must have {expected} elements for a batch of {batch}, it has {found}", name = role.name())]
+    Length {
+        /// Which buffer.
+        role: Role,
+        /// The batch size of this run.
+        batch: usize,
+        /// What the kernel needs.
+        expected: i128,
+        /// What was given.
+        found: usize,
+    },
+    /// There is no such nest.
+    #[error("kernel `{kernel}` has {nests} nests, there is no nest {nest}")]
+    NoNest {
+        /// The kernel's name.
+        kernel: String,
+        /// How many it has.
+        nests: usize,
+        /// Which was asked for.
+        nest: usize,
+    },
+    /// A part of a nest reaches past its outermost loop.
+    #[error("nest {nest} runs from {start} to {end}, which {lo}..{hi} is no part of")]
+    Part {
+        /// Which nest.
+        nest: usize,
+        /// Where its outermost loop starts.
+        start: i64,
+        /// One past where it ends.
+        end: i64,
+        /// The part's first.
+        lo: i64,
+        /// One past the part's last.
+        hi: i64,
+    },
+    /// An access lies outside its buffer.
+    #[error("tile `{tile}` reaches elements {from} to {to} of `{name}`, which has {len}", name = role.name())]
+    OutOfBounds {
+        /// The tile's name.
+        tile: String,
+        /// Which buffer.
+        role: Role,
+        /// Least element touched.
+        from: i64,
+        /// Greatest element touched.
+        to: i64,
+        /// Elements of the buffer.
+        len: usize,
+    },
+    /// Something that the verifier refuses: an index without a meaning, or an overflow.
+    #[error("kernel `{kernel}` is not well formed: {what}")]
+    Malformed {
+        /// The kernel's name.
+        kernel: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+/// Runs every nest of `kernel` on `batch` images.
+///
+/// # Errors
+/// If the element type or the length of a buffer is another than the kernel's.
+pub fn run<T: Element>(kernel: &Verified, batch: usize, buffers: &mut Buffers<'_, T>) -> Result<(), RunError> {
+    run_kernel(kernel, batch, buffers)
+}
+
+/// The range of the outermost loop of nest `nest` for `batch` images: what threads divide.
+///
+/// # Errors
+/// If there is no such nest.
+pub fn outer_range(kernel: &Verified, nest: usize, batch: usize) -> Result<Range<i64>, RunError> {
+    let found = nest_of(kernel, nest)?;
+    Ok(outer_of(kernel, found, batch)?.1)
+}
+
+/// Runs `lo..hi` of the outermost loop of nest `nest`; iterations of a parallel loop may be run in any order.
+///
+/// # Errors
+/// As [`run`], and if `lo..hi` is no part of [`outer_range`] or there is no such nest.
+pub fn run_nest<T: Element>(
+    kernel: &Verified,
+    nest: usize,
+    part: Range<i64>,
+    batch: usize,
+    buffers: &mut Buffers<'_, T>,
+) -> Result<(), RunError> {
+    check_buffers(kernel, batch, buffers)?;
+    let found = nest_of(kernel, nest)?;
+    let (values, outer) = outer_of(kernel, found, batch)?;
+    if part.start < part.end && (part.start < outer.start || part.end > outer.end) {
+        let (lo, hi) = (part.start, part.end);
+        return Err(RunError::Part { nest, start: outer.start, end: outer.end, lo, hi });
+    }
+    run_part(kernel, found, part, values, buffers)
+}
+
+/// [`run`] without the proof.
+pub(crate) fn run_kernel<T: Element>(
+    kernel: &Kernel,
+    batch: usize,
+    buffers: &mut Buffers<'_, T>,
+) -> Result<(), RunError> {
+    check_buffers(kernel, batch, buffers)?;
+    for nest in &kernel.nests {
+        let (values, outer) = outer_of(kernel, nest, batch)?;
+        run_part(kernel, nest, outer, values, buffers)?;
+    }
+    Ok(())
+}
+
+fn malformed(kernel: &Kernel, what: &'static str) -> RunError {
+    RunError::Malformed { kernel: kernel.name.clone(), what }
+}
+
+fn check_buffers<T: Element>(kernel: &Kernel, batch: usize, buffers: &Buffers<'_, T>) -> Result<(), RunError> {
+    if kernel.dtype != T::DTYPE {
+        return Err(RunError::DType { kernel: kernel.name.clone(), expected: kernel.dtype, found: T::DTYPE });
+    }
+    for buffer in &kernel.buffers {
+        let per_image = buffer.len.terms.iter().map(|t| i128::from(t.1)).sum::<i128>();
+        let expected = per_image * batch as i128 + i128::from(buffer.len.constant);
+        let found = buffers.get(buffer.role).len();
+        if i128::try_from(found) != Ok(expected) {
+            return Err(RunError::Length { role: buffer.role, batch, expected, found });
+        }
+    }
+    Ok(())
+}
+
+fn nest_of(kernel: &Kernel, nest: usize) -> Result<&Nest, RunError> {
+    let none = || RunError::NoNest { kernel: kernel.name.clone(), nests: kernel.nests.len(), nest };
+    kernel.nests.get(nest).ok_or_else(none)
+}
+
+/// The variables' first values, and the range of the outermost loop.
+fn outer_of(kernel: &Kernel, nest: &Nest, batch: usize) -> Result<(Vec<i64>, Range<i64>), RunError> {
+    let mut values = vec![0; kernel.vars.len().max(1)];
+    values[0] = i64::try_from(batch).map_err(|_| malformed(kernel, "the batch size does not fit"))?;
+    let outer = eval_range(&nest.outer.range, &values).ok_or_else(|| malformed(kernel, "a range overflows"))?;
+    Ok((values, outer))
+}
+
+fn eval(affine: &Affine, values: &[i64]) -> Option<i64> {
+    affine.terms.iter().try_fold(affine.constant, |sum, &(var, factor)| {
+        sum.checked_add(factor.checked_mul(*values.get(var.0 as usize)?)?)
+    })
+}
+
+fn eval_bound(bound: &CeilDiv, values: &[i64]) -> Option<i64> {
+    let n = eval(&bound.numerator, values)?;
+    let down = n.checked_div_euclid(bound.divisor)?;
+    Some(down + i64::from(n.checked_rem_euclid(bound.divisor)? != 0))
+}
+
+fn eval_range(range: &crate::ir::Range, values: &[i64]) -> Option<Range<i64>> {
+    let mut lo = i64::MIN;
+    for bound in &range.lo {
+        lo = lo.max(eval_bound(bound, values)?);
+    }
+    let mut hi = i64::MAX;
+    for bound in &range.hi {
+        hi = hi.min(eval_bound(bound, values)?);
+    }
+    (!range.lo.is_empty() && !range.hi.is_empty()).then_some(lo..hi)
+}
+
+fn run_part<T: Element>(
+    kernel: &Kernel,
+    nest: &Nest,
+    part: Range<i64>,
+    values: Vec<i64>,
+    buffers: &mut Buffers<'_, T>,
+) -> Result<(), RunError> {
+    match kernel.lanes() {
+        2 => Machine::<T, 2>::new(kernel, values, buffers).repeat(&nest.outer, part),
+        4 => Machine::<T, 4>::new(kernel, values, buffers).repeat(&nest.outer, part),
+        8 => Machine::<T, 8>::new(kernel, values, buffers).repeat(&nest.outer, part),
+        16 => Machine::<T, 16>::new(kernel, values, buffers).repeat(&nest.outer, part),
+        _ => Err(malformed(kernel, "the number of lanes")),
+    }
+}
+
+/// The state of a run: variables, memory, and the registers and pointers of the tile that is called.
+struct Machine<'k, 'b, 'm, T, const L: usize> {
+    kernel: &'k Kernel,
+    values: Vec<i64>,
+    buffers: &'b mut Buffers<'m, T>,
+    registers: Vec<[T; L]>,
+    pointers: Vec<(Role, i64)>,
+    ranges: Vec<Range<i64>>,
+}
+
+impl<'k, 'b, 'm, T: Element, const L: usize> Machine<'k, 'b, 'm, T, L> {
+    fn new(kernel: &'k Kernel, values: Vec<i64>, buffers: &'b mut Buffers<'m, T>) -> Self {
+        Self { kernel, values, buffers, registers: Vec::new(), pointers: Vec::new(), ranges: Vec::new() }
+    }
+
+    fn repeat(&mut self, l: &'k Loop, range: Range<i64>) -> Result<(), RunError> {
+        let var = l.var.0 as usize;
+        if var >= self.values.len() {
+            return Err(malformed(self.kernel, "a variable without a name"));
+        }
+        for i in range {
+            self.values[var] = i;
+            for stmt in &l.body {
+                match stmt {
+                    Stmt::For(inner) => {
+                        let range = eval_range(&inner.range, &self.values).ok_or_else(|| self.overflow())?;
+                        self.repeat(inner, range)?;
+                    }
+                    Stmt::Call(call) => self.call(call)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn overflow(&self) -> RunError {
+        malformed(self.kernel, "an index overflows")
+    }
+
+    fn call(&mut self, call: &'k Call) -> Result<(), RunError> {
+        let tile = self.kernel.tiles.get(call.tile).ok_or_else(|| malformed(self.kernel, "a call of no tile"))?;
+        if call.args.len() != tile.pointers.len() || call.ranges.len() != tile.ranges.len() {
+            return Err(malformed(self.kernel, "a call with too few or too many arguments"));
+        }
+        self.pointers.clear();
+        for arg in &call.args {
+            let at = eval(&arg.offset, &self.values).ok_or_else(|| self.overflow())?;
+            self.pointers.push((arg.role, at));
+        }
+        self.ranges.clear();
+        for range in &call.ranges {
+            let range = eval_range(range, &self.values).ok_or_else(|| self.overflow())?;
+            self.ranges.push(range);
+        }
+        self.registers.clear();
+        self.registers.resize(tile.registers, [T::default(); L]);
+        self.block(tile, &tile.body)
+    }
+
+    fn block(&mut self, tile: &'k Tile, body: &'k [TileStmt]) -> Result<(), RunError> {
+        for stmt in body {
+            match stmt {
+                TileStmt::Op(op) => self.op(tile, op)?,
+                TileStmt::Loop(l) => self.reduce(tile, l)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn reduce(&mut self, tile: &'k Tile, l: &'k TileLoop) -> Result<(), RunError> {
+        let range = match l.extent {
+            Extent::Count(n) => 0..i64::try_from(n).map_err(|_| self.overflow())?,
+            Extent::Range(r) => {
+                self.ranges.get(r as usize).cloned().ok_or_else(|| malformed(self.kernel, "a range without a name"))?
+            }
+        };
+        if range.is_empty() {
+            return Ok(());
+        }
+        let count = range.end.checked_sub(range.start).ok_or_else(|| self.overflow())?;
+        self.advance(&l.steps, range.start)?;
+        for _ in range.clone() {
+            self.block(tile, &l.body)?;
+            self.advance(&l.steps, 1)?;
+        }
+        self.advance(&l.steps, -count)?;
+        self.advance(&l.steps, -range.start)
+    }
+
+    fn advance(&mut self, steps: &[(crate::ir::Ptr, i64)], times: i64) -> Result<(), RunError> {
+        for &(ptr, step) in steps {
+            let moved = self.pointers.get_mut(ptr.0 as usize).and_then(|p| {
+                p.1 = p.1.checked_add(step.checked_mul(times)?)?;
+                Some(())
+            });
+            if moved.is_none() {
+                return Err(self.overflow());
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn op(&mut self, tile: &Tile, op: &Op) -> Result<(), RunError> {
+        let r = &mut self.registers;
+        let missing = || malformed(self.kernel, "a register past the last");
+        macro_rules! reg {
+            ($reg:expr) => {
+                *r.get($reg.0 as usize).ok_or_else(missing)?
+            };
+        }
+        let (d, value) = match *op {
+            Op::Const { d, value } => (d, [T::from_f64(value); L]),
+            Op::Load { d, from } => (d, self.load(tile, from)?),
+            Op::Broadcast { d, from } => (d, [self.element(tile, from)?; L]),
+            Op::Fma { d, a, b, c } => (d, T::mul_add_lanes(&reg!(a), &reg!(b), &reg!(c))),
+            Op::Binary { op, d, a, b } => (d, binary(op, reg!(a), reg!(b))),
+            Op::Select { d, a, b, c, e } => {
+                let (a, b, c, e) = (reg!(a), reg!(b), reg!(c), reg!(e));
+                (d, std::array::from_fn(|i| if a[i] > b[i] { c[i] } else { e[i] }))
+            }
+            Op::Exponent { d, a } => (d, reg!(a).map(T::exponent)),
+            Op::Store { to, s } => {
+                let value = reg!(s);
+                return self.store(tile, to, value);
+            }
+        };
+        match self.registers.get_mut(d.0 as usize) {
+            Some(slot) => *slot = value,
+            None => return Err(malformed(self.kernel, "a register past the last")),
+        }
+        Ok(())
+    }
+
+    fn address(&self, at: Address) -> Option<(Role, i64)> {
+        let &(role, base) = self.pointers.get(at.ptr.0 as usize)?;
+        Some((role, base.checked_add(at.offset)?))
+    }
+
+    fn element(&self, tile: &Tile, at: Address) -> Result<T, RunError> {
+        let (role, index) = self.address(at).ok_or_else(|| self.overflow())?;
+        let memory = self.buffers.get(role);
+        match usize::try_from(index).ok().and_then(|i| memory.get(i)) {
+            Some(&value) => Ok(value),
+            None => Err(outside(tile, role, index, 1, 1, memory.len())),
+        }
+    }
+
+    fn load(&self, tile: &Tile, from: Access) -> Result<[T; L], RunError> {
+        let (role, index) = self.address(from.at).ok_or_else(|| self.overflow())?;
+        let memory = self.buffers.get(role);
+        if from.lanes == L && from.stride == 1 {
+            let all = usize::try_from(index).ok().and_then(|i| memory.get(i..)?.first_chunk::<L>());
+            return all.copied().ok_or_else(|| outside(tile, role, index, L, 1, memory.len()));
+        }
+        let mut value = [T::default(); L];
+        for (lane, slot) in value.iter_mut().enumerate().take(from.lanes) {
+            let found = lane_at(index, lane, from.stride).and_then(|i| memory.get(i));
+            *slot = *found.ok_or_else(|| outside(tile, role, index, from.lanes, from.stride, memory.len()))?;
+        }
+        Ok(value)
+    }
+
+    fn store(&mut self, tile: &Tile, to: Access, value: [T; L]) -> Result<(), RunError> {
+        let (role, index) = self.address(to.at).ok_or_else(|| self.overflow())?;
+        let Some(memory) = self.buffers.get_mut(role) else {
+            return Err(malformed(self.kernel, "a store to memory that is read only"));
+        };
+        let len = memory.len();
+        for (lane, &value) in value.iter().enumerate().take(to.lanes) {
+            let found = lane_at(index, lane, to.stride).and_then(|i| memory.get_mut(i));
+            *found.ok_or_else(|| outside(tile, role, index, to.lanes, to.stride, len))? = value;
+        }
+        Ok(())
+    }
+}
+
+fn lane_at(index: i64, lane: usize, stride: i64) -> Option<usize> {
+    let lane = i64::try_from(lane).ok()?;
+    usize::try_from(index.checked_add(stride.checked_mul(lane)?)?).ok()
+}
+
+#[cold]
+fn outside(tile: &Tile, role: Role, index: i64, lanes: usize, stride: i64, len: usize) -> RunError {
+    let last = index.saturating_add(stride.saturating_mul(lanes as i64 - 1));
+    RunError::OutOfBounds { tile: tile.name.clone(), role, from: index.min(last), to: index.max(last), len }
+}
+
+fn binary<T: Element, const L: usize>(op: BinaryOp, a: [T; L], b: [T; L]) -> [T; L] {
+    match op {
+        BinaryOp::Add => std::array::from_fn(|i| a[i] + b[i]),
+        BinaryOp::Sub => std::array::from_fn(|i| a[i] - b[i]),
+        BinaryOp::Mul => std::array::from_fn(|i| a[i] * b[i]),
+        BinaryOp::Div => std::array::from_fn(|i| a[i] / b[i]),
+        BinaryOp::Max => std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] }),
+        BinaryOp::Min => std::array::from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] }),
+    }
+}

@@ -1,0 +1,173 @@
+//! What a layer computes, as plainly as it can be said: from the [`LayerSpec`] alone.
+//!
+//! In come the layer and its tensors as the user has them (weights not packed); out comes the output, each element
+//! summed in the order bias, `kd`, `kh`, `kw`, `ic` and then sent through the epilogue. [`Accumulator`] chooses the
+//! type of the sum.
+//!
+//! [`error_bound`] says how far a kernel may be away from the exact result.
+
+mod bound;
+mod erf;
+
+use super::Element;
+use crate::spec::{Epilogue, LayerSpec, Layout, WeightsLayout};
+
+pub use bound::error_bound;
+pub use erf::{erf, erfc};
+
+/// A type that sums are made in.
+pub trait Accumulator: Element {}
+impl Accumulator for f32 {}
+impl Accumulator for f64 {}
+
+/// Where an output element is: image, output channel (of all groups), and `d`, `h`, `w`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Image.
+    pub n: usize,
+    /// Output channel, of all groups.
+    pub oc: usize,
+    /// `od`, `oh`, `ow`.
+    pub at: [usize; 3],
+}
+
+impl Position {
+    /// The position of element `index` of `dst`.
+    pub fn of(spec: &LayerSpec, index: usize) -> Self {
+        let [d, h, w] = spec.spatial.map(|a| a.output);
+        let split = |index: usize, size: usize| (index / size.max(1), index % size.max(1));
+        let split3 = |index| {
+            let (rest, w_at) = split(index, w);
+            let (rest, h_at) = split(rest, h);
+            let (rest, d_at) = split(rest, d);
+            (rest, [d_at, h_at, w_at])
+        };
+        match spec.layout {
+            Layout::ChannelsFirst => {
+                let (rest, at) = split3(index);
+                let (n, oc) = split(rest, spec.out_channels);
+                Self { n, oc, at }
+            }
+            Layout::ChannelsLast => {
+                let (rest, oc) = split(index, spec.out_channels);
+                let (n, at) = split3(rest);
+                Self { n, oc, at }
+            }
+        }
+    }
+}
+
+/// `dst` for `batch` images: `batch * spec.dst_image()` elements.
+///
+/// # Panics
+/// If `src`, `weights` or `bias` is shorter than the layer says.
+pub fn run<T: Element, Acc: Accumulator>(
+    spec: &LayerSpec,
+    batch: usize,
+    src: &[T],
+    weights: &[T],
+    bias: &[T],
+) -> Vec<T> {
+    let output = |index| output_at::<T, Acc>(spec, src, weights, bias, Position::of(spec, index));
+    (0..batch * spec.dst_image()).map(|index| T::from_f64(output(index).to_f64())).collect()
+}
+
+/// One element of `dst`, before it is rounded to `T`.
+///
+/// # Panics
+/// If `src`, `weights` or `bias` is shorter than the layer says.
+pub fn output_at<T: Element, Acc: Accumulator>(
+    spec: &LayerSpec,
+    src: &[T],
+    weights: &[T],
+    bias: &[T],
+    position: Position,
+) -> Acc {
+    let acc = |x: T| Acc::from_f64(x.to_f64());
+    let mut sum = if spec.bias { acc(bias[position.oc]) } else { acc(T::default()) };
+    each_product(spec, src, weights, position, |x, w| sum = sum + acc(x) * acc(w));
+    Acc::from_f64(spec.then.iter().fold(sum.to_f64(), |x, &step| epilogue(step, x)))
+}
+
+/// `|bias| +` the sum of `|src * weights|` of one output: what the error of its sum is measured by.
+///
+/// # Panics
+/// If `src`, `weights` or `bias` is shorter than the layer says.
+pub fn magnitude_at<T: Element>(spec: &LayerSpec, src: &[T], weights: &[T], bias: &[T], position: Position) -> f64 {
+    let mut sum = if spec.bias { bias[position.oc].to_f64().abs() } else { 0.0 };
+    each_product(spec, src, weights, position, |x, w| sum += (x.to_f64() * w.to_f64()).abs());
+    sum
+}
+
+/// Calls `f` with the factors of each product of an output, in the order of the sum. Taps on the padding have none.
+fn each_product<T: Element>(spec: &LayerSpec, src: &[T], weights: &[T], position: Position, mut f: impl FnMut(T, T)) {
+    let group = position.oc / spec.oc_per_group();
+    let [kd, kh, kw] = spec.spatial.map(|a| a.kernel);
+    for tap in (0..kd * kh * kw).map(|t| [t / kw / kh, t / kw % kh, t % kw]) {
+        let Some(at) = input_position(spec, position.at, tap) else { continue };
+        for ic in 0..spec.ic_per_group() {
+            let channel = group * spec.ic_per_group() + ic;
+            f(src[src_index(spec, position.n, channel, at)], weights[weights_index(spec, position.oc, ic, tap)]);
+        }
+    }
+}
+
+/// The input element under `tap` of the window at `output`, `None` on the padding.
+fn input_position(spec: &LayerSpec, output: [usize; 3], tap: [usize; 3]) -> Option<[usize; 3]> {
+    let mut at = [0; 3];
+    for (i, axis) in spec.spatial.iter().enumerate() {
+        at[i] = (output[i] * axis.stride + tap[i] * axis.dilation).checked_sub(axis.pad_lo)?;
+        if at[i] >= axis.input {
+            return None;
+        }
+    }
+    Some(at)
+}
+
+/// Where an element of `src` is in memory.
+pub fn src_index(spec: &LayerSpec, n: usize, channel: usize, [d, h, w]: [usize; 3]) -> usize {
+    let [id, ih, iw] = spec.spatial.map(|a| a.input);
+    match spec.layout {
+        Layout::ChannelsFirst => (((n * spec.in_channels + channel) * id + d) * ih + h) * iw + w,
+        Layout::ChannelsLast => (((n * id + d) * ih + h) * iw + w) * spec.in_channels + channel,
+    }
+}
+
+/// Where a weight is in memory; `ic` counts within the group of `oc`.
+pub fn weights_index(spec: &LayerSpec, oc: usize, ic: usize, [d, h, w]: [usize; 3]) -> usize {
+    let [kd, kh, kw] = spec.spatial.map(|a| a.kernel);
+    match spec.weights_layout {
+        WeightsLayout::Oihw => (((oc * spec.ic_per_group() + ic) * kd + d) * kh + h) * kw + w,
+        WeightsLayout::Hwio => (((d * kh + h) * kw + w) * spec.ic_per_group() + ic) * spec.out_channels + oc,
+    }
+}
+
+/// One step of the epilogue, in `f64`. `NaN` goes through, and `relu(-0.0)` is `-0.0`.
+pub fn epilogue(step: Epilogue, x: f64) -> f64 {
+    let clamp = |x: f64, lo: f64, hi: f64| {
+        if x < lo {
+            lo
+        } else if x > hi {
+            hi
+        } else {
+            x
+        }
+    };
+    match step {
+        Epilogue::Relu => clamp(x, 0.0, f64::INFINITY),
+        Epilogue::Relu6 => clamp(x, 0.0, 6.0),
+        Epilogue::LeakyRelu { slope } => {
+            if x > 0.0 {
+                x
+            } else {
+                x * slope
+            }
+        }
+        Epilogue::Clamp { lo, hi } => clamp(x, lo, hi),
+        Epilogue::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Epilogue::Tanh => x.tanh(),
+        Epilogue::Silu => x / (1.0 + (-x).exp()),
+        Epilogue::HardSwish => x * clamp(x + 3.0, 0.0, 6.0) / 6.0,
+        Epilogue::Gelu => x / 2.0 * erfc(-x * std::f64::consts::FRAC_1_SQRT_2),
+    }
+}

@@ -1,0 +1,59 @@
+//! How far a kernel's output may lie from the exact one.
+//!
+//! A sum of `k + 1` terms made of rounded products, in any order, is off by at most `gamma(k + 1)` times the sum of the
+//! terms' magnitudes, `gamma(k) = k u / (1 - k u)` with `u` the unit roundoff (Higham, "Accuracy and Stability of
+//! Numerical Algorithms", 2nd ed., section 3.1; fusing only takes roundings away). An epilogue step stretches that by
+//! at most its Lipschitz constant and adds its own error, which is stated as relative to the result, or to the input
+//! where the two cancel.
+
+use super::{Epilogue, LayerSpec, epilogue};
+use crate::eval::Element;
+
+/// Most that an output computed in `T` may differ from `exact`, the output before rounding computed in a type with
+/// enough bits. `sum` is its exact sum before the epilogue, and `magnitude` what
+/// [`magnitude_at`](super::magnitude_at) gives.
+pub fn error_bound<T: Element>(spec: &LayerSpec, sum: f64, magnitude: f64) -> f64 {
+    let u = T::UNIT_ROUNDOFF;
+    let terms = (spec.ic_per_group() * spec.taps() + 1) as f64;
+    let gamma = terms * u / (1.0 - terms * u);
+    // What falls below the least normal number loses at most half its last bit at each step.
+    let tiny = if u > 1e-10 { f64::from(f32::from_bits(1)) } else { f64::from_bits(1) };
+    let mut value = sum;
+    let mut error = gamma * magnitude + terms * tiny;
+    for &step in &spec.then {
+        let (lipschitz, relative, absolute) = quality(step);
+        let next = epilogue(step, value);
+        // The input itself is off by `error`, so its part of the step's own error is measured at the worse end.
+        let size = relative * (next.abs() + lipschitz * error) + absolute * (value.abs() + error);
+        error = lipschitz * error + u * size + 8.0 * tiny + saturation::<T>(step, value, error);
+        value = next;
+    }
+    // The exact output is itself rounded when it is compared, and was summed in f64.
+    error + u * value.abs() + f64::EPSILON * terms * magnitude
+}
+
+/// Lipschitz constant; own error in units of roundoff, relative to the result, and relative to the input.
+fn quality(step: Epilogue) -> (f64, f64, f64) {
+    match step {
+        Epilogue::Relu | Epilogue::Relu6 | Epilogue::Clamp { .. } => (1.0, 1.0, 0.0),
+        Epilogue::LeakyRelu { slope } => (slope.abs().max(1.0), 2.0, 0.0),
+        Epilogue::Sigmoid => (0.25, 16.0, 0.0),
+        Epilogue::Tanh => (1.0, 16.0, 0.0),
+        // The derivative of x * sigmoid(x) stays below 1.1.
+        Epilogue::Silu => (1.1, 16.0, 0.0),
+        // |x| / 3 + 1/2 at |x| = 3.
+        Epilogue::HardSwish => (1.5, 8.0, 1.0),
+        // The derivative of gelu stays below 1.13. exp(-a^2) turns an error of a^2 into a relative one of the small tail.
+        Epilogue::Gelu => (1.13, 32.0, 8.0),
+    }
+}
+
+/// What is lost where `exp` saturates near the ends of the normal range instead of going on to 0 or infinity.
+fn saturation<T: Element>(step: Epilogue, value: f64, error: f64) -> f64 {
+    let least = if T::UNIT_ROUNDOFF > 1e-10 { (-87.0_f64).exp() } else { (-708.0_f64).exp() };
+    match step {
+        Epilogue::Sigmoid => 2.0 * least,
+        Epilogue::Silu | Epilogue::Gelu => 2.0 * least * (value.abs() + error),
+        _ => 0.0,
+    }
+}
