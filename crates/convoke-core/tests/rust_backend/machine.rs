@@ -38,7 +38,10 @@ impl Case {
     pub(crate) fn new(spec: &LayerSpec, target: &Target) -> Self {
         let label = format!("{} on {}", spec.name, target.name());
         let plan = plan::choose(spec, target).unwrap_or_else(|e| panic!("{label}: {e}"));
-        let kernel = verify(lower::lower(spec, &plan, target)).unwrap_or_else(|e| panic!("{label}: {e}"));
+        let mut kernel = lower::lower(spec, &plan, target);
+        // Emitted code runs on one thread.
+        kernel.nests.iter_mut().for_each(|nest| nest.outer.parallel = false);
+        let kernel = verify(kernel).unwrap_or_else(|e| panic!("{label}: {e}"));
         Self { label, batch: spec.fixed_batch().unwrap_or(BATCH), kernel }
     }
 
