@@ -128,7 +128,8 @@ pub(crate) fn select_one<'a>(sources: &'a [Source], layers: &Layers) -> Result<S
         [one] => Ok(*one),
         many => {
             let which = names(many.iter().copied());
-            let message = format!("this takes one layer, and there are {}: say which with --layer, {which}", many.len());
+            let message =
+                format!("this takes one layer, and there are {}: say which with --layer, {which}", many.len());
             Err(Failure::Usage(message))
         }
     }

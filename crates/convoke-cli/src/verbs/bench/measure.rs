@@ -53,6 +53,11 @@ impl Subject {
         Ok(Self { backend, compiler: Compiler::new().threads(threads), threads, emitted })
     }
 
+    /// How long `rustc` took, for the backend rust.
+    pub(super) fn rustc_seconds(&self) -> Option<f64> {
+        self.emitted.as_ref().map(|(program, _)| program.compiled.as_secs_f64())
+    }
+
     /// Measures a layer, number `at`.
     pub(super) fn measure(&self, layer: Selected<'_>, at: usize) -> Result<Measured, Failure> {
         match layer.spec.dtype {
@@ -81,9 +86,8 @@ impl Subject {
 
     fn jit<T: Element>(&self, layer: Selected<'_>, tensors: &Tensors<T>) -> Result<Times, Failure> {
         let failed = |e: convoke::Error| Failure::layer(&layer.name(), e);
-        let compile = median(RUNS, Duration::from_millis(20), || {
-            compute::compile(layer, layer.spec, &self.compiler).map(drop)
-        })?;
+        let compile =
+            median(RUNS, Duration::from_millis(20), || compute::compile(layer, layer.spec, &self.compiler).map(drop))?;
         let kernel = compute::compile(layer, layer.spec, &self.compiler)?;
         let bias = tensors.bias(layer.spec);
         let pack =
