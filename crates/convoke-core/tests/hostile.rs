@@ -229,6 +229,6 @@ fn long_texts_take_time_in_proportion() {
         let start = Instant::now();
         check(&text);
         let head: String = text.chars().take(30).collect();
-        assert!(start.elapsed() < Duration::from_secs(3), "{head}… took {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(10), "{head}… took {:?}", start.elapsed());
     }
 }

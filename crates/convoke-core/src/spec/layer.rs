@@ -8,7 +8,7 @@ use super::{Batch, DType, FIELD_NAMES, LAYER_KINDS, LayerSpec, Layout, Limits, S
 use crate::diagnostic::Diagnostic;
 use crate::front::ast::{File, Layer, Value, ValueKind};
 use crate::span::{Span, Spanned};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Names of the layouts, channels first and last, by rank.
 pub(super) const LAYOUTS: [[&str; 2]; 3] = [["ncl", "nlc"], ["nchw", "nhwc"], ["ncdhw", "ndhwc"]];
@@ -49,7 +49,10 @@ fn read_layer(layer: &Layer, limits: &Limits, errors: &mut Vec<SpecError>) -> Op
         .into_iter()
         .map(|field| (field.name.value.as_str(), &field.value))
         .collect();
-    let spec = Parts { layer, fields }.read(&mut reader, limits);
+    let names = layer.fields.iter().map(|field| field.name.value.as_str());
+    let meant =
+        names.filter(|name| !FIELD_NAMES.contains(name)).filter_map(|name| nearest(name, &FIELD_NAMES)).collect();
+    let spec = Parts { layer, fields, meant }.read(&mut reader, limits);
     spec.filter(|_| errors.len() == before)
 }
 
@@ -77,6 +80,8 @@ struct Input {
 struct Parts<'a> {
     layer: &'a Layer,
     fields: HashMap<&'a str, &'a Value>,
+    /// What fields that do not exist are reported to mean; those are not reported as missing.
+    meant: HashSet<&'static str>,
 }
 
 impl Parts<'_> {
@@ -87,7 +92,7 @@ impl Parts<'_> {
             let layer = self.layer.name.clone();
             let layer = if layer.value.is_empty() { self.layer.kind.clone() } else { layer };
             let value = self.fields.get(field).copied();
-            if value.is_none() && self.layer.closed && !self.misspelt(field) {
+            if value.is_none() && self.layer.closed && !self.meant.contains(field) {
                 return reader.report(SpecError::MissingField { field, example, layer });
             }
             value
@@ -151,12 +156,6 @@ impl Parts<'_> {
 
     fn optional<T>(&self, field: &str, default: Option<T>, read: impl FnOnce(&Value) -> Option<T>) -> Option<T> {
         self.fields.get(field).map_or(default, |value| read(value))
-    }
-
-    /// Whether a field that does not exist is reported with `field` as what was meant.
-    fn misspelt(&self, field: &str) -> bool {
-        let names = self.layer.fields.iter().map(|field| field.name.value.as_str());
-        names.filter(|name| !FIELD_NAMES.contains(name)).any(|name| nearest(name, &FIELD_NAMES) == Some(field))
     }
 
     fn span(&self, field: &str) -> Span {
