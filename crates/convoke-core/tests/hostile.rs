@@ -181,11 +181,28 @@ fn check(text: &str) -> Option<Vec<LayerSpec>> {
         }
         Ok(layers) => {
             for layer in &layers {
+                check_sizes(layer);
                 assert_eq!(layer.to_string().parse().as_ref(), Ok(layer), "printing {text:?}");
             }
             Some(layers)
         }
     }
+}
+
+/// What validation promises: sizes that follow from one another, and no product that overflows.
+fn check_sizes(layer: &LayerSpec) {
+    for axis in layer.spatial {
+        let room = axis.pad_lo + axis.input + axis.pad_hi - axis.extent();
+        assert_eq!(axis.output, room / axis.stride + 1);
+    }
+    assert_eq!((layer.in_channels % layer.groups, layer.out_channels % layer.groups), (0, 0));
+    let images = layer.fixed_batch().unwrap_or(1) as u64;
+    let most = Limits::default().tensor_bytes / layer.dtype.bytes() as u64;
+    for elements in [layer.src_image(), layer.dst_image()] {
+        assert!(elements as u64 * images.max(1) <= most);
+    }
+    assert!(layer.parameters() as u64 <= most + layer.out_channels as u64);
+    assert!(layer.macs_per_image() <= Limits::default().macs);
 }
 
 #[test]
