@@ -128,7 +128,8 @@ impl<'a, T: Element> Case<'a, T> {
         let scratch = kernel.buffers.iter().find(|b| b.role == Role::Scratch);
         let scratch = scratch.map_or(0, |b| b.len.eval(&[self.batch as i64]) as usize);
         let mut scratch = self.poisoned(scratch);
-        let buffers = &mut Buffers { src: &self.src, weights: packed, bias: &self.bias, dst: &mut dst, scratch: &mut scratch };
+        let buffers =
+            &mut Buffers { src: &self.src, weights: packed, bias: &self.bias, dst: &mut dst, scratch: &mut scratch };
         interp::run(kernel, self.batch, buffers).map_err(|e| e.to_string())?;
         Ok(dst)
     }
@@ -136,7 +137,8 @@ impl<'a, T: Element> Case<'a, T> {
     fn run(&self, program: &Program, packed: &[T], executor: &dyn Executor) -> Result<Vec<T>, String> {
         let mut dst = self.poisoned(self.batch * self.spec.dst_image());
         let mut scratch = self.poisoned(program.len(Role::Scratch, self.batch) as usize);
-        let buffers = Buffers { src: &self.src, weights: packed, bias: &self.bias, dst: &mut dst, scratch: &mut scratch };
+        let buffers =
+            Buffers { src: &self.src, weights: packed, bias: &self.bias, dst: &mut dst, scratch: &mut scratch };
         program.run(self.batch, buffers, executor).map_err(|e| e.to_string())?;
         Ok(dst)
     }

@@ -31,7 +31,8 @@ pub(crate) struct Code {
 impl Code {
     /// Places `units` and resolves their calls of each other.
     pub(crate) fn load(kernel: &Kernel, units: &Units, limit: usize) -> Result<Self, JitError> {
-        let memory_error = |bytes: usize, reason: String| JitError::Memory { kernel: kernel.name.clone(), bytes, reason };
+        let memory_error =
+            |bytes: usize, reason: String| JitError::Memory { kernel: kernel.name.clone(), bytes, reason };
         let bytes = units.all.iter().map(|u| u.bytes.len().next_multiple_of(u.align as usize)).sum::<usize>();
         if bytes > limit {
             return Err(JitError::CodeSize { kernel: kernel.name.clone(), bytes, limit });

@@ -80,7 +80,9 @@ pub enum Error {
         given: usize,
     },
     /// The weights were packed by a kernel of another layer.
-    #[error("the weights were packed for layer {packed_for}, whose {given} do not fit layer {layer}, which takes {expected}")]
+    #[error(
+        "the weights were packed for layer {packed_for}, whose {given} do not fit layer {layer}, which takes {expected}"
+    )]
     Packed {
         /// Name of the layer that was run.
         layer: String,

@@ -50,7 +50,10 @@ fn wrong_sizes_are_errors_with_both_numbers() {
     fails(kernel.run(&packed, &[0.0; 7], &mut [0.0; 6]), message);
     let message = "dst has 5 elements, and layer pair needs 6 at batch size 2";
     fails(kernel.run(&packed, &[0.0; 8], &mut [0.0; 5]), message);
-    fails(super::Kernel::pack(&self::kernel(NAMED), &[1.0f32; 2], Some(&[0.0])), "layer named has no bias, and one of 1 elements was given");
+    fails(
+        super::Kernel::pack(&self::kernel(NAMED), &[1.0f32; 2], Some(&[0.0])),
+        "layer named has no bias, and one of 1 elements was given",
+    );
 }
 
 #[test]
