@@ -1,1 +1,56 @@
-//! Placeholder until the first commit of this crate.
+//! A convolution compiler: describe a layer in a few lines, get code made for exactly that layer.
+//!
+//! At run time, a layer is text that is compiled to native code:
+//!
+//! ```
+//! # #[cfg(feature = "jit")] {
+//! let spec = "conv2d edges { input: f32[1, 1, 5, 5], out_channels: 1, kernel_size: 3, padding: 1 }";
+//! let kernel = convoke::compile(&spec.parse()?)?;
+//!
+//! let laplace = [0.0, 1.0, 0.0, 1.0, -4.0, 1.0, 0.0, 1.0, 0.0];
+//! let packed = kernel.pack::<f32>(&laplace, None)?; // once
+//!
+//! let mut src = [0.0; 25];
+//! src[12] = 1.0;
+//! let mut dst = [0.0; 25];
+//! kernel.run(&packed, &src, &mut dst)?; // many times
+//! assert_eq!(dst[6..9], [0.0, 1.0, 0.0]);
+//! assert_eq!(dst[11..14], [1.0, -4.0, 1.0]);
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Features
+//! - `jit` (default): [`compile`], [`Kernel`] and what belongs to them.
+//! - `std` (default): [`LayerSpec`], [`Tensor`] and [`Error`]. Without it the crate is `no_std` and has the macro alone.
+#![cfg_attr(not(feature = "std"), no_std)]
+
+#[cfg(feature = "jit")]
+mod compiler;
+#[cfg(feature = "std")]
+mod error;
+#[cfg(feature = "jit")]
+mod kernel;
+#[cfg(feature = "std")]
+pub mod shape;
+#[cfg(feature = "std")]
+mod tensor;
+#[cfg(feature = "jit")]
+mod threads;
+#[cfg(feature = "jit")]
+mod workspace;
+
+#[cfg(feature = "jit")]
+pub use compiler::{Compiler, compile};
+#[cfg(feature = "std")]
+pub use convoke_core::spec::{DType, LayerSpec, Limits};
+#[cfg(feature = "jit")]
+pub use convoke_jit::{Element, host_target, native_target};
+#[cfg(feature = "std")]
+pub use error::Error;
+#[cfg(feature = "jit")]
+pub use kernel::{Kernel, Packed};
+#[cfg(feature = "std")]
+pub use tensor::Tensor;
+#[cfg(feature = "jit")]
+pub use workspace::Workspace;

@@ -1,0 +1,216 @@
+//! A compiled kernel that can be run.
+//!
+//! Lengths, element type and CPU features are checked here, on every call, before control goes to generated code.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use convoke_core::eval::Element;
+use convoke_core::eval::interp::Buffers;
+use convoke_core::ir::{Affine, Buffer, Kernel, Role, Var, Verified};
+use convoke_core::spec::DType;
+
+use crate::clif;
+use crate::error::JitError;
+use crate::exec::{Code, Entry};
+
+/// Native code of one kernel. It owns the memory that the code is in and gives it back when dropped.
+#[derive(Debug)]
+pub struct Program {
+    name: String,
+    dtype: DType,
+    buffers: Vec<Buffer>,
+    nests: Vec<NestInfo>,
+    code: Code,
+}
+
+/// What running a nest needs, apart from its code.
+#[derive(Debug)]
+struct NestInfo {
+    range: convoke_core::ir::Range,
+    parallel: bool,
+}
+
+impl Program {
+    /// Bytes of machine code that one program may have.
+    pub const CODE_LIMIT: usize = 8 << 20;
+
+    /// Compiles `kernel` for this machine.
+    ///
+    /// # Errors
+    /// If its tiles are not for 128-bit registers of this processor, if the CPU lacks a feature that it needs, if it
+    /// takes more than [`Program::CODE_LIMIT`] bytes, or if the system gives no executable memory.
+    pub fn compile(kernel: &Verified) -> Result<Self, JitError> {
+        Self::compile_kernel(kernel)
+    }
+
+    pub(crate) fn compile_kernel(kernel: &Kernel) -> Result<Self, JitError> {
+        let units = clif::compile(kernel)?;
+        let code = Code::load(kernel, &units, Self::CODE_LIMIT)?;
+        let nests = kernel.nests.iter();
+        let nests = nests.map(|n| NestInfo { range: n.outer.range.clone(), parallel: n.outer.parallel }).collect();
+        Ok(Self { name: kernel.name.clone(), dtype: kernel.dtype, buffers: kernel.buffers.clone(), nests, code })
+    }
+
+    /// The kernel's name, like `direct_f32_sse_oc8x6`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Element type of every buffer.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Bytes of machine code, constants included.
+    pub fn code_bytes(&self) -> usize {
+        self.code.bytes()
+    }
+
+    /// Elements of `role` at a batch size; 0 if the kernel has no such buffer.
+    pub fn len(&self, role: Role, batch: usize) -> i128 {
+        self.buffers.iter().find(|b| b.role == role).map_or(0, |b| eval_len(&b.len, batch))
+    }
+
+    /// Computes a batch of `batch` images.
+    ///
+    /// Nests run one after the other; what a parallel nest does is handed out to the threads of `executor` in pieces.
+    /// The result does not depend on how. A buffer that the kernel does not have may be of any length.
+    ///
+    /// # Errors
+    /// If `T` is not the kernel's element type, or a buffer does not have the length that the kernel needs at that
+    /// batch size; scratch may be longer. Nothing is written then.
+    pub fn run<T: Element>(
+        &self,
+        batch: usize,
+        buffers: Buffers<'_, T>,
+        executor: &dyn Executor,
+    ) -> Result<(), JitError> {
+        self.check(batch, &buffers)?;
+        let Ok(n) = i64::try_from(batch) else {
+            // Only kernels whose buffers are empty pass the check with such a batch.
+            return Ok(());
+        };
+        if buffers.dst.is_empty() {
+            return Ok(());
+        }
+        let pointers = Pointers {
+            src: buffers.src.as_ptr().cast(),
+            weights: buffers.weights.as_ptr().cast(),
+            bias: buffers.bias.as_ptr().cast(),
+            dst: buffers.dst.as_mut_ptr().cast(),
+            scratch: buffers.scratch.as_mut_ptr().cast(),
+        };
+        for (info, &entry) in self.nests.iter().zip(self.code.entries()) {
+            let range = info.range.eval(&[n]);
+            let run = |part: Range<i64>| {
+                // SAFETY: the entry is code of this program, which `self` keeps alive. The kernel was verified, so for
+                // buffers of the lengths checked above it stays inside them; the CPU has the features that the code
+                // needs. `part` lies in `range`, and pieces that run at the same time are disjoint parts of a parallel
+                // loop, whose iterations write apart. No other reference to `dst` or `scratch` exists.
+                unsafe { pointers.call(entry, n, part) }
+            };
+            if info.parallel { share(range, executor, &run) } else { run(range) }
+        }
+        Ok(())
+    }
+
+    fn check<T: Element>(&self, batch: usize, buffers: &Buffers<'_, T>) -> Result<(), JitError> {
+        if T::DTYPE != self.dtype {
+            let (expected, given) = (self.dtype.name(), T::DTYPE.name());
+            return Err(JitError::DType { kernel: self.name.clone(), expected, given });
+        }
+        for buffer in &self.buffers {
+            let (role, expected, given) = (buffer.role, eval_len(&buffer.len, batch), buffers.get(buffer.role).len());
+            let fits = if role == Role::Scratch { given as i128 >= expected } else { given as i128 == expected };
+            if !fits {
+                return Err(JitError::Length { role, expected, given, batch });
+            }
+        }
+        self.code.check_features(&self.name)
+    }
+}
+
+/// The length of a buffer, which depends on the batch size alone. It cannot overflow: a sum of few products of 64 bits.
+fn eval_len(len: &Affine, batch: usize) -> i128 {
+    let of_batch = i128::from(len.factor(Var::BATCH)).saturating_mul(batch as i128);
+    of_batch.saturating_add(i128::from(len.constant))
+}
+
+/// Hands `range` out in pieces, each exactly once, to whoever `executor` lets ask, and does what is left over itself.
+fn share(range: Range<i64>, executor: &dyn Executor, run: &(dyn Fn(Range<i64>) + Sync)) {
+    let count = range.end.saturating_sub(range.start);
+    let threads = i64::try_from(executor.threads()).unwrap_or(i64::MAX).min(count);
+    if threads <= 1 {
+        return if count > 0 { run(range) };
+    }
+    let pieces = threads.saturating_mul(PIECES_PER_THREAD).min(count);
+    let next = AtomicI64::new(0);
+    let (size, longer) = (count / pieces, count % pieces);
+    let work = || {
+        loop {
+            let piece = next.fetch_add(1, Ordering::Relaxed);
+            if piece >= pieces {
+                return;
+            }
+            let lo = range.start + piece * size + piece.min(longer);
+            run(lo..lo + size + i64::from(piece < longer));
+        }
+    };
+    executor.broadcast(&work);
+    work();
+}
+
+/// More pieces than threads, so that a thread that is late holds the others up less.
+const PIECES_PER_THREAD: i64 = 4;
+
+/// Addresses of the buffers, as entry points take them.
+#[derive(Clone, Copy)]
+struct Pointers {
+    src: *const u8,
+    weights: *const u8,
+    bias: *const u8,
+    dst: *mut u8,
+    scratch: *mut u8,
+}
+
+// SAFETY: threads that share the pointers only pass them to an entry point; `Program::run` says why that is sound.
+unsafe impl Sync for Pointers {}
+
+impl Pointers {
+    /// # Safety
+    /// `entry` must be alive, the pointers must be to buffers of the kernel's lengths at batch size `n`, and no one else
+    /// may write what the iterations `part` read or write.
+    unsafe fn call(&self, entry: Entry, n: i64, part: Range<i64>) {
+        // SAFETY: what the caller promises is what an entry point asks for.
+        unsafe { entry(self.src, self.weights, self.bias, self.dst, self.scratch, n, part.start, part.end) }
+    }
+}
+
+/// Who runs the parallel loops: a thread pool, or nobody.
+///
+/// Results are right whatever an implementation does; one that calls `work` less often only wastes threads.
+pub trait Executor: Sync {
+    /// On how many threads [`Executor::broadcast`] runs.
+    fn threads(&self) -> usize;
+
+    /// Calls `work` on each thread once, and returns when every call has ended.
+    fn broadcast(&self, work: &(dyn Fn() + Sync));
+}
+
+/// Everything on the thread that calls.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Serial;
+
+impl Executor for Serial {
+    fn threads(&self) -> usize {
+        1
+    }
+
+    fn broadcast(&self, work: &(dyn Fn() + Sync)) {
+        work();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! A layer to a kernel.
+
+use std::sync::Arc;
+
+use convoke_core::ir::{self, TileStmt};
+use convoke_core::spec::{LayerSpec, Limits};
+use convoke_core::target::Target;
+use convoke_core::{lower, plan};
+use convoke_jit::Program;
+
+use crate::error::Error;
+use crate::kernel::Kernel;
+use crate::threads::Pools;
+
+/// Compiles `spec` for this machine, to run on one thread unless told otherwise.
+///
+/// # Errors
+/// As [`Compiler::compile`].
+pub fn compile(spec: &LayerSpec) -> Result<Kernel, Error> {
+    Compiler::new().compile(spec)
+}
+
+/// How layers are compiled. Kernels of one compiler share their threads.
+///
+/// ```
+/// let compiler = convoke::Compiler::new().threads(2);
+/// let kernel = compiler.compile(&"conv1d blur { input: f32[1, 1, 64], out_channels: 1, kernel_size: 5 }".parse()?)?;
+/// assert_eq!(kernel.threads(), 2);
+/// # Ok::<(), convoke::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Compiler {
+    target: Target,
+    limits: Limits,
+    threads: usize,
+    pools: Arc<Pools>,
+}
+
+impl Default for Compiler {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Compiler {
+    /// For this machine, with the default limits, one thread.
+    pub fn new() -> Self {
+        let target = convoke_jit::native_target();
+        Self { target, limits: Limits::default(), threads: 1, pools: Arc::default() }
+    }
+
+    /// Plans for `target`. Its instruction set must be one that the run-time backend encodes.
+    #[must_use]
+    pub fn target(mut self, target: Target) -> Self {
+        self.target = target;
+        self
+    }
+
+    /// What a layer may ask for.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// On how many threads kernels run; 0 counts as 1.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// Plans, lowers, verifies and compiles `spec`.
+    ///
+    /// # Errors
+    /// If its schedule cannot hold, if it takes more code than the limits allow, or if this machine cannot run the
+    /// target's code.
+    pub fn compile(&self, spec: &LayerSpec) -> Result<Kernel, Error> {
+        let plan = plan::choose(spec, &self.target)?;
+        let kernel = lower::lower(spec, &plan, &self.target);
+        let (ops, limit) = (kernel.tiles.iter().map(|t| count_ops(&t.body)).sum(), self.limits.code_ops);
+        if ops > limit {
+            return Err(Error::CodeOps { layer: spec.name.clone(), ops, limit });
+        }
+        let verified =
+            ir::verify(kernel).map_err(|e| Error::Verify { layer: spec.name.clone(), reason: e.to_string() })?;
+        let program = Program::compile(&verified)?;
+        Ok(Kernel::new(spec.clone(), plan, self.target.clone(), verified, program, self.threads, self.pools.clone()))
+    }
+}
+
+fn count_ops(body: &[TileStmt]) -> usize {
+    let count = |stmt: &TileStmt| match stmt {
+        TileStmt::Op(_) => 1,
+        TileStmt::Loop(l) => 1 + count_ops(&l.body),
+    };
+    body.iter().map(count).sum()
+}

@@ -1,0 +1,142 @@
+//! Everything that can go wrong, in one type.
+
+use convoke_core::spec::SpecTextError;
+
+/// Why a layer was not compiled, or a kernel not run. Nothing has been written to the output then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The text is not one legal layer.
+    #[error(transparent)]
+    Spec(#[from] SpecTextError),
+    /// The layer's schedule pins something that cannot hold.
+    #[error(transparent)]
+    Plan(#[from] convoke_core::plan::PlanError),
+    /// The layer would take more code than the limits allow.
+    #[error("layer {layer} takes {ops} tile instructions, and the limit is {limit}")]
+    CodeOps {
+        /// Name of the layer.
+        layer: String,
+        /// Instructions it takes.
+        ops: usize,
+        /// Instructions it may take.
+        limit: usize,
+    },
+    /// The compiler made a kernel that breaks its own rules: a defect of Convoke.
+    #[error("the compiler made an illegal kernel for layer {layer}, please report this: {reason}")]
+    Verify {
+        /// Name of the layer.
+        layer: String,
+        /// Which rule.
+        reason: String,
+    },
+    /// The kernel could not be compiled for, or run on, this machine.
+    #[cfg(feature = "jit")]
+    #[error(transparent)]
+    Jit(#[from] convoke_jit::JitError),
+    /// The data are not of the layer's element type.
+    #[error("layer {layer} computes in {expected}, and the data are {given}")]
+    DType {
+        /// Name of the layer.
+        layer: String,
+        /// The layer's element type.
+        expected: &'static str,
+        /// The data's.
+        given: &'static str,
+    },
+    /// A slice is too short or too long.
+    #[error("{what} has {given} elements, and layer {layer} needs {expected}{}", at_batch(*.batch))]
+    Length {
+        /// Name of the layer.
+        layer: String,
+        /// `src`, `dst`, `weights` or `bias`.
+        what: &'static str,
+        /// Elements it should have.
+        expected: usize,
+        /// Elements it has.
+        given: usize,
+        /// The batch size that says so, if one does.
+        batch: Option<usize>,
+    },
+    /// `src` is no whole number of images.
+    #[error("src has {given} elements, which is no multiple of the {image} of one image of layer {layer}")]
+    Batch {
+        /// Name of the layer.
+        layer: String,
+        /// Elements it has.
+        given: usize,
+        /// Elements of one image.
+        image: usize,
+    },
+    /// A bias was given to a layer without, or not given to one with.
+    #[error("layer {layer} {}", if *.expected == 0 { format!("has no bias, and one of {given} elements was given") }
+        else { format!("has a bias of {expected} elements, and none was given") })]
+    Bias {
+        /// Name of the layer.
+        layer: String,
+        /// Elements it should have, 0 for none.
+        expected: usize,
+        /// Elements it has, 0 for none.
+        given: usize,
+    },
+    /// The weights were packed by a kernel of another layer.
+    #[error("the weights were packed for layer {packed_for}, whose {given} do not fit layer {layer}, which takes {expected}")]
+    Packed {
+        /// Name of the layer that was run.
+        layer: String,
+        /// Name of the layer that packed.
+        packed_for: String,
+        /// What the kernel takes.
+        expected: String,
+        /// What it was given.
+        given: String,
+    },
+    /// A tensor's data do not fill its shape.
+    #[error("a tensor of shape {shape:?} has {expected} elements, and {given} were given")]
+    ShapeLength {
+        /// The shape.
+        shape: Vec<usize>,
+        /// Product of the shape.
+        expected: usize,
+        /// Elements given.
+        given: usize,
+    },
+    /// A shape has more elements than an address space holds.
+    #[error("a tensor of shape {shape:?} has more than {} elements", isize::MAX)]
+    ShapeOverflow {
+        /// The shape.
+        shape: Vec<usize>,
+    },
+    /// A tensor is not of the shape that the layer takes.
+    #[error("src is of shape {given:?}, and layer {layer} takes {expected:?}")]
+    Shape {
+        /// Name of the layer.
+        layer: String,
+        /// What it takes; the batch size is the given one where any will do.
+        expected: Vec<usize>,
+        /// What it was given.
+        given: Vec<usize>,
+    },
+    /// There is no memory for the scratch buffer.
+    #[error("no memory for {elements} elements of scratch for layer {layer} at batch size {batch}")]
+    Scratch {
+        /// Name of the layer.
+        layer: String,
+        /// How many.
+        elements: usize,
+        /// Batch size.
+        batch: usize,
+    },
+    /// The threads could not be started.
+    #[error("{threads} threads could not be started: {reason}")]
+    Threads {
+        /// How many.
+        threads: usize,
+        /// What the system says.
+        reason: String,
+    },
+}
+
+fn at_batch(batch: Option<usize>) -> String {
+    batch.map_or_else(String::new, |n| format!(" at batch size {n}"))
+}

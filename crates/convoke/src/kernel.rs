@@ -1,0 +1,286 @@
+//! A compiled layer: weights are packed once, batches are run many times.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use convoke_core::ir::{Role, Verified};
+use convoke_core::lower::weights::WeightsPacking;
+use convoke_core::plan::Plan;
+use convoke_core::spec::LayerSpec;
+use convoke_core::target::Target;
+use convoke_jit::{Buffers, Element, Executor, Program, Serial};
+
+use crate::error::Error;
+use crate::shape;
+use crate::tensor::Tensor;
+use crate::threads::Pools;
+use crate::workspace::Workspace;
+
+/// Native code for one layer. It owns the code, and any number of threads may run it at the same time.
+#[derive(Debug)]
+pub struct Kernel {
+    spec: LayerSpec,
+    plan: Plan,
+    target: Target,
+    ir: Verified,
+    program: Program,
+    packing: WeightsPacking,
+    threads: usize,
+    pools: Arc<Pools>,
+    /// Scratch of runs that have ended.
+    idle: Mutex<Vec<Workspace>>,
+}
+
+/// Weights and bias in the order in which the kernels of a layer read them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Packed<T> {
+    layer: String,
+    packing: WeightsPacking,
+    weights: Vec<T>,
+    bias: Vec<T>,
+}
+
+impl<T> Packed<T> {
+    /// The packed weights; see [`WeightsPacking`].
+    pub fn weights(&self) -> &[T] {
+        &self.weights
+    }
+
+    /// The bias, one element an output channel; empty without.
+    pub fn bias(&self) -> &[T] {
+        &self.bias
+    }
+}
+
+/// Multiply-accumulates that are worth waking another thread for.
+const MACS_PER_THREAD: u64 = 1 << 19;
+
+impl Kernel {
+    pub(crate) fn new(
+        spec: LayerSpec,
+        plan: Plan,
+        target: Target,
+        ir: Verified,
+        program: Program,
+        threads: usize,
+        pools: Arc<Pools>,
+    ) -> Self {
+        let packing = WeightsPacking::new(&spec, plan.algorithm);
+        Self { spec, plan, target, ir, program, packing, threads, pools, idle: Mutex::default() }
+    }
+
+    /// The layer.
+    pub fn spec(&self) -> &LayerSpec {
+        &self.spec
+    }
+
+    /// How it is computed, and why.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What it was planned for.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The code before it became machine code; the interpreter runs the same.
+    pub fn ir(&self) -> &Verified {
+        &self.ir
+    }
+
+    /// The kernel's name, like `direct_f32_sse_oc8x6`.
+    pub fn name(&self) -> &str {
+        self.program.name()
+    }
+
+    /// Bytes of machine code.
+    pub fn code_bytes(&self) -> usize {
+        self.program.code_bytes()
+    }
+
+    /// On how many threads [`Kernel::run`] runs.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// The same kernel on `threads` threads; 0 counts as 1. A layer too small to be worth it runs on one all the same,
+    /// and the result never depends on the number.
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// Packs weights, in the layer's weights layout, and the bias, one element an output channel.
+    ///
+    /// # Errors
+    /// If a length or the element type is not the layer's, or there is a bias where none belongs, or the other way round.
+    pub fn pack<T: Element>(&self, weights: &[T], bias: Option<&[T]>) -> Result<Packed<T>, Error> {
+        self.check_dtype::<T>()?;
+        self.check_len("weights", self.packing.plain_len(), weights.len(), None)?;
+        let expected = if self.spec.bias { self.spec.out_channels } else { 0 };
+        match bias {
+            Some(bias) if self.spec.bias => self.check_len("bias", expected, bias.len(), None)?,
+            None if !self.spec.bias => {}
+            _ => {
+                let given = bias.map_or(0, <[T]>::len);
+                return Err(Error::Bias { layer: self.spec.name.clone(), expected, given });
+            }
+        }
+        let mut packed = vec![T::default(); self.packing.packed_len()];
+        self.packing.pack(weights, &mut packed);
+        Ok(Packed {
+            layer: self.spec.name.clone(),
+            packing: self.packing,
+            weights: packed,
+            bias: bias.unwrap_or_default().to_vec(),
+        })
+    }
+
+    /// Computes `dst` from `src`, both in the layer's layout. Where the batch size is a name, `src` says how many images.
+    ///
+    /// # Errors
+    /// If a length or the element type is not the layer's, if `packed` is another layer's, or if there is no memory for
+    /// scratch. `dst` is unchanged then.
+    pub fn run<T: Element>(&self, packed: &Packed<T>, src: &[T], dst: &mut [T]) -> Result<(), Error> {
+        self.run_threads(self.threads, packed, src, dst)
+    }
+
+    /// As [`Kernel::run`], on `threads` threads.
+    ///
+    /// # Errors
+    /// As [`Kernel::run`], and if the threads cannot be started.
+    pub fn run_threads<T: Element>(
+        &self,
+        threads: usize,
+        packed: &Packed<T>,
+        src: &[T],
+        dst: &mut [T],
+    ) -> Result<(), Error> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut workspace = idle().pop().unwrap_or_default();
+        let result = self.run_with(threads, &mut workspace, packed, src, dst);
+        if workspace.bytes() > 0 {
+            idle().push(workspace);
+        }
+        result
+    }
+
+    /// As [`Kernel::run`], with scratch memory that the caller keeps.
+    ///
+    /// # Errors
+    /// As [`Kernel::run`].
+    pub fn run_in<T: Element>(
+        &self,
+        workspace: &mut Workspace,
+        packed: &Packed<T>,
+        src: &[T],
+        dst: &mut [T],
+    ) -> Result<(), Error> {
+        self.run_with(self.threads, workspace, packed, src, dst)
+    }
+
+    /// Computes a new tensor from `src`.
+    ///
+    /// ```
+    /// # use convoke::{Tensor, compile};
+    /// let kernel = compile(&"conv1d sum { input: f32[N, 2, 4], out_channels: 1, kernel_size: 2 }".parse()?)?;
+    /// let packed = kernel.pack(&[1.0f32; 4], None)?;
+    /// let src = Tensor::from_fn([3, 2, 4], |i| i as f32)?;
+    /// let dst = kernel.apply(&packed, &src)?;
+    /// assert_eq!(dst.shape(), [3, 1, 3]);
+    /// assert_eq!(dst.data()[0], 0.0 + 1.0 + 4.0 + 5.0);
+    /// # Ok::<(), convoke::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If `src` is not of the layer's shape, and as [`Kernel::run`].
+    pub fn apply<T: Element>(&self, packed: &Packed<T>, src: &Tensor<T>) -> Result<Tensor<T>, Error> {
+        let batch = self.spec.fixed_batch().unwrap_or_else(|| src.shape().first().copied().unwrap_or(0));
+        let expected = shape::src(&self.spec, batch);
+        if src.shape() != expected {
+            return Err(Error::Shape { layer: self.spec.name.clone(), expected, given: src.shape().to_vec() });
+        }
+        let mut dst = Tensor::zeros(shape::dst(&self.spec, batch))?;
+        self.run(packed, src.data(), dst.data_mut())?;
+        Ok(dst)
+    }
+
+    fn run_with<T: Element>(
+        &self,
+        threads: usize,
+        workspace: &mut Workspace,
+        packed: &Packed<T>,
+        src: &[T],
+        dst: &mut [T],
+    ) -> Result<(), Error> {
+        self.check_dtype::<T>()?;
+        self.check_packed(packed)?;
+        let batch = self.batch(src.len(), dst.len())?;
+        let images = |image: usize| batch.checked_mul(image).unwrap_or(usize::MAX);
+        self.check_len("src", images(self.spec.src_image()), src.len(), Some(batch))?;
+        self.check_len("dst", images(self.spec.dst_image()), dst.len(), Some(batch))?;
+        let elements = usize::try_from(self.program.len(Role::Scratch, batch)).unwrap_or(usize::MAX);
+        let scratch = workspace.take(elements);
+        let scratch = scratch.ok_or_else(|| Error::Scratch { layer: self.spec.name.clone(), elements, batch })?;
+        let buffers = Buffers { src, weights: &packed.weights, bias: &packed.bias, dst, scratch };
+        let worth = self.spec.macs_per_image().saturating_mul(batch as u64) / MACS_PER_THREAD;
+        let pool;
+        let executor: &dyn Executor = if threads > 1 && worth > 1 {
+            pool = self.pools.get(threads)?;
+            &pool
+        } else {
+            &Serial
+        };
+        Ok(self.program.run(batch, buffers, executor)?)
+    }
+
+    /// The batch size: the layer's, or as many images as there are.
+    fn batch(&self, src: usize, dst: usize) -> Result<usize, Error> {
+        if let Some(batch) = self.spec.fixed_batch() {
+            return Ok(batch);
+        }
+        match (self.spec.src_image(), self.spec.dst_image()) {
+            (0, 0) => Ok(0),
+            (0, image) => Ok(dst / image),
+            (image, _) if src.is_multiple_of(image) => Ok(src / image),
+            (image, _) => Err(Error::Batch { layer: self.spec.name.clone(), given: src, image }),
+        }
+    }
+
+    fn check_dtype<T: Element>(&self) -> Result<(), Error> {
+        if T::DTYPE == self.spec.dtype {
+            return Ok(());
+        }
+        let (expected, given) = (self.spec.dtype.name(), T::DTYPE.name());
+        Err(Error::DType { layer: self.spec.name.clone(), expected, given })
+    }
+
+    fn check_len(&self, what: &'static str, expected: usize, given: usize, batch: Option<usize>) -> Result<(), Error> {
+        if expected == given {
+            return Ok(());
+        }
+        Err(Error::Length { layer: self.spec.name.clone(), what, expected, given, batch })
+    }
+
+    fn check_packed<T>(&self, packed: &Packed<T>) -> Result<(), Error> {
+        let bias = if self.spec.bias { self.spec.out_channels } else { 0 };
+        if packed.packing == self.packing && packed.bias.len() == bias {
+            return Ok(());
+        }
+        let describe = |packing: &WeightsPacking, bias: usize| {
+            let WeightsPacking { groups, oc, taps, ic, .. } = packing;
+            format!("{groups} groups of {oc} x {ic} channels x {taps} taps and {bias} biases")
+        };
+        Err(Error::Packed {
+            layer: self.spec.name.clone(),
+            packed_for: packed.layer.clone(),
+            expected: describe(&self.packing, bias),
+            given: describe(&packed.packing, packed.bias.len()),
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "kernel_tests.rs"]
+mod tests;

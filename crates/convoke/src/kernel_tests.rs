@@ -1,0 +1,119 @@
+use super::*;
+use crate::{Compiler, compile};
+
+fn kernel(text: &str) -> Kernel {
+    compile(&text.parse().unwrap()).unwrap()
+}
+
+#[track_caller]
+fn fails<T: std::fmt::Debug>(result: Result<T, Error>, message: &str) {
+    assert_eq!(result.unwrap_err().to_string(), message);
+}
+
+const PAIR: &str = "conv1d pair { input: f32[2, 1, 4], out_channels: 1, kernel_size: 2, bias: true }";
+const NAMED: &str = "conv1d named { input: f32[N, 1, 4], out_channels: 1, kernel_size: 2 }";
+
+#[test]
+fn computes_with_bias() {
+    let kernel = kernel(PAIR);
+    let packed = kernel.pack(&[1.0f32, 10.0], Some(&[100.0])).unwrap();
+    let mut dst = [0.0; 6];
+    kernel.run(&packed, &[1., 2., 3., 4., 5., 6., 7., 8.], &mut dst).unwrap();
+    assert_eq!(dst, [121., 132., 143., 165., 176., 187.]);
+}
+
+#[test]
+fn a_named_batch_is_as_long_as_src() {
+    let kernel = kernel(NAMED);
+    let packed = kernel.pack(&[1.0f32, 1.0], None).unwrap();
+    for n in 0..4 {
+        let src: Vec<f32> = (0..4 * n).map(|i| i as f32).collect();
+        let mut dst = vec![0.0; 3 * n];
+        kernel.run(&packed, &src, &mut dst).unwrap();
+        let expected: Vec<f32> = (0..n).flat_map(|n| (0..3).map(move |i| (8 * n + 2 * i + 1) as f32)).collect();
+        assert_eq!(dst, expected);
+    }
+    let message = "src has 6 elements, which is no multiple of the 4 of one image of layer named";
+    fails(kernel.run(&packed, &[0.0; 6], &mut [0.0; 3]), message);
+    let message = "dst has 3 elements, and layer named needs 6 at batch size 2";
+    fails(kernel.run(&packed, &[0.0; 8], &mut [0.0; 3]), message);
+}
+
+#[test]
+fn wrong_sizes_are_errors_with_both_numbers() {
+    let kernel = kernel(PAIR);
+    fails(kernel.pack(&[1.0f32; 3], Some(&[0.0])), "weights has 3 elements, and layer pair needs 2");
+    fails(kernel.pack(&[1.0f32; 2], Some(&[0.0; 2])), "bias has 2 elements, and layer pair needs 1");
+    fails(kernel.pack(&[1.0f32; 2], None), "layer pair has a bias of 1 elements, and none was given");
+    let packed = kernel.pack(&[1.0f32; 2], Some(&[0.0])).unwrap();
+    let message = "src has 7 elements, and layer pair needs 8 at batch size 2";
+    fails(kernel.run(&packed, &[0.0; 7], &mut [0.0; 6]), message);
+    let message = "dst has 5 elements, and layer pair needs 6 at batch size 2";
+    fails(kernel.run(&packed, &[0.0; 8], &mut [0.0; 5]), message);
+    fails(super::Kernel::pack(&self::kernel(NAMED), &[1.0f32; 2], Some(&[0.0])), "layer named has no bias, and one of 1 elements was given");
+}
+
+#[test]
+fn wrong_types_are_errors() {
+    let kernel = kernel(PAIR);
+    fails(kernel.pack(&[1.0f64; 2], Some(&[0.0])), "layer pair computes in f32, and the data are f64");
+}
+
+#[test]
+fn weights_of_another_layer_are_refused() {
+    let other = kernel("conv1d other { input: f32[1, 1, 4], out_channels: 1, kernel_size: 3, bias: true }");
+    let packed = other.pack(&[1.0f32; 3], Some(&[0.0])).unwrap();
+    let message = "the weights were packed for layer other, whose 1 groups of 1 x 1 channels x 3 taps and 1 biases do not \
+                   fit layer pair, which takes 1 groups of 1 x 1 channels x 2 taps and 1 biases";
+    fails(kernel(PAIR).run(&packed, &[0.0; 8], &mut [0.0; 6]), message);
+}
+
+#[test]
+fn threads_and_workspaces_change_no_bit() {
+    let text = "conv2d c { input: f32[2, 24, 30, 31], out_channels: 40, kernel_size: 3, padding: 1, then: silu }";
+    let kernel = Compiler::new().compile(&text.parse().unwrap()).unwrap();
+    let numbers = |n: usize| (0..n).map(|i| ((i * 7919) % 1000) as f32 / 997.0 - 0.5).collect::<Vec<_>>();
+    let packed = kernel.pack(&numbers(kernel.spec().weights_len()), None).unwrap();
+    let src = numbers(2 * kernel.spec().src_image());
+    let mut expected = vec![0.0; 2 * kernel.spec().dst_image()];
+    kernel.run(&packed, &src, &mut expected).unwrap();
+    let mut workspace = Workspace::new();
+    for threads in [1, 2, 3, 8] {
+        let mut dst = vec![f32::NAN; expected.len()];
+        kernel.run_threads(threads, &packed, &src, &mut dst).unwrap();
+        assert_eq!(dst, expected, "{threads} threads");
+        dst.fill(f32::NAN);
+        kernel.run_in(&mut workspace, &packed, &src, &mut dst).unwrap();
+        assert_eq!(dst, expected);
+    }
+    let kernel = kernel.with_threads(2);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut dst = vec![f32::NAN; expected.len()];
+                kernel.run(&packed, &src, &mut dst).unwrap();
+                assert_eq!(dst, expected);
+            });
+        }
+    });
+}
+
+#[test]
+fn kernels_can_be_sent_and_shared() {
+    fn is_send_sync<T: Send + Sync>(_: &T) {}
+    is_send_sync(&kernel(PAIR));
+}
+
+#[test]
+fn too_much_code_is_refused_with_the_numbers() {
+    let limits = crate::Limits { code_ops: 3, ..crate::Limits::default() };
+    let error = Compiler::new().limits(limits).compile(&PAIR.parse().unwrap()).unwrap_err();
+    assert!(matches!(&error, Error::CodeOps { ops, limit: 3, .. } if *ops > 3), "{error}");
+}
+
+#[test]
+fn targets_that_cannot_be_encoded_are_refused() {
+    let compiler = Compiler::new().target(Target::AVX512);
+    let error = compiler.compile(&PAIR.parse().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("is for avx512"), "{error}");
+}

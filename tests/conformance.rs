@@ -1,0 +1,189 @@
+//! Random layers on every engine: the reference says whether the interpreter is right, the interpreter whether the JIT is.
+//!
+//! Small integers must come out exactly, other numbers within the bound that the core states; interpreter and machine code
+//! must agree bit for bit, on one thread and on two. What fails is printed as a `.conv` text.
+
+use convoke_core::eval::{Element, interp, reference};
+use convoke_core::ir::{self, Role, Verified};
+use convoke_core::lower::{lower, weights::WeightsPacking};
+use convoke_core::plan;
+use convoke_core::spec::{Batch, DType, Epilogue, LayerSpec, arbitrary};
+use convoke_core::target::Target;
+use convoke_jit::{Buffers, Executor, Program, Serial, native_target};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestError, TestRunner};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+/// Of each kind, integers and others.
+const CASES: u32 = 1_000;
+
+#[test]
+fn integers_are_exact() {
+    each_layer(|spec, seed, pool| {
+        spec.then.retain(|step| matches!(step, Epilogue::Relu | Epilogue::Relu6 | Epilogue::Clamp { .. }));
+        by_type(spec, seed, pool, Numbers::Integers)
+    });
+}
+
+#[test]
+fn other_numbers_are_within_the_bound() {
+    each_layer(|spec, seed, pool| by_type(spec, seed, pool, Numbers::Fractions));
+}
+
+fn each_layer(check: impl Fn(&mut LayerSpec, u64, &Threads) -> Result<(), String>) {
+    let pool = Threads(ThreadPoolBuilder::new().num_threads(2).build().unwrap());
+    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+    let result = TestRunner::new(config).run(&(arbitrary::layer_spec(), any::<u64>()), |(mut spec, seed)| {
+        check(&mut spec, seed, &pool).map_err(|why| TestCaseError::fail(format!("{why}\nseed {seed} and\n{spec}")))
+    });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(why, _)) => panic!("{why}"),
+        Err(TestError::Abort(why)) => panic!("gave up: {why}"),
+    }
+}
+
+fn by_type(spec: &LayerSpec, seed: u64, pool: &Threads, numbers: Numbers) -> Result<(), String> {
+    match spec.dtype {
+        DType::F32 => Case::<f32>::new(spec, seed, numbers).check(pool),
+        DType::F64 => Case::<f64>::new(spec, seed, numbers).check(pool),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Numbers {
+    Integers,
+    Fractions,
+}
+
+/// A layer with its data.
+struct Case<'a, T> {
+    spec: &'a LayerSpec,
+    numbers: Numbers,
+    target: Target,
+    batch: usize,
+    src: Vec<T>,
+    weights: Vec<T>,
+    bias: Vec<T>,
+}
+
+impl<'a, T: Element> Case<'a, T> {
+    fn new(spec: &'a LayerSpec, seed: u64, numbers: Numbers) -> Self {
+        let mut state = seed | 1;
+        let mut next = |range: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % range
+        };
+        let batch = match spec.batch {
+            Batch::Fixed(n) => n,
+            Batch::Named(_) => next(4) as usize,
+        };
+        // One in four without fused multiply-adds, where the machine gives a choice.
+        let native = native_target();
+        let target = if native.name() == Target::SSE_FMA.name() && next(4) == 0 { Target::SSE } else { native };
+        let mut fill = |len: usize| {
+            let number = |_| match numbers {
+                Numbers::Integers => T::from_f64(next(9) as f64 - 4.0),
+                Numbers::Fractions => T::from_f64(next(1 << 20) as f64 / f64::from(1 << 18) - 2.0),
+            };
+            (0..len).map(number).collect::<Vec<T>>()
+        };
+        let src = fill(batch * spec.src_image());
+        let weights = fill(spec.weights_len());
+        let bias = fill(if spec.bias { spec.out_channels } else { 0 });
+        Self { spec, numbers, target, batch, src, weights, bias }
+    }
+
+    fn check(&self, pool: &Threads) -> Result<(), String> {
+        let (kernel, packed) = self.lower(&self.target)?;
+        let expected = self.interpret(&kernel, &packed)?;
+        self.check_reference(&expected)?;
+        let program = Program::compile(&kernel).map_err(|e| e.to_string())?;
+        for executor in [&Serial as &dyn Executor, pool] {
+            let dst = self.run(&program, &packed, executor)?;
+            let what = format!("{} on {} threads", kernel.name, executor.threads());
+            same_bits(&what, &dst, &expected)?;
+        }
+        // What can fuse gives the same bits, whatever its width.
+        if self.target.fma {
+            for other in [Target::AVX512, Target::AVX2] {
+                let (kernel, packed) = self.lower(&other)?;
+                same_bits(&kernel.name, &self.interpret(&kernel, &packed)?, &expected)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lower(&self, target: &Target) -> Result<(Verified, Vec<T>), String> {
+        let plan = plan::choose(self.spec, target).map_err(|e| e.to_string())?;
+        let kernel = ir::verify(lower(self.spec, &plan, target)).map_err(|e| e.to_string())?;
+        let packing = WeightsPacking::new(self.spec, plan.algorithm);
+        let mut packed = vec![T::default(); packing.packed_len()];
+        packing.pack(&self.weights, &mut packed);
+        Ok((kernel, packed))
+    }
+
+    fn interpret(&self, kernel: &Verified, packed: &[T]) -> Result<Vec<T>, String> {
+        let mut dst = self.poisoned(self.batch * self.spec.dst_image());
+        let scratch = kernel.buffers.iter().find(|b| b.role == Role::Scratch);
+        let scratch = scratch.map_or(0, |b| b.len.eval(&[self.batch as i64]) as usize);
+        let mut scratch = self.poisoned(scratch);
+        let buffers = &mut Buffers { src: &self.src, weights: packed, bias: &self.bias, dst: &mut dst, scratch: &mut scratch };
+        interp::run(kernel, self.batch, buffers).map_err(|e| e.to_string())?;
+        Ok(dst)
+    }
+
+    fn run(&self, program: &Program, packed: &[T], executor: &dyn Executor) -> Result<Vec<T>, String> {
+        let mut dst = self.poisoned(self.batch * self.spec.dst_image());
+        let mut scratch = self.poisoned(program.len(Role::Scratch, self.batch) as usize);
+        let buffers = Buffers { src: &self.src, weights: packed, bias: &self.bias, dst: &mut dst, scratch: &mut scratch };
+        program.run(self.batch, buffers, executor).map_err(|e| e.to_string())?;
+        Ok(dst)
+    }
+
+    /// Memory that shows what was not written, or read before it was.
+    fn poisoned(&self, len: usize) -> Vec<T> {
+        vec![T::from_f64(f64::NAN); len]
+    }
+
+    fn check_reference(&self, dst: &[T]) -> Result<(), String> {
+        let sums = LayerSpec { then: Vec::new(), ..self.spec.clone() };
+        for (index, value) in dst.iter().enumerate() {
+            let at = reference::Position::of(self.spec, index);
+            let sum = reference::output_at::<T, f64>(&sums, &self.src, &self.weights, &self.bias, at);
+            let exact = self.spec.then.iter().fold(sum, |x, &step| reference::epilogue(step, x));
+            let off = (value.to_f64() - exact).abs();
+            let bound = match self.numbers {
+                Numbers::Integers => (T::from_f64(exact).to_f64() - exact).abs(),
+                Numbers::Fractions => {
+                    let magnitude = reference::magnitude_at(&sums, &self.src, &self.weights, &self.bias, at);
+                    reference::error_bound::<T>(self.spec, sum, magnitude)
+                }
+            };
+            if off.is_nan() || off > bound {
+                return Err(format!("dst[{index}] is {value} and should be {exact}, {off} off; allowed is {bound}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn same_bits<T: Element>(what: &str, dst: &[T], expected: &[T]) -> Result<(), String> {
+    match dst.iter().zip(expected).position(|(a, b)| a.bits() != b.bits()) {
+        Some(i) => Err(format!("{what}: dst[{i}] is {}, and the interpreter says {}", dst[i], expected[i])),
+        None if dst.len() != expected.len() => Err(format!("{what}: {} of {} elements", dst.len(), expected.len())),
+        None => Ok(()),
+    }
+}
+
+struct Threads(ThreadPool);
+
+impl Executor for Threads {
+    fn threads(&self) -> usize {
+        self.0.current_num_threads()
+    }
+
+    fn broadcast(&self, work: &(dyn Fn() + Sync)) {
+        self.0.broadcast(|_| work());
+    }
+}
