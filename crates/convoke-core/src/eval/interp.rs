@@ -449,3 +449,7 @@ fn binary<T: Element, const L: usize>(op: BinaryOp, a: [T; L], b: [T; L]) -> [T;
         BinaryOp::Min => std::array::from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] }),
     }
 }
+
+#[cfg(test)]
+#[path = "interp_tests.rs"]
+mod tests;

@@ -51,7 +51,10 @@ pub(super) fn tokens(text: &str) -> (Vec<Token<'_>>, Vec<SyntaxError>) {
         let text = &rest[..rest.len() - after.len()];
         let span = Span::new(start, start + text.len());
         match kind {
-            Kind::Bad => errors.push(SyntaxError::NoToken { text: text.chars().take(20).flat_map(char::escape_debug).collect(), span }),
+            Kind::Bad => errors.push(SyntaxError::NoToken {
+                text: text.chars().take(20).flat_map(char::escape_debug).collect(),
+                span,
+            }),
             Kind::BlockComment if !closed(text) => {
                 errors.push(SyntaxError::OpenComment { span: Span::new(start, start + 2) })
             }

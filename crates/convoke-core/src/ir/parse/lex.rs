@@ -19,8 +19,7 @@ pub(super) enum Kind {
 }
 
 /// Symbols of more than one character come first.
-const SYMBOLS: [&str; 17] =
-    ["..", "+=", "{", "}", "[", "]", "(", ")", ",", ";", ":", "=", "+", "-", "*", "/", ">"];
+const SYMBOLS: [&str; 17] = ["..", "+=", "{", "}", "[", "]", "(", ")", ",", ";", ":", "=", "+", "-", "*", "/", ">"];
 
 /// The tokens of a text and how many of them are read.
 #[derive(Debug)]

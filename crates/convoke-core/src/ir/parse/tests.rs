@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::ir::{
-    Access, Address, Affine, Arg, BinaryOp, Buffer, Call, CeilDiv, Extent, Kernel, Loop, Nest, Op, Ptr, Range, Reg, Role,
-    Stmt, Tile, TileLoop, TileStmt, Var,
+    Access, Address, Affine, Arg, BinaryOp, Buffer, Call, CeilDiv, Extent, Kernel, Loop, Nest, Op, Ptr, Range, Reg,
+    Role, Stmt, Tile, TileLoop, TileStmt, Var,
 };
 use crate::spec::DType;
 use crate::target::Isa;
@@ -17,14 +17,13 @@ fn number() -> impl Strategy<Value = i64> {
 
 fn affine() -> impl Strategy<Value = Affine> {
     let terms = proptest::collection::btree_map(0..VARS, number().prop_filter("not 0", |&f| f != 0), 0..3);
-    (terms, number()).prop_map(|(terms, constant)| Affine {
-        terms: terms.into_iter().map(|(v, f)| (Var(v), f)).collect(),
-        constant,
-    })
+    (terms, number())
+        .prop_map(|(terms, constant)| Affine { terms: terms.into_iter().map(|(v, f)| (Var(v), f)).collect(), constant })
 }
 
 fn range() -> impl Strategy<Value = Range> {
-    let bound = || (affine(), prop_oneof![Just(1), number()]).prop_map(|(numerator, divisor)| CeilDiv { numerator, divisor });
+    let bound =
+        || (affine(), prop_oneof![Just(1), number()]).prop_map(|(numerator, divisor)| CeilDiv { numerator, divisor });
     (vec(bound(), 0..3), vec(bound(), 0..3)).prop_map(|(lo, hi)| Range { lo, hi })
 }
 
@@ -56,7 +55,8 @@ fn tile(name: &'static str) -> impl Strategy<Value = Tile> {
     let stmt = leaf.prop_recursive(3, 20, 4, |inner| {
         let extent = prop_oneof![any::<u64>().prop_map(Extent::Count), (0..2_u32).prop_map(Extent::Range)];
         let steps = vec(((0..2_u32).prop_map(Ptr), number()), 0..3);
-        (extent, steps, vec(inner, 0..4)).prop_map(|(extent, steps, body)| TileStmt::Loop(TileLoop { extent, steps, body }))
+        (extent, steps, vec(inner, 0..4))
+            .prop_map(|(extent, steps, body)| TileStmt::Loop(TileLoop { extent, steps, body }))
     });
     (vec(stmt, 0..6), any::<u32>()).prop_map(move |(body, registers)| Tile {
         name: name.to_owned(),
@@ -87,10 +87,12 @@ fn kernel() -> impl Strategy<Value = Kernel> {
         label: "compute".to_owned(),
         outer: Loop { var, range, parallel, body },
     });
-    (head, buffers, (tile("a"), tile("vars")), vec(nest, 0..3)).prop_map(|((dtype, isa, fma), buffers, (a, b), nests)| {
-        let vars = ["N", "max", "ceil", "for"].map(str::to_owned).to_vec();
-        Kernel { name: "k_1".to_owned(), dtype, isa, fma, buffers, vars, tiles: vec![a, b], nests }
-    })
+    (head, buffers, (tile("a"), tile("vars")), vec(nest, 0..3)).prop_map(
+        |((dtype, isa, fma), buffers, (a, b), nests)| {
+            let vars = ["N", "max", "ceil", "for"].map(str::to_owned).to_vec();
+            Kernel { name: "k_1".to_owned(), dtype, isa, fma, buffers, vars, tiles: vec![a, b], nests }
+        },
+    )
 }
 
 proptest! {
@@ -181,7 +183,10 @@ fn check_error(text: &str, expect: &str) {
 fn errors_say_where_and_what() {
     check_error("", "1:1: expected `kernel`, found the end of the text");
     check_error("kernel k f16", "1:10: expected f32, f64, found `f16`");
-    check_error("kernel k f32 sse {\n  vars N\n  nest a {\n    for x", "4:9: expected a variable of the kernel, found `x`");
+    check_error(
+        "kernel k f32 sse {\n  vars N\n  nest a {\n    for x",
+        "4:9: expected a variable of the kernel, found `x`",
+    );
     check_error("kernel k f32 sse {\n  buffer src[N * 2]", "2:20: expected `vars`, found the end of the text");
     check_error("kernel k f32 sse {\n  buffer src[N * 2] vars N", "2:16: expected `]`, found `*`");
     check_error("kernel k f32 sse { vars N # }", "1:27: expected a word, a number or a symbol, found `#`");

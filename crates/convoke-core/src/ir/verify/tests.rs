@@ -113,9 +113,18 @@ fn buffers() {
 fn numbers_and_affines() {
     accepts(&[("- 8]", "- 8 + 1099511627776 - 1099511627776]")]);
     refuses(&[("8*oh - 8]", "8*oh - 1099511627777]")], "a constant is -1099511627777, numbers go up to 1099511627776");
-    refuses(&[("src += 8", "src += 9223372036854775807")], "a step is 9223372036854775807, numbers go up to 1099511627776");
-    refuses(&[("broadcast src[0]", "broadcast src[-9223372036854775808]")], "an offset is -9223372036854775808, numbers go up to 1099511627776");
-    refuses(&[("loop 2", "loop 18446744073709551615")], "a loop's count is 18446744073709551615, numbers go up to 1099511627776");
+    refuses(
+        &[("src += 8", "src += 9223372036854775807")],
+        "a step is 9223372036854775807, numbers go up to 1099511627776",
+    );
+    refuses(
+        &[("broadcast src[0]", "broadcast src[-9223372036854775808]")],
+        "an offset is -9223372036854775808, numbers go up to 1099511627776",
+    );
+    refuses(
+        &[("loop 2", "loop 18446744073709551615")],
+        "a loop's count is 18446744073709551615, numbers go up to 1099511627776",
+    );
     refuses(&[("-oh + 9)", "ceil(-oh + 9 / 0))")], "a bound of `kh` divides by 0, the least divisor is 1");
     refuses(&[("max(0, -oh + 1)", "max()")], "the range of `kh` has 0 lower and 2 upper bounds, it needs one of each");
     let mut kernel = parse(ROWS);
@@ -126,14 +135,29 @@ fn numbers_and_affines() {
 
 #[test]
 fn variables() {
-    refuses(&[("for i in 0..16", "for i in 0..oh")], "the range of `i` uses variable `oh`, which no loop around it binds");
-    refuses(&[("fill(scratch[4*i])", "fill(scratch[4*n])")], "a call of `fill` uses variable `n`, which no loop around it binds");
-    refuses(&[("for i in", "for n in"), ("4*i", "4*n")], "a loop binds variable `n`, which another loop or the kernel binds");
-    refuses(&[("for i in", "for N in"), ("4*i", "4*N")], "a loop binds variable `N`, which another loop or the kernel binds");
+    refuses(
+        &[("for i in 0..16", "for i in 0..oh")],
+        "the range of `i` uses variable `oh`, which no loop around it binds",
+    );
+    refuses(
+        &[("fill(scratch[4*i])", "fill(scratch[4*n])")],
+        "a call of `fill` uses variable `n`, which no loop around it binds",
+    );
+    refuses(
+        &[("for i in", "for n in"), ("4*i", "4*n")],
+        "a loop binds variable `n`, which another loop or the kernel binds",
+    );
+    refuses(
+        &[("for i in", "for N in"), ("4*i", "4*N")],
+        "a loop binds variable `N`, which another loop or the kernel binds",
+    );
     let mut kernel = parse(ROWS);
     kernel.nests[0].outer.var = crate::ir::Var(9);
     refuses_kernel(kernel, "variable 9 is used, the kernel has 4");
-    refuses(&[("for oh in", "parallel for oh in")], "the loop over `oh` is parallel, only the outermost of a nest may be");
+    refuses(
+        &[("for oh in", "parallel for oh in")],
+        "the loop over `oh` is parallel, only the outermost of a nest may be",
+    );
 }
 
 #[test]
@@ -184,7 +208,10 @@ fn registers() {
     refuses(&[("v2 = load", "v3 = load")], "tile `rows` uses register v3, it has 3");
     refuses(&[("fma v1, v2, v0", "fma v1, v5, v0")], "tile `rows` uses register v5, it has 3");
     refuses(&[("v2 = load weights[0]", "")], "tile `rows` uses register v2 before it is defined on every path");
-    refuses(&[("store dst[4] = v0", "store dst[4] = v1")], "tile `rows` uses register v1 before it is defined on every path");
+    refuses(
+        &[("store dst[4] = v0", "store dst[4] = v1")],
+        "tile `rows` uses register v1 before it is defined on every path",
+    );
     refuses(&[("loop 2", "loop 0")], "tile `fill` uses register v0 before it is defined on every path");
 }
 
@@ -202,10 +229,22 @@ fn parameters() {
 #[test]
 fn accesses() {
     accepts(&[("load weights[0]", "load weights[0] lanes 2 stride 3")]);
-    refuses(&[("load weights[0]", "load weights[0] lanes 5")], "an access of tile `rows` has 5 lanes, a register has 4");
-    refuses(&[("load weights[0]", "load weights[0] lanes 0")], "an access of tile `rows` has 0 lanes, a register has 4");
-    refuses(&[("load weights[0]", "load weights[0] stride 0")], "an access of tile `rows` has stride 0, the least is 1");
-    refuses(&[("load weights[0]", "load weights[0] stride -1")], "an access of tile `rows` has stride -1, the least is 1");
+    refuses(
+        &[("load weights[0]", "load weights[0] lanes 5")],
+        "an access of tile `rows` has 5 lanes, a register has 4",
+    );
+    refuses(
+        &[("load weights[0]", "load weights[0] lanes 0")],
+        "an access of tile `rows` has 0 lanes, a register has 4",
+    );
+    refuses(
+        &[("load weights[0]", "load weights[0] stride 0")],
+        "an access of tile `rows` has stride 0, the least is 1",
+    );
+    refuses(
+        &[("load weights[0]", "load weights[0] stride -1")],
+        "an access of tile `rows` has stride -1, the least is 1",
+    );
     let fma = "tile `rows` has a fused multiply-add, the kernel says that it has none";
     refuses(&[("f32 sse fma {", "f32 sse {")], fma);
 }
@@ -213,18 +252,36 @@ fn accesses() {
 #[test]
 fn below() {
     refuses(&[("max(0, -oh + 1)", "0")], "nest `compute`: tile `rows` may reach element -8 of `src`, the first is 0");
-    refuses(&[("max(0, -oh + 1)", "-oh + 1")], "nest `compute`: tile `rows` may reach element -24 of `weights`, the first is 0");
-    refuses(&[("store scratch[0]", "store scratch[-1]")], "nest `fill`: tile `fill` may reach element -1 of `scratch`, the first is 0");
-    refuses(&[("rows(src[64*n", "rows(src[-64*n")], "nest `compute`: tile `rows` may reach element (no bound is known) of `src`, the first is 0");
+    refuses(
+        &[("max(0, -oh + 1)", "-oh + 1")],
+        "nest `compute`: tile `rows` may reach element -24 of `weights`, the first is 0",
+    );
+    refuses(
+        &[("store scratch[0]", "store scratch[-1]")],
+        "nest `fill`: tile `fill` may reach element -1 of `scratch`, the first is 0",
+    );
+    refuses(
+        &[("rows(src[64*n", "rows(src[-64*n")],
+        "nest `compute`: tile `rows` may reach element (no bound is known) of `src`, the first is 0",
+    );
 }
 
 #[test]
 fn above() {
     refuses(&[("min(3, -oh + 9)", "3")], "nest `compute`: tile `rows` may reach element 1 past the last of `src`");
-    refuses(&[("min(3, -oh + 9)", "-oh + 9")], "nest `compute`: tile `rows` may reach element 24 past the last of `weights`");
+    refuses(
+        &[("min(3, -oh + 9)", "-oh + 9")],
+        "nest `compute`: tile `rows` may reach element 24 past the last of `weights`",
+    );
     refuses(&[("i in 0..16", "i in 0..17")], "nest `fill`: tile `fill` may reach element 4 past the last of `scratch`");
-    refuses(&[("i in 0..16", "i in 0..N")], "nest `fill`: tile `fill` may reach element (no bound is known) past the last of `scratch`");
-    refuses(&[("store dst[4] = v0", "store dst[4] = v0 stride 2")], "nest `compute`: tile `rows` may reach element 3 past the last of `dst`");
+    refuses(
+        &[("i in 0..16", "i in 0..N")],
+        "nest `fill`: tile `fill` may reach element (no bound is known) past the last of `scratch`",
+    );
+    refuses(
+        &[("store dst[4] = v0", "store dst[4] = v0 stride 2")],
+        "nest `compute`: tile `rows` may reach element 3 past the last of `dst`",
+    );
 }
 
 #[test]
@@ -253,8 +310,14 @@ fn strides_and_dilations_are_exact() {
     };
     let steps = ("src += 8", "src += 16");
     accepts(&[steps, (call, &dilated(5, 13))]);
-    refuses(&[steps, (call, &dilated(4, 13))], "nest `compute`: tile `rows` may reach element -8 of `src`, the first is 0");
-    refuses(&[steps, (call, &dilated(5, 14))], "nest `compute`: tile `rows` may reach element 1 past the last of `src`");
+    refuses(
+        &[steps, (call, &dilated(4, 13))],
+        "nest `compute`: tile `rows` may reach element -8 of `src`, the first is 0",
+    );
+    refuses(
+        &[steps, (call, &dilated(5, 14))],
+        "nest `compute`: tile `rows` may reach element 1 past the last of `src`",
+    );
 }
 
 #[test]
@@ -320,7 +383,7 @@ fn parallel_iterations_do_not_read_what_others_write() {
     let kernel = |load: &str| {
         parse(&format!(
             "kernel k f32 sse {{
-                buffer scratch[64]
+                buffer scratch[80]
                 vars N, p
                 tile t(a, b) registers 1 {{
                     v0 = load a[0]
