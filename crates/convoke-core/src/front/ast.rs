@@ -32,6 +32,8 @@ pub struct Layer {
     pub fields: Vec<Field>,
     /// From the kind to the closing brace.
     pub span: Span,
+    /// Whether there is a closing brace; false only where the parser went on without it.
+    pub closed: bool,
 }
 
 /// `name: value`, or `name { … }`.

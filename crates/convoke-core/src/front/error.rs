@@ -34,12 +34,11 @@ impl SyntaxError {
         let message = self.to_string();
         let at = |span: &Span, label: &str| Diagnostic::at(*span, message.clone(), label);
         match self {
-            Self::NoToken { text, span } => match text.chars().next() {
-                Some('"' | '\'') => at(span, "quoted text").with_help("write words without quotes"),
-                Some(c) if !c.is_ascii() => at(span, "not ASCII")
-                    .with_help("outside comments only ASCII is used; names are ASCII letters, digits and `_`"),
-                _ => at(span, ""),
-            },
+            Self::NoToken { text, span } if text.starts_with('\\') && text.ends_with(['"', '\'']) => {
+                at(span, "quoted text").with_help("write words without quotes")
+            }
+            Self::NoToken { span, .. } => at(span, "not a character of the language")
+                .with_help("outside comments only printable ASCII is used; names are ASCII letters, digits and `_`"),
             Self::OpenComment { span } => {
                 at(span, "opened here").with_help("close it with `*/`; comments nest, each `/*` needs its own")
             }

@@ -51,7 +51,7 @@ pub(super) fn tokens(text: &str) -> (Vec<Token<'_>>, Vec<SyntaxError>) {
         let text = &rest[..rest.len() - after.len()];
         let span = Span::new(start, start + text.len());
         match kind {
-            Kind::Bad => errors.push(SyntaxError::NoToken { text: text.chars().take(20).collect(), span }),
+            Kind::Bad => errors.push(SyntaxError::NoToken { text: text.chars().take(20).flat_map(char::escape_debug).collect(), span }),
             Kind::BlockComment if !closed(text) => {
                 errors.push(SyntaxError::OpenComment { span: Span::new(start, start + 2) })
             }
@@ -140,13 +140,13 @@ fn closed(comment: &str) -> bool {
     false
 }
 
-/// What is no token: quoted text up to its closing quote, or a run of characters outside ASCII.
+/// What is no token: quoted text up to its closing quote, or a run of characters that are control characters or not ASCII.
 fn bad(text: &str) -> (&str, Kind) {
     let quoted = |quote: char| move |c: char| c != quote && c != '\n';
     let run: IResult<&str, &str> = alt((
         recognize((char('"'), take_while(quoted('"')), opt(char('"')))),
         recognize((char('\''), take_while(quoted('\'')), opt(char('\'')))),
-        take_while1(|c: char| !c.is_ascii()),
+        take_while1(|c: char| !c.is_ascii() || (c.is_ascii_control() && !c.is_ascii_whitespace())),
     ))
     .parse(text);
     let rest = run.map_or_else(|_| &text[text.chars().next().map_or(0, char::len_utf8)..], |(rest, _)| rest);

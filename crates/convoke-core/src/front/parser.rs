@@ -74,18 +74,18 @@ impl<'a> Parser<'a> {
                 return (rest, None);
             }
         }
-        let (rest, fields, end) = self.fields(rest, true);
-        (rest, Some(Layer { kind: word(kind), name, fields, span: kind.span.to(end) }))
+        let (rest, fields, end, closed) = self.fields(rest, true);
+        (rest, Some(Layer { kind: word(kind), name, fields, span: kind.span.to(end), closed }))
     }
 
-    /// The fields between braces; `tokens` begins with the opening one.
-    fn fields<'t>(&mut self, tokens: Tokens<'t, 'a>, blocks: bool) -> (Tokens<'t, 'a>, Vec<Field>, Span) {
+    /// The fields between braces, the span of the closing one, and whether it is there; `tokens` begins with the opening one.
+    fn fields<'t>(&mut self, tokens: Tokens<'t, 'a>, blocks: bool) -> (Tokens<'t, 'a>, Vec<Field>, Span, bool) {
         let open = tokens[0];
         let mut rest = &tokens[1..];
         let mut fields = Vec::new();
         loop {
             match rest[0].kind {
-                Kind::Punct('}') => return (&rest[1..], fields, rest[0].span),
+                Kind::Punct('}') => return (&rest[1..], fields, rest[0].span, true),
                 Kind::Word if !begins_layer(rest) => {
                     let (after, field) = self.field(rest, blocks);
                     let next = after[0];
@@ -100,7 +100,7 @@ impl<'a> Parser<'a> {
                 Kind::Word | Kind::End => {
                     let end = if rest[0].kind == Kind::End { self.last_char() } else { rest[0].span };
                     self.report(SyntaxError::Unclosed { open: '{', close: '}', span: open.span, end });
-                    return (rest, fields, end);
+                    return (rest, fields, end, false);
                 }
                 _ => {
                     self.report(unexpected(rest, "a field such as `stride: 2`"));
@@ -115,7 +115,7 @@ impl<'a> Parser<'a> {
         let name = word(tokens[0]);
         let rest = &tokens[1..];
         if rest[0].kind == Kind::Punct('{') && blocks {
-            let (after, fields, end) = self.fields(rest, false);
+            let (after, fields, end, _) = self.fields(rest, false);
             let span = rest[0].span.to(end);
             return (after, Field { name, value: Value { kind: ValueKind::Block(fields), span } });
         }
@@ -280,22 +280,30 @@ fn bracketed<'t, 'a: 't>(
         let mut rest = &tokens[1..];
         let mut items = Vec::new();
         while rest[0].kind != Kind::Punct(close) {
-            if begins_field(rest) || begins_layer(rest) || matches!(rest[0].kind, Kind::End | Kind::Punct('}')) {
-                let open_char = if close == ')' { '(' } else { '[' };
-                let (span, end) = (open.span, rest[0].span);
-                return Err(nom::Err::Failure(SyntaxError::Unclosed { open: open_char, close, span, end }));
-            }
+            still_open(open, close, rest)?;
             let (after, item) = item(depth - 1)(rest)?;
             items.push(item);
             rest = match after[0].kind {
                 Kind::Punct(',') => &after[1..],
                 Kind::Punct(c) if c == close => after,
-                _ if close == ')' => return fail(after, "`,` or `)`"),
-                _ => return fail(after, "`,` or `]`"),
+                _ => {
+                    still_open(open, close, after)?;
+                    return fail(after, if close == ')' { "`,` or `)`" } else { "`,` or `]`" });
+                }
             };
         }
         Ok((&rest[1..], Value { kind: make(items), span: open.span.to(rest[0].span) }))
     }
+}
+
+/// Fails where a bracket must have been forgotten: at a field, a layer, a closing brace, or the end.
+fn still_open(open: Token<'_>, close: char, rest: Tokens<'_, '_>) -> Result<(), nom::Err<SyntaxError>> {
+    if begins_field(rest) || begins_layer(rest) || matches!(rest[0].kind, Kind::End | Kind::Punct('}')) {
+        let open_char = if close == ')' { '(' } else { '[' };
+        let (span, end) = (open.span, rest[0].span);
+        return Err(nom::Err::Failure(SyntaxError::Unclosed { open: open_char, close, span, end }));
+    }
+    Ok(())
 }
 
 /// A value, or `name: value`.

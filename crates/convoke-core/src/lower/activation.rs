@@ -75,15 +75,16 @@ fn logistic_denominator(e: &mut Emitter, x: Reg, d: Reg, free: Reg) {
     e.binary(BinaryOp::Add, d, d, free);
 }
 
-/// `x = exp(x)`, saturating near the ends of the normal range; uses `free` and the next two.
+/// `x = exp(x)`, 0 below the least normal number and infinity above half the greatest; uses `free` and the next two.
 ///
 /// `exp(x) = 2^n exp(r)` with `n` the nearest integer to `x / ln 2` and `r` reduced in two steps. Adding `1.5 * 2^m`,
-/// `m` the width of the mantissa, leaves `n` in the low bits, where [`Op::Exponent`](crate::ir::Op::Exponent) picks it up.
+/// `m` the width of the mantissa, leaves `n` in the low bits, where [`Op::Exponent`](crate::ir::Op::Exponent) picks it up. The clamp lets `n` reach the
+/// exponents of 0 and of infinity, and no further.
 pub(crate) fn exp(e: &mut Emitter, x: Reg, free: Reg) {
     let (n, p, t) = (free, Reg(free.0 + 1), Reg(free.0 + 2));
     let (hi, lo, ln2_hi, ln2_lo, mantissa, bias) = match e.dtype() {
-        DType::F32 => (88.0, -87.0, 0.693359375, -2.12194440e-4, 23, 127.0),
-        DType::F64 => (709.0, -708.0, 6.93145751953125e-1, 1.428_606_820_309_417_3e-6, 52, 1023.0),
+        DType::F32 => (89.0, -88.1, 0.693359375, -2.12194440e-4, 23, 127.0),
+        DType::F64 => (709.9, -709.3, 6.93145751953125e-1, 1.428_606_820_309_417_3e-6, 52, 1023.0),
     };
     let magic = 1.5 * f64::powi(2.0, mantissa);
     clamp(e, x, lo, hi, t);
@@ -157,7 +158,7 @@ fn gelu(e: &mut Emitter, x: Reg, free: Reg) {
     e.multiply_add(small, small, a, v, w);
     absolute(e, v, a, w);
     // Past this the result is 0 or x to the last bit, and the square stays finite.
-    e.constant(w, if e.dtype() == DType::F32 { 9.3 } else { 26.6 });
+    e.constant(w, if e.dtype() == DType::F32 { 9.4 } else { 26.7 });
     e.binary(BinaryOp::Min, v, w, v);
     e.binary(BinaryOp::Mul, tail, v, v);
     e.constant(u, 0.0);

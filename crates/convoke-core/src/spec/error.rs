@@ -1,6 +1,7 @@
 //! What validation refuses.
 
 use crate::diagnostic::{Diagnostic, Label};
+use crate::front::ast::{Value, ValueKind};
 use crate::span::{Span, Spanned};
 use std::fmt::Write as _;
 
@@ -17,8 +18,8 @@ pub(super) enum SpecError {
     MissingField { field: &'static str, example: &'static str, layer: Spanned<String> },
     #[error("`{}` cannot be a name", name.value)]
     BadName { name: Spanned<String> },
-    #[error("`{field}` takes {expected}, not {found}")]
-    Form { field: &'static str, expected: String, found: &'static str, span: Span },
+    #[error("`{field}` takes {expected}, not {}", short(found))]
+    Form { field: &'static str, expected: String, found: Value },
     #[error("a {kind} has {expected} {what}, here are {found}")]
     Count { kind: &'static str, what: &'static str, expected: usize, found: usize, span: Span, help: String },
     #[error("the layout `{}` is not for {kind}", layout.value)]
@@ -38,7 +39,7 @@ pub(super) enum SpecError {
         in_channels: usize,
     },
     #[error("the kernel reaches past the padded input")]
-    KernelTooLarge { axis: &'static str, size: super::SpatialAxis, span: Span, input_span: Span },
+    KernelTooLarge { axis: &'static str, size: super::SpatialAxis, span: Span },
     #[error("`causal` padding is for conv1d")]
     Causal { kind: &'static str, span: Span },
     #[error("{what} {}", if *limit < u64::MAX { "is larger than the limit" } else { "does not fit in 64 bits" })]
@@ -87,7 +88,7 @@ impl SpecError {
             }
             Self::BadName { name } => at(&name.span, "Rust keeps this word for itself")
                 .with_help(format!("choose another name, such as `{}_1`", name.value.trim_matches('_'))),
-            Self::Form { span, found, .. } => at(span, found),
+            Self::Form { found, .. } => at(&found.span, found.form()),
             Self::Count { span, expected, found, help, .. } => {
                 at(span, &format!("{found} instead of {expected}")).with_help(help)
             }
@@ -105,9 +106,7 @@ impl SpecError {
                 at(span, &label).with_help(format!("write a number from {least} to {most}"))
             }
             Self::Groups { .. } => self.groups(&message),
-            Self::KernelTooLarge { axis, size, span, input_span } => {
-                kernel_too_large(&message, axis, size, *span, *input_span)
-            }
+            Self::KernelTooLarge { axis, size, span } => kernel_too_large(&message, axis, size, *span),
             Self::Causal { span, kind } => {
                 at(span, &format!("this is a {kind}")).with_help("say what each axis gets, as in `padding: (2..0, 1)`")
             }
@@ -182,7 +181,7 @@ fn second(mut diagnostic: Diagnostic, span: Span, text: &str) -> Diagnostic {
     diagnostic
 }
 
-fn kernel_too_large(message: &str, axis: &str, size: &super::SpatialAxis, span: Span, input_span: Span) -> Diagnostic {
+fn kernel_too_large(message: &str, axis: &str, size: &super::SpatialAxis, span: Span) -> Diagnostic {
     let super::SpatialAxis { input, kernel, dilation, pad_lo, pad_hi, .. } = *size;
     let (padded, extent) = (pad_lo + input + pad_hi, size.extent());
     let label = format!(
@@ -190,8 +189,11 @@ fn kernel_too_large(message: &str, axis: &str, size: &super::SpatialAxis, span: 
     );
     let padding = (extent - input).div_ceil(2);
     let fits = padded.saturating_sub(1) / dilation + 1;
-    let help = format!("raise padding to at least {padding}, or lower kernel_size to at most {fits}");
-    second(Diagnostic::at(span, message, label), input_span, "").with_help(help)
+    let mut help = format!("raise padding to at least {padding}, or lower kernel_size to at most {fits}");
+    if dilation > 1 && padded >= kernel {
+        let _ = write!(help, ", or dilation to at most {}", (padded - 1) / (kernel - 1));
+    }
+    Diagnostic::at(span, message, label).with_help(help)
 }
 
 fn too_much(
@@ -202,7 +204,10 @@ fn too_much(
     limit: u64,
     span: Span,
 ) -> Diagnostic {
-    let names: Vec<_> = factors.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    let names: Vec<_> = factors
+        .iter()
+        .map(|(name, value)| if *name == "bytes" { format!("{value} bytes") } else { format!("{name} {value}") })
+        .collect();
     let product = product.map_or("more than 64 bits hold".to_owned(), |p| format!("{p} {unit}"));
     let label = format!("{} = {product}", names.join(" x "));
     let help = if limit < u64::MAX {
@@ -211,4 +216,14 @@ fn too_much(
         "make the layer smaller, or split it".to_owned()
     };
     Diagnostic::at(span, message, label).with_help(help)
+}
+
+/// A value in a few words: itself if it is short, else its form.
+fn short(value: &Value) -> String {
+    match &value.kind {
+        ValueKind::Word(word) => format!("`{word}`"),
+        ValueKind::Int(n) => n.to_string(),
+        ValueKind::Float(x) => format!("{x:?}"),
+        _ => value.form().to_owned(),
+    }
 }

@@ -8,7 +8,9 @@ use crate::front::ast::{Field, Value, ValueKind};
 use crate::span::{Span, Spanned};
 
 /// Names of the axes in messages, for `d h w`.
-pub(super) const AXIS_NAMES: [&str; 3] = ["depth", "height", "width"];
+pub(super) const fn axis_names(rank: usize) -> [&'static str; 3] {
+    ["depth", "height", if rank == 1 { "length" } else { "width" }]
+}
 
 /// Reads the fields of one layer.
 pub(super) struct Reader<'e> {
@@ -23,11 +25,12 @@ impl Reader<'_> {
         None
     }
 
-    fn form<T>(&mut self, field: &'static str, expected: impl Into<String>, value: &Value) -> Option<T> {
+    /// Reports a value of the wrong form, unless the parser could not read it.
+    pub(super) fn form<T>(&mut self, field: &'static str, expected: impl Into<String>, value: &Value) -> Option<T> {
         if value.kind == ValueKind::Unreadable {
             return None;
         }
-        self.report(SpecError::Form { field, expected: expected.into(), found: value.form(), span: value.span })
+        self.report(SpecError::Form { field, expected: expected.into(), found: value.clone() })
     }
 
     /// A whole number from `least` to [`MAX_SIZE`].
@@ -117,17 +120,18 @@ impl Reader<'_> {
     /// `3`, `3x5` or `(3, 5)`: for `d h w`, `unused` for axes that the layer does not have.
     pub(super) fn sizes(&mut self, field: &'static str, value: &Value, least: u64) -> Option<[Spanned<usize>; 3]> {
         let items: Vec<Value> = match &value.kind {
-            ValueKind::Int(_) => vec![value.clone(); self.rank],
+            ValueKind::Int(_) => return Some([self.count(field, value, least)?; 3]),
             ValueKind::Sizes(sizes) => {
                 sizes.iter().map(|s| Value { kind: ValueKind::Int(s.value.into()), span: s.span }).collect()
             }
             ValueKind::Tuple(items) => items.clone(),
-            _ => return self.form(field, "a number, or one for every axis as in `3x5` or `(3, 5)`", value),
+            _ => return self.form(field, "a whole number, or one for every axis as in `3x5` or `(3, 5)`", value),
         };
         let items = self.per_axis(field, "axes", value, &items)?;
         let mut sizes = [Spanned::new(1, value.span); 3];
-        for (slot, item) in sizes[3 - self.rank..].iter_mut().zip(items) {
-            *slot = self.count(field, item, least)?;
+        let read: Vec<_> = items.iter().map(|item| self.count(field, item, least)).collect();
+        for (slot, size) in sizes[3 - self.rank..].iter_mut().zip(read) {
+            *slot = size?;
         }
         Some(sizes)
     }
@@ -154,24 +158,33 @@ impl Reader<'_> {
                 all[3 - self.rank..].fill(padding);
                 return Some(all);
             }
-            _ => vec![value.clone(); self.rank],
+            _ => {
+                all[3 - self.rank..].fill(self.sides(value)?);
+                return Some(all);
+            }
         };
         let items = self.per_axis("padding", "axes to pad", value, &items)?;
-        for (slot, item) in all[3 - self.rank..].iter_mut().zip(items) {
-            let (lo, hi) = match &item.kind {
-                ValueKind::Range(lo, hi) => (self.count("padding", lo, 0)?, self.count("padding", hi, 0)?),
-                ValueKind::Int(_) => (self.count("padding", item, 0)?, self.count("padding", item, 0)?),
-                _ => {
-                    return self.form(
-                        "padding",
-                        "a number, `lo..hi`, one of them for every axis, same, same_lower, valid or causal",
-                        item,
-                    );
-                }
-            };
-            *slot = Padding::Sides(lo.value, hi.value);
+        let read: Vec<_> = items.iter().map(|item| self.sides(item)).collect();
+        for (slot, sides) in all[3 - self.rank..].iter_mut().zip(read) {
+            *slot = sides?;
         }
         Some(all)
+    }
+
+    /// `1` or `1..2`.
+    fn sides(&mut self, value: &Value) -> Option<Padding> {
+        let (lo, hi) = match &value.kind {
+            ValueKind::Range(lo, hi) => (self.count("padding", lo, 0), self.count("padding", hi, 0)),
+            ValueKind::Int(_) => {
+                let both = self.count("padding", value, 0);
+                (both, both)
+            }
+            _ => {
+                let expected = "a number, `lo..hi`, one of them for every axis, same, same_lower, valid or causal";
+                return self.form("padding", expected, value);
+            }
+        };
+        Some(Padding::Sides(lo?.value, hi?.value))
     }
 
     /// `relu`, or a list of steps.
@@ -256,7 +269,7 @@ impl Reader<'_> {
     pub(super) fn schedule(&mut self, value: &Value) -> Option<Schedule> {
         let ValueKind::Block(fields) = &value.kind else { return self.form("schedule", "a block in braces", value) };
         let mut schedule = Schedule::default();
-        for field in self.known_fields(fields, &SCHEDULE_NAMES, "field of a schedule") {
+        for field in self.known_fields(fields, &SCHEDULE_NAMES, "schedule field") {
             let value = &field.value;
             match field.name.value.as_str() {
                 "algorithm" => {

@@ -1,7 +1,7 @@
 //! A layer's fields to a [`LayerSpec`].
 
 use super::error::SpecError;
-use super::fields::{AXIS_NAMES, Reader};
+use super::fields::{Reader, axis_names};
 use super::sizes::{self, MAX_SIZE, Padding, Spans};
 use super::suggest::nearest;
 use super::{Batch, DType, FIELD_NAMES, LAYER_KINDS, LayerSpec, Layout, Limits, Schedule, SpatialAxis, WeightsLayout};
@@ -87,7 +87,7 @@ impl Parts<'_> {
             let layer = self.layer.name.clone();
             let layer = if layer.value.is_empty() { self.layer.kind.clone() } else { layer };
             let value = self.fields.get(field).copied();
-            if value.is_none() && !self.misspelt(field) {
+            if value.is_none() && self.layer.closed && !self.misspelt(field) {
                 return reader.report(SpecError::MissingField { field, example, layer });
             }
             value
@@ -166,15 +166,7 @@ impl Parts<'_> {
 
 fn read_input(reader: &mut Reader<'_>, value: &Value) -> Option<Input> {
     let ValueKind::Tensor { dtype, dims, layout } = &value.kind else {
-        return match &value.kind {
-            ValueKind::Unreadable => None,
-            _ => reader.report(SpecError::Form {
-                field: "input",
-                expected: "a tensor type such as `f32[1, 3, 224, 224]`".to_owned(),
-                found: value.form(),
-                span: value.span,
-            }),
-        };
+        return reader.form("input", "a tensor type such as `f32[1, 3, 224, 224]`", value);
     };
     let dtype = reader.word("element type", dtype, &[("f32", DType::F32), ("f64", DType::F64)]);
     let layout = match layout {
@@ -191,7 +183,7 @@ fn read_input(reader: &mut Reader<'_>, value: &Value) -> Option<Input> {
     let batch = read_batch(reader, &dims[0]);
     let (channels_at, spatial_at) = if layout == Some(Layout::ChannelsLast) { (rank + 1, 1) } else { (1, 2) };
     let channels = read_size(reader, "the number of channels", &dims[channels_at]);
-    let sizes = dims[spatial_at..spatial_at + rank].iter().zip(&AXIS_NAMES[3 - rank..]);
+    let sizes = dims[spatial_at..spatial_at + rank].iter().zip(axis_names(rank).into_iter().skip(3 - rank));
     let sizes: Vec<_> = sizes.map(|(dim, axis)| read_size(reader, axis, dim)).collect();
     let sizes: Vec<_> = sizes.into_iter().collect::<Option<_>>()?;
     let mut spatial = [1; 3];
@@ -208,12 +200,7 @@ fn read_batch(reader: &mut Reader<'_>, dim: &Value) -> Option<Batch> {
             check_name(&Spanned::new(name.clone(), dim.span), reader.errors);
             Some(Batch::Named(name.clone()))
         }
-        _ => reader.report(SpecError::Form {
-            field: "input",
-            expected: "a number or a name as the batch".to_owned(),
-            found: dim.form(),
-            span: dim.span,
-        }),
+        _ => reader.form("input", "a number or a name as the batch", dim),
     }
 }
 
@@ -221,12 +208,7 @@ fn read_size(reader: &mut Reader<'_>, what: &'static str, dim: &Value) -> Option
     match &dim.kind {
         ValueKind::Int(n) => Some(Spanned::new(reader.whole(what, *n, dim.span, 1)?, dim.span)),
         ValueKind::Word(_) => reader.report(SpecError::NamedSize { what, span: dim.span }),
-        _ => reader.report(SpecError::Form {
-            field: "input",
-            expected: "whole numbers as sizes".to_owned(),
-            found: dim.form(),
-            span: dim.span,
-        }),
+        _ => reader.form("input", "whole numbers as sizes", dim),
     }
 }
 
@@ -238,11 +220,7 @@ fn read_layout(reader: &mut Reader<'_>, word: &Spanned<String>) -> Option<Layout
 
 fn read_weights_layout(reader: &mut Reader<'_>, value: &Value) -> Option<WeightsLayout> {
     let ValueKind::Word(word) = &value.kind else {
-        let expected = "a layout such as `oihw` or `hwio`".to_owned();
-        return match value.kind {
-            ValueKind::Unreadable => None,
-            _ => reader.report(SpecError::Form { field: "weights", expected, found: value.form(), span: value.span }),
-        };
+        return reader.form("weights", "a layout such as `oihw` or `hwio`", value);
     };
     let layout = of_rank(reader, "layout of weights", &Spanned::new(word.clone(), value.span), &WEIGHTS_LAYOUTS)?;
     Some([WeightsLayout::Oihw, WeightsLayout::Hwio][layout])
@@ -294,14 +272,14 @@ fn read_axes(
     padding: [Padding; 3],
 ) -> Option<[SpatialAxis; 3]> {
     let mut axes = [SpatialAxis::UNIT; 3];
-    let kernels = kernel;
+    let (kernels, names) = (kernel, axis_names(reader.rank));
     let mut legal = true;
     for at in 3 - reader.rank..3 {
         let (kernel, stride, dilation) = (kernel[at], stride[at], dilation[at]);
         let extent = i128::try_from(dilation.value).ok()? * i128::try_from(kernel.value - 1).ok()? + 1;
         let what = format!(
             "the extent of the kernel's {}, dilation {} x ({} - 1) + 1,",
-            AXIS_NAMES[at], dilation.value, kernel.value
+            names[at], dilation.value, kernel.value
         );
         if extent > i128::from(MAX_SIZE) {
             legal = false;
@@ -325,8 +303,8 @@ fn read_axes(
             None if at > 0 && axes[at] == axes[at - 1] && kernel.span == kernels[at - 1].span => {}
             None => {
                 legal = false;
-                let (axis, size, span) = (AXIS_NAMES[at], axes[at], kernel.span);
-                reader.errors.push(SpecError::KernelTooLarge { axis, size, span, input_span: input.span });
+                let (axis, size, span) = (names[at], axes[at], kernel.span);
+                reader.errors.push(SpecError::KernelTooLarge { axis, size, span });
             }
         }
     }

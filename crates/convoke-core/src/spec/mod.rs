@@ -219,6 +219,11 @@ impl LayerSpec {
         self.out_channels * self.ic_per_group() * self.taps()
     }
 
+    /// Elements of the weights and of the bias, if there is one.
+    pub fn parameters(&self) -> usize {
+        self.weights_len() + if self.bias { self.out_channels } else { 0 }
+    }
+
     /// The batch size if it is known before run time.
     pub fn fixed_batch(&self) -> Option<usize> {
         match self.batch {

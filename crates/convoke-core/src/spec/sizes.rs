@@ -1,6 +1,7 @@
 //! Output sizes, and whether a layer keeps to the limits.
 
 use super::error::SpecError;
+use super::fields::axis_names;
 use super::{Algorithm, LayerSpec, Limits, SpatialAxis};
 use crate::lower::weights::PANEL_BYTES;
 use crate::span::Span;
@@ -69,21 +70,21 @@ pub(super) fn check_limits(spec: &LayerSpec, limits: &Limits, spans: &Spans) -> 
     };
 
     let in_channels = ("channels", spec.in_channels as u64);
-    let src = with_batch(in_channels, axes(["depth", "height", "width"], |a| a.input));
+    let src = with_batch(in_channels, axes(axis_names(spec.rank), |a| a.input));
     tensor("the input", src, limits.tensor_bytes, spans.input)?;
 
     let taps = axes(["kernel depth", "kernel height", "kernel width"], |a| a.kernel);
     let ic = [("input channels of a group", spec.ic_per_group() as u64)];
     let oc = [("output channels", spec.out_channels as u64)];
     tensor(
-        "the weights tensor",
+        "the weights",
         oc.into_iter().chain(ic).chain(taps.clone()).collect(),
         limits.tensor_bytes,
         spans.kernel_size,
     )?;
     let packed = [("output channels with the panels' tails", packed_channels(spec))];
     tensor(
-        "the packed weights tensor",
+        "the packed weights",
         packed.into_iter().chain(ic).chain(taps.clone()).collect(),
         limits.tensor_bytes,
         spans.kernel_size,

@@ -3,25 +3,29 @@
 /// The name in `known` that is at most a third of its letters away from `word`.
 pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let word = word.to_ascii_lowercase();
-    let distance = |name: &&'k str| (edit_distance(&word, name), *name);
+    let distance = |name: &&'k str| (edit_distance(word.as_bytes(), name.as_bytes()), *name);
     let (distance, name) = known.iter().map(distance).min_by_key(|(distance, _)| *distance)?;
-    (distance <= (name.len() / 3).max(1)).then_some(name)
+    (distance <= name.len() / 3).then_some(name)
 }
 
-/// Letters to insert, delete or replace; words far longer than any name are not looked at.
-fn edit_distance(word: &str, name: &str) -> usize {
+/// Letters to insert, delete, replace, or swap with their neighbour; words far longer than the name are not looked at.
+fn edit_distance(word: &[u8], name: &[u8]) -> usize {
     if word.len() > 2 * name.len() {
         return word.len();
     }
+    let mut before: Vec<usize> = vec![0; name.len() + 1];
     let mut row: Vec<usize> = (0..=name.len()).collect();
-    for (i, a) in word.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in name.bytes().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+    for i in 0..word.len() {
+        let mut next = vec![i + 1];
+        for j in 0..name.len() {
+            let replaced = row[j] + usize::from(word[i] != name[j]);
+            let mut least = replaced.min(row[j + 1] + 1).min(next[j] + 1);
+            if i > 0 && j > 0 && word[i] == name[j - 1] && word[i - 1] == name[j] {
+                least = least.min(before[j - 1] + 1);
+            }
+            next.push(least);
         }
+        (before, row) = (row, next);
     }
     row[name.len()]
 }

@@ -12,7 +12,7 @@ impl fmt::Display for LayerSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let axes = &self.spatial[3 - self.rank..];
         writeln!(f, "{} {} {{", LAYER_KINDS[self.rank - 1], self.name)?;
-        writeln!(f, "    input: {},", input(self, axes))?;
+        writeln!(f, "    input: {},", self.src_type())?;
         writeln!(f, "    out_channels: {},", self.out_channels)?;
         let kernel: Vec<_> = axes.iter().map(|a| a.kernel.to_string()).collect();
         writeln!(f, "    kernel_size: {},", kernel.join("x"))?;
@@ -51,19 +51,40 @@ impl fmt::Display for LayerSpec {
     }
 }
 
-fn input(spec: &LayerSpec, axes: &[SpatialAxis]) -> String {
-    let batch = match &spec.batch {
-        Batch::Fixed(n) => n.to_string(),
-        Batch::Named(name) => name.clone(),
-    };
-    let (channels, spatial) = (spec.in_channels.to_string(), axes.iter().map(|a| a.input.to_string()));
-    let mut dims: Vec<_> = std::iter::once(batch).chain(spatial).collect();
-    let (at, layout) = match spec.layout {
-        Layout::ChannelsFirst => (1, LAYOUTS[spec.rank - 1][0]),
-        Layout::ChannelsLast => (dims.len(), LAYOUTS[spec.rank - 1][1]),
-    };
-    dims.insert(at, channels);
-    format!("{}[{}] @ {layout}", spec.dtype.name(), dims.join(", "))
+impl LayerSpec {
+    /// The type of `src` as the language writes it: `f32[1, 3, 224, 224] @ nchw`.
+    pub fn src_type(&self) -> String {
+        self.tensor_type(self.in_channels, |axis| axis.input)
+    }
+
+    /// The type of `dst`: `f32[1, 64, 112, 112] @ nchw`.
+    pub fn dst_type(&self) -> String {
+        self.tensor_type(self.out_channels, |axis| axis.output)
+    }
+
+    /// The canonical text under a comment that says what validation has worked out: the output, the work and the
+    /// parameters. It parses to an equal layer.
+    pub fn to_annotated_text(&self) -> String {
+        let (dst, macs, parameters) = (self.dst_type(), self.macs_per_image(), self.parameters());
+        let image = if self.fixed_batch() == Some(1) { "" } else { " an image" };
+        format!("// dst: {dst}; {macs} multiply-accumulates{image}; {parameters} parameters\n{self}")
+    }
+
+    fn tensor_type(&self, channels: usize, size: impl Fn(&SpatialAxis) -> usize) -> String {
+        let batch = match &self.batch {
+            Batch::Fixed(n) => n.to_string(),
+            Batch::Named(name) => name.clone(),
+        };
+        let spatial = self.spatial[3 - self.rank..].iter().map(|axis| size(axis).to_string());
+        let mut dims: Vec<_> = std::iter::once(batch).chain(spatial).collect();
+        let [first, last] = LAYOUTS[self.rank - 1];
+        let (at, layout) = match self.layout {
+            Layout::ChannelsFirst => (1, first),
+            Layout::ChannelsLast => (dims.len(), last),
+        };
+        dims.insert(at, channels.to_string());
+        format!("{}[{}] @ {layout}", self.dtype.name(), dims.join(", "))
+    }
 }
 
 /// One number if all are equal, else `2x1`.

@@ -1,14 +1,14 @@
 //! Iterations of a parallel loop keep apart.
 //!
 //! For each buffer that the nest writes, every element that iteration `p` touches, loads included, has to tell `p`. All
-//! its accesses have the same factor `c` of `p`. Their terms are split: factors from some threshold on are *high*,
-//! with `Q` their greatest common divisor, the others and `p`'s own are *low*. An element modulo `Q` is then its low part,
-//! up to a multiple of `Q` in the constant. If
+//! its accesses have the same factor `c` of `p`. For some `Q`, terms whose factor is a multiple of it are *high*, the others
+//! and `p`'s own are *low*. An element modulo `Q` is then its low part, up to a multiple of `Q` in the constant. If
 //!
 //! - all low parts lie in one interval shorter than `Q` (any, if nothing is high), and
 //! - all low parts without `c * p` lie in one interval no longer than `|c|`,
 //!
-//! then the element tells the low part, and that tells `p`. Every threshold is tried.
+//! then the element tells the low part, and that tells `p`. What is tried for `Q`: the factors, their greatest common
+//! divisors from some size on, and the distances of stores.
 //!
 //! For rows of an `nchw` image, `c` is a row's length, channels are high and pixels of a row are low.
 
@@ -106,23 +106,36 @@ impl Apart<'_> {
         if c == 0 {
             return Err(together("it does not move its accesses".to_owned()));
         }
-        let mut thresholds: Vec<i128> = sites.iter().flat_map(|s| s.others()).map(i128::abs).collect();
-        thresholds.retain(|&f| f >= c.abs());
-        thresholds.sort_unstable();
-        thresholds.dedup();
-        thresholds.push(i128::MAX);
-        let best = thresholds.iter().filter_map(|&t| spread(sites, c, t)).find(|s| s.keeps_apart(c));
+        let best = moduli(sites, c).into_iter().filter_map(|q| spread(sites, c, q)).find(|s| s.keeps_apart(c));
         if best.is_some() {
             return Ok(());
         }
-        let found = spread(sites, c, i128::MAX).map_or_else(|| "any number of".to_owned(), |s| (s.low + 1).to_string());
+        let found = spread(sites, c, 0).map_or_else(|| "any number of".to_owned(), |s| (s.low + 1).to_string());
         Err(together(format!("it moves its accesses by {c} elements, and one iteration spans {found}")))
     }
 }
 
+/// What may serve as `Q`, the likeliest first; 0 stands for no high terms.
+fn moduli(sites: &[&Site], c: i128) -> Vec<i128> {
+    let mut factors: Vec<i128> = sites.iter().flat_map(|s| s.others()).map(i128::abs).collect();
+    let first = sites.first().map_or(0, |s| s.element.constant + s.offsets[0]);
+    let constants = sites.iter().flat_map(|s| s.offsets.iter().map(|o| s.element.constant + o - first));
+    let mut distances: Vec<i128> = constants.map(i128::abs).filter(|d| *d >= c.abs()).collect();
+    for list in [&mut factors, &mut distances] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    factors.retain(|f| *f >= c.abs());
+    let from = |i: usize| factors[i..].iter().fold(0, |q, &f| gcd(q, f));
+    let divisors = (0..factors.len()).map(from);
+    let mut all = vec![0];
+    all.extend(divisors.chain(factors.iter().copied()).chain(distances));
+    all
+}
+
 /// How far low parts lie from one another.
 struct Spread {
-    /// The greatest common divisor of the high factors, 0 if there are none.
+    /// What high factors are multiples of, 0 if there are none.
     q: i128,
     /// Greatest less least low part without the parallel variable's own.
     low: i128,
@@ -136,25 +149,24 @@ impl Spread {
     }
 }
 
-fn spread(sites: &[&Site], c: i128, threshold: i128) -> Option<Spread> {
-    let q = sites.iter().flat_map(|s| s.others()).filter(|f| f.abs() >= threshold).fold(0, gcd);
-    if q == 0 && threshold != i128::MAX {
-        return None;
-    }
+fn spread(sites: &[&Site], c: i128, q: i128) -> Option<Spread> {
+    let is_low = |f: i128| q == 0 || f % q != 0;
     let mut reference = None;
     let (mut low, mut all) = (Interval::default(), Interval::default());
     for site in sites {
         let mut rest = Linear::constant(site.element.constant);
         for slot in 0..SLOTS {
-            if slot != OUTER && site.element.factors[slot].abs() < threshold {
+            if slot != OUTER && is_low(site.element.factors[slot]) {
                 rest.factors[slot] = site.element.factors[slot];
             }
         }
-        let lanes = if site.stride < threshold { (site.lanes as i128 - 1) * site.stride } else { 0 };
+        let lanes = if is_low(site.stride) { (site.lanes as i128 - 1) * site.stride } else { 0 };
         let mut with = rest;
         with.factors[OUTER] = c;
         let of = |l: &Linear| Some((site.space.least(l, i128::MAX)?, site.space.greatest(l)?.checked_add(lanes)?));
-        let (rest, with) = (of(&rest)?, of(&with)?);
+        let rest = of(&rest)?;
+        // With nothing high the low parts may reach any length, even one that depends on the batch.
+        let with = if q == 0 { rest } else { of(&with)? };
         for &offset in &site.offsets {
             let at = rest.0 + offset;
             let to = *reference.get_or_insert(at);

@@ -1,0 +1,234 @@
+//! No text, however odd, may make the front end panic, hang, or point outside the text.
+
+use convoke_core::diagnostic::{Diagnostic, plain, render};
+use convoke_core::front;
+use convoke_core::spec::{LayerSpec, Limits};
+use std::time::{Duration, Instant};
+
+const CASES: usize = 100_000;
+
+/// Legal texts to start from.
+const CORPUS: [&str; 6] = [
+    "conv2d conv1 {\n    input: f32[1, 3, 224, 224] @ nchw, // sizes\n    out_channels: 64,\n    kernel_size: 7x7,\n    stride: 2,\n    padding: 3,\n    bias: true,\n    then: relu,\n}\n",
+    "conv1d causal { input: f64[N, 32, 400], out_channels: 32, kernel_size: 2, dilation: 128, padding: causal, then: [tanh, clamp(-1, 0.5)] }",
+    "/* a /* nested */ comment */ conv3d c3d { input: f32[2, 16, 112, 112, 3] @ ndhwc, out_channels: 64, kernel_size: (3, 3, 3), padding: (1, 0..2, 1..1), weights: dhwio }",
+    "conv2d dw { input: f32[0, 32, 14, 14], out_channels: 64, kernel_size: 3, groups: depthwise, padding: same_lower, stride: 2x1, then: leaky_relu(1e-2) }",
+    "conv2d pinned { input: f32[1, 64, 56, 56], out_channels: 64, kernel_size: 1,\n schedule { algorithm: direct, vector: oc, tile: 6x2, block: (oh: 4, ow: 84), order: (n, oh, g, oc, oh, ow), parallel: oh, pack_input: none, unroll: 4 } }",
+    "// two layers\nconv1d a { input: f32[1, 1, 64], out_channels: 1, kernel_size: 31, padding: same }\n\n// and a second\nconv1d b { input: f32[1, 1, 64], out_channels: 1, kernel_size: 31, }",
+];
+
+/// Pieces that mutations put in.
+const PIECES: [&str; 58] = [
+    "{",
+    "}",
+    "(",
+    ")",
+    "[",
+    "]",
+    ",",
+    ":",
+    "@",
+    "..",
+    "-",
+    ".",
+    "x",
+    "_",
+    "/",
+    "*",
+    "//",
+    "/*",
+    "*/",
+    "\"",
+    "'",
+    "#",
+    "\\",
+    "\n",
+    "\r",
+    "\t",
+    "\0",
+    "\u{1b}[31m",
+    "é",
+    "×",
+    "漢字",
+    "🦀",
+    "\u{202e}",
+    "\u{301}",
+    "\u{feff}",
+    "0",
+    "1",
+    "7x7",
+    "0x7",
+    "7x",
+    "1e999",
+    "1.",
+    "-0",
+    "2_147_483_647",
+    "2147483648",
+    "18446744073709551615",
+    "99999999999999999999999999",
+    "NaN",
+    "inf",
+    "conv2d",
+    "conv2d z {",
+    "input",
+    "schedule {",
+    "stride:",
+    "same",
+    "causal",
+    "depthwise",
+    "clamp(",
+];
+
+/// Xorshift, 64 bits.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+
+    fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+        items[self.below(items.len())]
+    }
+}
+
+fn text(random: &mut Random) -> String {
+    match random.below(10) {
+        0 => (0..random.below(60)).map(|_| random.pick(&PIECES)).collect(),
+        1 => String::from_utf8_lossy(&(0..random.below(200)).map(|_| random.next() as u8).collect::<Vec<_>>())
+            .into_owned(),
+        2 => (0..random.below(80)).flat_map(|_| [random.pick(&PIECES), random.pick(&[" ", "", "\n"])]).collect(),
+        _ => {
+            let mut text = random.pick(&CORPUS).to_owned();
+            for _ in 0..=random.below(6) {
+                mutate(&mut text, random);
+            }
+            text
+        }
+    }
+}
+
+/// Changes bytes, numbers, pieces or whole stretches; keeps `text` UTF-8.
+fn mutate(text: &mut String, random: &mut Random) {
+    let at = text.floor_char_boundary(random.below(text.len() + 1));
+    let end = text.floor_char_boundary((at + random.below(24)).min(text.len())).max(at);
+    match random.below(8) {
+        0 => text.insert_str(at, random.pick(&PIECES)),
+        1 => text.replace_range(at..end, ""),
+        2 => text.replace_range(at..end, random.pick(&PIECES)),
+        3 => {
+            let copy = text[at..end].to_owned();
+            let to = text.floor_char_boundary(random.below(text.len() + 1));
+            text.insert_str(to, &copy);
+        }
+        4 => {
+            let mut bytes = std::mem::take(text).into_bytes();
+            if !bytes.is_empty() {
+                let at = random.below(bytes.len());
+                bytes[at] ^= 1 << random.below(8);
+            }
+            *text = String::from_utf8_lossy(&bytes).into_owned();
+        }
+        5 => {
+            if let Some(digit) = text[at..].find(|c: char| c.is_ascii_digit()) {
+                let start = at + digit;
+                let end = text[start..].find(|c: char| !c.is_ascii_digit()).map_or(text.len(), |len| start + len);
+                let bits = random.below(64);
+                text.replace_range(start..end, &(random.next() >> bits).to_string());
+            }
+        }
+        6 => text.truncate(at),
+        _ => text.insert_str(at, &random.pick(&PIECES).repeat(random.below(40))),
+    }
+}
+
+/// Spans lie in the text, on borders of characters.
+fn check_spans(diagnostics: &[Diagnostic], text: &str) {
+    assert!(!diagnostics.is_empty(), "refused without a reason: {text:?}");
+    for diagnostic in diagnostics {
+        assert!(!diagnostic.message.is_empty());
+        for label in &diagnostic.labels {
+            assert!(text.get(label.span.range()).is_some(), "{label:?} is outside {text:?}");
+        }
+    }
+}
+
+/// Spans lie in the text, and both renderings work.
+fn check_diagnostics(diagnostics: &[Diagnostic], text: &str) {
+    check_spans(diagnostics, text);
+    assert!(!render(diagnostics, text, "hostile.conv", false).is_empty());
+    assert!(plain(diagnostics, text).starts_with("error: "));
+}
+
+/// Checks one text; answers its layers if it is legal.
+fn check(text: &str) -> Option<Vec<LayerSpec>> {
+    match front::format(text) {
+        Ok(formatted) => assert_eq!(front::format(&formatted).as_ref(), Ok(&formatted), "formatting {text:?}"),
+        // These are rendered below, among those of meaning.
+        Err(diagnostics) => check_spans(&diagnostics, text),
+    }
+    match front::layers(text, &Limits::default()) {
+        Err(diagnostics) => {
+            check_diagnostics(&diagnostics, text);
+            None
+        }
+        Ok(layers) => {
+            for layer in &layers {
+                assert_eq!(layer.to_string().parse().as_ref(), Ok(layer), "printing {text:?}");
+            }
+            Some(layers)
+        }
+    }
+}
+
+#[test]
+fn a_hundred_thousand_odd_texts() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let (mut legal, mut refused) = (0, 0);
+    for case in 0..CASES {
+        let text = text(&mut random);
+        let checked = std::panic::catch_unwind(|| check(&text));
+        match checked.unwrap_or_else(|_| panic!("case {case}: {text:?}")) {
+            Some(_) => legal += 1,
+            None => refused += 1,
+        }
+    }
+    // Mutations must reach behind the parser as well as its errors.
+    assert!(legal > CASES / 50 && refused > CASES / 2, "{legal} legal, {refused} refused");
+}
+
+#[test]
+fn long_texts_take_time_in_proportion() {
+    let layer = "conv2d a { input: f32[1, 3, 8, 8], out_channels: 4, kernel_size: 3 }\n";
+    let texts = [
+        "(".repeat(1_000_000),
+        format!("conv2d a {{ then: {}", "[".repeat(1_000_000)),
+        format!("conv2d a {{ then: [{}", "relu, ".repeat(200_000)),
+        format!("conv2d a {{ kernel_size: {}", "7x".repeat(500_000)),
+        format!("conv2d a {{ stride: {}", "9".repeat(1_000_000)),
+        format!("conv2d {} {{", "a".repeat(1_000_000)),
+        "/*".repeat(500_000),
+        "/* */".repeat(200_000),
+        "é".repeat(500_000),
+        "é ".repeat(300_000),
+        "stride: 2,\n".repeat(100_000),
+        format!("conv2d a {{ {}", "strude: 2,\n".repeat(100_000)),
+        format!("conv2d a {{ {}", "stride 2 ".repeat(100_000)),
+        "conv2d a {".repeat(100_000),
+        layer.repeat(20_000),
+        format!("conv2d a {{ schedule {{ order: ({}) }} }}", "n, ".repeat(300_000)),
+    ];
+    for text in texts {
+        let start = Instant::now();
+        check(&text);
+        let head: String = text.chars().take(30).collect();
+        assert!(start.elapsed() < Duration::from_secs(3), "{head}… took {:?}", start.elapsed());
+    }
+}

@@ -1,0 +1,180 @@
+//! Lowered kernels against the reference, over random layers and, for each, every plan that can be pinned.
+//!
+//! What the planner would never choose is tested too: any algorithm that takes the layer, both vector axes, both
+//! ways to read the input, odd tiles, blocks, loop orders and unrolling, on every target.
+
+use convoke_core::eval::interp::{self, Buffers};
+use convoke_core::eval::{Element, reference};
+use convoke_core::ir::{self, Role, Verified};
+use convoke_core::lower::{lower, weights::WeightsPacking};
+use convoke_core::plan::{self, Axis, Plan};
+use convoke_core::span::{Span, Spanned};
+use convoke_core::spec::arbitrary::layer_spec;
+use convoke_core::spec::{Batch, DType, LayerSpec};
+use convoke_core::target::Target;
+use proptest::prelude::*;
+
+const TARGETS: [Target; 6] =
+    [Target::AVX512, Target::AVX2, Target::SSE, Target::SSE_FMA, Target::NEON, Target::PORTABLE];
+
+/// A small generator, so that one seed makes a whole layer's data.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 >> 33
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    /// Integers small enough for every sum to be exact.
+    fn integers<T: Element>(&mut self, len: usize) -> Vec<T> {
+        (0..len).map(|_| T::from_f64(self.below(9) as f64 - 4.0)).collect()
+    }
+
+    fn reals<T: Element>(&mut self, len: usize) -> Vec<T> {
+        (0..len).map(|_| T::from_f64(self.below(1 << 20) as f64 / f64::from(1 << 19) - 1.0)).collect()
+    }
+}
+
+/// A random plan that is legal: pins chosen one after the other, each dropped if it cannot hold.
+fn random_plan(spec: &LayerSpec, target: &Target, r: &mut Random) -> (LayerSpec, Plan) {
+    fn pin<T>(value: T) -> Option<Spanned<T>> {
+        Some(Spanned::new(value, Span::default()))
+    }
+    let mut pinned = spec.clone();
+    for step in 0..7 {
+        let before = pinned.schedule.clone();
+        let s = &mut pinned.schedule;
+        match step {
+            0 => s.algorithm = pin(plan::Algorithm::ALL[r.below(3)]),
+            1 => s.vector = pin(plan::VectorAxis::ALL[r.below(2)]),
+            2 => s.pack_input = pin(plan::PackInput::ALL[r.below(2)]),
+            3 => s.tile = pin((1 + r.below(14), 1 + r.below(4))),
+            4 => s.block = pin(vec![([Axis::Oh, Axis::Ow][r.below(2)], 1 + r.below(5))]),
+            5 => s.unroll = pin(1 + r.below(9)),
+            _ => {
+                let blocked = s.block.iter().flat_map(|b| b.value.iter().map(|b| b.0));
+                let mut order: Vec<Axis> = Axis::ALL.iter().copied().chain(blocked).collect();
+                for i in (1..order.len()).rev() {
+                    order.swap(i, r.below(i + 1));
+                }
+                s.order = pin(order);
+            }
+        }
+        if plan::choose(&pinned, target).is_err() {
+            pinned.schedule = before;
+        }
+    }
+    let plan = plan::choose(&pinned, target).expect("pins that cannot hold were dropped");
+    (pinned, plan)
+}
+
+fn verified(spec: &LayerSpec, plan: &Plan, target: &Target) -> Verified {
+    let kernel = lower(spec, plan, target);
+    let text = kernel.to_string();
+    ir::verify(kernel).unwrap_or_else(|e| panic!("{e}\n{spec}\n{plan}\n{text}"))
+}
+
+struct Data<T> {
+    batch: usize,
+    src: Vec<T>,
+    weights: Vec<T>,
+    bias: Vec<T>,
+}
+
+impl<T: Element> Data<T> {
+    fn new(spec: &LayerSpec, r: &mut Random, make: fn(&mut Random, usize) -> Vec<T>) -> Self {
+        let batch = match spec.batch {
+            Batch::Fixed(n) => n,
+            Batch::Named(_) => r.below(4),
+        };
+        let src = make(r, batch * spec.src_image());
+        let weights = make(r, spec.weights_len());
+        let bias = make(r, if spec.bias { spec.out_channels } else { 0 });
+        Self { batch, src, weights, bias }
+    }
+
+    /// Runs `kernel`, its outer loops cut in two and the parts in reverse, as threads might.
+    fn run(&self, spec: &LayerSpec, plan: &Plan, kernel: &Verified) -> Vec<T> {
+        let packing = WeightsPacking::new(spec, plan.algorithm);
+        let mut packed = vec![T::from_f64(f64::NAN); packing.packed_len()];
+        packing.pack(&self.weights, &mut packed);
+        let len = |role| kernel.buffers.iter().find(|b| b.role == role).map_or(0, |b| b.len.eval(&[self.batch as i64]));
+        let mut dst = vec![T::from_f64(f64::NAN); len(Role::Dst) as usize];
+        let mut scratch = vec![T::from_f64(f64::NAN); len(Role::Scratch) as usize];
+        let (src, weights, bias) = (&self.src[..], &packed[..], &self.bias[..]);
+        let mut buffers = Buffers { src, weights, bias, dst: &mut dst, scratch: &mut scratch };
+        for (i, nest) in kernel.nests.iter().enumerate() {
+            let all = interp::outer_range(kernel, i, self.batch).expect("the batch is not negative");
+            let middle = if nest.outer.parallel { (all.start + all.end) / 2 } else { all.start };
+            for part in [middle..all.end, all.start..middle] {
+                interp::run_nest(kernel, i, part, self.batch, &mut buffers).expect("lengths are the kernel's");
+            }
+        }
+        dst
+    }
+}
+
+fn check<T: reference::Accumulator>(spec: &LayerSpec, seed: u64) {
+    let mut r = Random(seed);
+    for target in &TARGETS {
+        let (pinned, plan) = random_plan(spec, target, &mut r);
+        let kernel = verified(&pinned, &plan, target);
+        let context = || format!("seed {seed}, {}\n{}\n{}", target.name(), with_pins(&pinned, &plan), *kernel);
+        let exact_data = Data::<T>::new(spec, &mut r, Random::integers);
+        let linear = LayerSpec { then: Vec::new(), ..spec.clone() };
+        let linear_kernel = verified(&linear, &plan, target);
+        let got = exact_data.run(&linear, &plan, &linear_kernel);
+        let want =
+            reference::run::<T, T>(&linear, exact_data.batch, &exact_data.src, &exact_data.weights, &exact_data.bias);
+        assert_eq!(got, want, "integers are exact: {}", context());
+
+        let data = Data::<T>::new(spec, &mut r, Random::reals);
+        let got = data.run(spec, &plan, &kernel);
+        for (i, got) in got.iter().enumerate() {
+            let position = reference::Position::of(spec, i);
+            let (src, weights, bias) = (&data.src, &data.weights, &data.bias);
+            let exact: f64 = reference::output_at(spec, src, weights, bias, position);
+            let sum: f64 = reference::output_at(&linear, src, weights, bias, position);
+            let magnitude = reference::magnitude_at(spec, src, weights, bias, position);
+            let bound = reference::error_bound::<T>(spec, sum, magnitude);
+            let error = (got.to_f64() - exact).abs();
+            assert!(error <= bound, "output {i}: {got} for {exact}, error {error:e} over {bound:e}: {}", context());
+        }
+    }
+}
+
+/// The layer with its plan written down.
+fn with_pins(spec: &LayerSpec, plan: &Plan) -> LayerSpec {
+    LayerSpec { schedule: plan.to_schedule(), ..spec.clone() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_plan_computes_the_layer(spec in layer_spec(), seed in any::<u64>()) {
+        match spec.dtype {
+            DType::F32 => check::<f32>(&spec, seed),
+            DType::F64 => check::<f64>(&spec, seed),
+        }
+    }
+
+    #[test]
+    fn printed_plans_choose_themselves_again(spec in layer_spec(), seed in any::<u64>()) {
+        let mut r = Random(seed);
+        for target in &TARGETS {
+            let (_, plan) = random_plan(&spec, target, &mut r);
+            let text = with_pins(&spec, &plan).to_string();
+            let parsed: LayerSpec = text.parse().unwrap_or_else(|e| panic!("{e}\n{text}"));
+            prop_assert_eq!(&parsed.schedule, &plan.to_schedule());
+            let again = plan::choose(&parsed, target).unwrap_or_else(|e| panic!("{e}\n{text}"));
+            prop_assert_eq!(Plan { why: String::new(), ..again }, Plan { why: String::new(), ..plan }, "{}", text);
+        }
+    }
+
+}
