@@ -105,7 +105,8 @@ mod caches {
             std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{index}/{name}")).ok()
         };
         for index in 0..8 {
-            let (Some(level), Some(kind), Some(size)) = (file(index, "level"), file(index, "type"), file(index, "size"))
+            let (Some(level), Some(kind), Some(size)) =
+                (file(index, "level"), file(index, "type"), file(index, "size"))
             else {
                 break;
             };
