@@ -229,10 +229,25 @@ fn ranges_that_are_empty_or_start_outside() {
 }
 
 #[test]
+fn bounds_round_up_on_both_sides_of_zero() {
+    for divisor in [1, 2, 3, 4, 7] {
+        let (n, o) = (Var(1), Var(2));
+        let bound = |from: i64| CeilDiv { numerator: Affine::var(n, 1).offset(from), divisor };
+        let range = Range { lo: vec![bound(-11), CeilDiv::constant(-9)], hi: vec![bound(-2), CeilDiv::constant(3)] };
+        let dst = Affine::var(n, 13).plus(o, 1).offset(9);
+        let inner = Loop { var: o, range, parallel: false, body: vec![call(Affine::var(n, 1), dst, vec![])] };
+        let nests = vec![nest(1, Range::count(12), vec![Stmt::For(inner)])];
+        let tile = tile(1, &[], vec![load(0, 0, 1, 1), store(0, 0, 1, 1)]);
+        let lengths = [number(12), number(12 * 13)];
+        check(&kernel(DType::F32, false, tile, nests, lengths, &["N", "n", "o"]), 1);
+    }
+}
+
+#[test]
 fn sizes_are_checked_before_anything_runs() {
     let program = Program::compile(&window_sum(DType::F32, 9, 3, 1, 1, 1)).unwrap();
     let mut dst = [7.0f32; 18];
-    let mut run = |src: &[f32], dst: &mut [f32], batch| {
+    let run = |src: &[f32], dst: &mut [f32], batch| {
         program.run(batch, Buffers { src, weights: &[], bias: &[], dst, scratch: &mut [] }, &Serial)
     };
     let error = run(&[0.0; 17], &mut dst, 2).unwrap_err();
