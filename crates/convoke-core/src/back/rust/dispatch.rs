@@ -1,0 +1,163 @@
+//! The part of a layer's module that chooses: `Isa`, `run` and `run_with`.
+
+use super::layer::{Detection, Layer, required, variant};
+use super::names::ident;
+use crate::ir::{Role, Verified};
+use crate::target::Isa;
+use proc_macro2::{Literal, TokenStream};
+use quote::quote;
+
+/// The condition under which a version is compiled; the portable one where no other is sure to run.
+pub(super) fn cfg(isa: Isa, versions: &[&Verified]) -> Option<TokenStream> {
+    match isa {
+        Isa::Avx512 | Isa::Avx2 | Isa::Sse => Some(quote!(#[cfg(target_arch = "x86_64")])),
+        Isa::Neon => Some(quote!(#[cfg(target_arch = "aarch64")])),
+        Isa::Portable => {
+            let sure: Vec<TokenStream> = versions.iter().filter_map(|k| sure(k)).collect();
+            (!sure.is_empty()).then(|| quote!(#[cfg(not(any(#(#sure),*)))]))
+        }
+    }
+}
+
+/// Where every CPU runs `version`, if that is known from the architecture.
+fn sure(version: &Verified) -> Option<TokenStream> {
+    match version.isa {
+        Isa::Sse if !version.fma => Some(quote!(all(target_arch = "x86_64", target_feature = "sse2"))),
+        Isa::Neon => Some(quote!(all(target_arch = "aarch64", target_feature = "neon"))),
+        _ => None,
+    }
+}
+
+/// The items.
+pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool) -> TokenStream {
+    let isa = isa(layer.detection, versions);
+    let batch = layer.spec.fixed_batch();
+    let of = |name: &str| {
+        let name = ident(name);
+        if batch.is_some() { quote!(#name) } else { quote!([#name]) }
+    };
+    let (src_type, dst_type, scratch_type) = (of("Src"), of("Dst"), of("Scratch"));
+    let (scratch_parameter, scratch_argument) = match scratch {
+        true => (quote!(, scratch: &mut #scratch_type), quote!(, scratch)),
+        false => Default::default(),
+    };
+    let check = batch.is_none().then(|| {
+        let scratch = scratch.then(|| {
+            quote!(assert_eq!(src.len(), scratch.len(), "src and scratch must have as many images");)
+        });
+        quote! {
+            assert_eq!(src.len(), dst.len(), "src and dst must have as many images");
+            #scratch
+        }
+    });
+    let panics = batch.is_none().then(|| {
+        quote! {
+            ///
+            /// # Panics
+            /// If the slices have different lengths.
+        }
+    });
+    let n = match batch {
+        Some(n) => {
+            let n = Literal::usize_unsuffixed(n);
+            quote!(#n)
+        }
+        None => quote!(src.len() as isize),
+    };
+    let arms = versions.iter().map(|k| {
+        let (variant, module, cfg) = (variant(k.isa), ident(k.isa.name()), cfg(k.isa, versions));
+        let arguments = k.buffers.iter().map(|buffer| match buffer.role {
+            Role::Src => quote!(src.as_ptr().cast()),
+            Role::Weights => quote!(packed.weights.as_ptr()),
+            Role::Bias => quote!(packed.bias.as_ptr()),
+            Role::Dst => quote!(dst.as_mut_ptr().cast()),
+            Role::Scratch => quote!(scratch.as_mut_ptr().cast()),
+        });
+        quote! {
+            #cfg
+            Isa::#variant => unsafe { #module::run(#(#arguments,)* #n) },
+        }
+    });
+    quote! {
+        #isa
+
+        /// Computes `dst` from `src`, in the best version that the CPU has: [`isa`].
+        #panics
+        pub fn run(src: &#src_type, packed: &Packed, dst: &mut #dst_type #scratch_parameter) {
+            run_with(isa(), src, packed, dst #scratch_argument);
+        }
+
+        /// Computes `dst` from `src` in the version for `isa`, if the CPU has it; else returns `false`.
+        ///
+        /// It is sound: the arrays have the lengths that the version was compiled for, and the CPU was asked.
+        #panics
+        pub fn run_with(isa: Isa, src: &#src_type, packed: &Packed, dst: &mut #dst_type #scratch_parameter) -> bool {
+            #check
+            if !isa.is_available() {
+                return false;
+            }
+            match isa {
+                #(#arms)*
+                #[allow(unreachable_patterns)]
+                _ => return false,
+            }
+            true
+        }
+    }
+}
+
+/// The enum, its methods and `isa()`.
+fn isa(detection: Detection, versions: &[&Verified]) -> TokenStream {
+    let variants: Vec<_> = versions.iter().map(|k| variant(k.isa)).collect();
+    let names: Vec<_> = versions.iter().map(|k| k.isa.name()).collect();
+    let docs = versions.iter().map(|k| format!(" Version `{}`.", k.name));
+    let available = versions.iter().map(|k| {
+        let (variant, cfg, has) = (variant(k.isa), cfg(k.isa, versions), has(detection, k));
+        quote!(#cfg Self::#variant => #has,)
+    });
+    let constant = (detection == Detection::CompileTime).then(|| quote!(const));
+    let count = Literal::usize_unsuffixed(versions.len());
+    quote! {
+        /// The instruction sets that this layer has a version for.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Isa {
+            #(#[doc = #docs] #variants,)*
+        }
+
+        impl Isa {
+            /// Every one, best first.
+            pub const ALL: [Self; #count] = [#(Self::#variants),*];
+
+            /// As the compiler's options write it.
+            pub const fn name(self) -> &'static str {
+                match self { #(Self::#variants => #names),* }
+            }
+
+            /// Whether its version is compiled for this machine and can run on it.
+            pub #constant fn is_available(self) -> bool {
+                match self {
+                    #(#available)*
+                    #[allow(unreachable_patterns)]
+                    _ => false,
+                }
+            }
+        }
+
+        /// The version that [`run`] takes.
+        pub fn isa() -> Isa {
+            Isa::ALL.into_iter().find(|isa| isa.is_available()).unwrap_or(Isa::Portable)
+        }
+    }
+}
+
+/// Whether the CPU has what `version` needs, as an expression.
+fn has(detection: Detection, version: &Verified) -> TokenStream {
+    let features = required(version);
+    if sure(version).is_some() || features.is_empty() {
+        return quote!(true);
+    }
+    match detection {
+        Detection::RunTime => quote!(#(::std::arch::is_x86_feature_detected!(#features))&&*),
+        Detection::CompileTime => quote!(cfg!(all(#(target_feature = #features),*))),
+    }
+}

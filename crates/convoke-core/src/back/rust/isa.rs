@@ -1,0 +1,239 @@
+//! What a tile's operations are called on each instruction set.
+//!
+//! Emitted tiles speak of `V`, `load`, `fma`, `store`; a version's module says what these are: another name for a
+//! `core::arch` intrinsic where one does exactly that, else a small function. Only those that are used are written.
+
+use super::names::ident;
+use super::tile::binary_name;
+use super::{portable, x86};
+use crate::ir::{BinaryOp, Kernel};
+use crate::spec::DType;
+use crate::target::Isa;
+use proc_macro2::{Ident, Literal, TokenStream};
+use quote::quote;
+use std::collections::BTreeMap;
+
+/// An operation of tiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Helper {
+    Splat,
+    /// This many lanes, contiguous.
+    Load(usize),
+    /// This many lanes, `STRIDE` elements apart.
+    LoadStrided(usize),
+    Store(usize),
+    StoreStrided(usize),
+    Fma,
+    Binary(BinaryOp),
+    Select,
+    Exponent,
+}
+
+/// Where the intrinsics come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Intrinsics {
+    /// `core::arch`, in functions that enable the target features they need.
+    #[default]
+    Core,
+    /// The module of this path, which has the same names; functions enable nothing. For running code on a CPU that
+    /// lacks the instructions, by a model of them.
+    Model(String),
+}
+
+/// The instructions of one version, and which of them its tiles use.
+pub(super) struct Instructions {
+    pub(super) isa: Isa,
+    pub(super) dtype: DType,
+    pub(super) fma: bool,
+    pub(super) lanes: usize,
+    intrinsics: Intrinsics,
+    used: BTreeMap<String, Helper>,
+}
+
+impl Instructions {
+    pub(super) fn new(kernel: &Kernel, intrinsics: Intrinsics) -> Self {
+        let (isa, dtype, fma, lanes) = (kernel.isa, kernel.dtype, kernel.fma, kernel.lanes());
+        Self { isa, dtype, fma, lanes, intrinsics, used: BTreeMap::new() }
+    }
+
+    /// `f32` or `f64`.
+    pub(super) fn element(&self) -> Ident {
+        ident(self.dtype.name())
+    }
+
+    /// The name of `helper`, which is used from now on.
+    pub(super) fn name(&mut self, helper: Helper) -> Ident {
+        let partial = |verb: &str, lanes: usize| match lanes == self.lanes {
+            true => verb.to_owned(),
+            false => format!("{verb}_first{lanes}"),
+        };
+        let name = match helper {
+            Helper::Splat => "splat".to_owned(),
+            Helper::Load(lanes) => partial("load", lanes),
+            Helper::LoadStrided(lanes) => partial("load_strided", lanes),
+            Helper::Store(lanes) => partial("store", lanes),
+            Helper::StoreStrided(lanes) => partial("store_strided", lanes),
+            Helper::Fma => "fma".to_owned(),
+            Helper::Binary(op) => binary_name(op).to_owned(),
+            Helper::Select => "select".to_owned(),
+            Helper::Exponent => "exponent".to_owned(),
+        };
+        let ident = ident(&name);
+        self.used.insert(name, helper);
+        ident
+    }
+
+    /// `value`, rounded to the element type.
+    pub(super) fn number(&self, value: f64) -> TokenStream {
+        let element = self.element();
+        let (finite, negative) = (value.is_finite(), value.is_sign_negative());
+        match self.dtype {
+            DType::F32 if finite && (value as f32).is_finite() => {
+                let magnitude = Literal::f32_unsuffixed((value as f32).abs());
+                if negative { quote!(-#magnitude) } else { quote!(#magnitude) }
+            }
+            DType::F64 if finite => {
+                let magnitude = Literal::f64_unsuffixed(value.abs());
+                if negative { quote!(-#magnitude) } else { quote!(#magnitude) }
+            }
+            DType::F32 => {
+                let bits = Literal::u32_unsuffixed((value as f32).to_bits());
+                quote!(#element::from_bits(#bits))
+            }
+            DType::F64 => {
+                let bits = Literal::u64_unsuffixed(value.to_bits());
+                quote!(#element::from_bits(#bits))
+            }
+        }
+    }
+
+    /// `#[target_feature(…)]`, unless the instructions are a model's.
+    pub(super) fn attribute(&self) -> TokenStream {
+        let features = features(self.isa, self.fma);
+        match self.intrinsics {
+            Intrinsics::Core if !features.is_empty() => {
+                let features = features.join(",");
+                quote!(#[target_feature(enable = #features)])
+            }
+            _ => TokenStream::new(),
+        }
+    }
+
+    /// The module that the intrinsics come from.
+    pub(super) fn path(&self) -> TokenStream {
+        match &self.intrinsics {
+            Intrinsics::Model(path) => path.split("::").map(ident).fold(TokenStream::new(), |path, part| {
+                if path.is_empty() { quote!(#part) } else { quote!(#path::#part) }
+            }),
+            Intrinsics::Core if self.isa == Isa::Neon => quote!(::core::arch::aarch64),
+            Intrinsics::Core => quote!(::core::arch::x86_64),
+        }
+    }
+
+    /// Definitions of all that is used.
+    pub(super) fn prelude(&mut self) -> TokenStream {
+        let used: Vec<Helper> = self.used.values().copied().collect();
+        match self.isa {
+            Isa::Avx512 | Isa::Avx2 | Isa::Sse => x86::prelude(self, &used),
+            Isa::Neon => super::neon::prelude(self, &used),
+            Isa::Portable => portable::prelude(self, &used),
+        }
+    }
+
+    /// A definition of a function of the prelude.
+    pub(super) fn function(&self, signature: TokenStream, body: TokenStream) -> TokenStream {
+        let attribute = self.attribute();
+        let inline = if attribute.is_empty() { quote!(#[inline(always)]) } else { quote!(#attribute #[inline]) };
+        quote!(#inline #signature { #body })
+    }
+
+    /// Loads and stores of a number of lanes that go element by element; `None` for anything else.
+    pub(super) fn by_element(&mut self, helper: Helper) -> Option<TokenStream> {
+        let (Helper::Load(lanes) | Helper::LoadStrided(lanes) | Helper::Store(lanes) | Helper::StoreStrided(lanes)) =
+            helper
+        else {
+            return None;
+        };
+        let (name, element, full) = (self.name(helper), self.element(), self.lanes);
+        let strided = matches!(helper, Helper::LoadStrided(_) | Helper::StoreStrided(_));
+        let stride = strided.then(|| quote!(<const STRIDE: isize>));
+        let at = |pointer: TokenStream, i: usize| match (i, strided) {
+            (0, _) => pointer,
+            (1, true) => quote!(#pointer.wrapping_offset(STRIDE)),
+            (_, true) => {
+                let i = Literal::usize_unsuffixed(i);
+                quote!(#pointer.wrapping_offset(#i * STRIDE))
+            }
+            (_, false) => {
+                let i = Literal::usize_unsuffixed(i);
+                quote!(#pointer.wrapping_add(#i))
+            }
+        };
+        Some(match helper {
+            Helper::Load(_) | Helper::LoadStrided(_) => {
+                let elements = (0..full).map(|i| match i < lanes {
+                    true => {
+                        let p = at(quote!(p), i);
+                        quote!(*#p)
+                    }
+                    false => quote!(0.0),
+                });
+                let set = self.from_elements(elements.collect());
+                self.function(quote!(unsafe fn #name #stride(p: *const #element) -> V), quote!(unsafe { #set }))
+            }
+            _ => {
+                let array = self.to_array();
+                let stores = (0..lanes).map(|i| {
+                    let p = at(quote!(p), i);
+                    let i = Literal::usize_unsuffixed(i);
+                    quote!(*#p = a[#i];)
+                });
+                let body = quote!(unsafe { #array #(#stores)* });
+                self.function(quote!(unsafe fn #name #stride(p: *mut #element, v: V)), body)
+            }
+        })
+    }
+
+    /// A vector of `elements`, lane 0 first.
+    fn from_elements(&self, elements: Vec<TokenStream>) -> TokenStream {
+        let path = self.path();
+        match self.isa {
+            Isa::Portable => quote!(V([#(#elements),*])),
+            Isa::Neon => {
+                let load = ident(&format!("vld1q_{}", self.dtype.name()));
+                quote!(#path::#load([#(#elements),*].as_ptr()))
+            }
+            _ => {
+                let set = x86::intrinsic(self, "setr");
+                quote!(#path::#set(#(#elements),*))
+            }
+        }
+    }
+
+    /// Statements that leave the lanes of `v` in an array `a`.
+    fn to_array(&self) -> TokenStream {
+        let (path, n) = (self.path(), Literal::usize_unsuffixed(self.lanes));
+        let store = match self.isa {
+            Isa::Portable => return quote!(let a = v.0;),
+            Isa::Neon => ident(&format!("vst1q_{}", self.dtype.name())),
+            _ => x86::intrinsic(self, "storeu"),
+        };
+        quote! {
+            let mut a = [0.0; #n];
+            #path::#store(a.as_mut_ptr(), v);
+        }
+    }
+}
+
+/// The target features that a version is compiled with and that a CPU must have to run it.
+pub(super) const fn features(isa: Isa, fma: bool) -> &'static [&'static str] {
+    match (isa, fma) {
+        (Isa::Avx512, _) => &["avx512f", "avx512vl", "avx512bw", "avx512dq"],
+        (Isa::Avx2, true) => &["avx2", "fma"],
+        (Isa::Avx2, false) => &["avx2"],
+        (Isa::Sse, true) => &["sse2", "fma"],
+        (Isa::Sse, false) => &["sse2"],
+        (Isa::Neon, _) => &["neon"],
+        (Isa::Portable, _) => &[],
+    }
+}

@@ -1,0 +1,262 @@
+//! One layer as a module: typed sizes, packing that can run at build time, and `run`, which picks a version.
+//!
+//! The arrays are as long as the layer says, so a wrong one does not compile; for a named batch the functions take
+//! slices of arrays, one an image. Packed weights and bias are one aligned struct that may be a `static`.
+
+use super::isa::{Intrinsics, features};
+use super::kernel;
+use super::names::ident;
+use super::{RustError, dispatch};
+use crate::ir::{Role, Verified};
+use crate::lower::weights::WeightsPacking;
+use crate::spec::{Batch, LayerSpec, Layout};
+use crate::target::Isa;
+use proc_macro2::{Ident, Literal, TokenStream};
+use quote::quote;
+
+/// What [`layer`] writes a module of.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
+    /// The layer.
+    pub spec: &'a LayerSpec,
+    /// How its weights are packed.
+    pub packing: &'a WeightsPacking,
+    /// Its kernels, one an instruction set; one of them [`Isa::Portable`].
+    pub versions: &'a [Verified],
+    /// How the module finds out what the CPU has.
+    pub detection: Detection,
+}
+
+/// How emitted code finds out which instructions it may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detection {
+    /// It asks the CPU, which needs the standard library.
+    RunTime,
+    /// It uses what the compiler was told that every CPU has.
+    CompileTime,
+}
+
+/// The module of a layer.
+///
+/// # Errors
+/// If there is no portable version, two are for one instruction set, a kernel's buffers are not the layer's, or a kernel has
+/// no Rust source.
+pub fn layer(layer: &Layer<'_>) -> Result<TokenStream, RustError> {
+    let versions = sorted(layer)?;
+    let scratch = versions.iter().filter_map(|k| kernel::buffer_len(k, Role::Scratch)).map(|l| l.0).max();
+    let module = ident(&layer.spec.name);
+    let types = types(layer, scratch);
+    let pack = pack(layer);
+    let dispatch = dispatch::items(layer, &versions, scratch.is_some());
+    let mut modules = TokenStream::new();
+    for version in &versions {
+        let items = kernel::items(version, Intrinsics::Core)?;
+        let (cfg, name) = (dispatch::cfg(version.isa, &versions), ident(version.isa.name()));
+        let doc = format!(" `{}`", version.name);
+        modules.extend(quote! {
+            #cfg
+            #[doc = #doc]
+            mod #name { #items }
+        });
+    }
+    let doc = format!(" {}", summary(layer.spec));
+    Ok(quote! {
+        #[doc = #doc]
+        #[allow(dead_code, clippy::approx_constant, clippy::excessive_precision)]
+        pub mod #module {
+            #types
+            #pack
+            #dispatch
+            #modules
+        }
+    })
+}
+
+/// The versions, best first, checked against the layer.
+fn sorted<'a>(layer: &Layer<'a>) -> Result<Vec<&'a Verified>, RustError> {
+    const ORDER: [Isa; 5] = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Sse, Isa::Portable];
+    let name = || layer.spec.name.clone();
+    let mut versions: Vec<&Verified> = Vec::new();
+    for isa in ORDER {
+        let mut of_isa = layer.versions.iter().filter(|k| k.isa == isa);
+        versions.extend(of_isa.next());
+        if of_isa.next().is_some() {
+            return Err(RustError::SameIsa { layer: name(), isa });
+        }
+    }
+    if versions.last().is_none_or(|k| k.isa != Isa::Portable) {
+        return Err(RustError::NoPortable { layer: name() });
+    }
+    let spec = layer.spec;
+    let images = spec.fixed_batch().unwrap_or(1);
+    let expected = [
+        (Role::Src, spec.src_image() * images),
+        (Role::Weights, layer.packing.packed_len()),
+        (Role::Bias, if spec.bias { spec.out_channels } else { 0 }),
+        (Role::Dst, spec.dst_image() * images),
+    ];
+    for kernel in &versions {
+        for (role, expected) in expected {
+            let (expected, found) = (expected as i64, kernel::buffer_len(kernel, role).map_or(0, |l| l.0));
+            if expected != found {
+                return Err(RustError::Length { kernel: kernel.name.clone(), role: role.name(), expected, found });
+            }
+        }
+    }
+    Ok(versions)
+}
+
+/// `conv2d stem: f32[1, 3, 224, 224] to f32[1, 64, 112, 112]`.
+fn summary(spec: &LayerSpec) -> String {
+    let kind = crate::spec::LAYER_KINDS[spec.rank - 1];
+    format!("`{kind} {}`: {} to {}.", spec.name, shape(spec, true), shape(spec, false))
+}
+
+/// `f32[1, 3, 224, 224]`, of `src` or `dst`.
+fn shape(spec: &LayerSpec, src: bool) -> String {
+    let channels = if src { spec.in_channels } else { spec.out_channels };
+    let mut sizes: Vec<String> =
+        spec.spatial[3 - spec.rank..].iter().map(|a| if src { a.input } else { a.output }.to_string()).collect();
+    match spec.layout {
+        Layout::ChannelsFirst => sizes.insert(0, channels.to_string()),
+        Layout::ChannelsLast => sizes.push(channels.to_string()),
+    }
+    let batch = match &spec.batch {
+        Batch::Fixed(n) => n.to_string(),
+        Batch::Named(name) => name.clone(),
+    };
+    format!("`{}[{batch}, {}]`", spec.dtype.name(), sizes.join(", "))
+}
+
+fn array(spec: &LayerSpec, len: usize) -> TokenStream {
+    let (element, len) = (ident(spec.dtype.name()), Literal::usize_unsuffixed(len));
+    quote!([#element; #len])
+}
+
+/// `Src`, `Weights`, `Bias`, `Dst`, `Scratch` and `Packed`.
+fn types(layer: &Layer<'_>, scratch: Option<i64>) -> TokenStream {
+    let spec = layer.spec;
+    let images = spec.fixed_batch().unwrap_or(1);
+    let of = if spec.fixed_batch().is_some() { "" } else { ", of which an image is one array" };
+    let taps: Vec<String> = spec.spatial[3 - spec.rank..].iter().map(|a| a.kernel.to_string()).collect();
+    let (oc, ic, taps) = (spec.out_channels, spec.ic_per_group(), taps.join("]["));
+    let weights_shape = match spec.weights_layout {
+        crate::spec::WeightsLayout::Oihw => format!("`[{oc}][{ic}][{taps}]`"),
+        crate::spec::WeightsLayout::Hwio => format!("`[{taps}][{ic}][{oc}]`"),
+    };
+    let mut code = TokenStream::new();
+    let mut define = |name: &str, doc: String, len: usize| {
+        let (name, array) = (ident(name), array(spec, len));
+        code.extend(quote!(#[doc = #doc] pub type #name = #array;));
+    };
+    define("Src", format!(" The input, {}{of}.", shape(spec, true)), spec.src_image() * images);
+    define("Weights", format!(" The weights, {weights_shape}."), spec.weights_len());
+    if spec.bias {
+        define("Bias", " The bias, one element an output channel.".to_owned(), spec.out_channels);
+    }
+    define("Dst", format!(" The output, {}{of}.", shape(spec, false)), spec.dst_image() * images);
+    if let Some(len) = scratch {
+        let doc = format!(" Space that `run` needs for itself{of}; what is in it means nothing.");
+        define("Scratch", doc, usize::try_from(len).unwrap_or(0));
+    }
+    let packed = array(spec, layer.packing.packed_len());
+    let (bias_field, bias_zero) = match spec.bias {
+        true => (quote!(bias: Bias,), quote!(bias: [0.0; _],)),
+        false => Default::default(),
+    };
+    quote! {
+        #code
+        /// Weights, and bias if there is one, as `run` reads them. They may be a `static`:
+        /// [`pack`] runs at build time too.
+        #[repr(C, align(64))]
+        #[derive(Clone, Debug)]
+        pub struct Packed {
+            weights: #packed,
+            #bias_field
+        }
+        impl Packed {
+            /// All zeros: for [`pack_into`].
+            pub const ZERO: Self = Self { weights: [0.0; _], #bias_zero };
+        }
+    }
+}
+
+/// `pack` and `pack_into`, with the loops of [`WeightsPacking::pack`].
+fn pack(layer: &Layer<'_>) -> TokenStream {
+    let p = layer.packing;
+    let n = Literal::usize_unsuffixed;
+    let (groups, panels, taps, ic, lanes, oc) = (n(p.groups), n(p.panels()), n(p.taps), n(p.ic), n(p.lanes), n(p.oc));
+    let times = |what: TokenStream, factor: usize| match factor {
+        1 => what,
+        _ => {
+            let factor = n(factor);
+            quote!(#what * #factor)
+        }
+    };
+    let (g_oc, panel_oc) = (times(quote!(g), p.oc), times(quote!(panel), p.lanes));
+    let from = [
+        times(quote!((#g_oc + oc)), p.oc_stride),
+        times(quote!(tap), p.tap_stride),
+        times(quote!(ic), p.ic_stride),
+    ];
+    let [from_oc, from_tap, from_ic] = from;
+    let (bias_parameter, bias_argument, bias_copy) = match layer.spec.bias {
+        true => (quote!(, bias: &Bias), quote!(, bias), quote!(packed.bias = *bias;)),
+        false => Default::default(),
+    };
+    quote! {
+        /// Packs `weights` for `run`. What takes long at build time (a million weights and more) is better packed
+        /// when the program starts, by [`pack_into`].
+        pub const fn pack(weights: &Weights #bias_parameter) -> Packed {
+            let mut packed = Packed::ZERO;
+            pack_into(&mut packed, weights #bias_argument);
+            packed
+        }
+
+        /// Packs `weights` into `packed`: nothing large passes over the stack.
+        pub const fn pack_into(packed: &mut Packed, weights: &Weights #bias_parameter) {
+            let mut to = 0;
+            let mut g = 0;
+            while g < #groups {
+                let mut panel = 0;
+                while panel < #panels {
+                    let mut tap = 0;
+                    while tap < #taps {
+                        let mut ic = 0;
+                        while ic < #ic {
+                            let mut lane = 0;
+                            while lane < #lanes {
+                                let oc = #panel_oc + lane;
+                                packed.weights[to] =
+                                    if oc < #oc { weights[#from_oc + #from_tap + #from_ic] } else { 0.0 };
+                                to += 1;
+                                lane += 1;
+                            }
+                            ic += 1;
+                        }
+                        tap += 1;
+                    }
+                    panel += 1;
+                }
+                g += 1;
+            }
+            #bias_copy
+        }
+    }
+}
+
+/// The name of the variant of the emitted `Isa`.
+pub(super) fn variant(isa: Isa) -> Ident {
+    ident(match isa {
+        Isa::Avx512 => "Avx512",
+        Isa::Avx2 => "Avx2",
+        Isa::Sse => "Sse",
+        Isa::Neon => "Neon",
+        Isa::Portable => "Portable",
+    })
+}
+
+/// What a CPU must have to run a version, for `cfg` and for detection.
+pub(super) fn required(version: &Verified) -> &'static [&'static str] {
+    features(version.isa, version.fma)
+}

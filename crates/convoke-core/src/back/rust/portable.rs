@@ -1,0 +1,58 @@
+//! Plain Rust on arrays, for any CPU. It has no `fma`: `core` cannot fuse.
+
+use super::isa::{Helper, Instructions};
+use super::x86::mantissa;
+use crate::ir::BinaryOp;
+use proc_macro2::{Literal, TokenStream};
+use quote::quote;
+
+pub(super) fn prelude(i: &mut Instructions, used: &[Helper]) -> TokenStream {
+    let (element, lanes) = (i.element(), Literal::usize_unsuffixed(i.lanes));
+    let mut code = quote! {
+        /// A vector.
+        #[derive(Clone, Copy)]
+        struct V([#element; #lanes]);
+    };
+    for &helper in used {
+        let name = i.name(helper);
+        let lane_by_lane = |lane: TokenStream| quote!(V(::core::array::from_fn(|i| #lane)));
+        code.extend(match helper {
+            Helper::Splat => i.function(quote!(fn #name(x: #element) -> V), quote!(V([x; #lanes]))),
+            Helper::Load(n) if n == i.lanes => i.function(
+                quote!(unsafe fn #name(p: *const #element) -> V),
+                quote!(V(unsafe { p.cast::<[#element; #lanes]>().read() })),
+            ),
+            Helper::Store(n) if n == i.lanes => i.function(
+                quote!(unsafe fn #name(p: *mut #element, v: V)),
+                quote!(unsafe { p.cast::<[#element; #lanes]>().write(v.0) }),
+            ),
+            Helper::Binary(op) => {
+                let body = lane_by_lane(binary(op));
+                i.function(quote!(fn #name(a: V, b: V) -> V), body)
+            }
+            Helper::Select => {
+                let body = lane_by_lane(quote!(if a.0[i] > b.0[i] { c.0[i] } else { e.0[i] }));
+                i.function(quote!(fn #name(a: V, b: V, c: V, e: V) -> V), body)
+            }
+            Helper::Exponent => {
+                let by = mantissa(i.dtype);
+                let body = lane_by_lane(quote!(#element::from_bits(a.0[i].to_bits() << #by)));
+                i.function(quote!(fn #name(a: V) -> V), body)
+            }
+            _ => i.by_element(helper).unwrap_or_default(),
+        });
+    }
+    code
+}
+
+/// Lane `i` of `a op b`.
+fn binary(op: BinaryOp) -> TokenStream {
+    match op {
+        BinaryOp::Add => quote!(a.0[i] + b.0[i]),
+        BinaryOp::Sub => quote!(a.0[i] - b.0[i]),
+        BinaryOp::Mul => quote!(a.0[i] * b.0[i]),
+        BinaryOp::Div => quote!(a.0[i] / b.0[i]),
+        BinaryOp::Max => quote!(if a.0[i] > b.0[i] { a.0[i] } else { b.0[i] }),
+        BinaryOp::Min => quote!(if a.0[i] < b.0[i] { a.0[i] } else { b.0[i] }),
+    }
+}

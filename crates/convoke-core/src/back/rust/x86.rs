@@ -1,0 +1,146 @@
+//! SSE2, AVX2 and AVX-512: nearly every operation is one intrinsic, so most of the prelude is `use … as …`.
+
+use super::isa::{Helper, Instructions};
+use super::names::ident;
+use super::tile::binary_name;
+use crate::spec::DType;
+use crate::target::Isa;
+use proc_macro2::{Ident, Literal, TokenStream};
+use quote::quote;
+
+/// `_mm`, `_mm256` or `_mm512`.
+fn width(isa: Isa) -> &'static str {
+    match isa {
+        Isa::Avx512 => "_mm512",
+        Isa::Avx2 => "_mm256",
+        _ => "_mm",
+    }
+}
+
+/// `ps` or `pd`.
+fn suffix(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 => "ps",
+        DType::F64 => "pd",
+    }
+}
+
+/// The intrinsic that does `operation` on the version's vectors: `_mm256_add_ps`.
+pub(super) fn intrinsic(i: &Instructions, operation: &str) -> Ident {
+    ident(&format!("{}_{operation}_{}", width(i.isa), suffix(i.dtype)))
+}
+
+pub(super) fn prelude(i: &mut Instructions, used: &[Helper]) -> TokenStream {
+    let bits = i.isa.vector_bytes() * 8;
+    let v = ident(&format!("__m{bits}{}", if i.dtype == DType::F64 { "d" } else { "" }));
+    let path = i.path();
+    let mut code = quote!(use #path::#v as V;);
+    for &helper in used {
+        let direct = match helper {
+            Helper::Splat => Some("set1"),
+            Helper::Load(n) if n == i.lanes => Some("loadu"),
+            Helper::Store(n) if n == i.lanes => Some("storeu"),
+            Helper::Fma => Some("fmadd"),
+            Helper::Binary(op) => Some(binary_name(op)),
+            _ => None,
+        };
+        code.extend(match direct {
+            Some(operation) => {
+                let (intrinsic, name) = (intrinsic(i, operation), i.name(helper));
+                quote!(use #path::#intrinsic as #name;)
+            }
+            None => function(i, helper),
+        });
+    }
+    code
+}
+
+fn function(i: &mut Instructions, helper: Helper) -> TokenStream {
+    let (name, element, path) = (i.name(helper), i.element(), i.path());
+    match helper {
+        Helper::Load(lanes) if i.isa != Isa::Sse => {
+            let body = match i.isa {
+                Isa::Avx512 => {
+                    let (load, mask) = (intrinsic(i, "maskz_loadu"), mask_bits(lanes));
+                    quote!(#path::#load(#mask, p))
+                }
+                _ => {
+                    let (load, mask) = (intrinsic(i, "maskload"), mask_vector(i, lanes));
+                    quote!(#path::#load(p, #mask))
+                }
+            };
+            i.function(quote!(unsafe fn #name(p: *const #element) -> V), quote!(unsafe { #body }))
+        }
+        Helper::Store(lanes) if i.isa != Isa::Sse => {
+            let body = match i.isa {
+                Isa::Avx512 => {
+                    let (store, mask) = (intrinsic(i, "mask_storeu"), mask_bits(lanes));
+                    quote!(#path::#store(p, #mask, v))
+                }
+                _ => {
+                    let (store, mask) = (intrinsic(i, "maskstore"), mask_vector(i, lanes));
+                    quote!(#path::#store(p, #mask, v))
+                }
+            };
+            i.function(quote!(unsafe fn #name(p: *mut #element, v: V)), quote!(unsafe { #body }))
+        }
+        Helper::Select => {
+            let body = select(i);
+            i.function(quote!(fn #name(a: V, b: V, c: V, e: V) -> V), body)
+        }
+        Helper::Exponent => {
+            let (width, lane, s) = (width(i.isa), i.dtype.bytes() * 8, suffix(i.dtype));
+            let bits = i.isa.vector_bytes() * 8;
+            let cast = |from: &str, to: &str| ident(&format!("{width}_cast{from}_{to}"));
+            let integer = format!("si{bits}");
+            let (to_bits, from_bits) = (cast(s, &integer), cast(&integer, s));
+            let shift = ident(&format!("{width}_slli_epi{lane}"));
+            let by = mantissa(i.dtype);
+            let body = quote!(#path::#from_bits(#path::#shift::<#by>(#path::#to_bits(a))));
+            i.function(quote!(fn #name(a: V) -> V), body)
+        }
+        _ => i.by_element(helper).unwrap_or_default(),
+    }
+}
+
+/// The width of the mantissa in bits.
+pub(super) fn mantissa(dtype: DType) -> Literal {
+    Literal::u32_unsuffixed(if dtype == DType::F32 { 23 } else { 52 })
+}
+
+/// `if a > b { c } else { e }`; a comparison with a NaN is false.
+fn select(i: &Instructions) -> TokenStream {
+    let path = i.path();
+    let of = |operation: &str| intrinsic(i, operation);
+    match i.isa {
+        Isa::Avx512 => {
+            let compare = ident(&format!("_mm512_cmp_{}_mask", suffix(i.dtype)));
+            let blend = of("mask_blend");
+            quote!(#path::#blend(#path::#compare::<{ #path::_CMP_GT_OQ }>(a, b), e, c))
+        }
+        Isa::Avx2 => {
+            let (compare, blend) = (of("cmp"), of("blendv"));
+            quote!(#path::#blend(e, c, #path::#compare::<{ #path::_CMP_GT_OQ }>(a, b)))
+        }
+        _ => {
+            let (compare, and, and_not, or) = (of("cmpgt"), of("and"), of("andnot"), of("or"));
+            quote! {
+                let greater = #path::#compare(a, b);
+                #path::#or(#path::#and(greater, c), #path::#and_not(greater, e))
+            }
+        }
+    }
+}
+
+/// A mask with the lowest `lanes` bits set.
+fn mask_bits(lanes: usize) -> Literal {
+    Literal::u32_unsuffixed(1_u32.checked_shl(lanes as u32).unwrap_or(0).wrapping_sub(1))
+}
+
+/// A mask whose first `lanes` lanes are all ones.
+fn mask_vector(i: &Instructions, lanes: usize) -> TokenStream {
+    let (path, bits) = (i.path(), i.dtype.bytes() * 8);
+    let set = ident(&format!("_mm256_setr_epi{bits}{}", if bits == 64 { "x" } else { "" }));
+    let lanes = (0..i.lanes).map(|lane| if lane < lanes { quote!(-1) } else { quote!(0) });
+    quote!(#path::#set(#(#lanes),*))
+}

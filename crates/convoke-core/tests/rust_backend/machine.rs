@@ -1,0 +1,153 @@
+//! Compiles emitted programs and compares what they compute with the interpreter.
+
+use convoke_core::back::rust::{Intrinsics, standalone};
+use convoke_core::eval::interp::{self, Buffers};
+use convoke_core::eval::Element;
+use convoke_core::ir::{Role, Verified, verify};
+use convoke_core::spec::{DType, LayerSpec, Limits};
+use convoke_core::target::Target;
+use convoke_core::{front, lower, plan};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The batch size of layers that leave it open.
+const BATCH: usize = 2;
+
+pub(crate) fn layers(text: &str) -> Vec<LayerSpec> {
+    front::layers(text, &Limits::default()).expect("the layers are legal")
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_avx2_and_fma() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn has_avx2_and_fma() -> bool {
+    false
+}
+
+/// A layer's kernel for one target.
+pub(crate) struct Case {
+    label: String,
+    batch: usize,
+    kernel: Verified,
+}
+
+impl Case {
+    pub(crate) fn new(spec: &LayerSpec, target: &Target) -> Self {
+        let label = format!("{} on {}", spec.name, target.name());
+        let plan = plan::choose(spec, target).unwrap_or_else(|e| panic!("{label}: {e}"));
+        let mut kernel = lower::lower(spec, &plan, target);
+        // Emitted code runs on one thread.
+        kernel.nests.iter_mut().for_each(|nest| nest.outer.parallel = false);
+        let kernel = verify(kernel).unwrap_or_else(|e| panic!("{label}: {e}"));
+        Self { label, batch: spec.fixed_batch().unwrap_or(BATCH), kernel }
+    }
+
+    /// Runs kernel `index` of `program`, which is this one, on random data.
+    #[track_caller]
+    pub(crate) fn check(&self, index: usize, program: &Program) {
+        match self.kernel.dtype {
+            DType::F32 => self.check_typed::<f32, 4>(index, program, |x| x as f32, f32::to_ne_bytes),
+            DType::F64 => self.check_typed::<f64, 8>(index, program, |x| x, f64::to_ne_bytes),
+        }
+    }
+
+    #[track_caller]
+    fn check_typed<T: Element, const B: usize>(
+        &self,
+        index: usize,
+        program: &Program,
+        from: fn(f64) -> T,
+        bytes: fn(T) -> [u8; B],
+    ) {
+        let dir = program.binary.with_extension(format!("case{index}"));
+        std::fs::create_dir_all(&dir).expect("a directory for the case");
+        let mut random = Random(index as u64 + 1);
+        let mut buffer = |role: Role| -> Vec<T> {
+            let buffer = self.kernel.buffers.iter().find(|b| b.role == role);
+            let len = buffer.map_or(0, |b| b.len.eval(&[self.batch as i64]) as usize);
+            (0..len).map(|_| from(if role.is_written() { f64::NAN } else { random.next() })).collect()
+        };
+        let [src, weights, bias, mut dst, mut scratch] = Role::ALL.map(&mut buffer);
+        let to_bytes = |elements: &[T]| elements.iter().flat_map(|x| bytes(*x)).collect::<Vec<u8>>();
+        for (role, elements) in [("src", &src), ("weights", &weights), ("bias", &bias)] {
+            std::fs::write(dir.join(role), to_bytes(elements)).expect("inputs are written");
+        }
+        program.run(index, self.batch, &dir);
+        let found = std::fs::read(dir.join("dst")).expect("the program has written dst");
+
+        let (src, weights, bias) = (&src, &weights, &bias);
+        let mut buffers = Buffers { src, weights, bias, dst: &mut dst, scratch: &mut scratch };
+        interp::run(&self.kernel, self.batch, &mut buffers).expect("the interpreter runs");
+        let expected = to_bytes(&dst);
+        assert_eq!(found.len(), expected.len(), "{}", self.label);
+        let wrong: Vec<usize> =
+            (0..dst.len()).filter(|i| found[i * B..][..B] != expected[i * B..][..B]).collect();
+        assert!(
+            wrong.is_empty(),
+            "{}: {} of {} elements differ, the first at {}\n{}",
+            self.label,
+            wrong.len(),
+            dst.len(),
+            wrong[0],
+            program.source.display()
+        );
+        std::fs::remove_dir_all(&dir).expect("the case's directory is removed");
+    }
+}
+
+/// A compiled program.
+pub(crate) struct Program {
+    source: PathBuf,
+    binary: PathBuf,
+}
+
+impl Program {
+    /// Compiles the kernels of `cases`; `model` is the source of what `intrinsics` names.
+    #[track_caller]
+    pub(crate) fn compile(name: &str, cases: &[Case], intrinsics: &Intrinsics, model: &str) -> Self {
+        let kernels: Vec<&Verified> = cases.iter().map(|case| &case.kernel).collect();
+        let code = standalone(&kernels, intrinsics).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let text = convoke_core::back::rust::to_source(code).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let program = Self { source: dir.join(format!("{name}.rs")), binary: dir.join(name) };
+        std::fs::write(&program.source, text + model).expect("the source is written");
+        let output = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()))
+            .args(["--edition=2024", "-Copt-level=1", "-Ccodegen-units=8", "-Dwarnings", "-o"])
+            .args([&program.binary, &program.source])
+            .output()
+            .expect("rustc runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        program
+    }
+
+    #[track_caller]
+    fn run(&self, index: usize, batch: usize, dir: &Path) {
+        let output = Command::new(&self.binary)
+            .args([index.to_string(), batch.to_string()])
+            .arg(dir)
+            .output()
+            .expect("the program runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// Numbers in `-1..1`.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as f64 / (1_u64 << 30) as f64 - 1.0
+    }
+}

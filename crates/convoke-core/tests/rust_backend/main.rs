@@ -1,0 +1,87 @@
+//! The Rust backend's source, compiled by rustc and run: bit for bit what the interpreter computes.
+//!
+//! Versions that this CPU lacks, AVX-512 and NEON, run on a model of their intrinsics; AVX-512 is also compiled as it is.
+
+mod machine;
+
+use convoke_core::back::rust::Intrinsics;
+use convoke_core::target::Target;
+use machine::{Case, Program, layers};
+
+/// Layers that take every path of the backend: each algorithm, both vector axes and layouts, tails, borders, strided
+/// loads and stores, ranges, copies of the input, epilogues, both types, a named batch.
+const LAYERS: &str = "
+conv2d tails { input: f32[2, 3, 9, 11] @ nchw, out_channels: 13, kernel_size: 3, padding: 1, then: relu }
+conv2d lanes_over_pixels { input: f32[1, 2, 7, 37] @ nchw, out_channels: 3, kernel_size: (3, 5), padding: (1, 2),
+    then: [leaky_relu(0.1), clamp(-0.5, 0.5)], schedule { algorithm: direct, vector: ow } }
+conv2d lanes_over_channels { input: f32[1, 2, 7, 23] @ nchw, out_channels: 21, kernel_size: 3, stride: (1, 2),
+    schedule { algorithm: direct, vector: oc } }
+conv2d keras { input: f32[1, 8, 9, 5] @ nhwc, out_channels: 10, kernel_size: 3, weights: hwio, padding: same }
+conv2d keras_rows { input: f32[1, 8, 19, 5] @ nhwc, out_channels: 3, kernel_size: 3, schedule { vector: ow } }
+conv2d copied { input: f32[N, 4, 6, 17] @ nchw, out_channels: 6, kernel_size: 3, padding: 2, bias: false,
+    schedule { pack_input: pad } }
+conv2d matrix { input: f64[3, 7, 5, 9] @ nchw, out_channels: 11, kernel_size: 1, then: sigmoid }
+conv2d each_channel { input: f32[1, 6, 10, 19] @ nhwc, out_channels: 19, groups: 19, kernel_size: 3, padding: 1,
+    then: hardswish }
+conv1d twice_each { input: f64[N, 5, 40] @ ncl, out_channels: 10, groups: 5, kernel_size: 4, dilation: 3, padding: 7 }
+conv1d far_borders { input: f32[1, 2, 6] @ ncl, out_channels: 5, kernel_size: 4, stride: 3, padding: (9..5), then: tanh }
+conv1d filter { input: f64[1, 1, 300] @ ncl, out_channels: 1, kernel_size: 31, padding: causal, then: gelu }
+conv3d volume { input: f32[1, 2, 4, 5, 6] @ ncdhw, out_channels: 4, kernel_size: 3, padding: (1, 0, 2), groups: 2,
+    dilation: (1, 2, 1), then: silu }
+conv2d nothing { input: f32[0, 2, 4, 4] @ nchw, out_channels: 3, kernel_size: 3 }
+";
+
+#[track_caller]
+fn check(name: &str, targets: &[Target], intrinsics: &Intrinsics, model: &str) {
+    let cases: Vec<Case> =
+        layers(LAYERS).iter().flat_map(|spec| targets.iter().map(|target| Case::new(spec, target))).collect();
+    let program = Program::compile(name, &cases, intrinsics, model);
+    for (index, case) in cases.iter().enumerate() {
+        case.check(index, &program);
+    }
+}
+
+#[test]
+fn avx2_runs_as_the_interpreter() {
+    if machine::has_avx2_and_fma() {
+        check("avx2", &[Target::AVX2], &Intrinsics::Core, "");
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn sse_runs_as_the_interpreter() {
+    let targets = if machine::has_avx2_and_fma() { vec![Target::SSE, Target::SSE_FMA] } else { vec![Target::SSE] };
+    check("sse", &targets, &Intrinsics::Core, "");
+}
+
+#[test]
+fn portable_runs_as_the_interpreter() {
+    check("portable", &[Target::PORTABLE], &Intrinsics::Core, "");
+}
+
+#[test]
+fn avx512_runs_on_a_model_as_the_interpreter() {
+    check("avx512_model", &[Target::AVX512], &model(), include_str!("avx512_model.rs"));
+}
+
+#[test]
+fn neon_runs_on_a_model_as_the_interpreter() {
+    check("neon_model", &[Target::NEON], &model(), include_str!("neon_model.rs"));
+}
+
+/// The path under which the programs of the two tests above find their model.
+fn model() -> Intrinsics {
+    Intrinsics::Model("crate::model".to_owned())
+}
+
+/// Where the CPU has it, it also runs.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn avx512_compiles_without_warnings() {
+    let cases: Vec<Case> = layers(LAYERS).iter().map(|spec| Case::new(spec, &Target::AVX512)).collect();
+    let program = Program::compile("avx512", &cases, &Intrinsics::Core, "");
+    if machine::has_avx512() {
+        cases.iter().enumerate().for_each(|(index, case)| case.check(index, &program));
+    }
+}
