@@ -1,1 +1,52 @@
-//! Placeholder until the first commit of this crate.
+//! `conv!`: a convolution layer, compiled into your program.
+//!
+//! In come layers in Convoke's language, as tokens or as a file's name; out comes a module a layer. Everything that the
+//! compiler refuses is an error at the token that it is about. Use it through the crate `convoke`.
+
+mod arguments;
+mod expand;
+mod report;
+mod text;
+
+use proc_macro::TokenStream;
+
+/// Compiles convolution layers into modules.
+///
+/// ```
+/// convoke_macros::conv! {
+///     conv2d edges { input: f32[1, 1, 4, 4] @ nchw, out_channels: 1, kernel_size: 3, padding: 1, bias: false }
+/// }
+///
+/// static PACKED: edges::Packed = edges::pack(&[0.0, 1.0, 0.0, 1.0, -4.0, 1.0, 0.0, 1.0, 0.0]);
+///
+/// let src = [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+/// let mut dst = [0.0; 16];
+/// edges::run(&src, &PACKED, &mut dst);
+/// assert_eq!(dst[..8], [0.0, 1.0, 0.0, 0.0, 1.0, -4.0, 1.0, 0.0]);
+/// ```
+///
+/// `conv!(file = "specs/net.conv", layer = "stem")` takes the layer from a file, whose path is relative to the package;
+/// without `layer`, every layer of the file.
+///
+/// # The module of a layer
+/// - `Src`, `Weights`, `Bias` (if the layer has one), `Dst`: arrays of exactly the layer's sizes, in the layouts that the
+///   layer names. With a named batch, as in `f32[N, 3, 32, 32]`, `Src` and `Dst` are one image.
+/// - `pack(&Weights, &Bias) -> Packed`, a `const fn`, and `pack_into(&mut Packed, &Weights, &Bias)`; without a bias, neither
+///   takes one.
+/// - `run(&Src, &Packed, &mut Dst)`; with a named batch it takes slices. If the layer needs space for itself there is a type
+///   `Scratch`, and `run` takes a `&mut Scratch` behind `dst`.
+/// - `isa()`, which version `run` takes; `Isa::ALL`, `Isa::is_available` and `run_with(Isa, …)`, to take another.
+///
+/// Emitted code needs `core` alone. With the feature `std` it asks the CPU which of its versions it can run; without,
+/// it uses the target features that the program is compiled with.
+///
+/// A pin of a `schedule { }` that does not hold on some instruction sets counts on those where it holds; one that holds on
+/// none is an error.
+#[proc_macro]
+pub fn conv(input: TokenStream) -> TokenStream {
+    match arguments::parse(&input) {
+        Ok(Some(arguments)) => expand::file(&arguments),
+        Ok(None) => expand::tokens(input),
+        Err(refusal) => refusal,
+    }
+}

@@ -59,3 +59,29 @@ fn sse_runs_as_the_interpreter() {
 fn portable_runs_as_the_interpreter() {
     check("portable", &[Target::PORTABLE], &Intrinsics::Core, "");
 }
+
+#[test]
+fn avx512_runs_on_a_model_as_the_interpreter() {
+    check("avx512_model", &[Target::AVX512], &model(), include_str!("avx512_model.rs"));
+}
+
+#[test]
+fn neon_runs_on_a_model_as_the_interpreter() {
+    check("neon_model", &[Target::NEON], &model(), include_str!("neon_model.rs"));
+}
+
+/// The path under which the programs of the two tests above find their model.
+fn model() -> Intrinsics {
+    Intrinsics::Model("crate::model".to_owned())
+}
+
+/// Where the CPU has it, it also runs.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn avx512_compiles_without_warnings() {
+    let cases: Vec<Case> = layers(LAYERS).iter().map(|spec| Case::new(spec, &Target::AVX512)).collect();
+    let program = Program::compile("avx512", &cases, &Intrinsics::Core, "");
+    if machine::has_avx512() {
+        cases.iter().enumerate().for_each(|(index, case)| case.check(index, &program));
+    }
+}

@@ -1,0 +1,130 @@
+
+/// The AVX-512 intrinsics that the backend uses, lane by lane as Intel's guide defines them.
+#[allow(dead_code, non_camel_case_types)]
+mod model {
+    pub const _CMP_GT_OQ: i32 = 30;
+
+    #[derive(Clone, Copy)]
+    pub struct __m512(pub [f32; 16]);
+    #[derive(Clone, Copy)]
+    pub struct __m512d(pub [f64; 8]);
+    #[derive(Clone, Copy)]
+    pub struct __m512i(pub [u64; 8]);
+
+    macro_rules! lanewise {
+        ($V:ident, $T:ty, $L:literal, $M:ty; $($name:ident |$a:ident, $b:ident| $body:expr;)*) => {$(
+            pub fn $name(a: $V, b: $V) -> $V {
+                let mut out = a;
+                for i in 0..$L {
+                    let ($a, $b) = (a.0[i], b.0[i]);
+                    out.0[i] = $body;
+                }
+                out
+            }
+        )*};
+    }
+
+    macro_rules! memory {
+        ($V:ident, $T:ty, $L:literal, $M:ty, $set1:ident, $loadu:ident, $storeu:ident, $maskz_loadu:ident, $mask_storeu:ident,
+            $fmadd:ident, $blend:ident, $cmp:ident) => {
+            pub fn $set1(x: $T) -> $V {
+                $V([x; $L])
+            }
+            pub unsafe fn $loadu(p: *const $T) -> $V {
+                unsafe { $maskz_loadu(<$M>::MAX, p) }
+            }
+            pub unsafe fn $storeu(p: *mut $T, v: $V) {
+                unsafe { $mask_storeu(p, <$M>::MAX, v) }
+            }
+            pub unsafe fn $maskz_loadu(k: $M, p: *const $T) -> $V {
+                let mut out = $V([0.0; $L]);
+                for i in 0..$L {
+                    if k >> i & 1 == 1 {
+                        out.0[i] = unsafe { *p.wrapping_add(i) };
+                    }
+                }
+                out
+            }
+            pub unsafe fn $mask_storeu(p: *mut $T, k: $M, v: $V) {
+                for i in 0..$L {
+                    if k >> i & 1 == 1 {
+                        unsafe { *p.wrapping_add(i) = v.0[i] };
+                    }
+                }
+            }
+            pub fn $fmadd(a: $V, b: $V, c: $V) -> $V {
+                let mut out = c;
+                for i in 0..$L {
+                    out.0[i] = a.0[i].mul_add(b.0[i], c.0[i]);
+                }
+                out
+            }
+            pub fn $blend(k: $M, a: $V, b: $V) -> $V {
+                let mut out = a;
+                for i in 0..$L {
+                    if k >> i & 1 == 1 {
+                        out.0[i] = b.0[i];
+                    }
+                }
+                out
+            }
+            pub fn $cmp<const OP: i32>(a: $V, b: $V) -> $M {
+                assert_eq!(OP, _CMP_GT_OQ);
+                (0..$L).map(|i| if a.0[i] > b.0[i] { 1 << i } else { 0 }).sum()
+            }
+        };
+    }
+
+    memory!(__m512, f32, 16, u16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_maskz_loadu_ps,
+        _mm512_mask_storeu_ps, _mm512_fmadd_ps, _mm512_mask_blend_ps, _mm512_cmp_ps_mask);
+    memory!(__m512d, f64, 8, u8, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_maskz_loadu_pd,
+        _mm512_mask_storeu_pd, _mm512_fmadd_pd, _mm512_mask_blend_pd, _mm512_cmp_pd_mask);
+
+    lanewise! { __m512, f32, 16, u16;
+        _mm512_add_ps |a, b| a + b;
+        _mm512_sub_ps |a, b| a - b;
+        _mm512_mul_ps |a, b| a * b;
+        _mm512_div_ps |a, b| a / b;
+        _mm512_max_ps |a, b| if a > b { a } else { b };
+        _mm512_min_ps |a, b| if a < b { a } else { b };
+    }
+    lanewise! { __m512d, f64, 8, u8;
+        _mm512_add_pd |a, b| a + b;
+        _mm512_sub_pd |a, b| a - b;
+        _mm512_mul_pd |a, b| a * b;
+        _mm512_div_pd |a, b| a / b;
+        _mm512_max_pd |a, b| if a > b { a } else { b };
+        _mm512_min_pd |a, b| if a < b { a } else { b };
+    }
+
+    pub fn _mm512_castps_si512(a: __m512) -> __m512i {
+        __m512i(std::array::from_fn(|i| a.0[2 * i].to_bits() as u64 | (a.0[2 * i + 1].to_bits() as u64) << 32))
+    }
+    pub fn _mm512_castsi512_ps(a: __m512i) -> __m512 {
+        __m512(std::array::from_fn(|i| f32::from_bits((a.0[i / 2] >> (i % 2 * 32)) as u32)))
+    }
+    pub fn _mm512_castpd_si512(a: __m512d) -> __m512i {
+        __m512i(a.0.map(f64::to_bits))
+    }
+    pub fn _mm512_castsi512_pd(a: __m512i) -> __m512d {
+        __m512d(a.0.map(f64::from_bits))
+    }
+    pub fn _mm512_slli_epi32<const IMM: u32>(a: __m512i) -> __m512i {
+        __m512i(a.0.map(|x| ((x as u32) << IMM) as u64 | ((((x >> 32) as u32) << IMM) as u64) << 32))
+    }
+    pub fn _mm512_slli_epi64<const IMM: u32>(a: __m512i) -> __m512i {
+        __m512i(a.0.map(|x| x << IMM))
+    }
+    #[rustfmt::skip]
+    #[allow(clippy::too_many_arguments)]
+    pub fn _mm512_setr_ps(
+        a: f32, b: f32, c: f32, d: f32, e: f32, f: f32, g: f32, h: f32,
+        i: f32, j: f32, k: f32, l: f32, m: f32, n: f32, o: f32, p: f32,
+    ) -> __m512 {
+        __m512([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    }
+    #[allow(clippy::too_many_arguments)]
+    pub fn _mm512_setr_pd(a: f64, b: f64, c: f64, d: f64, e: f64, f: f64, g: f64, h: f64) -> __m512d {
+        __m512d([a, b, c, d, e, f, g, h])
+    }
+}

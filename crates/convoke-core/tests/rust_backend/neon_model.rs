@@ -1,0 +1,57 @@
+
+/// The NEON intrinsics that the backend uses, lane by lane as Arm's reference defines them.
+#[allow(dead_code, non_camel_case_types)]
+mod model {
+    macro_rules! model {
+        ($V:ident, $T:ty, $U:ident, $B:ty, $S:ident, $L:literal; $dup:ident $load:ident $store:ident $fma:ident $gt:ident
+            $bsl:ident $to_bits:ident $from_bits:ident $shl:ident; $($name:ident $op:tt)*) => {
+            #[derive(Clone, Copy)]
+            pub struct $V([$T; $L]);
+            #[derive(Clone, Copy)]
+            pub struct $U([$B; $L]);
+            #[derive(Clone, Copy)]
+            pub struct $S([$B; $L]);
+
+            pub fn $dup(x: $T) -> $V {
+                $V([x; $L])
+            }
+            pub unsafe fn $load(p: *const $T) -> $V {
+                $V(std::array::from_fn(|i| unsafe { *p.wrapping_add(i) }))
+            }
+            pub unsafe fn $store(p: *mut $T, v: $V) {
+                for i in 0..$L {
+                    unsafe { *p.wrapping_add(i) = v.0[i] };
+                }
+            }
+            /// `a + b * c`: the addend comes first.
+            pub fn $fma(a: $V, b: $V, c: $V) -> $V {
+                $V(std::array::from_fn(|i| b.0[i].mul_add(c.0[i], a.0[i])))
+            }
+            pub fn $gt(a: $V, b: $V) -> $U {
+                $U(std::array::from_fn(|i| if a.0[i] > b.0[i] { <$B>::MAX } else { 0 }))
+            }
+            pub fn $bsl(mask: $U, a: $V, b: $V) -> $V {
+                $V(std::array::from_fn(|i| {
+                    <$T>::from_bits(mask.0[i] & a.0[i].to_bits() | !mask.0[i] & b.0[i].to_bits())
+                }))
+            }
+            pub fn $to_bits(a: $V) -> $S {
+                $S(a.0.map(<$T>::to_bits))
+            }
+            pub fn $from_bits(a: $S) -> $V {
+                $V(a.0.map(<$T>::from_bits))
+            }
+            pub fn $shl<const N: i32>(a: $S) -> $S {
+                $S(a.0.map(|x| x << N))
+            }
+            $(pub fn $name(a: $V, b: $V) -> $V {
+                $V(std::array::from_fn(|i| a.0[i] $op b.0[i]))
+            })*
+        };
+    }
+
+    model!(float32x4_t, f32, uint32x4_t, u32, int32x4_t, 4; vdupq_n_f32 vld1q_f32 vst1q_f32 vfmaq_f32 vcgtq_f32 vbslq_f32
+        vreinterpretq_s32_f32 vreinterpretq_f32_s32 vshlq_n_s32; vaddq_f32 + vsubq_f32 - vmulq_f32 * vdivq_f32 /);
+    model!(float64x2_t, f64, uint64x2_t, u64, int64x2_t, 2; vdupq_n_f64 vld1q_f64 vst1q_f64 vfmaq_f64 vcgtq_f64 vbslq_f64
+        vreinterpretq_s64_f64 vreinterpretq_f64_s64 vshlq_n_s64; vaddq_f64 + vsubq_f64 - vmulq_f64 * vdivq_f64 /);
+}

@@ -1,0 +1,132 @@
+//! Layers to modules: every stage of the compiler, once an instruction set.
+
+use crate::arguments::Arguments;
+use crate::report;
+use crate::text::Text;
+use convoke_core::back::rust::{Detection, Layer, layer};
+use convoke_core::diagnostic::Diagnostic;
+use convoke_core::ir::{TileStmt, Verified, verify};
+use convoke_core::lower::weights::WeightsPacking;
+use convoke_core::plan::{Plan, PlanError};
+use convoke_core::spec::{LayerSpec, Limits, Schedule};
+use convoke_core::target::Target;
+use convoke_core::{front, lower, plan};
+use proc_macro::{Span, TokenStream};
+use std::path::Path;
+
+/// What an emitted layer has versions for.
+const TARGETS: [Target; 5] = [Target::AVX512, Target::AVX2, Target::NEON, Target::SSE, Target::PORTABLE];
+
+const DETECTION: Detection = if cfg!(feature = "std") { Detection::RunTime } else { Detection::CompileTime };
+
+/// The layers that the macro's own tokens describe.
+pub(crate) fn tokens(input: TokenStream) -> TokenStream {
+    let text = Text::of(input);
+    let limits = Limits::default();
+    match front::layers(&text.source, &limits).and_then(|layers| modules(&layers, &limits)) {
+        Ok(code) => code,
+        Err(diagnostics) => report::in_tokens(&diagnostics, &text),
+    }
+}
+
+/// The layers of a file, or one of them.
+pub(crate) fn file(arguments: &Arguments) -> TokenStream {
+    let span = arguments.file.span;
+    let root = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
+    let path = Path::new(&root).join(&arguments.file.value);
+    let source = match std::fs::read_to_string(&path) {
+        Ok(source) => source,
+        Err(e) => return report::error(span, span, &format!("cannot read {}: {e}", path.display())),
+    };
+    let limits = Limits::default();
+    let failed =
+        |diagnostics: Vec<Diagnostic>| report::in_file(&diagnostics, &source, &arguments.file.value, span);
+    let mut layers = match front::layers(&source, &limits) {
+        Ok(layers) => layers,
+        Err(diagnostics) => return failed(diagnostics),
+    };
+    if let Some(wanted) = &arguments.layer {
+        let names: Vec<String> = layers.iter().map(|l| format!("`{}`", l.name)).collect();
+        layers.retain(|l| l.name == wanted.value);
+        if layers.is_empty() {
+            let (file, layer) = (&arguments.file.value, &wanted.value);
+            let message = format!("{file} has no layer `{layer}`; it has {}", names.join(", "));
+            return report::error(wanted.span, wanted.span, &message);
+        }
+    }
+    match modules(&layers, &limits) {
+        Ok(mut code) => {
+            code.extend(tracked(&path, span));
+            code
+        }
+        Err(diagnostics) => failed(diagnostics),
+    }
+}
+
+/// An item that makes the build depend on the file.
+fn tracked(path: &Path, span: Span) -> TokenStream {
+    let text = format!("const _: &[u8] = ::core::include_bytes!({:?});", path.display().to_string());
+    text.parse().unwrap_or_else(|e| report::error(span, span, &format!("the path cannot be written down: {e}")))
+}
+
+fn modules(layers: &[LayerSpec], limits: &Limits) -> Result<TokenStream, Vec<Diagnostic>> {
+    // One conversion at the end is much cheaper than one a token.
+    proc_macro2::fallback::force();
+    let (mut code, mut diagnostics) = (String::new(), Vec::new());
+    for spec in layers {
+        match module(spec, limits) {
+            Ok(module) => code += &module.to_string(),
+            Err(diagnostic) => diagnostics.push(diagnostic),
+        }
+    }
+    if !diagnostics.is_empty() {
+        return Err(diagnostics);
+    }
+    code.parse().map_err(|e: proc_macro::LexError| vec![without_place(format!("the emitted code does not lex: {e}"))])
+}
+
+fn module(spec: &LayerSpec, limits: &Limits) -> Result<proc_macro2::TokenStream, Diagnostic> {
+    let plans = plans(spec)?;
+    let mut versions = Vec::new();
+    for (plan, target) in plans.iter().zip(&TARGETS) {
+        versions.push(version(spec, plan, target, limits)?);
+    }
+    let packing = WeightsPacking::new(spec, plans[0].algorithm);
+    layer(&Layer { spec, packing: &packing, versions: &versions, detection: DETECTION })
+        .map_err(|e| without_place(e.to_string()))
+}
+
+/// A plan a target. Pins count where they hold; they must hold somewhere.
+fn plans(spec: &LayerSpec) -> Result<Vec<Plan>, PlanError> {
+    let pinned: Vec<_> = TARGETS.iter().map(|target| plan::choose(spec, target)).collect();
+    if pinned.iter().all(Result::is_err) {
+        return pinned.into_iter().collect();
+    }
+    let algorithm = spec.schedule.algorithm;
+    let free = LayerSpec { schedule: Schedule { algorithm, ..Schedule::default() }, ..spec.clone() };
+    pinned.into_iter().zip(&TARGETS).map(|(plan, target)| plan.or_else(|_| plan::choose(&free, target))).collect()
+}
+
+fn version(spec: &LayerSpec, plan: &Plan, target: &Target, limits: &Limits) -> Result<Verified, Diagnostic> {
+    let mut kernel = lower::lower(spec, plan, target);
+    // Emitted code runs on one thread.
+    kernel.nests.iter_mut().for_each(|nest| nest.outer.parallel = false);
+    let ops: usize = kernel.tiles.iter().map(|tile| ops(&tile.body)).sum();
+    if ops > limits.code_ops {
+        let (name, most) = (&kernel.name, limits.code_ops);
+        return Err(without_place(format!("`{}`: {name} has {ops} instructions, the limit is {most}", spec.name)));
+    }
+    verify(kernel).map_err(|e| without_place(format!("`{}` on {}: {e}", spec.name, target.name())))
+}
+
+fn ops(stmts: &[TileStmt]) -> usize {
+    let count = |stmt: &TileStmt| match stmt {
+        TileStmt::Op(_) => 1,
+        TileStmt::Loop(l) => ops(&l.body),
+    };
+    stmts.iter().map(count).sum()
+}
+
+fn without_place(message: String) -> Diagnostic {
+    Diagnostic { message, labels: Vec::new(), help: None }
+}

@@ -1,0 +1,106 @@
+//! Layers in several layouts against a plain sum, in every version that this CPU has.
+#![deny(warnings)]
+
+use convoke_macros::conv;
+
+conv! {
+    // Both layouts of PyTorch; tails in rows and channels.
+    conv2d plain {
+        input: f32[2, 3, 6, 13] @ nchw,
+        out_channels: 18, kernel_size: 3x5, stride: (1, 2), padding: (1, 2),
+    }
+    conv1d keras { input: f64[1, 9, 4] @ nlc, out_channels: 6, kernel_size: 2, weights: lio, bias: false }
+    conv2d each { input: f32[N, 5, 6, 6] @ nchw, out_channels: 5, groups: 5, kernel_size: 3, then: relu }
+    conv2d copied {
+        input: f32[1, 2, 5, 20] @ nchw, out_channels: 4, kernel_size: 3, padding: 1,
+        schedule { pack_input: pad },
+    }
+}
+
+/// Small integers, so that sums are exact in any order.
+fn fill(seed: usize, out: &mut [f32]) {
+    for (i, x) in out.iter_mut().enumerate() {
+        *x = ((i * 7 + seed) % 11) as f32 - 5.0;
+    }
+}
+
+fn plain_layer() {
+    let (mut src, mut weights, mut bias) = ([0.0; 2 * 3 * 6 * 13], [0.0; 18 * 3 * 15], [0.0; 18]);
+    fill(1, &mut src);
+    fill(2, &mut weights);
+    fill(3, &mut bias);
+    let mut expected: plain::Dst = [0.0; 2 * 18 * 6 * 7];
+    for (i, sum) in expected.iter_mut().enumerate() {
+        let (n, oc, oh, ow) = (i / (18 * 42), i / 42 % 18, i / 7 % 6, i % 7);
+        *sum = bias[oc];
+        for (ic, kh, kw) in (0..45).map(|t| (t / 15, t / 5 % 3, t % 5)) {
+            let (ih, iw) = ((oh + kh).wrapping_sub(1), (ow * 2 + kw).wrapping_sub(2));
+            if ih < 6 && iw < 13 {
+                *sum += src[((n * 3 + ic) * 6 + ih) * 13 + iw] * weights[((oc * 3 + ic) * 3 + kh) * 5 + kw];
+            }
+        }
+    }
+    let packed = plain::pack(&weights, &bias);
+    let mut ran = 0;
+    for isa in plain::Isa::ALL {
+        let mut dst = [f32::NAN; 2 * 18 * 6 * 7];
+        if plain::run_with(isa, &src, &packed, &mut dst) {
+            assert_eq!(dst, expected, "{}", isa.name());
+            ran += 1;
+        } else {
+            assert!(dst.iter().all(|x| x.is_nan()));
+        }
+    }
+    assert!(ran >= 1 && plain::isa().is_available());
+}
+
+static KERAS: keras::Packed = keras::pack(&[0.5; 2 * 4 * 6]);
+
+fn keras_layer() {
+    let src: keras::Src = core::array::from_fn(|i| i as f64);
+    let mut dst = [0.0; 8 * 6];
+    keras::run(&src, &KERAS, &mut dst);
+    for (i, x) in dst.iter().enumerate() {
+        let first = i / 6 * 4;
+        assert_eq!(*x, (first..first + 8).map(|x| x as f64 * 0.5).sum::<f64>());
+    }
+}
+
+fn named_batch() {
+    let mut src = [[0.0; 5 * 36]; 3];
+    src.iter_mut().enumerate().for_each(|(n, image)| fill(n, image));
+    let mut packed = each::Packed::ZERO;
+    each::pack_into(&mut packed, &[1.0; 5 * 9], &[0.5; 5]);
+    let mut dst = [[f32::NAN; 5 * 16]; 3];
+    each::run(&src, &packed, &mut dst);
+    for (n, image) in dst.iter().enumerate() {
+        for (i, x) in image.iter().enumerate() {
+            let corner = i / 16 * 36 + i / 4 % 4 * 6 + i % 4;
+            let sum: f32 = (0..9).map(|t| src[n][corner + t / 3 * 6 + t % 3]).sum();
+            assert_eq!(*x, (sum + 0.5).max(0.0));
+        }
+    }
+    each::run(&[], &packed, &mut []);
+    let short = std::panic::catch_unwind(|| each::run(&src, &packed, &mut [[0.0; 5 * 16]; 2]));
+    assert!(short.is_err());
+}
+
+fn scratch() {
+    let mut src = [0.0; 2 * 5 * 20];
+    fill(4, &mut src);
+    let mut weights = [0.0; 4 * 2 * 9];
+    weights[4] = 2.0;
+    let packed = copied::pack(&weights, &[1.0; 4]);
+    let (mut dst, mut scratch) = ([0.0; 4 * 5 * 20], [f32::NAN; size_of::<copied::Scratch>() / 4]);
+    copied::run(&src, &packed, &mut dst, &mut scratch);
+    assert!((0..100).all(|i| dst[i] == 2.0 * src[i] + 1.0));
+    assert!(dst[100..].iter().all(|x| *x == 1.0));
+}
+
+fn main() {
+    std::panic::set_hook(Box::new(|info| if !info.to_string().contains("as many images") { eprintln!("{info}") }));
+    plain_layer();
+    keras_layer();
+    named_batch();
+    scratch();
+}
