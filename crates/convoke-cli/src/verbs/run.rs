@@ -116,7 +116,7 @@ fn compute<T: Element>(
             let lowered = compute::lower_layer(layer, spec, &convoke::native_target())?;
             let start = Instant::now();
             let dst = compute::interpret(spec, &lowered, tensors).map_err(|e| failed(&e))?;
-            writeln!(out, "{}: interpreted in {}", lowered.ir.name, time(start.elapsed().as_secs_f64()))?;
+            writeln!(out, "{}: interpreted in {}", lowered.kernel.name, time(start.elapsed().as_secs_f64()))?;
             Ok(dst)
         }
         RunBackend::Reference => {

@@ -112,7 +112,7 @@ result [1, 1, 9]: from 3.5000 to 5.5000, mean 4.5556
 
 #[test]
 fn what_does_not_fit_ends_with_1_and_both_sizes() {
-    let check = |words: &str, expected: snapbox::Data| {
+    let check = |words: &str, expected: snapbox::data::Inline| {
         convoke(words).assert().code(1).stderr_eq(expected);
     };
     check("run specs/edges.conv --input specs/data/chelsea.png", str![]);
