@@ -31,7 +31,24 @@ fn check_takes_every_file_that_is_shipped() {
 #[test]
 fn check_reports_every_mistake_and_ends_with_1() {
     let text = "conv2d a {\n    input: f32[1, 3, 8, 8],\n    out_channel: 4,\n    kernel_size: 0,\n}\n";
-    with_input("check -", text).code(1).stdout_eq("").stderr_eq(str![]);
+    with_input("check -", text).code(1).stdout_eq("").stderr_eq(str![[r#"
+error: there is no field `out_channel`
+ --> <stdin>:3:5
+  |
+3 |     out_channel: 4,
+  |     ^^^^^^^^^^^ did you mean `out_channels`?
+  |
+  = help: known are input, out_channels, kernel_size, stride, padding, dilation, groups, bias, weights, then, schedule
+
+error: `kernel_size` may not be 0
+ --> <stdin>:4:18
+  |
+4 |     kernel_size: 0,
+  |                  ^ at least 1
+  |
+  = help: write a number from 1 to 2147483647
+
+"#]]);
     let json = with_input("check - --json", text).code(1).stderr_eq("");
     let lines = String::from_utf8(json.get_output().stdout.clone()).unwrap();
     assert_eq!(lines.lines().count(), 2, "{lines}");
@@ -40,18 +57,36 @@ fn check_reports_every_mistake_and_ends_with_1() {
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    convoke("check specs/none.conv").assert().code(1).stdout_eq("").stderr_eq(str![]);
-    with_input("check -", "// nothing\n").code(1).stderr_eq(str![]);
+    convoke("check specs/none.conv").assert().code(1).stdout_eq("").stderr_eq(str![[r#"
+error: specs/none.conv: No such file or directory (os error 2)
+
+"#]]);
+    with_input("check -", "// nothing\n").code(1).stderr_eq(str![[r#"
+error: there is no layer in what was given
+
+"#]]);
 }
 
 #[test]
 fn wrong_usage_ends_with_2() {
     convoke("frobnicate").assert().code(2);
     convoke("check").assert().code(2);
-    convoke("plan specs/edges.conv --target vax").assert().code(2).stderr_eq(str![]);
-    convoke("plan specs/inception.conv --layer ro").assert().code(2).stderr_eq(str![]);
-    convoke("run specs/photo.conv --input specs/data/chelsea.png").assert().code(2).stderr_eq(str![]);
-    convoke("run specs/edges.conv --input specs/data/camera.png -o edges.jpeg").assert().code(2).stderr_eq(str![]);
+    convoke("plan specs/edges.conv --target vax").assert().code(2).stderr_eq(str![[r#"
+error: there is no target `vax`; there are native, avx512, avx2, sse, sse+fma, neon and portable
+
+"#]]);
+    convoke("plan specs/inception.conv --layer ro").assert().code(2).stderr_eq(str![[r#"
+error: there is no layer `ro`; there are row, column
+
+"#]]);
+    convoke("run specs/photo.conv --input specs/data/chelsea.png").assert().code(2).stderr_eq(str![[r#"
+error: this takes one layer, and there are 3: say which with --layer, blur, sharpen, half_size
+
+"#]]);
+    convoke("run specs/edges.conv --input specs/data/camera.png -o edges.jpeg").assert().code(2).stderr_eq(str![[r#"
+error: edges.jpeg: the name must end with .npy, .png or .wav
+
+"#]]);
     convoke("bench specs/edges.conv --backend rust --threads 2").assert().code(2);
 }
 
@@ -79,7 +114,16 @@ fn a_plan_can_be_pasted_back() {
 #[test]
 fn a_pin_that_cannot_hold_is_shown_in_the_source() {
     let text = "conv2d a {\n    input: f32[1, 8, 8, 8],\n    out_channels: 8,\n    kernel_size: 3,\n    schedule { algorithm: pointwise },\n}\n";
-    with_input("plan - --target avx2", text).code(1).stdout_eq("").stderr_eq(str![]);
+    with_input("plan - --target avx2", text).code(1).stdout_eq("").stderr_eq(str![[r#"
+error: the schedule cannot hold
+ --> <stdin>:5:27
+  |
+5 |     schedule { algorithm: pointwise },
+  |                           ^^^^^^^^^ pointwise needs a window of 1, and along h it is 3
+  |
+  = help: change this pin, or leave it out and let the planner choose
+
+"#]]);
 }
 
 #[test]
