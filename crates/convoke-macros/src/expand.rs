@@ -5,12 +5,12 @@ use crate::report;
 use crate::text::Text;
 use convoke_core::back::rust::{Detection, Layer, layer};
 use convoke_core::diagnostic::Diagnostic;
-use convoke_core::ir::{TileStmt, Verified, verify};
+use convoke_core::front;
+use convoke_core::ir::Verified;
 use convoke_core::lower::weights::WeightsPacking;
-use convoke_core::plan::{Plan, PlanError};
+use convoke_core::pipeline::{CompileError, Compiled, compile};
 use convoke_core::spec::{LayerSpec, Limits, Schedule};
 use convoke_core::target::Target;
-use convoke_core::{front, lower, plan};
 use proc_macro::{Span, TokenStream};
 use std::path::Path;
 
@@ -36,11 +36,14 @@ pub(crate) fn file(arguments: &Arguments) -> TokenStream {
     let path = Path::new(&root).join(&arguments.file.value);
     let source = match std::fs::read_to_string(&path) {
         Ok(source) => source,
-        Err(e) => return report::error(span, span, &format!("cannot read {}: {e}", path.display())),
+        Err(e) => {
+            let file = &arguments.file.value;
+            let message = format!("cannot read `{file}`: {e}\nhelp: the path is relative to the package's folder");
+            return report::error(span, span, &message);
+        }
     };
     let limits = Limits::default();
-    let failed =
-        |diagnostics: Vec<Diagnostic>| report::in_file(&diagnostics, &source, &arguments.file.value, span);
+    let failed = |diagnostics: Vec<Diagnostic>| report::in_file(&diagnostics, &source, &arguments.file.value, span);
     let mut layers = match front::layers(&source, &limits) {
         Ok(layers) => layers,
         Err(diagnostics) => return failed(diagnostics),
@@ -86,45 +89,24 @@ fn modules(layers: &[LayerSpec], limits: &Limits) -> Result<TokenStream, Vec<Dia
 }
 
 fn module(spec: &LayerSpec, limits: &Limits) -> Result<proc_macro2::TokenStream, Diagnostic> {
-    let plans = plans(spec)?;
-    let mut versions = Vec::new();
-    for (plan, target) in plans.iter().zip(&TARGETS) {
-        versions.push(version(spec, plan, target, limits)?);
-    }
-    let packing = WeightsPacking::new(spec, plans[0].algorithm);
+    let compiled = versions(spec, limits)?;
+    let packing = WeightsPacking::new(spec, compiled[0].plan.algorithm);
+    let versions: Vec<Verified> = compiled.into_iter().map(|c| c.kernel).collect();
     layer(&Layer { spec, packing: &packing, versions: &versions, detection: DETECTION })
         .map_err(|e| without_place(e.to_string()))
 }
 
-/// A plan a target. Pins count where they hold; they must hold somewhere.
-fn plans(spec: &LayerSpec) -> Result<Vec<Plan>, PlanError> {
-    let pinned: Vec<_> = TARGETS.iter().map(|target| plan::choose(spec, target)).collect();
-    if pinned.iter().all(Result::is_err) {
+/// A kernel a target. Pins count where they hold; they must hold somewhere.
+fn versions(spec: &LayerSpec, limits: &Limits) -> Result<Vec<Compiled>, CompileError> {
+    let unplanned = |result: &Result<Compiled, CompileError>| matches!(result, Err(CompileError::Plan(_)));
+    let pinned: Vec<_> = TARGETS.iter().map(|target| compile(spec, target, limits)).collect();
+    if pinned.iter().all(unplanned) {
         return pinned.into_iter().collect();
     }
     let algorithm = spec.schedule.algorithm;
     let free = LayerSpec { schedule: Schedule { algorithm, ..Schedule::default() }, ..spec.clone() };
-    pinned.into_iter().zip(&TARGETS).map(|(plan, target)| plan.or_else(|_| plan::choose(&free, target))).collect()
-}
-
-fn version(spec: &LayerSpec, plan: &Plan, target: &Target, limits: &Limits) -> Result<Verified, Diagnostic> {
-    let mut kernel = lower::lower(spec, plan, target);
-    // Emitted code runs on one thread.
-    kernel.nests.iter_mut().for_each(|nest| nest.outer.parallel = false);
-    let ops: usize = kernel.tiles.iter().map(|tile| ops(&tile.body)).sum();
-    if ops > limits.code_ops {
-        let (name, most) = (&kernel.name, limits.code_ops);
-        return Err(without_place(format!("`{}`: {name} has {ops} instructions, the limit is {most}", spec.name)));
-    }
-    verify(kernel).map_err(|e| without_place(format!("`{}` on {}: {e}", spec.name, target.name())))
-}
-
-fn ops(stmts: &[TileStmt]) -> usize {
-    let count = |stmt: &TileStmt| match stmt {
-        TileStmt::Op(_) => 1,
-        TileStmt::Loop(l) => ops(&l.body),
-    };
-    stmts.iter().map(count).sum()
+    let version = |(pinned, target)| if unplanned(&pinned) { compile(&free, target, limits) } else { pinned };
+    pinned.into_iter().zip(&TARGETS).map(version).collect()
 }
 
 fn without_place(message: String) -> Diagnostic {

@@ -42,9 +42,8 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool) ->
         false => Default::default(),
     };
     let check = batch.is_none().then(|| {
-        let scratch = scratch.then(|| {
-            quote!(assert_eq!(src.len(), scratch.len(), "src and scratch must have as many images");)
-        });
+        let scratch =
+            scratch.then(|| quote!(assert_eq!(src.len(), scratch.len(), "src and scratch must have as many images");));
         quote! {
             assert_eq!(src.len(), dst.len(), "src and dst must have as many images");
             #scratch

@@ -194,11 +194,8 @@ fn pack(layer: &Layer<'_>) -> TokenStream {
         }
     };
     let (g_oc, panel_oc) = (times(quote!(g), p.oc), times(quote!(panel), p.lanes));
-    let from = [
-        times(quote!((#g_oc + oc)), p.oc_stride),
-        times(quote!(tap), p.tap_stride),
-        times(quote!(ic), p.ic_stride),
-    ];
+    let from =
+        [times(quote!((#g_oc + oc)), p.oc_stride), times(quote!(tap), p.tap_stride), times(quote!(ic), p.ic_stride)];
     let [from_oc, from_tap, from_ic] = from;
     let (bias_parameter, bias_argument, bias_copy) = match layer.spec.bias {
         true => (quote!(, bias: &Bias), quote!(, bias), quote!(packed.bias = *bias;)),

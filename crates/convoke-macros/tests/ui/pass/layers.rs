@@ -7,12 +7,12 @@ conv! {
     // Both layouts of PyTorch; tails in rows and channels.
     conv2d plain {
         input: f32[2, 3, 6, 13] @ nchw,
-        out_channels: 18, kernel_size: 3x5, stride: (1, 2), padding: (1, 2),
+        out_channels: 18, kernel_size: 3x5, stride: (1, 2), padding: (1, 2), bias: true,
     }
-    conv1d keras { input: f64[1, 9, 4] @ nlc, out_channels: 6, kernel_size: 2, weights: lio, bias: false }
-    conv2d each { input: f32[N, 5, 6, 6] @ nchw, out_channels: 5, groups: 5, kernel_size: 3, then: relu }
+    conv1d keras { input: f64[1, 9, 4] @ nlc, out_channels: 6, kernel_size: 2, weights: lio }
+    conv2d each { input: f32[N, 5, 6, 6] @ nchw, out_channels: 5, groups: 5, kernel_size: 3, bias: true, then: relu }
     conv2d copied {
-        input: f32[1, 2, 5, 20] @ nchw, out_channels: 4, kernel_size: 3, padding: 1,
+        input: f32[1, 2, 5, 20] @ nchw, out_channels: 4, kernel_size: 3, padding: 1, bias: true,
         schedule { pack_input: pad },
     }
 }
