@@ -2,7 +2,7 @@
 
 use crate::LAYERS;
 use crate::machine::{Random, layers};
-use convoke_core::back::rust::{Detection, Layer, RustError, layer, to_source};
+use convoke_core::back::rust::{Detection, Layer, RustError, ScratchFrom, layer, to_source};
 use convoke_core::ir::Verified;
 use convoke_core::lower::weights::WeightsPacking;
 use convoke_core::pipeline::compile;
@@ -16,8 +16,12 @@ fn source(spec: &LayerSpec, targets: &[Target], detection: Detection) -> Result<
         targets.iter().map(|t| compile(spec, t, &Limits::default()).expect("the layer compiles")).collect();
     let packing = WeightsPacking::new(spec, compiled[0].plan.algorithm);
     let versions: Vec<Verified> = compiled.into_iter().map(|c| c.kernel).collect();
-    let code = layer(&Layer { spec, packing: &packing, versions: &versions, detection })?;
+    let code = layer(&Layer { spec, packing: &packing, versions: &versions, detection, scratch: from(spec) })?;
     Ok(to_source(code).expect("emitted code is items"))
+}
+
+fn from(spec: &LayerSpec) -> ScratchFrom {
+    if spec.fixed_batch().is_some() { ScratchFrom::Stack } else { ScratchFrom::Argument }
 }
 
 #[test]
@@ -52,7 +56,13 @@ fn versions_that_do_not_belong_together_are_refused() {
     let kernel = compile(&other, &Target::PORTABLE, &Limits::default()).expect("the layer compiles").kernel;
     let packing = WeightsPacking::new(spec, convoke_core::spec::Algorithm::Pointwise);
     let versions = [kernel];
-    let mixed = Layer { spec, packing: &packing, versions: &versions, detection: Detection::RunTime };
+    let mixed = Layer {
+        spec,
+        packing: &packing,
+        versions: &versions,
+        detection: Detection::RunTime,
+        scratch: ScratchFrom::Argument,
+    };
     let error = layer(&mixed).expect_err("another layer's kernel is refused");
     assert_eq!(error.to_string(), "kernel `pointwise_f32_portable_ow4x4` has 12 elements of `dst`, its layer has 9");
 }
