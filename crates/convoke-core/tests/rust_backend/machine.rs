@@ -45,7 +45,7 @@ pub(crate) struct Case {
 
 impl Case {
     pub(crate) fn new(spec: &LayerSpec, target: &Target) -> Self {
-        let label = format!("{} on {}", spec.name, target.name());
+        let label = format!("{spec}\non {}", target.name());
         let compiled = compile(spec, target, &Limits::default()).unwrap_or_else(|e| panic!("{label}: {e}"));
         Self { label, batch: spec.fixed_batch().unwrap_or(BATCH), kernel: compiled.kernel }
     }
@@ -111,7 +111,7 @@ pub(crate) struct Program {
 impl Program {
     /// Compiles the kernels of `cases`; `model` is the source of what `intrinsics` names.
     #[track_caller]
-    pub(crate) fn compile(name: &str, cases: &[Case], intrinsics: &Intrinsics, model: &str) -> Self {
+    pub(crate) fn compile(name: &str, cases: &[Case], intrinsics: &Intrinsics, model: &str, optimize: bool) -> Self {
         let kernels: Vec<&Verified> = cases.iter().map(|case| &case.kernel).collect();
         let code = standalone(&kernels, intrinsics).unwrap_or_else(|e| panic!("{name}: {e}"));
         let text = convoke_core::back::rust::to_source(code).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -119,7 +119,8 @@ impl Program {
         let program = Self { source: dir.join(format!("{name}.rs")), binary: dir.join(name) };
         std::fs::write(&program.source, text + model).expect("the source is written");
         let output = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()))
-            .args(["--edition=2024", "-Copt-level=1", "-Ccodegen-units=8", "-Dwarnings", "-o"])
+            .arg(format!("-Copt-level={}", u8::from(optimize)))
+            .args(["--edition=2024", "-Ccodegen-units=8", "-Dwarnings", "-o"])
             .args([&program.binary, &program.source])
             .output()
             .expect("rustc runs");
