@@ -4,10 +4,10 @@
 //! must agree bit for bit, on one thread and on two. What fails is printed as a `.conv` text.
 
 use convoke_core::eval::{Element, interp, reference};
-use convoke_core::ir::{self, Role, Verified};
-use convoke_core::lower::{lower, weights::WeightsPacking};
-use convoke_core::plan;
-use convoke_core::spec::{Batch, DType, Epilogue, LayerSpec, arbitrary};
+use convoke_core::ir::{Role, Verified};
+use convoke_core::lower::weights::WeightsPacking;
+use convoke_core::pipeline::{self, Compiled};
+use convoke_core::spec::{Batch, DType, Epilogue, LayerSpec, Limits, arbitrary};
 use convoke_core::target::Target;
 use convoke_jit::{Buffers, Executor, Program, Serial, native_target};
 use proptest::prelude::*;
@@ -115,8 +115,8 @@ impl<'a, T: Element> Case<'a, T> {
     }
 
     fn lower(&self, target: &Target) -> Result<(Verified, Vec<T>), String> {
-        let plan = plan::choose(self.spec, target).map_err(|e| e.to_string())?;
-        let kernel = ir::verify(lower(self.spec, &plan, target)).map_err(|e| e.to_string())?;
+        let compiled = pipeline::compile(self.spec, target, &Limits::default());
+        let Compiled { plan, kernel } = compiled.map_err(|e| e.to_string())?;
         let packing = WeightsPacking::new(self.spec, plan.algorithm);
         let mut packed = vec![T::default(); packing.packed_len()];
         packing.pack(&self.weights, &mut packed);
@@ -128,7 +128,8 @@ impl<'a, T: Element> Case<'a, T> {
         let scratch = kernel.buffers.iter().find(|b| b.role == Role::Scratch);
         let scratch = scratch.map_or(0, |b| b.len.eval(&[self.batch as i64]) as usize);
         let mut scratch = self.poisoned(scratch);
-        let buffers = &mut Buffers { src: &self.src, weights: packed, bias: &self.bias, dst: &mut dst, scratch: &mut scratch };
+        let buffers =
+            &mut Buffers { src: &self.src, weights: packed, bias: &self.bias, dst: &mut dst, scratch: &mut scratch };
         interp::run(kernel, self.batch, buffers).map_err(|e| e.to_string())?;
         Ok(dst)
     }
@@ -136,7 +137,8 @@ impl<'a, T: Element> Case<'a, T> {
     fn run(&self, program: &Program, packed: &[T], executor: &dyn Executor) -> Result<Vec<T>, String> {
         let mut dst = self.poisoned(self.batch * self.spec.dst_image());
         let mut scratch = self.poisoned(program.len(Role::Scratch, self.batch) as usize);
-        let buffers = Buffers { src: &self.src, weights: packed, bias: &self.bias, dst: &mut dst, scratch: &mut scratch };
+        let buffers =
+            Buffers { src: &self.src, weights: packed, bias: &self.bias, dst: &mut dst, scratch: &mut scratch };
         program.run(self.batch, buffers, executor).map_err(|e| e.to_string())?;
         Ok(dst)
     }

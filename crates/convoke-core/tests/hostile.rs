@@ -107,7 +107,9 @@ fn text(random: &mut Random) -> String {
         2 => (0..random.below(80)).flat_map(|_| [random.pick(&PIECES), random.pick(&[" ", "", "\n"])]).collect(),
         _ => {
             let mut text = random.pick(&CORPUS).to_owned();
-            for _ in 0..=random.below(6) {
+            // Few mutations stay legal now and then, many meet the parser's recovery.
+            let most = random.pick(&[2, 2, 8]);
+            for _ in 0..=random.below(most) {
                 mutate(&mut text, random);
             }
             text
@@ -181,6 +183,7 @@ fn check(text: &str) -> Option<Vec<LayerSpec>> {
         }
         Ok(layers) => {
             for layer in &layers {
+                check_sizes(layer);
                 assert_eq!(layer.to_string().parse().as_ref(), Ok(layer), "printing {text:?}");
             }
             Some(layers)
@@ -188,20 +191,46 @@ fn check(text: &str) -> Option<Vec<LayerSpec>> {
     }
 }
 
-#[test]
-fn a_hundred_thousand_odd_texts() {
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+/// What validation promises: sizes that follow from one another, and no product that overflows.
+fn check_sizes(layer: &LayerSpec) {
+    for axis in layer.spatial {
+        let room = axis.pad_lo + axis.input + axis.pad_hi - axis.extent();
+        assert_eq!(axis.output, room / axis.stride + 1);
+    }
+    assert_eq!((layer.in_channels % layer.groups, layer.out_channels % layer.groups), (0, 0));
+    let images = layer.fixed_batch().unwrap_or(1) as u64;
+    let most = Limits::default().tensor_bytes / layer.dtype.bytes() as u64;
+    for elements in [layer.src_image(), layer.dst_image()] {
+        assert!(elements as u64 * images.max(1) <= most);
+    }
+    assert!(layer.parameters() as u64 <= most + layer.out_channels as u64);
+    assert!(layer.macs_per_image() <= Limits::default().macs);
+}
+
+/// Half of the cases, so that two cores share them.
+fn check_half(seed: u64) {
+    let mut random = Random(seed);
     let (mut legal, mut refused) = (0, 0);
-    for case in 0..CASES {
+    for case in 0..CASES / 2 {
         let text = text(&mut random);
         let checked = std::panic::catch_unwind(|| check(&text));
-        match checked.unwrap_or_else(|_| panic!("case {case}: {text:?}")) {
+        match checked.unwrap_or_else(|_| panic!("seed {seed:#x}, case {case}: {text:?}")) {
             Some(_) => legal += 1,
             None => refused += 1,
         }
     }
     // Mutations must reach behind the parser as well as its errors.
-    assert!(legal > CASES / 50 && refused > CASES / 2, "{legal} legal, {refused} refused");
+    assert!(legal > CASES / 50 && refused > CASES / 4, "{legal} legal, {refused} refused");
+}
+
+#[test]
+fn odd_texts_first_half() {
+    check_half(0x9e37_79b9_7f4a_7c15);
+}
+
+#[test]
+fn odd_texts_second_half() {
+    check_half(0xd1b5_4a32_d192_ed03);
 }
 
 #[test]
@@ -229,6 +258,6 @@ fn long_texts_take_time_in_proportion() {
         let start = Instant::now();
         check(&text);
         let head: String = text.chars().take(30).collect();
-        assert!(start.elapsed() < Duration::from_secs(3), "{head}… took {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(10), "{head}… took {:?}", start.elapsed());
     }
 }

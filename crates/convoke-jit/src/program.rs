@@ -142,7 +142,9 @@ fn share(range: Range<i64>, executor: &dyn Executor, run: &(dyn Fn(Range<i64>) +
     let count = range.end.saturating_sub(range.start);
     let threads = i64::try_from(executor.threads()).unwrap_or(i64::MAX).min(count);
     if threads <= 1 {
-        return if count > 0 { run(range) };
+        return if count > 0 {
+            run(range)
+        };
     }
     let pieces = threads.saturating_mul(PIECES_PER_THREAD).min(count);
     let next = AtomicI64::new(0);

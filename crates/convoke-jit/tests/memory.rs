@@ -1,17 +1,15 @@
 //! Executable memory: never writable and executable at once, and given back. One test a process would see of the others.
 #![cfg(target_os = "linux")]
 
-use convoke_core::spec::LayerSpec;
-use convoke_core::{ir, lower, plan};
+use convoke_core::spec::{LayerSpec, Limits};
+use convoke_core::{ir, pipeline};
 use convoke_jit::{Buffers, Program, Serial, native_target};
 
 const LAYER: &str = "conv1d tiny { input: f32[1, 1, 8], out_channels: 1, kernel_size: 2 }";
 
 fn verified() -> ir::Verified {
     let spec: LayerSpec = LAYER.parse().unwrap();
-    let target = native_target();
-    let plan = plan::choose(&spec, &target).unwrap();
-    ir::verify(lower::lower(&spec, &plan, &target)).unwrap()
+    pipeline::compile(&spec, &native_target(), &Limits::default()).unwrap().kernel
 }
 
 fn run(program: &Program) -> [f32; 7] {

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use convoke_core::ir::{self, TileStmt};
+use convoke_core::pipeline::{self, Compiled};
 use convoke_core::spec::{LayerSpec, Limits};
 use convoke_core::target::Target;
-use convoke_core::{lower, plan};
 use convoke_jit::Program;
 
 use crate::error::Error;
@@ -76,23 +75,10 @@ impl Compiler {
     /// If its schedule cannot hold, if it takes more code than the limits allow, or if this machine cannot run the
     /// target's code.
     pub fn compile(&self, spec: &LayerSpec) -> Result<Kernel, Error> {
-        let plan = plan::choose(spec, &self.target)?;
-        let kernel = lower::lower(spec, &plan, &self.target);
-        let (ops, limit) = (kernel.tiles.iter().map(|t| count_ops(&t.body)).sum(), self.limits.code_ops);
-        if ops > limit {
-            return Err(Error::CodeOps { layer: spec.name.clone(), ops, limit });
-        }
-        let verified =
-            ir::verify(kernel).map_err(|e| Error::Verify { layer: spec.name.clone(), reason: e.to_string() })?;
-        let program = Program::compile(&verified)?;
-        Ok(Kernel::new(spec.clone(), plan, self.target.clone(), verified, program, self.threads, self.pools.clone()))
+        let compiled = pipeline::compile(spec, &self.target, &self.limits);
+        let Compiled { plan, kernel } =
+            compiled.map_err(|source| Error::Compile { layer: spec.name.clone(), source })?;
+        let program = Program::compile(&kernel)?;
+        Ok(Kernel::new(spec.clone(), plan, self.target.clone(), kernel, program, self.threads, self.pools.clone()))
     }
-}
-
-fn count_ops(body: &[TileStmt]) -> usize {
-    let count = |stmt: &TileStmt| match stmt {
-        TileStmt::Op(_) => 1,
-        TileStmt::Loop(l) => 1 + count_ops(&l.body),
-    };
-    body.iter().map(count).sum()
 }

@@ -1,5 +1,6 @@
 //! Everything that can go wrong, in one type.
 
+use convoke_core::pipeline::CompileError;
 use convoke_core::spec::SpecTextError;
 
 /// Why a layer was not compiled, or a kernel not run. Nothing has been written to the output then.
@@ -9,26 +10,13 @@ pub enum Error {
     /// The text is not one legal layer.
     #[error(transparent)]
     Spec(#[from] SpecTextError),
-    /// The layer's schedule pins something that cannot hold.
-    #[error(transparent)]
-    Plan(#[from] convoke_core::plan::PlanError),
-    /// The layer would take more code than the limits allow.
-    #[error("layer {layer} takes {ops} tile instructions, and the limit is {limit}")]
-    CodeOps {
+    /// The layer has no kernel: its schedule cannot hold, or it asks for more than the limits allow.
+    #[error("layer {layer}: {source}")]
+    Compile {
         /// Name of the layer.
         layer: String,
-        /// Instructions it takes.
-        ops: usize,
-        /// Instructions it may take.
-        limit: usize,
-    },
-    /// The compiler made a kernel that breaks its own rules: a defect of Convoke.
-    #[error("the compiler made an illegal kernel for layer {layer}, please report this: {reason}")]
-    Verify {
-        /// Name of the layer.
-        layer: String,
-        /// Which rule.
-        reason: String,
+        /// Why.
+        source: CompileError,
     },
     /// The kernel could not be compiled for, or run on, this machine.
     #[cfg(feature = "jit")]
@@ -80,7 +68,9 @@ pub enum Error {
         given: usize,
     },
     /// The weights were packed by a kernel of another layer.
-    #[error("the weights were packed for layer {packed_for}, whose {given} do not fit layer {layer}, which takes {expected}")]
+    #[error(
+        "the weights were packed for layer {packed_for}, whose {given} do not fit layer {layer}, which takes {expected}"
+    )]
     Packed {
         /// Name of the layer that was run.
         layer: String,

@@ -217,7 +217,7 @@ impl Kernel {
         self.check_dtype::<T>()?;
         self.check_packed(packed)?;
         let batch = self.batch(src.len(), dst.len())?;
-        let images = |image: usize| batch.checked_mul(image).unwrap_or(usize::MAX);
+        let images = |image: usize| batch.saturating_mul(image);
         self.check_len("src", images(self.spec.src_image()), src.len(), Some(batch))?;
         self.check_len("dst", images(self.spec.dst_image()), dst.len(), Some(batch))?;
         let elements = usize::try_from(self.program.len(Role::Scratch, batch)).unwrap_or(usize::MAX);

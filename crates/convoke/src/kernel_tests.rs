@@ -1,5 +1,6 @@
 use super::*;
 use crate::{Compiler, compile};
+use convoke_core::pipeline::CompileError;
 
 fn kernel(text: &str) -> Kernel {
     compile(&text.parse().unwrap()).unwrap()
@@ -50,7 +51,8 @@ fn wrong_sizes_are_errors_with_both_numbers() {
     fails(kernel.run(&packed, &[0.0; 7], &mut [0.0; 6]), message);
     let message = "dst has 5 elements, and layer pair needs 6 at batch size 2";
     fails(kernel.run(&packed, &[0.0; 8], &mut [0.0; 5]), message);
-    fails(super::Kernel::pack(&self::kernel(NAMED), &[1.0f32; 2], Some(&[0.0])), "layer named has no bias, and one of 1 elements was given");
+    let unbiased = self::kernel(NAMED).pack(&[1.0f32; 2], Some(&[0.0]));
+    fails(unbiased, "layer named has no bias, and one of 1 elements was given");
 }
 
 #[test]
@@ -108,7 +110,9 @@ fn kernels_can_be_sent_and_shared() {
 fn too_much_code_is_refused_with_the_numbers() {
     let limits = crate::Limits { code_ops: 3, ..crate::Limits::default() };
     let error = Compiler::new().limits(limits).compile(&PAIR.parse().unwrap()).unwrap_err();
-    assert!(matches!(&error, Error::CodeOps { ops, limit: 3, .. } if *ops > 3), "{error}");
+    let Error::Compile { source: CompileError::TooMuchCode { ops, limit: 3 }, .. } = error else { panic!("{error}") };
+    let message = format!("layer pair: the layer needs {ops} tile instructions, and the limit is 3");
+    assert_eq!(error.to_string(), message);
 }
 
 #[test]

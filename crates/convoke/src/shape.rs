@@ -29,3 +29,7 @@ fn tensor(spec: &LayerSpec, batch: usize, channels: usize, size: impl Fn(&Spatia
         Layout::ChannelsLast => [batch].into_iter().chain(sizes).chain([channels]).collect(),
     }
 }
+
+#[cfg(test)]
+#[path = "shape_tests.rs"]
+mod tests;

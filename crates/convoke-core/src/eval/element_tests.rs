@@ -70,17 +70,13 @@ fn mul_add_rounds_once_where_two_roundings_differ() {
 }
 
 #[test]
-fn two_roundings_would_differ() {
-    // The case that tells the lanes from a sum that is merely computed in f64.
-    let (a, b, c) = (1.0 + f32::EPSILON, f32::EPSILON / 2.0 * (1.0 + f32::EPSILON), 1.0_f32);
-    let a = a * 1.0;
+fn a_sum_in_f64_would_round_twice() {
+    // The product is 2^-24 - 2^-54: the sum lies just below a tie, and on it once f64 has rounded.
+    let (a, b) = (f32::powi(2.0, -12) * (1.0 + f32::powi(2.0, -15)), f32::powi(2.0, -12) * (1.0 - f32::powi(2.0, -15)));
+    let c = 1.0 + f32::EPSILON;
     let twice = (f64::from(a) * f64::from(b) + f64::from(c)) as f32;
-    assert_eq!(Element::mul_add(a, b, c), f32::mul_add(a, b, c));
-    let tie = f32::powi(2.0, -54);
-    let (x, y) = (f32::powi(2.0, -12) * 1.0, f32::powi(2.0, -12) + tie);
-    let twice_tie = (f64::from(x) * f64::from(y) + 1.0) as f32;
-    assert_eq!(Element::mul_add(x, y, 1.0_f32), f32::mul_add(x, y, 1.0));
-    assert!(twice.is_finite() && twice_tie.is_finite());
+    assert_ne!(twice, f32::mul_add(a, b, c));
+    check(a, b, c);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::Element;
 use crate::ir::{
-    Access, Address, Affine, BinaryOp, Call, CeilDiv, Extent, Kernel, Loop, Nest, Op, Role, Stmt, Tile, TileLoop,
+    Access, Address, Affine, BinaryOp, Call, CeilDiv, Extent, Kernel, Loop, Nest, Op, Reg, Role, Stmt, Tile, TileLoop,
     TileStmt, Verified,
 };
 use crate::spec::DType;
@@ -241,14 +241,19 @@ fn run_part<T: Element>(
     values: Vec<i64>,
     buffers: &mut Buffers<'_, T>,
 ) -> Result<(), RunError> {
-    match kernel.lanes() {
-        2 => Machine::<T, 2>::new(kernel, values, buffers).repeat(&nest.outer, part),
-        4 => Machine::<T, 4>::new(kernel, values, buffers).repeat(&nest.outer, part),
-        8 => Machine::<T, 8>::new(kernel, values, buffers).repeat(&nest.outer, part),
-        16 => Machine::<T, 16>::new(kernel, values, buffers).repeat(&nest.outer, part),
-        _ => Err(malformed(kernel, "the number of lanes")),
-    }
+    let outer = &nest.outer;
+    let done = match kernel.lanes() {
+        2 => Machine::<T, 2>::new(kernel, values, buffers).repeat(outer, part),
+        4 => Machine::<T, 4>::new(kernel, values, buffers).repeat(outer, part),
+        8 => Machine::<T, 8>::new(kernel, values, buffers).repeat(outer, part),
+        16 => Machine::<T, 16>::new(kernel, values, buffers).repeat(outer, part),
+        _ => return Err(malformed(kernel, "the number of lanes")),
+    };
+    done.map_err(|fault| *fault)
 }
+
+/// Behind a pointer, so that what every instruction returns is small.
+type Fault = Box<RunError>;
 
 /// The state of a run: variables, memory, and the registers and pointers of the tile that is called.
 struct Machine<'k, 'b, 'm, T, const L: usize> {
@@ -265,10 +270,10 @@ impl<'k, 'b, 'm, T: Element, const L: usize> Machine<'k, 'b, 'm, T, L> {
         Self { kernel, values, buffers, registers: Vec::new(), pointers: Vec::new(), ranges: Vec::new() }
     }
 
-    fn repeat(&mut self, l: &'k Loop, range: Range<i64>) -> Result<(), RunError> {
+    fn repeat(&mut self, l: &'k Loop, range: Range<i64>) -> Result<(), Fault> {
         let var = l.var.0 as usize;
         if var >= self.values.len() {
-            return Err(malformed(self.kernel, "a variable without a name"));
+            return Err(self.malformed("a variable without a name"));
         }
         for i in range {
             self.values[var] = i;
@@ -286,14 +291,19 @@ impl<'k, 'b, 'm, T: Element, const L: usize> Machine<'k, 'b, 'm, T, L> {
     }
 
     #[cold]
-    fn overflow(&self) -> RunError {
-        malformed(self.kernel, "an index overflows")
+    fn malformed(&self, what: &'static str) -> Fault {
+        Box::new(malformed(self.kernel, what))
     }
 
-    fn call(&mut self, call: &'k Call) -> Result<(), RunError> {
-        let tile = self.kernel.tiles.get(call.tile).ok_or_else(|| malformed(self.kernel, "a call of no tile"))?;
+    #[cold]
+    fn overflow(&self) -> Fault {
+        self.malformed("an index overflows")
+    }
+
+    fn call(&mut self, call: &'k Call) -> Result<(), Fault> {
+        let tile = self.kernel.tiles.get(call.tile).ok_or_else(|| self.malformed("a call of no tile"))?;
         if call.args.len() != tile.pointers.len() || call.ranges.len() != tile.ranges.len() {
-            return Err(malformed(self.kernel, "a call with too few or too many arguments"));
+            return Err(self.malformed("a call with too few or too many arguments"));
         }
         self.pointers.clear();
         for arg in &call.args {
@@ -310,7 +320,7 @@ impl<'k, 'b, 'm, T: Element, const L: usize> Machine<'k, 'b, 'm, T, L> {
         self.block(tile, &tile.body)
     }
 
-    fn block(&mut self, tile: &'k Tile, body: &'k [TileStmt]) -> Result<(), RunError> {
+    fn block(&mut self, tile: &'k Tile, body: &'k [TileStmt]) -> Result<(), Fault> {
         for stmt in body {
             match stmt {
                 TileStmt::Op(op) => self.op(tile, op)?,
@@ -320,11 +330,11 @@ impl<'k, 'b, 'm, T: Element, const L: usize> Machine<'k, 'b, 'm, T, L> {
         Ok(())
     }
 
-    fn reduce(&mut self, tile: &'k Tile, l: &'k TileLoop) -> Result<(), RunError> {
+    fn reduce(&mut self, tile: &'k Tile, l: &'k TileLoop) -> Result<(), Fault> {
         let range = match l.extent {
             Extent::Count(n) => 0..i64::try_from(n).map_err(|_| self.overflow())?,
             Extent::Range(r) => {
-                self.ranges.get(r as usize).cloned().ok_or_else(|| malformed(self.kernel, "a range without a name"))?
+                self.ranges.get(r as usize).cloned().ok_or_else(|| self.malformed("a range without a name"))?
             }
         };
         if range.is_empty() {
@@ -340,7 +350,7 @@ impl<'k, 'b, 'm, T: Element, const L: usize> Machine<'k, 'b, 'm, T, L> {
         self.advance(&l.steps, -range.start)
     }
 
-    fn advance(&mut self, steps: &[(crate::ir::Ptr, i64)], times: i64) -> Result<(), RunError> {
+    fn advance(&mut self, steps: &[(crate::ir::Ptr, i64)], times: i64) -> Result<(), Fault> {
         for &(ptr, step) in steps {
             let moved = self.pointers.get_mut(ptr.0 as usize).and_then(|p| {
                 p.1 = p.1.checked_add(step.checked_mul(times)?)?;
@@ -354,33 +364,28 @@ impl<'k, 'b, 'm, T: Element, const L: usize> Machine<'k, 'b, 'm, T, L> {
     }
 
     #[inline]
-    fn op(&mut self, tile: &Tile, op: &Op) -> Result<(), RunError> {
-        let r = &mut self.registers;
-        let missing = || malformed(self.kernel, "a register past the last");
-        macro_rules! reg {
-            ($reg:expr) => {
-                *r.get($reg.0 as usize).ok_or_else(missing)?
-            };
-        }
+    fn op(&mut self, tile: &Tile, op: &Op) -> Result<(), Fault> {
+        let missing = || self.malformed("a register past the last");
+        let reg = |r: Reg| self.registers.get(r.0 as usize).ok_or_else(missing);
         let (d, value) = match *op {
             Op::Const { d, value } => (d, [T::from_f64(value); L]),
             Op::Load { d, from } => (d, self.load(tile, from)?),
             Op::Broadcast { d, from } => (d, [self.element(tile, from)?; L]),
-            Op::Fma { d, a, b, c } => (d, T::mul_add_lanes(&reg!(a), &reg!(b), &reg!(c))),
-            Op::Binary { op, d, a, b } => (d, binary(op, reg!(a), reg!(b))),
+            Op::Fma { d, a, b, c } => (d, T::mul_add_lanes(reg(a)?, reg(b)?, reg(c)?)),
+            Op::Binary { op, d, a, b } => (d, binary(op, reg(a)?, reg(b)?)),
             Op::Select { d, a, b, c, e } => {
-                let (a, b, c, e) = (reg!(a), reg!(b), reg!(c), reg!(e));
+                let (a, b, c, e) = (reg(a)?, reg(b)?, reg(c)?, reg(e)?);
                 (d, std::array::from_fn(|i| if a[i] > b[i] { c[i] } else { e[i] }))
             }
-            Op::Exponent { d, a } => (d, reg!(a).map(T::exponent)),
+            Op::Exponent { d, a } => (d, reg(a)?.map(T::exponent)),
             Op::Store { to, s } => {
-                let value = reg!(s);
+                let value = *reg(s)?;
                 return self.store(tile, to, value);
             }
         };
         match self.registers.get_mut(d.0 as usize) {
             Some(slot) => *slot = value,
-            None => return Err(malformed(self.kernel, "a register past the last")),
+            None => return Err(self.malformed("a register past the last")),
         }
         Ok(())
     }
@@ -390,7 +395,7 @@ impl<'k, 'b, 'm, T: Element, const L: usize> Machine<'k, 'b, 'm, T, L> {
         Some((role, base.checked_add(at.offset)?))
     }
 
-    fn element(&self, tile: &Tile, at: Address) -> Result<T, RunError> {
+    fn element(&self, tile: &Tile, at: Address) -> Result<T, Fault> {
         let (role, index) = self.address(at).ok_or_else(|| self.overflow())?;
         let memory = self.buffers.get(role);
         match usize::try_from(index).ok().and_then(|i| memory.get(i)) {
@@ -399,7 +404,7 @@ impl<'k, 'b, 'm, T: Element, const L: usize> Machine<'k, 'b, 'm, T, L> {
         }
     }
 
-    fn load(&self, tile: &Tile, from: Access) -> Result<[T; L], RunError> {
+    fn load(&self, tile: &Tile, from: Access) -> Result<[T; L], Fault> {
         let (role, index) = self.address(from.at).ok_or_else(|| self.overflow())?;
         let memory = self.buffers.get(role);
         if from.lanes == L && from.stride == 1 {
@@ -414,10 +419,10 @@ impl<'k, 'b, 'm, T: Element, const L: usize> Machine<'k, 'b, 'm, T, L> {
         Ok(value)
     }
 
-    fn store(&mut self, tile: &Tile, to: Access, value: [T; L]) -> Result<(), RunError> {
+    fn store(&mut self, tile: &Tile, to: Access, value: [T; L]) -> Result<(), Fault> {
         let (role, index) = self.address(to.at).ok_or_else(|| self.overflow())?;
         let Some(memory) = self.buffers.get_mut(role) else {
-            return Err(malformed(self.kernel, "a store to memory that is read only"));
+            return Err(self.malformed("a store to memory that is read only"));
         };
         let len = memory.len();
         for (lane, &value) in value.iter().enumerate().take(to.lanes) {
@@ -434,12 +439,12 @@ fn lane_at(index: i64, lane: usize, stride: i64) -> Option<usize> {
 }
 
 #[cold]
-fn outside(tile: &Tile, role: Role, index: i64, lanes: usize, stride: i64, len: usize) -> RunError {
+fn outside(tile: &Tile, role: Role, index: i64, lanes: usize, stride: i64, len: usize) -> Fault {
     let last = index.saturating_add(stride.saturating_mul(lanes as i64 - 1));
-    RunError::OutOfBounds { tile: tile.name.clone(), role, from: index.min(last), to: index.max(last), len }
+    Box::new(RunError::OutOfBounds { tile: tile.name.clone(), role, from: index.min(last), to: index.max(last), len })
 }
 
-fn binary<T: Element, const L: usize>(op: BinaryOp, a: [T; L], b: [T; L]) -> [T; L] {
+fn binary<T: Element, const L: usize>(op: BinaryOp, a: &[T; L], b: &[T; L]) -> [T; L] {
     match op {
         BinaryOp::Add => std::array::from_fn(|i| a[i] + b[i]),
         BinaryOp::Sub => std::array::from_fn(|i| a[i] - b[i]),
@@ -449,3 +454,7 @@ fn binary<T: Element, const L: usize>(op: BinaryOp, a: [T; L], b: [T; L]) -> [T;
         BinaryOp::Min => std::array::from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] }),
     }
 }
+
+#[cfg(test)]
+#[path = "interp_tests.rs"]
+mod tests;

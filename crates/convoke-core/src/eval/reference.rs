@@ -171,3 +171,6 @@ pub fn epilogue(step: Epilogue, x: f64) -> f64 {
         Epilogue::Gelu => x / 2.0 * erfc(-x * std::f64::consts::FRAC_1_SQRT_2),
     }
 }
+
+#[cfg(test)]
+mod tests;

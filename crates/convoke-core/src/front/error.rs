@@ -34,7 +34,7 @@ impl SyntaxError {
         let message = self.to_string();
         let at = |span: &Span, label: &str| Diagnostic::at(*span, message.clone(), label);
         match self {
-            Self::NoToken { text, span } if text.starts_with('\\') && text.ends_with(['"', '\'']) => {
+            Self::NoToken { text, span } if text.starts_with(['"', '\'']) => {
                 at(span, "quoted text").with_help("write words without quotes")
             }
             Self::NoToken { span, .. } => at(span, "not a character of the language")

@@ -51,7 +51,7 @@ pub(super) fn tokens(text: &str) -> (Vec<Token<'_>>, Vec<SyntaxError>) {
         let text = &rest[..rest.len() - after.len()];
         let span = Span::new(start, start + text.len());
         match kind {
-            Kind::Bad => errors.push(SyntaxError::NoToken { text: text.chars().take(20).flat_map(char::escape_debug).collect(), span }),
+            Kind::Bad => errors.push(SyntaxError::NoToken { text: printable(text), span }),
             Kind::BlockComment if !closed(text) => {
                 errors.push(SyntaxError::OpenComment { span: Span::new(start, start + 2) })
             }
@@ -151,4 +151,14 @@ fn bad(text: &str) -> (&str, Kind) {
     .parse(text);
     let rest = run.map_or_else(|_| &text[text.chars().next().map_or(0, char::len_utf8)..], |(rest, _)| rest);
     (rest, Kind::Bad)
+}
+
+/// The first characters, those that would not show as escapes.
+fn printable(text: &str) -> String {
+    let quotes = |c: char| matches!(c, '"' | '\'');
+    let mut out = String::new();
+    for c in text.chars().take(20) {
+        if quotes(c) { out.push(c) } else { out.extend(c.escape_debug()) }
+    }
+    out
 }

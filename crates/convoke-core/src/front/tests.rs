@@ -1,5 +1,6 @@
 use super::*;
 use crate::spec::arbitrary::{layer_spec, schedule};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -113,8 +114,56 @@ proptest! {
         let text: String = specs.into_iter().map(|spec| LayerSpec { schedule: schedule.clone(), ..spec }.to_string()).collect();
         let (tokens, _) = lexer::tokens(&text);
         let spread: String = tokens.iter().zip(gaps.iter().cycle()).flat_map(|(token, gap)| [*gap, token.text]).collect();
+        check_lexes_as_rust(&spread);
         let formatted = format(&spread).unwrap();
         prop_assert_eq!(pieces(&formatted), pieces(&spread));
         prop_assert_eq!(format(&formatted), Ok(formatted));
+    }
+}
+
+/// The tokens of `text` as Rust cuts them.
+fn rust_tokens(text: &str) -> Vec<String> {
+    fn flatten(stream: TokenStream, out: &mut Vec<String>) {
+        for tree in stream {
+            let TokenTree::Group(group) = tree else {
+                out.push(tree.to_string());
+                continue;
+            };
+            let (open, close) = match group.delimiter() {
+                Delimiter::Brace => ("{", "}"),
+                Delimiter::Bracket => ("[", "]"),
+                Delimiter::Parenthesis => ("(", ")"),
+                Delimiter::None => ("", ""),
+            };
+            out.push(open.to_owned());
+            flatten(group.stream(), out);
+            out.push(close.to_owned());
+        }
+    }
+    let mut out = Vec::new();
+    flatten(text.parse().unwrap_or_else(|_| panic!("Rust does not lex {text}")), &mut out);
+    out
+}
+
+/// Checks that `text` is cut here as Rust cuts it; `..` is two characters to Rust.
+fn check_lexes_as_rust(text: &str) {
+    let (tokens, errors) = lexer::tokens(text);
+    assert_eq!(errors, [], "{text}");
+    let is_token = |kind| !matches!(kind, lexer::Kind::LineComment | lexer::Kind::BlockComment | lexer::Kind::End);
+    let ours: Vec<_> = tokens.iter().filter(|token| is_token(token.kind)).map(|token| token.text).collect();
+    assert_eq!(ours.join(" ").replace("..", ". ."), rust_tokens(text).join(" "), "{text}");
+}
+
+#[test]
+fn texts_lex_as_rust() {
+    for text in [
+        "1..2 0..-2 1. ..2 1.5..2 1.e5 1.0e5",
+        "7x7 3x5x5 1_000x2 7x 0x7 0x7 2e3x4 64u32 1.5f32 1_ 1__0.0_1",
+        "1e-3 1E+5 1e5x 2_e7 - 1 -1e-1",
+        "a _ _a a1 f32[N, 3] @ nchw // x\n /* /* */ */ b",
+        "conv2d a { then: [relu, clamp(-1, 1.5)], schedule { block: (oh: 4) } }",
+        "1.foo 1.. 1._a ! = ; & | < > ? ^ % $ + *",
+    ] {
+        check_lexes_as_rust(text);
     }
 }

@@ -19,9 +19,11 @@
 //! - `exponent a` shifts the bits of each lane left by the width of the mantissa (23 or 52).
 //! - Nothing flushes denormals; nothing may reorder a sum.
 
+mod parse;
 mod print;
 mod verify;
 
+pub use parse::ParseKernelError;
 pub use verify::{MAX_NEST_DEPTH, MAX_NUMBER, MAX_TILE_DEPTH, VerifyError, verify};
 
 use crate::spec::DType;

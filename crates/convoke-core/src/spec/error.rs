@@ -19,7 +19,7 @@ pub(super) enum SpecError {
     #[error("`{}` cannot be a name", name.value)]
     BadName { name: Spanned<String> },
     #[error("`{field}` takes {expected}, not {}", short(found))]
-    Form { field: &'static str, expected: String, found: Value },
+    Form { field: &'static str, expected: String, found: Box<Value> },
     #[error("a {kind} has {expected} {what}, here are {found}")]
     Count { kind: &'static str, what: &'static str, expected: usize, found: usize, span: Span, help: String },
     #[error("the layout `{}` is not for {kind}", layout.value)]

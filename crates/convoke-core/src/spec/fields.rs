@@ -30,7 +30,7 @@ impl Reader<'_> {
         if value.kind == ValueKind::Unreadable {
             return None;
         }
-        self.report(SpecError::Form { field, expected: expected.into(), found: value.clone() })
+        self.report(SpecError::Form { field, expected: expected.into(), found: Box::new(value.clone()) })
     }
 
     /// A whole number from `least` to [`MAX_SIZE`].

@@ -8,7 +8,7 @@ use super::{Batch, DType, FIELD_NAMES, LAYER_KINDS, LayerSpec, Layout, Limits, S
 use crate::diagnostic::Diagnostic;
 use crate::front::ast::{File, Layer, Value, ValueKind};
 use crate::span::{Span, Spanned};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Names of the layouts, channels first and last, by rank.
 pub(super) const LAYOUTS: [[&str; 2]; 3] = [["ncl", "nlc"], ["nchw", "nhwc"], ["ncdhw", "ndhwc"]];
@@ -49,7 +49,10 @@ fn read_layer(layer: &Layer, limits: &Limits, errors: &mut Vec<SpecError>) -> Op
         .into_iter()
         .map(|field| (field.name.value.as_str(), &field.value))
         .collect();
-    let spec = Parts { layer, fields }.read(&mut reader, limits);
+    let names = layer.fields.iter().map(|field| field.name.value.as_str());
+    let meant =
+        names.filter(|name| !FIELD_NAMES.contains(name)).filter_map(|name| nearest(name, &FIELD_NAMES)).collect();
+    let spec = Parts { layer, fields, meant }.read(&mut reader, limits);
     spec.filter(|_| errors.len() == before)
 }
 
@@ -77,39 +80,24 @@ struct Input {
 struct Parts<'a> {
     layer: &'a Layer,
     fields: HashMap<&'a str, &'a Value>,
+    /// What fields that do not exist are reported to mean; those are not reported as missing.
+    meant: HashSet<&'static str>,
 }
 
 impl Parts<'_> {
     /// Reads every field, so that each mistake is reported, and puts them together if all could be read.
     fn read(&self, reader: &mut Reader<'_>, limits: &Limits) -> Option<LayerSpec> {
         let rank = reader.rank;
-        let required = |reader: &mut Reader<'_>, field, example: &'static str| {
-            let layer = self.layer.name.clone();
-            let layer = if layer.value.is_empty() { self.layer.kind.clone() } else { layer };
-            let value = self.fields.get(field).copied();
-            if value.is_none() && self.layer.closed && !self.misspelt(field) {
-                return reader.report(SpecError::MissingField { field, example, layer });
-            }
-            value
-        };
         let example = ["f32[1, 16, 100]", "f32[1, 3, 224, 224]", "f32[1, 3, 16, 112, 112]"][rank - 1];
-        let input = required(reader, "input", example).and_then(|value| read_input(reader, value));
-        let out_channels = required(reader, "out_channels", "64").and_then(|v| reader.count("out_channels", v, 1));
-        let kernel = required(reader, "kernel_size", "3").and_then(|v| reader.sizes("kernel_size", v, 1));
+        let input = self.required(reader, "input", example).and_then(|v| read_input(reader, v));
+        let out_channels = self.required(reader, "out_channels", "64").and_then(|v| reader.count("out_channels", v, 1));
+        let kernel = self.required(reader, "kernel_size", "3").and_then(|v| reader.sizes("kernel_size", v, 1));
         let ones = Some([Spanned::new(1, self.layer.name.span); 3]);
         let stride = self.optional("stride", ones, |v| reader.sizes("stride", v, 1));
         let dilation = self.optional("dilation", ones, |v| reader.sizes("dilation", v, 1));
         let padding = self.optional("padding", Some([Padding::Sides(0, 0); 3]), |v| reader.padding(v));
-        let groups = self.optional("groups", Some(None), |v| match &v.kind {
-            ValueKind::Word(word) if word == "depthwise" => {
-                Some(input.as_ref().map(|input| (Spanned::new(input.channels.value, v.span), true)))
-            }
-            ValueKind::Word(word) => {
-                let word = Spanned::new(word.clone(), v.span);
-                reader.report(SpecError::UnknownWord { what: "number of groups", word, known: vec!["depthwise"] })
-            }
-            _ => reader.count("groups", v, 1).map(|groups| Some((groups, false))),
-        });
+        let groups = self
+            .optional("groups", Some(Groups::Count(Spanned::new(1, self.layer.name.span))), |v| read_groups(reader, v));
         let bias = self.optional("bias", Some(false), |v| reader.flag("bias", v));
         let weights_layout = self.optional("weights", Some(WeightsLayout::Oihw), |v| read_weights_layout(reader, v));
         let is_f32 = input.as_ref().is_none_or(|input| input.dtype == DType::F32);
@@ -117,10 +105,8 @@ impl Parts<'_> {
         let schedule = self.optional("schedule", Some(Schedule::default()), |v| reader.schedule(v));
 
         let (input, out_channels) = (input?, out_channels?);
-        let (groups, depthwise) = groups?.unwrap_or((Spanned::new(1, self.layer.name.span), false));
-        check_groups(reader, &input, out_channels, groups, depthwise);
-        let kernel = kernel?;
-        let spatial = read_axes(reader, &input, kernel, stride.or(ones)?, dilation?, padding?)?;
+        let groups = groups.map(|groups| check_groups(reader, &input, out_channels, groups));
+        let spatial = read_axes(reader, &input, kernel?, stride.or(ones)?, dilation?, padding?)?;
         stride?;
         let spec = LayerSpec {
             name: self.layer.name.value.clone(),
@@ -129,7 +115,7 @@ impl Parts<'_> {
             batch: input.batch,
             in_channels: input.channels.value,
             out_channels: out_channels.value,
-            groups: groups.value,
+            groups: groups?,
             layout: input.layout,
             weights_layout: weights_layout?,
             spatial,
@@ -149,14 +135,18 @@ impl Parts<'_> {
         }
     }
 
-    fn optional<T>(&self, field: &str, default: Option<T>, read: impl FnOnce(&Value) -> Option<T>) -> Option<T> {
-        self.fields.get(field).map_or(default, |value| read(value))
+    /// The value of a field that has no default.
+    fn required(&self, reader: &mut Reader<'_>, field: &'static str, example: &'static str) -> Option<&Value> {
+        let value = self.fields.get(field).copied();
+        if value.is_none() && self.layer.closed && !self.meant.contains(field) {
+            let named = if self.layer.name.value.is_empty() { &self.layer.kind } else { &self.layer.name };
+            return reader.report(SpecError::MissingField { field, example, layer: named.clone() });
+        }
+        value
     }
 
-    /// Whether a field that does not exist is reported with `field` as what was meant.
-    fn misspelt(&self, field: &str) -> bool {
-        let names = self.layer.fields.iter().map(|field| field.name.value.as_str());
-        names.filter(|name| !FIELD_NAMES.contains(name)).any(|name| nearest(name, &FIELD_NAMES) == Some(field))
+    fn optional<T>(&self, field: &str, default: Option<T>, read: impl FnOnce(&Value) -> Option<T>) -> Option<T> {
+        self.fields.get(field).map_or(default, |value| read(value))
     }
 
     fn span(&self, field: &str) -> Span {
@@ -243,12 +233,32 @@ fn of_rank(
     reader.report(SpecError::UnknownWord { what, word: word.clone(), known: want.to_vec() })
 }
 
-fn check_groups(reader: &mut Reader<'_>, input: &Input, oc: Spanned<usize>, groups: Spanned<usize>, depthwise: bool) {
+/// What `groups` says.
+enum Groups {
+    Count(Spanned<usize>),
+    /// As many as there are input channels; the word's span.
+    Depthwise(Span),
+}
+
+fn read_groups(reader: &mut Reader<'_>, value: &Value) -> Option<Groups> {
+    let ValueKind::Word(word) = &value.kind else { return reader.count("groups", value, 1).map(Groups::Count) };
+    if word == "depthwise" {
+        return Some(Groups::Depthwise(value.span));
+    }
+    let word = Spanned::new(word.clone(), value.span);
+    reader.report(SpecError::UnknownWord { what: "number of groups", word, known: vec!["depthwise"] })
+}
+
+/// The number of groups; reported if it does not divide the channels.
+fn check_groups(reader: &mut Reader<'_>, input: &Input, oc: Spanned<usize>, groups: Groups) -> usize {
     let in_channels = input.channels.value;
+    let (groups, span, depthwise) = match groups {
+        Groups::Count(count) => (count.value, count.span, false),
+        Groups::Depthwise(span) => (in_channels, span, true),
+    };
     for (what, channels) in [("input channels", input.channels), ("out_channels", oc)] {
-        if channels.value % groups.value != 0 {
+        if channels.value % groups != 0 {
             let (channels, channels_span) = (channels.value, channels.span);
-            let (groups, span) = (groups.value, groups.span);
             reader.errors.push(SpecError::Groups {
                 what,
                 channels,
@@ -260,6 +270,7 @@ fn check_groups(reader: &mut Reader<'_>, input: &Input, oc: Spanned<usize>, grou
             });
         }
     }
+    groups
 }
 
 /// The spatial axes with their padding and output sizes.

@@ -77,14 +77,14 @@ pub(super) fn check_limits(spec: &LayerSpec, limits: &Limits, spans: &Spans) -> 
     let ic = [("input channels of a group", spec.ic_per_group() as u64)];
     let oc = [("output channels", spec.out_channels as u64)];
     tensor(
-        "the weights",
+        "the tensor of weights",
         oc.into_iter().chain(ic).chain(taps.clone()).collect(),
         limits.tensor_bytes,
         spans.kernel_size,
     )?;
     let packed = [("output channels with the panels' tails", packed_channels(spec))];
     tensor(
-        "the packed weights",
+        "the tensor of packed weights",
         packed.into_iter().chain(ic).chain(taps.clone()).collect(),
         limits.tensor_bytes,
         spans.kernel_size,

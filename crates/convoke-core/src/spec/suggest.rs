@@ -3,16 +3,14 @@
 /// The name in `known` that is at most a third of its letters away from `word`.
 pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let word = word.to_ascii_lowercase();
-    let distance = |name: &&'k str| (edit_distance(word.as_bytes(), name.as_bytes()), *name);
-    let (distance, name) = known.iter().map(distance).min_by_key(|(distance, _)| *distance)?;
+    let near = known.iter().filter(|name| name.len().abs_diff(word.len()) <= name.len() / 3);
+    let distances = near.map(|name| (edit_distance(word.as_bytes(), name.as_bytes()), *name));
+    let (distance, name) = distances.min_by_key(|(distance, _)| *distance)?;
     (distance <= name.len() / 3).then_some(name)
 }
 
-/// Letters to insert, delete, replace, or swap with their neighbour; words far longer than the name are not looked at.
+/// Letters to insert, delete, replace, or swap with their neighbour.
 fn edit_distance(word: &[u8], name: &[u8]) -> usize {
-    if word.len() > 2 * name.len() {
-        return word.len();
-    }
     let mut before: Vec<usize> = vec![0; name.len() + 1];
     let mut row: Vec<usize> = (0..=name.len()).collect();
     for i in 0..word.len() {

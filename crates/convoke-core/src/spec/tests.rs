@@ -83,6 +83,32 @@ fn every_mistake_is_reported() {
     assert_eq!(messages, expect);
 }
 
+#[test]
+fn suggestions_are_near() {
+    let check = |word: &str, expect: Option<&str>| assert_eq!(suggest::nearest(word, &FIELD_NAMES), expect, "{word}");
+    check("paddign", Some("padding"));
+    check("outchannels", Some("out_channels"));
+    check("Kernel_Size", Some("kernel_size"));
+    check("strides", Some("stride"));
+    check("than", Some("then"));
+    check("activation", None);
+    check("", None);
+}
+
+#[test]
+fn limits_are_those_of_the_caller() {
+    let text = "conv2d a { input: f32[2, 3, 8, 8], out_channels: 4, kernel_size: 3 }";
+    let tight = Limits { tensor_bytes: 2 * 3 * 8 * 8 * 4, macs: 4 * 6 * 6 * 3 * 9, ..Limits::default() };
+    assert_eq!(
+        front::layers(text, &tight).unwrap_err()[0].message,
+        "the tensor of packed weights is larger than the limit"
+    );
+    let enough = Limits { tensor_bytes: 16 * 3 * 9 * 4, ..tight };
+    assert!(front::layers(text, &enough).is_ok());
+    let less = Limits { macs: enough.macs - 1, ..enough };
+    assert_eq!(front::layers(text, &less).unwrap_err()[0].message, "the work of one image is larger than the limit");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 

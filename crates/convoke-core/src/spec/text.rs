@@ -152,7 +152,7 @@ impl fmt::Display for Schedule {
 }
 
 /// A text that is not exactly one legal layer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SpecTextError {
     /// What is wrong, in the order of the text; never empty.
     pub diagnostics: Vec<Diagnostic>,
@@ -163,6 +163,13 @@ pub struct SpecTextError {
 impl fmt::Display for SpecTextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(diagnostic::plain(&self.diagnostics, &self.source).trim_end())
+    }
+}
+
+/// The same text as `Display`: it is what a `main` that returns the error prints.
+impl fmt::Debug for SpecTextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -93,7 +93,13 @@ impl Scope {
     }
 
     /// `base + affine * scale`; every variable must be bound.
-    pub(super) fn value(&mut self, builder: &mut FunctionBuilder<'_>, base: Base, affine: &Affine, scale: i64) -> Value {
+    pub(super) fn value(
+        &mut self,
+        builder: &mut FunctionBuilder<'_>,
+        base: Base,
+        affine: &Affine,
+        scale: i64,
+    ) -> Value {
         let (terms, constant, _) = self.split(affine, scale);
         if terms.is_empty() && base == Base::Zero {
             return builder.ins().iconst(types::I64, constant);

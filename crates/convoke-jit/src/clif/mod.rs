@@ -14,7 +14,9 @@ use convoke_core::ir::{Kernel, Tile, Verified};
 use convoke_core::target::Isa;
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::{AbiParam, ExternalName, FuncRef, Function, Signature, UserExternalName, UserFuncName, types};
+use cranelift_codegen::ir::{
+    AbiParam, ExternalName, FuncRef, Function, Signature, UserExternalName, UserFuncName, types,
+};
 use cranelift_codegen::isa::{CallConv, OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};

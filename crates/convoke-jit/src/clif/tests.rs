@@ -1,15 +1,14 @@
 //! The instructions that come out, read back from the text forms.
 
-use convoke_core::spec::LayerSpec;
+use convoke_core::spec::{LayerSpec, Limits};
 use convoke_core::target::Target;
-use convoke_core::{ir, lower, plan};
+use convoke_core::{ir, pipeline};
 
 use super::{asm_text, clif_text};
 
 fn verified(layer: &str, target: &Target) -> ir::Verified {
     let spec: LayerSpec = layer.parse().unwrap();
-    let plan = plan::choose(&spec, target).unwrap();
-    ir::verify(lower::lower(&spec, &plan, target)).unwrap()
+    pipeline::compile(&spec, target, &Limits::default()).unwrap().kernel
 }
 
 const LAYER: &str = "conv2d layer { input: f32[1, 16, 12, 12] @ nhwc, out_channels: 32, kernel_size: 3, padding: 1,

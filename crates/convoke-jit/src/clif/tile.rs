@@ -56,12 +56,8 @@ impl Lanes {
     fn of(dtype: DType) -> Self {
         let bytes = dtype.bytes();
         match dtype {
-            DType::F32 => {
-                Self { element: types::F32, vector: types::F32X4, bits: types::I32X4, bytes, mantissa: 23 }
-            }
-            DType::F64 => {
-                Self { element: types::F64, vector: types::F64X2, bits: types::I64X2, bytes, mantissa: 52 }
-            }
+            DType::F32 => Self { element: types::F32, vector: types::F32X4, bits: types::I32X4, bytes, mantissa: 23 },
+            DType::F64 => Self { element: types::F64, vector: types::F64X2, bits: types::I64X2, bytes, mantissa: 52 },
         }
     }
 

@@ -2,8 +2,8 @@
 
 use convoke_core::eval::interp;
 use convoke_core::ir::{
-    Access, Address, Affine, Arg, BinaryOp, Call, CeilDiv, Extent, Loop, Nest, Op, Ptr, Range, Reg, Stmt, Tile, TileLoop,
-    TileStmt,
+    Access, Address, Affine, Arg, BinaryOp, Call, CeilDiv, Extent, Loop, Nest, Op, Ptr, Range, Reg, Stmt, Tile,
+    TileLoop, TileStmt,
 };
 use convoke_core::target::Isa;
 
@@ -63,7 +63,8 @@ fn check(kernel: &Verified, batch: usize) {
 fn check_as<T: Element>(kernel: &Verified, batch: usize) {
     let program = Program::compile(kernel).unwrap();
     let len = |role| usize::try_from(program.len(role, batch)).unwrap();
-    let special = [1.5, -2.25, 0.0, -0.0, 3e-310, 1e-42, f64::INFINITY, -7.0, f64::NAN, 1.0 / 3.0, f64::NEG_INFINITY, 2.0];
+    let special =
+        [1.5, -2.25, 0.0, -0.0, 3e-310, 1e-42, f64::INFINITY, -7.0, f64::NAN, 1.0 / 3.0, f64::NEG_INFINITY, 2.0];
     let src: Vec<T> = (0..len(Role::Src)).map(|i| T::from_f64(special[i * 7 % 12] + (i / 12) as f64)).collect();
     let fresh = || vec![T::from_f64(-99.0); len(Role::Dst)];
     let mut expected = fresh();
@@ -192,10 +193,7 @@ fn window_sum(dtype: DType, input: i64, kernel_size: i64, stride: i64, dilation:
     let sum = TileLoop {
         extent: Extent::Range(0),
         steps: vec![(SRC, dilation)],
-        body: vec![
-            load(1, 0, 1, 1),
-            TileStmt::Op(Op::Binary { op: BinaryOp::Add, d: Reg(0), a: Reg(0), b: Reg(1) }),
-        ],
+        body: vec![load(1, 0, 1, 1), TileStmt::Op(Op::Binary { op: BinaryOp::Add, d: Reg(0), a: Reg(0), b: Reg(1) })],
     };
     let body = vec![TileStmt::Op(Op::Const { d: Reg(0), value: 0.5 }), TileStmt::Loop(sum), store(0, 0, 1, 1)];
     let (n, o) = (Var(1), Var(2));
@@ -231,10 +229,25 @@ fn ranges_that_are_empty_or_start_outside() {
 }
 
 #[test]
+fn bounds_round_up_on_both_sides_of_zero() {
+    for divisor in [1, 2, 3, 4, 7] {
+        let (n, o) = (Var(1), Var(2));
+        let bound = |from: i64| CeilDiv { numerator: Affine::var(n, 1).offset(from), divisor };
+        let range = Range { lo: vec![bound(-11), CeilDiv::constant(-9)], hi: vec![bound(-2), CeilDiv::constant(3)] };
+        let dst = Affine::var(n, 13).plus(o, 1).offset(9);
+        let inner = Loop { var: o, range, parallel: false, body: vec![call(Affine::var(n, 1), dst, vec![])] };
+        let nests = vec![nest(1, Range::count(12), vec![Stmt::For(inner)])];
+        let tile = tile(1, &[], vec![load(0, 0, 1, 1), store(0, 0, 1, 1)]);
+        let lengths = [number(12), number(12 * 13)];
+        check(&kernel(DType::F32, false, tile, nests, lengths, &["N", "n", "o"]), 1);
+    }
+}
+
+#[test]
 fn sizes_are_checked_before_anything_runs() {
     let program = Program::compile(&window_sum(DType::F32, 9, 3, 1, 1, 1)).unwrap();
     let mut dst = [7.0f32; 18];
-    let mut run = |src: &[f32], dst: &mut [f32], batch| {
+    let run = |src: &[f32], dst: &mut [f32], batch| {
         program.run(batch, Buffers { src, weights: &[], bias: &[], dst, scratch: &mut [] }, &Serial)
     };
     let error = run(&[0.0; 17], &mut dst, 2).unwrap_err();

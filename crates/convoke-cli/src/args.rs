@@ -1,0 +1,259 @@
+//! What may be written on the command line. What it means is for the verbs to say.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// A convolution compiler: describe a layer in a few lines, get code made for exactly that layer.
+#[derive(Debug, Parser)]
+#[command(name = "convoke", version, max_term_width = 100, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  convoke check specs/resnet50.conv
+  convoke run specs/edges.conv --input specs/data/camera.png --weights sobel-x -o edges.png
+  convoke explain specs/resnet50.conv --layer r04 --target avx512
+  convoke verify specs/*.conv
+
+Exit codes: 0 fine, 1 the input or a check failed, 2 wrong usage.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Parse and validate; print a line a layer: shapes, multiply-accumulates, parameters
+    #[command(after_help = "Examples:\n  convoke check specs/*.conv\n  convoke check net.conv --json | jq .macs\n  \
+        echo 'conv1d a { input: f32[1, 1, 9], out_channels: 1, kernel_size: 3 }' | convoke check -")]
+    Check(Check),
+    /// Print the plan of each layer as a `schedule { }` block, to be pasted back into the layer
+    #[command(
+        after_help = "Examples:\n  convoke plan specs/resnet50.conv --layer r04\n  convoke plan net.conv --target avx512"
+    )]
+    Plan(Planning),
+    /// Say why a plan was chosen, what it should cost, and why not the others
+    #[command(after_help = "Examples:\n  convoke explain specs/resnet50.conv --layer r04\n  \
+        convoke explain net.conv --target neon")]
+    Explain(Planning),
+    /// Print the text of any stage of the compiler
+    #[command(after_help = "Examples:\n  convoke emit specs/edges.conv --stage ir\n  \
+        convoke emit specs/edges.conv --stage rust -o edges.rs\n  \
+        convoke emit specs/resnet50.conv --layer r04 --stage asm")]
+    Emit(Emit),
+    /// Compute a layer on an array, a picture or a recording
+    #[command(after_help = "Examples:
+  convoke run specs/edges.conv --input specs/data/camera.png --weights sobel-x -o edges.png
+  convoke run specs/photo.conv --layer blur --input specs/data/chelsea.png --weights gaussian -o blurred.png
+  convoke run specs/fir.conv --layer speech --input specs/data/speech.wav --weights bandpass:300-3400 -o telephone.wav
+  convoke run net.conv --input x.npy --weights w.npy --bias b.npy -o y.npy --backend reference
+
+Filters by name, where they fit the layer: sobel-x, sobel-y, laplacian, sharpen (3x3), gaussian, mean (any window),
+bandpass:LOW-HIGH (conv1d; Hz for a recording, else parts of the sampling rate), random, random:SEED.
+
+A picture's values are 0 to 1, 0 is black. Rows are h, columns w, colours channels; no gamma is applied. A result outside of 0
+to 1 is written as its absolute value over the greatest one, unless --tone says otherwise.")]
+    Run(Run),
+    /// Check every layer against the reference, and the backends against each other bit for bit
+    #[command(after_help = "Examples:\n  convoke verify specs/*.conv\n  convoke verify net.conv --backend jit --seed 7\n  \
+        convoke verify net.conv --json\n\nThe last line is `N passed, N failed`: one check a layer and backend.")]
+    Verify(Verify),
+    /// Measure GFLOP/s, the share of the multiply-add peak of the same core, and the time to compile and to pack
+    #[command(after_help = "Examples:\n  convoke bench specs/resnet50.conv\n  \
+        convoke bench specs/resnet50.conv --backend rust --layer r04 --json")]
+    Bench(Bench),
+    /// Rewrite files in the canonical layout
+    #[command(after_help = "Examples:\n  convoke fmt specs/*.conv\n  convoke fmt --check specs/*.conv\n  \
+        convoke fmt - < net.conv")]
+    Fmt(Fmt),
+    /// Print a completion script for a shell
+    #[command(after_help = "Examples:\n  convoke completions bash > ~/.local/share/bash-completion/completions/convoke\n  \
+        convoke completions fish > ~/.config/fish/completions/convoke.fish")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which layers a verb is about.
+#[derive(Debug, Args)]
+pub(crate) struct Layers {
+    /// Files with layers; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Only the layer of this name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) layer: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) layers: Layers,
+    /// An object a line instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Planning {
+    #[command(flatten)]
+    pub(crate) layers: Layers,
+    /// avx512, avx2, sse, sse+fma, neon, portable, or native: what the run-time backend uses here
+    #[arg(long, value_name = "TARGET", default_value = "native")]
+    pub(crate) target: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Emit {
+    #[command(flatten)]
+    pub(crate) layers: Layers,
+    /// Which stage
+    #[arg(long, value_enum)]
+    pub(crate) stage: Stage,
+    /// As in `convoke plan`; the stage rust covers every instruction set unless one is named
+    #[arg(long, value_name = "TARGET", default_value = "native")]
+    pub(crate) target: String,
+    /// Write to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// A stage of the compiler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stage {
+    /// The syntax tree, with the bytes that each node spans
+    Ast,
+    /// The layer with every default filled in
+    Spec,
+    /// The plan
+    Plan,
+    /// Loops and tiles
+    Ir,
+    /// Rust source
+    Rust,
+    /// Cranelift's functions
+    Clif,
+    /// Machine code
+    Asm,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) layers: Layers,
+    /// The input: .npy, .png or .wav
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) input: PathBuf,
+    /// The weights: an .npy file, or the name of a filter (see below)
+    #[arg(short, long, value_name = "FILE|FILTER", default_value = "random")]
+    pub(crate) weights: String,
+    /// The bias, .npy; zeros if the layer has one and none is given
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) bias: Option<PathBuf>,
+    /// Write the result to this file: .npy, .png or .wav
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// What computes
+    #[arg(long, value_enum, default_value_t = RunBackend::Jit)]
+    pub(crate) backend: RunBackend,
+    /// How many threads the backend jit uses
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: u16,
+    /// How a picture's values become grey levels
+    #[arg(long, value_enum, default_value_t = Tone::Auto)]
+    pub(crate) tone: Tone,
+    /// Show a picture of the result as text; on without --output
+    #[arg(long)]
+    pub(crate) preview: bool,
+}
+
+/// What computes one layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RunBackend {
+    /// Native code
+    Jit,
+    /// The interpreter of the loop-nest IR
+    Interp,
+    /// Naive loops, summed in f64
+    Reference,
+}
+
+/// How values become grey levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Tone {
+    /// clamp if every value is between 0 and 1, else abs
+    Auto,
+    /// 0 and less is black, 1 and more is white
+    Clamp,
+    /// 0 is black, the greatest absolute value is white
+    Abs,
+    /// The least value is black, the greatest is white
+    Stretch,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) layers: Layers,
+    /// Which backend to check
+    #[arg(long, value_enum, default_value_t = VerifyBackend::All)]
+    pub(crate) backend: VerifyBackend,
+    /// Seed of the random data
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// The backend jit runs on one thread and on this many
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: u16,
+    /// An object a line, a line a layer and backend
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which backends `verify` checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VerifyBackend {
+    /// interp, jit and rust, and that their results are the same bits
+    All,
+    /// The interpreter of the loop-nest IR
+    Interp,
+    /// Native code
+    Jit,
+    /// The emitted Rust, compiled by rustc
+    Rust,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    #[command(flatten)]
+    pub(crate) layers: Layers,
+    /// What is measured
+    #[arg(long, value_enum, default_value_t = BenchBackend::Jit)]
+    pub(crate) backend: BenchBackend,
+    /// How many threads; one is pinned to its core
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: u16,
+    /// An object a line, a line a layer
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What `bench` measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchBackend {
+    /// Native code
+    Jit,
+    /// The interpreter of the loop-nest IR
+    Interp,
+    /// The emitted Rust, compiled by rustc with its widest instruction set
+    Rust,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Fmt {
+    /// Files with layers; - is standard input, whose layout goes to standard output
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Change nothing; name the files that are laid out otherwise and exit with 1 if there are any
+    #[arg(long)]
+    pub(crate) check: bool,
+}

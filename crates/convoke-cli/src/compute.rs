@@ -1,0 +1,115 @@
+//! The ways to compute a layer, behind functions of one shape: plain weights in, output out.
+
+use crate::failure::Failure;
+use crate::source::Selected;
+use convoke::{Compiler, Element, Kernel};
+use convoke_core::eval::interp::{self, Buffers};
+use convoke_core::eval::reference::{self, Position};
+use convoke_core::ir::{self, Role, Verified};
+use convoke_core::lower::lower;
+use convoke_core::lower::weights::WeightsPacking;
+use convoke_core::plan::{self, Plan};
+use convoke_core::spec::LayerSpec;
+use convoke_core::target::Target;
+use rayon::prelude::*;
+
+/// A layer's tensors as its user has them.
+#[derive(Clone, Debug)]
+pub(crate) struct Tensors<T> {
+    pub(crate) batch: usize,
+    pub(crate) src: Vec<T>,
+    pub(crate) weights: Vec<T>,
+    /// Empty if the layer has none.
+    pub(crate) bias: Vec<T>,
+}
+
+impl<T> Tensors<T> {
+    /// The bias, if the layer has one.
+    pub(crate) fn bias(&self, spec: &LayerSpec) -> Option<&[T]> {
+        spec.bias.then_some(self.bias.as_slice())
+    }
+}
+
+/// A layer on its way to a backend.
+#[derive(Clone, Debug)]
+pub(crate) struct Lowered {
+    pub(crate) plan: Plan,
+    pub(crate) ir: Verified,
+}
+
+/// Plans, lowers and verifies `spec`, which is the layer or made from it.
+pub(crate) fn lower_layer(layer: Selected<'_>, spec: &LayerSpec, target: &Target) -> Result<Lowered, Failure> {
+    let plan = plan::choose(spec, target).map_err(|e| layer.refuse(e.into()))?;
+    let kernel = lower(spec, &plan, target);
+    let ir = ir::verify(kernel).map_err(|e| {
+        Failure::layer(&layer.name(), format!("the compiler made an illegal kernel, please report this: {e}"))
+    })?;
+    Ok(Lowered { plan, ir })
+}
+
+/// Native code for `spec`, which is the layer or made from it.
+pub(crate) fn compile(layer: Selected<'_>, spec: &LayerSpec, compiler: &Compiler) -> Result<Kernel, Failure> {
+    compiler.compile(spec).map_err(|e| match e {
+        convoke::Error::Plan(e) => layer.refuse(e.into()),
+        e => Failure::layer(&layer.name(), e),
+    })
+}
+
+/// Runs native code.
+pub(crate) fn run_kernel<T: Element>(
+    kernel: &Kernel,
+    threads: usize,
+    tensors: &Tensors<T>,
+) -> Result<Vec<T>, convoke::Error> {
+    let packed = kernel.pack(&tensors.weights, tensors.bias(kernel.spec()))?;
+    let mut dst = vec![T::default(); tensors.batch * kernel.spec().dst_image()];
+    kernel.run_threads(threads, &packed, &tensors.src, &mut dst)?;
+    Ok(dst)
+}
+
+/// Packs weights as every backend reads them.
+pub(crate) fn pack<T: Element>(spec: &LayerSpec, plan: &Plan, weights: &[T]) -> Vec<T> {
+    let packing = WeightsPacking::new(spec, plan.algorithm);
+    let mut packed = vec![T::default(); packing.packed_len()];
+    packing.pack(weights, &mut packed);
+    packed
+}
+
+/// Runs the interpreter. What no one writes stays NaN.
+pub(crate) fn interpret<T: Element>(
+    spec: &LayerSpec,
+    lowered: &Lowered,
+    tensors: &Tensors<T>,
+) -> Result<Vec<T>, interp::RunError> {
+    let weights = pack(spec, &lowered.plan, &tensors.weights);
+    let mut dst = vec![T::from_f64(f64::NAN); tensors.batch * spec.dst_image()];
+    interpret_packed(lowered, tensors, &weights, &mut dst)?;
+    Ok(dst)
+}
+
+/// [`interpret`], with the weights packed already.
+pub(crate) fn interpret_packed<T: Element>(
+    lowered: &Lowered,
+    tensors: &Tensors<T>,
+    weights: &[T],
+    dst: &mut [T],
+) -> Result<(), interp::RunError> {
+    let batch = tensors.batch as i64;
+    let scratch = lowered.ir.buffers.iter().find(|b| b.role == Role::Scratch).map_or(0, |b| b.len.eval(&[batch]));
+    let mut scratch = vec![T::from_f64(f64::NAN); usize::try_from(scratch).unwrap_or(0)];
+    let mut buffers = Buffers { src: &tensors.src, weights, bias: &tensors.bias, dst, scratch: &mut scratch };
+    interp::run(&lowered.ir, tensors.batch, &mut buffers)
+}
+
+/// The naive loops, summed in `f64`, with the outputs divided among all cores.
+pub(crate) fn reference<T: Element>(spec: &LayerSpec, tensors: &Tensors<T>) -> Vec<T> {
+    each_output(spec, tensors.batch, |position| {
+        let Tensors { src, weights, bias, .. } = tensors;
+        T::from_f64(reference::output_at::<T, f64>(spec, src, weights, bias, position))
+    })
+}
+
+/// `f` of every output, in the order of `dst`.
+pub(crate) fn each_output<R: Send>(spec: &LayerSpec, batch: usize, f: impl Fn(Position) -> R + Sync) -> Vec<R> {
+    (0..batch * spec.dst_image()).into_par_iter().map(|index| f(Position::of(spec, index))).collect()
+}

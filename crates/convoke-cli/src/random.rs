@@ -1,0 +1,47 @@
+//! Numbers that look random and are the same for the same seed, everywhere.
+
+use convoke_core::eval::Element;
+
+/// The generator SplitMix64 (Steele, Lea, Flood, 2014).
+#[derive(Clone, Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Another generator, for something that has a name.
+    pub(crate) fn for_name(seed: u64, name: &str) -> Self {
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        Self(seed ^ hash)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From -1 to 1, a multiple of 2^-23.
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.next() >> 40) as f64 / f64::from(1 << 23) - 1.0
+    }
+
+    /// A whole number from `-most` to `most`.
+    fn whole(&mut self, most: u64) -> f64 {
+        (self.next() % (2 * most + 1)) as f64 - most as f64
+    }
+
+    /// `len` numbers from -1 to 1.
+    pub(crate) fn units<T: Element>(&mut self, len: usize) -> Vec<T> {
+        (0..len).map(|_| T::from_f64(self.unit())).collect()
+    }
+
+    /// `len` whole numbers from `-most` to `most`.
+    pub(crate) fn wholes<T: Element>(&mut self, len: usize, most: u64) -> Vec<T> {
+        (0..len).map(|_| T::from_f64(self.whole(most))).collect()
+    }
+}

@@ -1,0 +1,94 @@
+//! The Rust backend as a program: emitted once for all kernels of a command, compiled by `rustc`, run on files.
+
+use crate::compute::Tensors;
+use crate::failure::Failure;
+use convoke::Element;
+use convoke_core::back::rust::{self, Intrinsics};
+use convoke_core::ir::{Role, Verified};
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A compiled program; its files are deleted with it.
+#[derive(Debug)]
+pub(crate) struct Program {
+    folder: TempDir,
+    binary: PathBuf,
+    /// How long `rustc` took.
+    pub(crate) compiled: Duration,
+}
+
+impl Program {
+    /// Emits and compiles `kernels`; a kernel is called by its position here.
+    pub(crate) fn compile(kernels: &[&Verified]) -> Result<Self, Failure> {
+        let failed = |e: &dyn std::fmt::Display| Failure::Input(format!("the Rust backend: {e}"));
+        let tokens = rust::standalone(kernels, &Intrinsics::Core).map_err(|e| failed(&e))?;
+        let folder = tempfile::Builder::new().prefix("convoke-").tempdir().map_err(|e| failed(&e))?;
+        let (source, binary) = (folder.path().join("kernels.rs"), folder.path().join("kernels"));
+        std::fs::write(&source, tokens.to_string()).map_err(|e| failed(&e))?;
+        let start = Instant::now();
+        let mut rustc = Command::new("rustc");
+        rustc.args(["--edition", "2024", "-C", "opt-level=3", "-o"]).arg(&binary).arg(&source);
+        let output = rustc.output().map_err(|e| failed(&format!("rustc could not be run: {e}")))?;
+        if !output.status.success() {
+            return Err(failed(&format!("rustc refused the emitted source:\n{}", text(&output))));
+        }
+        Ok(Self { binary, compiled: start.elapsed(), folder })
+    }
+
+    /// Writes what a kernel reads to files; `weights` are packed.
+    pub(crate) fn prepare<T: Element>(&self, tensors: &Tensors<T>, weights: &[T]) -> Result<(), String> {
+        let buffers = [(Role::Src, tensors.src.as_slice()), (Role::Weights, weights), (Role::Bias, &tensors.bias)];
+        for (role, data) in buffers {
+            std::fs::write(self.folder.path().join(role.name()), to_bytes(data)).map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Runs kernel `index` on the files and reads its output.
+    pub(crate) fn run<T: Element>(&self, index: usize, batch: usize) -> Result<Vec<T>, String> {
+        self.call(index, batch, 1)?;
+        let bytes = std::fs::read(self.folder.path().join(Role::Dst.name())).map_err(|e| e.to_string())?;
+        Ok(from_bytes(&bytes))
+    }
+
+    /// Runs kernel `index` that often and gives its time for one run, as the program measures it.
+    pub(crate) fn time(&self, index: usize, batch: usize, repeat: u32) -> Result<Duration, String> {
+        let output = self.call(index, batch, repeat.max(2))?;
+        let nanoseconds = output.trim().parse().map_err(|_| format!("the program printed `{output}`, not a time"))?;
+        Ok(Duration::from_nanos(nanoseconds))
+    }
+
+    fn call(&self, index: usize, batch: usize, repeat: u32) -> Result<String, String> {
+        let mut command = Command::new(&self.binary);
+        command.args([index.to_string(), batch.to_string()]).arg(self.folder.path()).arg(repeat.to_string());
+        let output = command.output().map_err(|e| format!("the compiled program could not be run: {e}"))?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        Err(format!("the compiled program ended with {}: {}", output.status, text(&output).trim()))
+    }
+}
+
+/// What a program had to say, the beginning of it.
+fn text(output: &Output) -> String {
+    const MOST: usize = 4_000;
+    String::from_utf8_lossy(&output.stderr).chars().take(MOST).collect()
+}
+
+/// Elements in the machine's byte order.
+fn to_bytes<T: Element>(data: &[T]) -> Vec<u8> {
+    match T::DTYPE.bytes() {
+        4 => data.iter().flat_map(|x| (x.bits() as u32).to_ne_bytes()).collect(),
+        _ => data.iter().flat_map(|x| x.bits().to_ne_bytes()).collect(),
+    }
+}
+
+fn from_bytes<T: Element>(bytes: &[u8]) -> Vec<T> {
+    // Every f32 is exact in f64, so the way over f64 keeps its bits, except that it may make a signalling NaN quiet.
+    match T::DTYPE.bytes() {
+        4 => bytes.as_chunks().0.iter().map(|b| T::from_f64(f32::from_ne_bytes(*b).into())).collect(),
+        _ => bytes.as_chunks().0.iter().map(|b| T::from_f64(f64::from_ne_bytes(*b))).collect(),
+    }
+}

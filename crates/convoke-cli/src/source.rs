@@ -1,0 +1,143 @@
+//! Files with layers: reading, reporting their mistakes, selecting.
+
+use crate::args::Layers;
+use crate::failure::Failure;
+use convoke_core::diagnostic::{Diagnostic, render};
+use convoke_core::front;
+use convoke_core::spec::{LayerSpec, Limits};
+use std::io::{IsTerminal as _, Read as _};
+use std::path::Path;
+
+/// Bytes that a file of layers may have.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// A text and what it is called in messages.
+#[derive(Debug)]
+pub(crate) struct Text {
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
+
+impl Text {
+    /// Reads a file, or standard input for `-`.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let stdin = path == Path::new("-");
+        let name = if stdin { "<stdin>".to_owned() } else { path.display().to_string() };
+        let mut bytes = Vec::new();
+        let read = if stdin {
+            std::io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes)
+        } else {
+            std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+        };
+        read.map_err(|e| Failure::Input(format!("{name}: {e}")))?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(Failure::Input(format!("{name}: a file of layers has at most {MAX_BYTES} bytes")));
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Self { name, text }),
+            Err(e) => {
+                let at = e.utf8_error().valid_up_to();
+                Err(Failure::Input(format!("{name}: this is no text, byte {at} is not UTF-8")))
+            }
+        }
+    }
+
+    /// The layers, or what is wrong with them.
+    pub(crate) fn layers(&self) -> Result<Vec<LayerSpec>, Vec<Diagnostic>> {
+        front::layers(&self.text, &Limits::default())
+    }
+
+    /// Prints what is wrong on standard error, with excerpts.
+    pub(crate) fn report(&self, diagnostics: &[Diagnostic]) {
+        anstream::eprintln!("{}", render(diagnostics, &self.text, &self.name, true).trim_end());
+        let n = diagnostics.len();
+        if std::io::stderr().is_terminal() && n > 1 {
+            anstream::eprintln!("\n{}: {n} mistakes", self.name);
+        }
+    }
+}
+
+/// A file whose layers are all legal.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) text: Text,
+    pub(crate) layers: Vec<LayerSpec>,
+}
+
+/// A layer and the file it comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Selected<'a> {
+    pub(crate) text: &'a Text,
+    pub(crate) spec: &'a LayerSpec,
+}
+
+impl Selected<'_> {
+    /// As messages name it: `specs/resnet50.conv:r04`.
+    pub(crate) fn name(&self) -> String {
+        format!("{}:{}", self.text.name, self.spec.name)
+    }
+
+    /// A refusal of this layer, shown with its place in the source.
+    pub(crate) fn refuse(&self, diagnostic: Diagnostic) -> Failure {
+        self.text.report(&[diagnostic]);
+        Failure::Reported
+    }
+}
+
+/// Reads every file and reports the mistakes of all before it fails.
+pub(crate) fn read(layers: &Layers) -> Result<Vec<Source>, Failure> {
+    let mut sources = Vec::new();
+    let mut failed = false;
+    for path in &layers.files {
+        let text = match Text::read(path) {
+            Ok(text) => text,
+            Err(failure) if layers.files.len() == 1 => return Err(failure),
+            Err(failure) => {
+                anstream::eprintln!("error: {failure}");
+                failed = true;
+                continue;
+            }
+        };
+        match text.layers() {
+            Ok(layers) => sources.push(Source { text, layers }),
+            Err(diagnostics) => {
+                text.report(&diagnostics);
+                failed = true;
+            }
+        }
+    }
+    if failed { Err(Failure::Reported) } else { Ok(sources) }
+}
+
+/// The layers that a command is about; never none.
+pub(crate) fn select<'a>(sources: &'a [Source], layers: &Layers) -> Result<Vec<Selected<'a>>, Failure> {
+    let all = || sources.iter().flat_map(|s| s.layers.iter().map(|spec| Selected { text: &s.text, spec }));
+    let wanted = |s: &Selected<'_>| layers.layer.as_ref().is_none_or(|name| *name == s.spec.name);
+    let selected: Vec<_> = all().filter(wanted).collect();
+    match &layers.layer {
+        _ if !selected.is_empty() => Ok(selected),
+        None => Err(Failure::Input("there is no layer in what was given".to_owned())),
+        Some(name) => Err(Failure::Usage(format!("there is no layer `{name}`; there are {}", names(all())))),
+    }
+}
+
+/// The only layer that a command is about.
+pub(crate) fn select_one<'a>(sources: &'a [Source], layers: &Layers) -> Result<Selected<'a>, Failure> {
+    let selected = select(sources, layers)?;
+    match selected.as_slice() {
+        [one] => Ok(*one),
+        many => {
+            let which = names(many.iter().copied());
+            let message = format!("this takes one layer, and there are {}: say which with --layer, {which}", many.len());
+            Err(Failure::Usage(message))
+        }
+    }
+}
+
+/// Names of layers for a message, the first dozen.
+fn names<'a>(layers: impl Iterator<Item = Selected<'a>>) -> String {
+    const MOST: usize = 12;
+    let all: Vec<_> = layers.map(|s| s.spec.name.as_str()).collect();
+    let shown = all[..all.len().min(MOST)].join(", ");
+    if all.len() > MOST { format!("{shown} and {} more", all.len() - MOST) } else { shown }
+}

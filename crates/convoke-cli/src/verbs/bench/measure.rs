@@ -1,0 +1,167 @@
+//! Times of one layer.
+
+use crate::args::BenchBackend;
+use crate::compute::{self, Lowered, Tensors};
+use crate::failure::Failure;
+use crate::random::Random;
+use crate::rustc::Program;
+use crate::source::Selected;
+use convoke::{Compiler, Element};
+use convoke_core::spec::{DType, LayerSpec};
+use convoke_core::target::Target;
+use std::time::{Duration, Instant};
+
+/// How long a layer is run for.
+const RUN_FOR: Duration = Duration::from_millis(200);
+/// How often at least, unless a single run takes longer than that.
+const RUNS: usize = 5;
+
+/// What is measured.
+pub(super) struct Subject {
+    backend: BenchBackend,
+    compiler: Compiler,
+    threads: usize,
+    /// What the backend rust runs, and the layers that went into it.
+    emitted: Option<(Program, Vec<Lowered>)>,
+}
+
+/// Times and speed of one layer.
+pub(super) struct Measured {
+    pub(super) plan: String,
+    pub(super) gflops: f64,
+    /// From the layer to code that runs; `rustc` compiles all layers at once, so there is none for the backend rust.
+    pub(super) compile_us: Option<f64>,
+    pub(super) pack_us: f64,
+    pub(super) run_us: f64,
+}
+
+impl Subject {
+    pub(super) fn new(
+        backend: BenchBackend,
+        layers: &[Selected<'_>],
+        target: &Target,
+        threads: usize,
+    ) -> Result<Self, Failure> {
+        let emitted = match backend {
+            BenchBackend::Rust => {
+                let lower = |layer: &Selected<'_>| compute::lower_layer(*layer, layer.spec, target);
+                let lowered = layers.iter().map(lower).collect::<Result<Vec<_>, _>>()?;
+                Some((Program::compile(&lowered.iter().map(|l| &l.ir).collect::<Vec<_>>())?, lowered))
+            }
+            BenchBackend::Jit | BenchBackend::Interp => None,
+        };
+        Ok(Self { backend, compiler: Compiler::new().threads(threads), threads, emitted })
+    }
+
+    /// Measures a layer, number `at`.
+    pub(super) fn measure(&self, layer: Selected<'_>, at: usize) -> Result<Measured, Failure> {
+        match layer.spec.dtype {
+            DType::F32 => self.measure_typed::<f32>(layer, at),
+            DType::F64 => self.measure_typed::<f64>(layer, at),
+        }
+    }
+
+    fn measure_typed<T: Element>(&self, layer: Selected<'_>, at: usize) -> Result<Measured, Failure> {
+        let spec = layer.spec;
+        let tensors = tensors::<T>(spec);
+        let (plan, compile, pack, run) = match (self.backend, &self.emitted) {
+            (BenchBackend::Jit, _) => self.jit(layer, &tensors)?,
+            (_, None) => interp(layer, &tensors)?,
+            (_, Some((program, lowered))) => emitted(layer, at, program, &lowered[at], &tensors)?,
+        };
+        let flops = 2.0 * spec.macs_per_image() as f64 * tensors.batch as f64;
+        Ok(Measured {
+            plan,
+            gflops: flops / run / 1e9,
+            compile_us: compile.map(|s| s * 1e6),
+            pack_us: pack * 1e6,
+            run_us: run * 1e6,
+        })
+    }
+
+    fn jit<T: Element>(&self, layer: Selected<'_>, tensors: &Tensors<T>) -> Result<Times, Failure> {
+        let failed = |e: convoke::Error| Failure::layer(&layer.name(), e);
+        let compile = median(RUNS, Duration::from_millis(20), || {
+            compute::compile(layer, layer.spec, &self.compiler).map(drop)
+        })?;
+        let kernel = compute::compile(layer, layer.spec, &self.compiler)?;
+        let bias = tensors.bias(layer.spec);
+        let pack =
+            median(RUNS, Duration::from_millis(10), || kernel.pack(&tensors.weights, bias).map(drop).map_err(failed))?;
+        let packed = kernel.pack(&tensors.weights, bias).map_err(failed)?;
+        let mut dst = vec![T::default(); tensors.batch * layer.spec.dst_image()];
+        let mut run = || kernel.run_threads(self.threads, &packed, &tensors.src, &mut dst).map_err(failed);
+        run()?;
+        let run = median(RUNS, RUN_FOR, run)?;
+        Ok((kernel.name().to_owned(), Some(compile), pack, run))
+    }
+}
+
+/// Plan, and seconds to compile, pack and run.
+type Times = (String, Option<f64>, f64, f64);
+
+fn interp<T: Element>(layer: Selected<'_>, tensors: &Tensors<T>) -> Result<Times, Failure> {
+    let target = convoke::native_target();
+    let lower = || compute::lower_layer(layer, layer.spec, &target);
+    let compile = median(RUNS, Duration::from_millis(20), || lower().map(drop))?;
+    let lowered = lower()?;
+    let pack = pack(layer.spec, &lowered, tensors)?;
+    let weights = compute::pack(layer.spec, &lowered.plan, &tensors.weights);
+    let mut dst = vec![T::default(); tensors.batch * layer.spec.dst_image()];
+    let run = median(1, RUN_FOR, || {
+        let run = compute::interpret_packed(&lowered, tensors, &weights, &mut dst);
+        run.map_err(|e| Failure::layer(&layer.name(), e))
+    })?;
+    Ok((lowered.ir.name.clone(), Some(compile), pack, run))
+}
+
+fn emitted<T: Element>(
+    layer: Selected<'_>,
+    at: usize,
+    program: &Program,
+    lowered: &Lowered,
+    tensors: &Tensors<T>,
+) -> Result<Times, Failure> {
+    let failed = |e| Failure::layer(&layer.name(), e);
+    let pack = pack(layer.spec, lowered, tensors)?;
+    let weights = compute::pack(layer.spec, &lowered.plan, &tensors.weights);
+    program.prepare(tensors, &weights).map_err(failed)?;
+    let once = program.time(at, tensors.batch, 3).map_err(failed)?;
+    let repeat = (RUN_FOR.as_secs_f64() / once.as_secs_f64().max(1e-9)).clamp(RUNS as f64, 1e5) as u32;
+    let run = program.time(at, tensors.batch, repeat).map_err(failed)?;
+    Ok((lowered.ir.name.clone(), None, pack, run.as_secs_f64()))
+}
+
+fn pack<T: Element>(spec: &LayerSpec, lowered: &Lowered, tensors: &Tensors<T>) -> Result<f64, Failure> {
+    median(RUNS, Duration::from_millis(10), || {
+        std::hint::black_box(compute::pack(spec, &lowered.plan, &tensors.weights));
+        Ok(())
+    })
+}
+
+/// Random numbers, one image where the batch is a name.
+fn tensors<T: Element>(spec: &LayerSpec) -> Tensors<T> {
+    let mut random = Random::for_name(1, &spec.name);
+    let batch = spec.fixed_batch().unwrap_or(1);
+    Tensors {
+        batch,
+        src: random.units(batch * spec.src_image()),
+        weights: random.units(spec.weights_len()),
+        bias: random.units(if spec.bias { spec.out_channels } else { 0 }),
+    }
+}
+
+/// The median time of at least `runs` runs and at least `duration`, in seconds. One that takes longer than `duration` is
+/// run no more than `runs` times.
+fn median(runs: usize, duration: Duration, mut f: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
+    const MOST: usize = 100_000;
+    let begin = Instant::now();
+    let mut times = Vec::new();
+    while times.len() < runs || (begin.elapsed() < duration && times.len() < MOST) {
+        let start = Instant::now();
+        f()?;
+        times.push(start.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}

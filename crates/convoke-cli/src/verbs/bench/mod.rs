@@ -1,0 +1,135 @@
+//! `bench`: how fast layers are, beside what the multiply-add units of the same core can do in the same run.
+//!
+//! The peak is measured for the width of the backend's vectors, before every layer again; the greatest counts. Run times are
+//! the median of many runs on data that stay in the caches.
+
+mod measure;
+mod peak;
+
+use crate::args::{Bench, BenchBackend};
+use crate::failure::Failure;
+use crate::numbers::three_digits;
+use crate::source;
+use convoke_core::target::Target;
+use measure::{Measured, Subject};
+use peak::Peak;
+use serde::Serialize;
+use std::io::Write;
+
+pub(crate) fn run(args: &Bench, out: &mut dyn Write) -> Result<(), Failure> {
+    let sources = source::read(&args.layers)?;
+    let selected = source::select(&sources, &args.layers)?;
+    let threads = usize::from(args.threads);
+    if threads > 1 && args.backend != BenchBackend::Jit {
+        return Err(Failure::Usage("only the backend jit has --threads".to_owned()));
+    }
+    let target = match args.backend {
+        BenchBackend::Rust => convoke::host_target(),
+        BenchBackend::Jit | BenchBackend::Interp => convoke::native_target(),
+    };
+    let subject = Subject::new(args.backend, &selected, &target, threads)?;
+    let pinned = if threads == 1 { pin() } else { None };
+    let mut peak = Peak::new(&target);
+    if !args.json {
+        head(&target, &peak, threads, pinned, out)?;
+    }
+    let mut shares = Vec::new();
+    for (at, layer) in selected.iter().enumerate() {
+        peak.measure();
+        let m = subject.measure(*layer, at)?;
+        let percent = 100.0 * m.gflops / (peak.gflops(layer.spec.dtype) * threads as f64);
+        shares.push((m.gflops, percent));
+        if args.json {
+            super::json_line(out, &Line::new(args, &layer.text.name, &layer.spec.name, &m, percent))?;
+        } else {
+            row(&layer.spec.name, &m.plan, [Some(m.gflops), Some(percent), m.compile_us, Some(m.pack_us), Some(m.run_us)], out)?;
+        }
+        out.flush()?;
+    }
+    if !args.json {
+        let mean = |of: fn(&(f64, f64)) -> f64| Some(geometric_mean(shares.iter().map(of)));
+        row("geomean", "", [mean(|s| s.0), mean(|s| s.1), None, None, None], out)?;
+    }
+    Ok(())
+}
+
+fn head(target: &Target, peak: &Peak, threads: usize, pinned: Option<usize>, out: &mut dyn Write) -> Result<(), Failure> {
+    let bits = target.isa.vector_bytes() * 8;
+    let core = pinned.map_or(String::new(), |core| format!(", pinned to core {core}"));
+    let on = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
+    let what = if target.fma { "multiply-add" } else { "multiply and add" };
+    let f32_peak = three_digits(peak.gflops(convoke::DType::F32));
+    writeln!(out, "{}, {on}{core}; {what} peak of one core at {bits} bits: {f32_peak} GFLOP/s of f32", target.name())?;
+    writeln!(
+        out,
+        "\n{:<18} {:<30} {:>8} {:>7} {:>11} {:>9} {:>11}",
+        "layer", "plan", "GFLOP/s", "% peak", "compile µs", "pack µs", "run µs"
+    )?;
+    Ok(())
+}
+
+fn row(name: &str, plan: &str, cells: [Option<f64>; 5], out: &mut dyn Write) -> Result<(), Failure> {
+    let [gflops, percent, compile, pack, run] =
+        cells.map(|cell| cell.map_or(String::new(), |x| if x >= 99.95 { format!("{x:.0}") } else { format!("{x:.1}") }));
+    let line = format!("{name:<18} {plan:<30} {gflops:>8} {percent:>7} {compile:>11} {pack:>9} {run:>11}");
+    Ok(writeln!(out, "{}", line.trim_end())?)
+}
+
+fn geometric_mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, n) = values.fold((0.0, 0), |(sum, n), x| (sum + x.max(f64::MIN_POSITIVE).ln(), n + 1));
+    (sum / f64::from(n.max(1))).exp()
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    file: &'a str,
+    layer: &'a str,
+    backend: &'a str,
+    status: &'a str,
+    gflops: f64,
+    percent_of_peak: f64,
+    compile_us: Option<f64>,
+    pack_us: f64,
+    run_us: f64,
+    threads: u16,
+    plan: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn new(args: &Bench, file: &'a str, layer: &'a str, m: &'a Measured, percent: f64) -> Self {
+        let backend = match args.backend {
+            BenchBackend::Jit => "jit",
+            BenchBackend::Interp => "interp",
+            BenchBackend::Rust => "rust",
+        };
+        let Measured { plan, gflops, compile_us, pack_us, run_us } = m;
+        Self {
+            file,
+            layer,
+            backend,
+            status: "ok",
+            gflops: *gflops,
+            percent_of_peak: percent,
+            compile_us: *compile_us,
+            pack_us: *pack_us,
+            run_us: *run_us,
+            threads: args.threads,
+            plan,
+        }
+    }
+}
+
+/// Keeps this thread, and the programs that it starts, on the core where it is now.
+#[cfg(target_os = "linux")]
+fn pin() -> Option<usize> {
+    let core = rustix::thread::sched_getcpu();
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(core);
+    rustix::thread::sched_setaffinity(None, &set).ok().map(|()| core)
+}
+
+/// Other systems have no such call, or none that holds.
+#[cfg(not(target_os = "linux"))]
+fn pin() -> Option<usize> {
+    None
+}

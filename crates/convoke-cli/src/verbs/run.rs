@@ -1,0 +1,195 @@
+//! `run`: computes a layer on an array, a picture or a recording.
+
+use crate::args::{Run, RunBackend, Tone};
+use crate::compute::{self, Tensors};
+use crate::data::{self, Array, Kind, fit};
+use crate::failure::Failure;
+use crate::filters::Filter;
+use crate::numbers::{output_sizes, short, time};
+use crate::preview;
+use crate::source::{self, Selected};
+use convoke::{Compiler, Element, shape};
+use convoke_core::spec::{DType, LayerSpec};
+use std::io::{IsTerminal as _, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Frames a second of a recording whose input does not tell.
+const DEFAULT_RATE: u32 = 16_000;
+/// Values that are shown of a result that is no picture.
+const SHOWN: usize = 12;
+
+pub(crate) fn run(args: &Run, out: &mut dyn Write) -> Result<(), Failure> {
+    if let Some(path) = &args.output {
+        data::check_name(path)?;
+    }
+    let sources = source::read(&args.layers)?;
+    let layer = source::select_one(&sources, &args.layers)?;
+    match layer.spec.dtype {
+        DType::F32 => run_typed::<f32>(args, layer, out),
+        DType::F64 => run_typed::<f64>(args, layer, out),
+    }
+}
+
+fn run_typed<T: Element>(args: &Run, layer: Selected<'_>, out: &mut dyn Write) -> Result<(), Failure> {
+    let (tensors, rate) = read_tensors::<T>(args, layer.spec, out)?;
+    let dst = compute(args, layer, &tensors, out)?;
+    let dst: Vec<f64> = dst.into_iter().map(T::to_f64).collect();
+    summarize(layer.spec, &dst, out)?;
+    if let Some(path) = &args.output {
+        write(path, layer.spec, tensors.batch, &dst, args.tone, rate, out)?;
+    }
+    if args.output.is_none() || args.preview {
+        show(layer.spec, tensors.batch, &dst, args.tone, out)?;
+    }
+    Ok(())
+}
+
+/// Reads input, weights and bias; also the sampling rate, if there is one.
+fn read_tensors<T: Element>(
+    args: &Run,
+    spec: &LayerSpec,
+    out: &mut dyn Write,
+) -> Result<(Tensors<T>, Option<u32>), Failure> {
+    let array = data::read(&args.input)?;
+    let rate = if let Kind::Wav { rate } = array.kind { Some(rate) } else { None };
+    let input = fit::input(spec, &array).map_err(|e| Failure::file(&args.input, e))?;
+    let (weights, named) = weights(args, spec, rate)?;
+    let bias = match &args.bias {
+        Some(path) if spec.bias => {
+            let array = data::read(path)?;
+            fit::parameters("the bias is", &[spec.out_channels], &array).map_err(|e| Failure::file(path, e))?
+        }
+        Some(path) => return Err(Failure::file(path, format!("layer {} has no bias; write `bias: true` in it", spec.name))),
+        None if spec.bias => vec![0.0; spec.out_channels],
+        None => Vec::new(),
+    };
+    let note = input.note.map_or(String::new(), |note| format!(", {note}"));
+    let zeros = if spec.bias && args.bias.is_none() { ", bias 0" } else { "" };
+    writeln!(out, "{}: {}{note}, weights {named}{zeros}", spec.name, args.input.display())?;
+    let typed = |values: Vec<f64>| values.into_iter().map(T::from_f64).collect();
+    let (src, weights, bias) = (typed(input.data), typed(weights), typed(bias));
+    Ok((Tensors { batch: input.batch, src, weights, bias }, rate))
+}
+
+/// The weights and what to call them.
+fn weights(args: &Run, spec: &LayerSpec, rate: Option<u32>) -> Result<(Vec<f64>, String), Failure> {
+    let path = Path::new(&args.weights);
+    if data::extension(path).is_some_and(|e| e == "npy") {
+        let array = data::read(path)?;
+        let weights = fit::parameters("the weights are", &shape::weights(spec), &array);
+        return Ok((weights.map_err(|e| Failure::file(path, e))?, args.weights.clone()));
+    }
+    let filter = Filter::parse(&args.weights).map_err(|e| Failure::Usage(e.to_string()))?;
+    let weights = filter.weights(spec, rate).map_err(|e| Failure::layer(&spec.name, e))?;
+    Ok((weights, args.weights.clone()))
+}
+
+/// Computes, and says how fast.
+fn compute<T: Element>(
+    args: &Run,
+    layer: Selected<'_>,
+    tensors: &Tensors<T>,
+    out: &mut dyn Write,
+) -> Result<Vec<T>, Failure> {
+    let spec = layer.spec;
+    let failed = |e: &dyn std::fmt::Display| Failure::layer(&spec.name, e);
+    match args.backend {
+        RunBackend::Jit => {
+            let start = Instant::now();
+            let threads = usize::from(args.threads);
+            let kernel = compute::compile(layer, spec, &Compiler::new().threads(threads))?;
+            let compiled = start.elapsed().as_secs_f64();
+            let packed = kernel.pack(&tensors.weights, tensors.bias(spec)).map_err(|e| failed(&e))?;
+            let mut dst = vec![T::default(); tensors.batch * spec.dst_image()];
+            let seconds = best_of(|| kernel.run(&packed, &tensors.src, &mut dst)).map_err(|e| failed(&e))?;
+            let flops = 2.0 * spec.macs_per_image() as f64 * tensors.batch as f64;
+            let (speed, on) = (short(flops / seconds), if threads == 1 { "1 thread".into() } else { format!("{threads} threads") });
+            let name = kernel.name();
+            writeln!(out, "{name}: compiled in {}, run in {} on {on}, {speed}FLOP/s", time(compiled), time(seconds))?;
+            Ok(dst)
+        }
+        RunBackend::Interp => {
+            let lowered = compute::lower_layer(layer, spec, &convoke::native_target())?;
+            let start = Instant::now();
+            let dst = compute::interpret(spec, &lowered, tensors).map_err(|e| failed(&e))?;
+            writeln!(out, "{}: interpreted in {}", lowered.ir.name, time(start.elapsed().as_secs_f64()))?;
+            Ok(dst)
+        }
+        RunBackend::Reference => {
+            let start = Instant::now();
+            let dst = compute::reference(spec, tensors);
+            writeln!(out, "reference: {}", time(start.elapsed().as_secs_f64()))?;
+            Ok(dst)
+        }
+    }
+}
+
+/// The shortest time of a few runs.
+fn best_of<E>(mut run: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
+    let begin = Instant::now();
+    let mut best = f64::INFINITY;
+    for _ in 0..10 {
+        let start = Instant::now();
+        run()?;
+        best = best.min(start.elapsed().as_secs_f64());
+        if begin.elapsed() > Duration::from_millis(50) {
+            break;
+        }
+    }
+    Ok(best)
+}
+
+fn summarize(spec: &LayerSpec, dst: &[f64], out: &mut dyn Write) -> Result<(), Failure> {
+    let sizes = output_sizes(spec).join(", ");
+    let numbers: Vec<f64> = dst.iter().copied().filter(|x| !x.is_nan()).collect();
+    let least = numbers.iter().copied().fold(f64::INFINITY, f64::min);
+    let greatest = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mean = numbers.iter().sum::<f64>() / numbers.len().max(1) as f64;
+    write!(out, "result [{sizes}]")?;
+    if !numbers.is_empty() {
+        write!(out, ": from {least:.4} to {greatest:.4}, mean {mean:.4}")?;
+    }
+    match dst.len() - numbers.len() {
+        0 => writeln!(out)?,
+        nans => writeln!(out, ", {nans} NaN")?,
+    }
+    Ok(())
+}
+
+fn write(
+    path: &Path,
+    spec: &LayerSpec,
+    batch: usize,
+    dst: &[f64],
+    tone: Tone,
+    rate: Option<u32>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let unfit = |e| Failure::file(path, e);
+    let (array, note): (Array, String) = match data::extension(path).as_deref() {
+        Some("png") => {
+            let (array, note) = fit::to_picture(spec, batch, dst, tone).map_err(unfit)?;
+            (array, format!(": {note}"))
+        }
+        Some("wav") => {
+            let rate = rate.unwrap_or(DEFAULT_RATE);
+            (fit::to_recording(spec, batch, dst, rate).map_err(unfit)?, format!(": {rate} Hz"))
+        }
+        _ => (fit::array(spec, batch, dst), String::new()),
+    };
+    data::write(path, &array, spec.dtype)?;
+    Ok(writeln!(out, "wrote {}{note}", path.display())?)
+}
+
+/// A picture as text, or the first values.
+fn show(spec: &LayerSpec, batch: usize, dst: &[f64], tone: Tone, out: &mut dyn Write) -> Result<(), Failure> {
+    if let Ok((picture, _)) = fit::to_picture(spec, batch, dst, tone) {
+        let stdout = std::io::stdout();
+        let colour = stdout.is_terminal() && anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
+        return Ok(preview::print(out, &picture, colour)?);
+    }
+    let values: Vec<_> = dst.iter().take(SHOWN).map(|x| format!("{x:.4}")).collect();
+    let more = if dst.len() > SHOWN { " …" } else { "" };
+    Ok(writeln!(out, "{}{more}", values.join(" "))?)
+}

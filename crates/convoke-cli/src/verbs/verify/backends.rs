@@ -1,0 +1,145 @@
+//! The backends that `verify` runs.
+
+use super::oracle::{Cases, exact};
+use crate::args::VerifyBackend;
+use crate::compute::{self, Lowered};
+use crate::failure::Failure;
+use crate::rustc::Program;
+use crate::source::Selected;
+use convoke::{Compiler, Element};
+
+/// A backend under check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    Interp,
+    Jit,
+    Rust,
+}
+
+impl Name {
+    /// The backends that an argument names, the one that says what the IR means first.
+    pub(super) fn of(backend: VerifyBackend) -> Vec<Self> {
+        match backend {
+            VerifyBackend::All => vec![Self::Interp, Self::Jit, Self::Rust],
+            VerifyBackend::Interp => vec![Self::Interp],
+            VerifyBackend::Jit => vec![Self::Jit],
+            VerifyBackend::Rust => vec![Self::Rust],
+        }
+    }
+
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Interp => "interp",
+            Self::Jit => "jit",
+            Self::Rust => "rust",
+        }
+    }
+}
+
+/// Everything that is made once for all layers.
+pub(super) struct Backends {
+    pub(super) names: Vec<Name>,
+    pub(super) threads: usize,
+    compiler: Compiler,
+    rust: Option<Emitted>,
+}
+
+/// The emitted program, and what its kernels are.
+struct Emitted {
+    program: Program,
+    layers: Vec<EmittedLayer>,
+}
+
+struct EmittedLayer {
+    lowered: Lowered,
+    /// Which kernel computes the layer, and which the layer without what rounds.
+    full: usize,
+    exact: usize,
+}
+
+/// What a backend computed.
+pub(super) struct Results<T> {
+    pub(super) whole: Vec<T>,
+    /// On one thread, then on several if the backend has threads.
+    pub(super) random: Vec<Vec<T>>,
+}
+
+impl Backends {
+    /// Compiles what takes long.
+    pub(super) fn new(names: &[Name], layers: &[Selected<'_>], threads: usize) -> Result<Self, Failure> {
+        let rust = names.contains(&Name::Rust).then(|| emit(layers)).transpose()?;
+        Ok(Self { names: names.to_vec(), threads, compiler: Compiler::new(), rust })
+    }
+
+    /// Runs one layer, number `at`, on both sets of data.
+    pub(super) fn run<T: Element>(
+        &self,
+        backend: Name,
+        layer: Selected<'_>,
+        at: usize,
+        cases: &Cases<T>,
+    ) -> Result<Results<T>, String> {
+        match backend {
+            Name::Interp => interpret(layer, cases),
+            Name::Jit => self.jit(layer, cases),
+            Name::Rust => match &self.rust {
+                Some(emitted) => emitted.run(at, cases),
+                None => Err("the Rust backend was not compiled".to_owned()),
+            },
+        }
+    }
+
+    fn jit<T: Element>(&self, layer: Selected<'_>, cases: &Cases<T>) -> Result<Results<T>, String> {
+        let kernel = compute::compile(layer, &cases.spec, &self.compiler).map_err(|e| e.to_string())?;
+        let run = |threads| compute::run_kernel(&kernel, threads, &cases.random).map_err(|e| e.to_string());
+        let mut random = vec![run(1)?];
+        if self.threads > 1 {
+            random.push(run(self.threads)?);
+        }
+        let exact = compute::compile(layer, &cases.exact, &self.compiler).map_err(|e| e.to_string())?;
+        let whole = compute::run_kernel(&exact, self.threads, &cases.whole).map_err(|e| e.to_string())?;
+        Ok(Results { whole, random })
+    }
+}
+
+/// The two sets of data at the same time, since the interpreter uses one thread.
+fn interpret<T: Element>(layer: Selected<'_>, cases: &Cases<T>) -> Result<Results<T>, String> {
+    let target = convoke::native_target();
+    let run = |spec, tensors| {
+        let lowered = compute::lower_layer(layer, spec, &target).map_err(|e| e.to_string())?;
+        compute::interpret(spec, &lowered, tensors).map_err(|e| e.to_string())
+    };
+    let (whole, random) = rayon::join(|| run(&cases.exact, &cases.whole), || run(&cases.spec, &cases.random));
+    Ok(Results { whole: whole?, random: vec![random?] })
+}
+
+/// Emits and compiles every layer for the widest instruction set of this machine.
+fn emit(layers: &[Selected<'_>]) -> Result<Emitted, Failure> {
+    let target = convoke::host_target();
+    let mut kernels = Vec::new();
+    let mut emitted = Vec::new();
+    for layer in layers {
+        let lowered = compute::lower_layer(*layer, layer.spec, &target)?;
+        let full = kernels.len();
+        kernels.push(lowered.ir.clone());
+        let without = exact(layer.spec);
+        if without != *layer.spec {
+            kernels.push(compute::lower_layer(*layer, &without, &target)?.ir);
+        }
+        emitted.push(EmittedLayer { lowered, full, exact: kernels.len() - 1 });
+    }
+    let program = Program::compile(&kernels.iter().collect::<Vec<_>>())?;
+    Ok(Emitted { program, layers: emitted })
+}
+
+impl Emitted {
+    fn run<T: Element>(&self, at: usize, cases: &Cases<T>) -> Result<Results<T>, String> {
+        let layer = &self.layers[at];
+        let run = |index, tensors: &compute::Tensors<T>| {
+            let weights = compute::pack(&cases.spec, &layer.lowered.plan, &tensors.weights);
+            self.program.prepare(tensors, &weights)?;
+            self.program.run(index, tensors.batch)
+        };
+        Ok(Results { whole: run(layer.exact, &cases.whole)?, random: vec![run(layer.full, &cases.random)?] })
+    }
+}

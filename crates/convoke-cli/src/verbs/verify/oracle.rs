@@ -1,0 +1,125 @@
+//! What the result has to be, and how far a backend's may be away from it.
+
+use crate::compute::{Tensors, each_output, reference};
+use crate::random::Random;
+use convoke::Element;
+use convoke_core::eval::reference::{Position, epilogue, error_bound, magnitude_at, output_at};
+use convoke_core::spec::{Epilogue, LayerSpec};
+
+/// Images of a layer whose batch is a name.
+const NAMED_BATCH: usize = 3;
+/// The greatest whole number in the data, either sign.
+const MOST: u64 = 4;
+
+/// A layer and its two sets of data.
+pub(super) struct Cases<T> {
+    pub(super) spec: LayerSpec,
+    /// The layer without those steps of its epilogue that round.
+    pub(super) exact: LayerSpec,
+    pub(super) whole: Tensors<T>,
+    pub(super) random: Tensors<T>,
+}
+
+impl<T: Element> Cases<T> {
+    /// The data depend on the seed and the layer's name alone.
+    pub(super) fn new(spec: &LayerSpec, seed: u64) -> Self {
+        let batch = spec.fixed_batch().unwrap_or(NAMED_BATCH);
+        let mut random = Random::for_name(seed, &spec.name);
+        let bias = if spec.bias { spec.out_channels } else { 0 };
+        let (src, weights) = (batch * spec.src_image(), spec.weights_len());
+        let whole = Tensors {
+            batch,
+            src: random.wholes(src, MOST),
+            weights: random.wholes(weights, MOST),
+            bias: random.wholes(bias, MOST),
+        };
+        let random =
+            Tensors { batch, src: random.units(src), weights: random.units(weights), bias: random.units(bias) };
+        Self { spec: spec.clone(), exact: exact(spec), whole, random }
+    }
+}
+
+/// `spec` without the steps of its epilogue that round.
+pub(super) fn exact(spec: &LayerSpec) -> LayerSpec {
+    let mut spec = spec.clone();
+    spec.then.retain(|step| matches!(step, Epilogue::Relu | Epilogue::Relu6 | Epilogue::Clamp { .. }));
+    spec
+}
+
+/// What the reference says.
+pub(super) struct Truth<T> {
+    whole: Vec<T>,
+    /// The exact output and how far a backend may be away from it.
+    random: Vec<(f64, f64)>,
+}
+
+impl<T: Element> Truth<T> {
+    pub(super) fn new(cases: &Cases<T>) -> Self {
+        let spec = &cases.spec;
+        let plain = LayerSpec { then: Vec::new(), ..spec.clone() };
+        let Tensors { batch, src, weights, bias } = &cases.random;
+        let random = each_output(spec, *batch, |position| {
+            let sum = output_at::<T, f64>(&plain, src, weights, bias, position);
+            let magnitude = magnitude_at(spec, src, weights, bias, position);
+            let value = spec.then.iter().fold(sum, |x, &step| epilogue(step, x));
+            (value, error_bound::<T>(spec, sum, magnitude))
+        });
+        Self { whole: reference(&cases.exact, &cases.whole), random }
+    }
+
+    /// Whether `found` is exactly the result on whole numbers.
+    pub(super) fn check_whole(&self, cases: &Cases<T>, found: &[T]) -> Result<(), String> {
+        check_len(self.whole.len(), found.len())?;
+        match self.whole.iter().zip(found).position(|(expected, found)| expected != found) {
+            None => Ok(()),
+            Some(at) => {
+                let (expected, found, place) = (self.whole[at], found[at], place(&cases.spec, at));
+                Err(format!("on whole numbers, the output {place} is {found}, and the reference says {expected}"))
+            }
+        }
+    }
+
+    /// Whether `found` is close enough to the result on random numbers; the error that comes closest to its bound, and
+    /// that bound.
+    pub(super) fn check_random(&self, cases: &Cases<T>, found: &[T]) -> Result<(f64, f64), String> {
+        check_len(self.random.len(), found.len())?;
+        let mut worst = (0.0, 0.0, 0.0);
+        for (at, (&(expected, bound), found)) in self.random.iter().zip(found).enumerate() {
+            let found = found.to_f64();
+            let error = (found - expected).abs();
+            // A NaN is not within any bound.
+            if !(error <= bound) {
+                let place = place(&cases.spec, at);
+                return Err(format!(
+                    "on random numbers, the output {place} is {found:e}, and the reference says {expected:e}: {error:.2e} away, where {bound:.2e} is allowed"
+                ));
+            }
+            let share = error / bound.max(f64::MIN_POSITIVE);
+            if share >= worst.0 {
+                worst = (share, error, bound);
+            }
+        }
+        Ok((worst.1, worst.2))
+    }
+}
+
+fn check_len(expected: usize, found: usize) -> Result<(), String> {
+    if expected == found { Ok(()) } else { Err(format!("there are {found} outputs, and not {expected}")) }
+}
+
+/// Whether two results are the same bits; where they first are not.
+pub(super) fn same_bits<T: Element>(spec: &LayerSpec, expected: &[T], found: &[T]) -> Result<(), String> {
+    match expected.iter().zip(found).position(|(a, b)| a.bits() != b.bits()) {
+        None => Ok(()),
+        Some(at) => {
+            let (a, b) = (expected[at], found[at]);
+            Err(format!("at {}: {a:e} is {:#x}, {b:e} is {:#x}", place(spec, at), a.bits(), b.bits(), a = a.to_f64(), b = b.to_f64()))
+        }
+    }
+}
+
+/// `[n 0, oc 3, d 0, h 5, w 7]`.
+fn place(spec: &LayerSpec, index: usize) -> String {
+    let Position { n, oc, at: [d, h, w] } = Position::of(spec, index);
+    format!("[n {n}, oc {oc}, d {d}, h {h}, w {w}]")
+}

@@ -1,0 +1,192 @@
+use super::{Position, epilogue, erf, erfc, error_bound, magnitude_at, output_at, run};
+use crate::spec::{Batch, DType, Epilogue, LayerSpec, Layout, Schedule, SpatialAxis, WeightsLayout};
+
+fn axis(input: usize, kernel: usize, stride: usize, dilation: usize, (pad_lo, pad_hi): (usize, usize)) -> SpatialAxis {
+    let output = (pad_lo + input + pad_hi - dilation * (kernel - 1) - 1) / stride + 1;
+    SpatialAxis { input, output, kernel, stride, dilation, pad_lo, pad_hi }
+}
+
+fn layer(in_channels: usize, out_channels: usize, spatial: [SpatialAxis; 3]) -> LayerSpec {
+    LayerSpec {
+        name: "layer".to_owned(),
+        rank: 3,
+        dtype: DType::F64,
+        batch: Batch::Fixed(1),
+        in_channels,
+        out_channels,
+        groups: 1,
+        layout: Layout::ChannelsFirst,
+        weights_layout: WeightsLayout::Oihw,
+        spatial,
+        bias: false,
+        then: Vec::new(),
+        schedule: Schedule::default(),
+    }
+}
+
+fn row(ic: usize, oc: usize, w: SpatialAxis) -> LayerSpec {
+    layer(ic, oc, [SpatialAxis::UNIT, SpatialAxis::UNIT, w])
+}
+
+fn check(spec: &LayerSpec, src: &[f64], weights: &[f64], bias: &[f64], expect: &[f64]) {
+    let batch = src.len() / spec.src_image();
+    assert_eq!(run::<f64, f64>(spec, batch, src, weights, bias), expect);
+}
+
+const COUNT: [f64; 5] = [1.0, 2.0, 3.0, 4.0, 5.0];
+
+#[test]
+fn rows_by_hand() {
+    let one = |w| row(1, 1, w);
+    check(&one(axis(5, 1, 1, 1, (0, 0))), &COUNT, &[1.0], &[], &COUNT);
+    check(&one(axis(5, 3, 1, 1, (1, 1))), &COUNT, &[1.0, 10.0, 100.0], &[], &[210.0, 321.0, 432.0, 543.0, 54.0]);
+    // A tap to the left shifts to the right.
+    check(&one(axis(5, 3, 1, 1, (2, 0))), &COUNT, &[1.0, 0.0, 0.0], &[], &[0.0, 0.0, 1.0, 2.0, 3.0]);
+    check(&one(axis(5, 2, 2, 1, (1, 0))), &COUNT, &[1.0, 10.0], &[], &[10.0, 32.0, 54.0]);
+    check(&one(axis(5, 3, 1, 2, (0, 0))), &COUNT, &[1.0, 10.0, 100.0], &[], &[531.0]);
+    // More padding than kernel.
+    check(&one(axis(1, 2, 1, 1, (3, 2))), &[7.0], &[1.0, 10.0], &[], &[0.0, 0.0, 70.0, 7.0, 0.0]);
+}
+
+#[test]
+fn an_impulse_gives_the_window_reversed() {
+    let spec = row(1, 1, axis(5, 3, 1, 1, (1, 1)));
+    check(&spec, &[0.0, 0.0, 1.0, 0.0, 0.0], &[2.0, 3.0, 5.0], &[], &[0.0, 5.0, 3.0, 2.0, 0.0]);
+}
+
+#[test]
+fn channels_groups_and_bias() {
+    let mut spec = row(2, 2, axis(2, 1, 1, 1, (0, 0)));
+    let src = [1.0, 2.0, 10.0, 20.0];
+    check(&spec, &src, &[1.0, 2.0, 3.0, 4.0], &[], &[21.0, 42.0, 43.0, 86.0]);
+    spec.weights_layout = WeightsLayout::Hwio;
+    check(&spec, &src, &[1.0, 3.0, 2.0, 4.0], &[], &[21.0, 42.0, 43.0, 86.0]);
+    spec.layout = Layout::ChannelsLast;
+    check(&spec, &[1.0, 10.0, 2.0, 20.0], &[1.0, 3.0, 2.0, 4.0], &[], &[21.0, 43.0, 42.0, 86.0]);
+    spec.bias = true;
+    check(&spec, &[1.0, 10.0, 2.0, 20.0], &[1.0, 3.0, 2.0, 4.0], &[0.5, -1.0], &[21.5, 42.0, 42.5, 85.0]);
+    spec.groups = 2;
+    spec.layout = Layout::ChannelsFirst;
+    check(&spec, &src, &[3.0, 4.0], &[0.0, 100.0], &[3.0, 6.0, 140.0, 180.0]);
+}
+
+#[test]
+fn two_images_are_computed_apart() {
+    let spec = row(1, 1, axis(2, 2, 1, 1, (1, 0)));
+    check(&spec, &[1.0, 2.0, 3.0, 4.0], &[1.0, 10.0], &[], &[10.0, 21.0, 30.0, 43.0]);
+    check(&spec, &[], &[1.0, 10.0], &[], &[]);
+}
+
+#[test]
+fn a_plane_by_hand_and_every_axis_alike() {
+    let w = axis(3, 2, 1, 1, (0, 0));
+    let plane = layer(1, 1, [SpatialAxis::UNIT, w, w]);
+    let src: Vec<f64> = (1..10).map(f64::from).collect();
+    check(&plane, &src, &[1.0, 10.0, 100.0, 1000.0], &[], &[5421.0, 6532.0, 8754.0, 9865.0]);
+    // One axis computes the same wherever it is.
+    let w = axis(5, 3, 2, 1, (1, 1));
+    let expect = [210.0, 432.0, 54.0];
+    for i in 0..3 {
+        let mut spatial = [SpatialAxis::UNIT; 3];
+        spatial[i] = w;
+        check(&layer(1, 1, spatial), &COUNT, &[1.0, 10.0, 100.0], &[], &expect);
+    }
+}
+
+#[test]
+fn magnitudes_add_up_and_bound_the_error() {
+    let mut spec = row(1, 1, axis(3, 3, 1, 1, (0, 0)));
+    spec.bias = true;
+    let (src, weights, bias) = ([1.0_f32, -2.0, 3.0], [2.0_f32, 3.0, -1.0], [-4.0_f32]);
+    let at = Position::of(&spec, 0);
+    assert_eq!(output_at::<f32, f64>(&spec, &src, &weights, &bias, at), -11.0);
+    assert_eq!(magnitude_at(&spec, &src, &weights, &bias, at), 15.0);
+    let u = f64::from(f32::EPSILON) / 2.0;
+    let bound = error_bound::<f32>(&spec, -11.0, 15.0);
+    assert!(bound > 4.0 * u * 15.0 && bound < 6.0 * u * 15.0, "{bound:e}");
+}
+
+#[test]
+fn f32_sums_stay_within_the_bound_and_a_wrong_one_does_not() {
+    let spec = row(1, 1, axis(500, 500, 1, 1, (0, 0)));
+    let noise = |seed: u32| -> Vec<f32> {
+        let mut state = seed;
+        let next = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / 8_388_608.0 - 1.0
+        };
+        (0..500).map(next).collect()
+    };
+    let (src, weights) = (noise(1), noise(2));
+    let at = Position::of(&spec, 0);
+    let exact: f64 = output_at(&spec, &src, &weights, &[], at);
+    let single: f32 = output_at(&spec, &src, &weights, &[], at);
+    let magnitude = magnitude_at(&spec, &src, &weights, &[], at);
+    let bound = error_bound::<f32>(&spec, exact, magnitude);
+    assert!((f64::from(single) - exact).abs() <= bound);
+    let mut other = src.clone();
+    other[17] += 0.05;
+    let wrong: f64 = output_at(&spec, &other, &weights, &[], at);
+    assert!((wrong - exact).abs() > bound, "{bound:e}");
+}
+
+#[test]
+fn epilogues() {
+    let check = |step: Epilogue, x: f64, expect: f64| {
+        let got = epilogue(step, x);
+        assert!((got - expect).abs() <= 1e-15 * expect.abs().max(1e-3), "{step:?} of {x} is {got}, not {expect}");
+    };
+    check(Epilogue::Relu, -2.0, 0.0);
+    check(Epilogue::Relu6, 7.0, 6.0);
+    check(Epilogue::LeakyRelu { slope: 0.1 }, -2.0, -0.2);
+    check(Epilogue::Clamp { lo: -1.0, hi: 2.0 }, -3.0, -1.0);
+    check(Epilogue::Sigmoid, 0.0, 0.5);
+    check(Epilogue::Sigmoid, 1.0, 0.731_058_578_630_004_9);
+    check(Epilogue::Tanh, 1.0, 0.761_594_155_955_764_9);
+    check(Epilogue::Silu, 1.0, 0.731_058_578_630_004_9);
+    check(Epilogue::HardSwish, 1.0, 4.0 / 6.0);
+    check(Epilogue::HardSwish, -4.0, 0.0);
+    check(Epilogue::Gelu, 1.0, 0.841_344_746_068_542_9);
+    check(Epilogue::Gelu, -1.0, -0.158_655_253_931_457_05);
+    let all = [
+        Epilogue::Relu,
+        Epilogue::Relu6,
+        Epilogue::Sigmoid,
+        Epilogue::Tanh,
+        Epilogue::Silu,
+        Epilogue::HardSwish,
+        Epilogue::Gelu,
+    ];
+    assert!(all.iter().all(|&step| epilogue(step, f64::NAN).is_nan()));
+    assert!(epilogue(Epilogue::Relu, -0.0).is_sign_negative());
+}
+
+#[test]
+fn error_function() {
+    // Abramowitz and Stegun, table 7.1, and well-known values of erfc.
+    let erf_values = [
+        (0.1, 0.112_462_916_018_284_9),
+        (0.5, 0.520_499_877_813_046_5),
+        (1.0, 0.842_700_792_949_714_9),
+        (1.9, 0.992_790_429_235_257_5),
+        (2.0, 0.995_322_265_018_952_7),
+        (3.0, 0.999_977_909_503_001_4),
+    ];
+    for (x, expect) in erf_values {
+        assert!((erf(x) - expect).abs() <= 4.0 * f64::EPSILON, "erf({x}) = {}", erf(x));
+        assert_eq!(erf(-x), -erf(x));
+    }
+    for (x, expect) in
+        [(1.0, 0.157_299_207_050_285_13), (2.0, 4.677_734_981_047_266e-3), (5.0, 1.537_459_794_428_035e-12)]
+    {
+        assert!((erfc(x) / expect - 1.0).abs() <= 1e-14, "erfc({x}) = {}", erfc(x));
+    }
+    assert!((erfc(-1.0) - 1.842_700_792_949_715).abs() <= 4.0 * f64::EPSILON);
+    assert_eq!(erfc(40.0), 0.0);
+    assert_eq!(erf(f64::INFINITY), 1.0);
+    assert!(erf(f64::NAN).is_nan() && erfc(f64::NAN).is_nan());
+    // The two ways agree where they meet.
+    for x in [1.0, 1.2, 1.5, 1.9999, 2.0001] {
+        assert!((erf(x) + erfc(x) - 1.0).abs() <= 4.0 * f64::EPSILON, "{x}");
+    }
+}
