@@ -54,8 +54,10 @@ A picture's values are 0 to 1, 0 is black. Rows are h, columns w, colours channe
 to 1 is written as its absolute value over the greatest one, unless --tone says otherwise.")]
     Run(Run),
     /// Check every layer against the reference, and the backends against each other bit for bit
-    #[command(after_help = "Examples:\n  convoke verify specs/*.conv\n  convoke verify net.conv --backend jit --seed 7\n  \
-        convoke verify net.conv --json\n\nThe last line is `N passed, N failed`: one check a layer and backend.")]
+    #[command(
+        after_help = "Examples:\n  convoke verify specs/*.conv\n  convoke verify net.conv --backend jit --seed 7\n  \
+        convoke verify net.conv --json\n\nThe last line is `N passed, N failed`: one check a layer and backend."
+    )]
     Verify(Verify),
     /// Measure GFLOP/s, the share of the multiply-add peak of the same core, and the time to compile and to pack
     #[command(after_help = "Examples:\n  convoke bench specs/resnet50.conv\n  \
@@ -66,8 +68,10 @@ to 1 is written as its absolute value over the greatest one, unless --tone says 
         convoke fmt - < net.conv")]
     Fmt(Fmt),
     /// Print a completion script for a shell
-    #[command(after_help = "Examples:\n  convoke completions bash > ~/.local/share/bash-completion/completions/convoke\n  \
-        convoke completions fish > ~/.config/fish/completions/convoke.fish")]
+    #[command(
+        after_help = "Examples:\n  convoke completions bash > ~/.local/share/bash-completion/completions/convoke\n  \
+        convoke completions fish > ~/.config/fish/completions/convoke.fish"
+    )]
     Completions {
         /// The shell
         shell: clap_complete::Shell,

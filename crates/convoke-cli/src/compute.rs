@@ -5,11 +5,11 @@ use crate::source::Selected;
 use convoke::{Compiler, Element, Kernel};
 use convoke_core::eval::interp::{self, Buffers};
 use convoke_core::eval::reference::{self, Position};
-use convoke_core::ir::{self, Role, Verified};
-use convoke_core::lower::lower;
+use convoke_core::ir::Role;
 use convoke_core::lower::weights::WeightsPacking;
-use convoke_core::plan::{self, Plan};
-use convoke_core::spec::LayerSpec;
+use convoke_core::pipeline::{self, Compiled};
+use convoke_core::plan::Plan;
+use convoke_core::spec::{LayerSpec, Limits};
 use convoke_core::target::Target;
 use rayon::prelude::*;
 
@@ -30,27 +30,15 @@ impl<T> Tensors<T> {
     }
 }
 
-/// A layer on its way to a backend.
-#[derive(Clone, Debug)]
-pub(crate) struct Lowered {
-    pub(crate) plan: Plan,
-    pub(crate) ir: Verified,
-}
-
 /// Plans, lowers and verifies `spec`, which is the layer or made from it.
-pub(crate) fn lower_layer(layer: Selected<'_>, spec: &LayerSpec, target: &Target) -> Result<Lowered, Failure> {
-    let plan = plan::choose(spec, target).map_err(|e| layer.refuse(e.into()))?;
-    let kernel = lower(spec, &plan, target);
-    let ir = ir::verify(kernel).map_err(|e| {
-        Failure::layer(&layer.name(), format!("the compiler made an illegal kernel, please report this: {e}"))
-    })?;
-    Ok(Lowered { plan, ir })
+pub(crate) fn lower_layer(layer: Selected<'_>, spec: &LayerSpec, target: &Target) -> Result<Compiled, Failure> {
+    pipeline::compile(spec, target, &Limits::default()).map_err(|e| layer.refuse(e.into()))
 }
 
 /// Native code for `spec`, which is the layer or made from it.
 pub(crate) fn compile(layer: Selected<'_>, spec: &LayerSpec, compiler: &Compiler) -> Result<Kernel, Failure> {
     compiler.compile(spec).map_err(|e| match e {
-        convoke::Error::Plan(e) => layer.refuse(e.into()),
+        convoke::Error::Compile { source, .. } => layer.refuse(source.into()),
         e => Failure::layer(&layer.name(), e),
     })
 }
@@ -78,7 +66,7 @@ pub(crate) fn pack<T: Element>(spec: &LayerSpec, plan: &Plan, weights: &[T]) -> 
 /// Runs the interpreter. What no one writes stays NaN.
 pub(crate) fn interpret<T: Element>(
     spec: &LayerSpec,
-    lowered: &Lowered,
+    lowered: &Compiled,
     tensors: &Tensors<T>,
 ) -> Result<Vec<T>, interp::RunError> {
     let weights = pack(spec, &lowered.plan, &tensors.weights);
@@ -89,16 +77,16 @@ pub(crate) fn interpret<T: Element>(
 
 /// [`interpret`], with the weights packed already.
 pub(crate) fn interpret_packed<T: Element>(
-    lowered: &Lowered,
+    lowered: &Compiled,
     tensors: &Tensors<T>,
     weights: &[T],
     dst: &mut [T],
 ) -> Result<(), interp::RunError> {
     let batch = tensors.batch as i64;
-    let scratch = lowered.ir.buffers.iter().find(|b| b.role == Role::Scratch).map_or(0, |b| b.len.eval(&[batch]));
+    let scratch = lowered.kernel.buffers.iter().find(|b| b.role == Role::Scratch).map_or(0, |b| b.len.eval(&[batch]));
     let mut scratch = vec![T::from_f64(f64::NAN); usize::try_from(scratch).unwrap_or(0)];
     let mut buffers = Buffers { src: &tensors.src, weights, bias: &tensors.bias, dst, scratch: &mut scratch };
-    interp::run(&lowered.ir, tensors.batch, &mut buffers)
+    interp::run(&lowered.kernel, tensors.batch, &mut buffers)
 }
 
 /// The naive loops, summed in `f64`, with the outputs divided among all cores.

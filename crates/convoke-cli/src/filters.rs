@@ -42,7 +42,9 @@ pub(crate) enum FilterError {
         "a filter by name takes as many output channels as inputs, or one; the layer takes {inputs} a group to {outputs}"
     )]
     Channels { inputs: usize, outputs: usize },
-    #[error("the band {low} to {high} has to lie between 0 and {most}{unit}, half of the sampling rate, low before high")]
+    #[error(
+        "the band {low} to {high} has to lie between 0 and {most}{unit}, half of the sampling rate, low before high"
+    )]
     Band { low: f64, high: f64, most: f64, unit: &'static str },
 }
 
@@ -84,7 +86,8 @@ impl Filter {
         let [_, kh, kw] = spec.spatial.map(|a| a.kernel);
         for oc in 0..spec.out_channels {
             for ic in 0..inputs {
-                let share = if outputs == 1 { 1.0 / inputs as f64 } else { f64::from(inputs == 1 || oc % outputs == ic) };
+                let share =
+                    if outputs == 1 { 1.0 / inputs as f64 } else { f64::from(inputs == 1 || oc % outputs == ic) };
                 for (tap, weight) in window.iter().enumerate() {
                     let at = [tap / kw / kh, tap / kw % kh, tap % kw];
                     weights[weights_index(spec, oc, ic, at)] = weight * share;
@@ -111,7 +114,10 @@ impl Filter {
             Self::Mean => Ok(vec![1.0 / spec.taps() as f64; spec.taps()]),
             Self::Gaussian => {
                 let [d, h, w] = kernel.map(bell);
-                Ok(d.iter().flat_map(|d| h.iter().map(move |h| d * h)).flat_map(|a| w.iter().map(move |w| a * w)).collect())
+                Ok(d.iter()
+                    .flat_map(|d| h.iter().map(move |h| d * h))
+                    .flat_map(|a| w.iter().map(move |w| a * w))
+                    .collect())
             }
             Self::BandPass { low, high } if spec.rank == 1 => {
                 let rate = rate.map(f64::from);

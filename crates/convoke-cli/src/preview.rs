@@ -9,36 +9,44 @@ const COLUMNS: usize = 76;
 const GREYS: &[u8] = b" .:-=+*#%@";
 
 /// Prints `picture` (rows, columns, 1 or 3 channels, from 0 to 1), each cell the mean of the pixels under it: two coloured
-/// pixels a character where `colour` says so, else a character a grey level.
+/// pixels a character where `colour` says so, else a character a grey level, the brightest cell white and dark greys
+/// spread out.
 pub(crate) fn print(out: &mut dyn Write, picture: &Array, colour: bool) -> std::io::Result<()> {
     let (height, width) = (picture.shape[0], picture.shape[1]);
     let columns = width.min(COLUMNS);
     let lines = (height * columns).div_ceil(width * 2).max(1);
-    for line in 0..lines {
-        let mut text = String::new();
-        for column in 0..columns {
-            let across = (column * width / columns, ((column + 1) * width / columns).max(column * width / columns + 1));
-            let cell = |part: usize, parts: usize| {
-                let from = part * height / parts;
-                mean(picture, (from, ((part + 1) * height / parts).max(from + 1).min(height)), across)
-            };
-            if colour {
-                let [[r, g, b], [r2, g2, b2]] = [cell(2 * line, 2 * lines), cell(2 * line + 1, 2 * lines)];
-                text.push_str(&format!("\x1b[38;2;{r};{g};{b}m\x1b[48;2;{r2};{g2};{b2}m▀"));
-            } else {
-                let [r, g, b] = cell(line, lines).map(usize::from);
-                let grey = (2 * r + 7 * g + b) * (GREYS.len() - 1) / 2550;
-                text.push(char::from(GREYS[grey]));
+    let rows = if colour { 2 * lines } else { lines };
+    let part =
+        |i: usize, parts: usize, of: usize| (i * of / parts, ((i + 1) * of / parts).max(i * of / parts + 1).min(of));
+    let cell = |row, column| mean(picture, part(row, rows, height), part(column, columns, width));
+    let cells: Vec<Vec<_>> = (0..rows).map(|row| (0..columns).map(|column| cell(row, column)).collect()).collect();
+    if colour {
+        for pair in cells.chunks(2) {
+            let (above, below) = (&pair[0], &pair[pair.len() - 1]);
+            for ([r, g, b], [r2, g2, b2]) in above.iter().zip(below).map(|(a, b)| (a.map(byte), b.map(byte))) {
+                write!(out, "\x1b[38;2;{r};{g};{b}m\x1b[48;2;{r2};{g2};{b2}m▀")?;
             }
+            writeln!(out, "\x1b[0m")?;
         }
-        let end = if colour { "\x1b[0m" } else { "" };
-        writeln!(out, "{}{end}", text.trim_end())?;
+        return Ok(());
+    }
+    let grey = |[r, g, b]: &[f64; 3]| 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    let brightest = cells.iter().flatten().map(grey).fold(f64::MIN_POSITIVE, f64::max);
+    for row in &cells {
+        let level =
+            |cell| ((grey(cell) / brightest).clamp(0.0, 1.0).sqrt() * (GREYS.len() - 1) as f64).round() as usize;
+        let line: String = row.iter().map(|cell| char::from(GREYS[level(cell)])).collect();
+        writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
 }
 
-/// The mean colour of some rows and columns, 0 to 255.
-fn mean(picture: &Array, rows: (usize, usize), columns: (usize, usize)) -> [u8; 3] {
+fn byte(value: f64) -> u8 {
+    (value * 255.0).round().clamp(0.0, 255.0) as u8
+}
+
+/// The mean colour of some rows and columns.
+fn mean(picture: &Array, rows: (usize, usize), columns: (usize, usize)) -> [f64; 3] {
     let (width, channels) = (picture.shape[1], picture.shape[2]);
     let mut sums = [0.0; 3];
     for row in rows.0..rows.1 {
@@ -49,5 +57,5 @@ fn mean(picture: &Array, rows: (usize, usize), columns: (usize, usize)) -> [u8; 
         }
     }
     let pixels = ((rows.1 - rows.0) * (columns.1 - columns.0)).max(1) as f64;
-    sums.map(|sum| (sum / pixels * 255.0).round().clamp(0.0, 255.0) as u8)
+    sums.map(|sum| sum / pixels)
 }

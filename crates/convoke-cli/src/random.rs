@@ -13,7 +13,8 @@ impl Random {
 
     /// Another generator, for something that has a name.
     pub(crate) fn for_name(seed: u64, name: &str) -> Self {
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        let hash =
+            name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
         Self(seed ^ hash)
     }
 
@@ -25,9 +26,9 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// From -1 to 1, a multiple of 2^-23.
+    /// From -1 to 1, a multiple of 2^-52.
     pub(crate) fn unit(&mut self) -> f64 {
-        (self.next() >> 40) as f64 / f64::from(1 << 23) - 1.0
+        (self.next() >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     }
 
     /// A whole number from `-most` to `most`.

@@ -77,8 +77,11 @@ impl Selected<'_> {
         format!("{}:{}", self.text.name, self.spec.name)
     }
 
-    /// A refusal of this layer, shown with its place in the source.
-    pub(crate) fn refuse(&self, diagnostic: Diagnostic) -> Failure {
+    /// A refusal of this layer, shown with its place in the source if it has one.
+    pub(crate) fn refuse(&self, mut diagnostic: Diagnostic) -> Failure {
+        if diagnostic.labels.is_empty() {
+            diagnostic.message = format!("layer {}: {}", self.spec.name, diagnostic.message);
+        }
         self.text.report(&[diagnostic]);
         Failure::Reported
     }
@@ -128,7 +131,8 @@ pub(crate) fn select_one<'a>(sources: &'a [Source], layers: &Layers) -> Result<S
         [one] => Ok(*one),
         many => {
             let which = names(many.iter().copied());
-            let message = format!("this takes one layer, and there are {}: say which with --layer, {which}", many.len());
+            let message =
+                format!("this takes one layer, and there are {}: say which with --layer, {which}", many.len());
             Err(Failure::Usage(message))
         }
     }

@@ -31,7 +31,7 @@ pub(crate) enum FitError {
     Rank { what: &'static str, expected: usize, found: usize },
     /// A picture or a recording of another size.
     #[error(
-        "the {what} has {found} {unit}, and the layer takes {expected}; write `input: {fixed}` in the layer, or give it another {what}"
+        "the {what} is {found} ({unit}), and the layer takes {expected}; write `input: {fixed}` in the layer, or give it another {what}"
     )]
     Size { what: &'static str, unit: &'static str, found: String, expected: String, fixed: String },
     /// A picture or a recording is one image.
@@ -170,9 +170,10 @@ pub(crate) fn to_picture(
     };
     let most = least.abs().max(greatest.abs());
     let (note, data): (_, Vec<f64>) = match tone {
-        Tone::Abs => {
-            ("white is the greatest absolute value", data.iter().map(|x| x.abs() / most.max(f64::MIN_POSITIVE)).collect())
-        }
+        Tone::Abs => (
+            "white is the greatest absolute value",
+            data.iter().map(|x| x.abs() / most.max(f64::MIN_POSITIVE)).collect(),
+        ),
         Tone::Stretch => {
             let range = (greatest - least).max(f64::MIN_POSITIVE);
             ("black is the least value, white the greatest", data.iter().map(|x| (x - least) / range).collect())

@@ -15,15 +15,22 @@ pub(super) fn read(bytes: &[u8]) -> Result<Array, DataError> {
     let (header, data) = rest.split_at_checked(header_len).ok_or_else(|| bad("it ends within its header"))?;
     let header = std::str::from_utf8(header).map_err(|_| bad("its header is no text"))?;
     let header = Header::parse(header).ok_or_else(|| bad("its header is not understood"))?;
-    let (size, number) = number_type(&header.descr)
-        .ok_or_else(|| DataError::malformed("npy", format!("its elements are `{}`, not numbers f4, f8, i1 to i4 or u1 to u4", header.descr)))?;
+    let (size, number) = number_type(&header.descr).ok_or_else(|| {
+        DataError::malformed(
+            "npy",
+            format!("its elements are `{}`, not numbers f4, f8, i1 to i4 or u1 to u4", header.descr),
+        )
+    })?;
     let elements = header.shape.iter().try_fold(1usize, |n, &s| n.checked_mul(s));
     let needed = elements.and_then(|n| n.checked_mul(size));
     if needed != Some(data.len()) {
         let shape = &header.shape;
         let needed = needed.map_or("more than can be counted".to_owned(), |n| n.to_string());
         let found = data.len();
-        return Err(DataError::malformed("npy", format!("shape {shape:?} takes {needed} bytes, and {found} follow the header")));
+        return Err(DataError::malformed(
+            "npy",
+            format!("shape {shape:?} takes {needed} bytes, and {found} follow the header"),
+        ));
     }
     let data: Vec<f64> = data.chunks_exact(size).map(number).collect();
     let data = if header.fortran_order { to_c_order(&header.shape, &data) } else { data };
@@ -33,9 +40,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Array, DataError> {
 /// `f4` or `f8`, little-endian, the last axis contiguous.
 pub(super) fn write(array: &Array, dtype: DType) -> Vec<u8> {
     let sizes: String = array.shape.iter().map(|n| format!("{n}, ")).collect();
-    let sizes = if array.shape.len() == 1 { sizes.trim_end().to_owned() } else { sizes.trim_end_matches(", ").to_owned() };
-    let mut header =
-        format!("{{'descr': '<f{}', 'fortran_order': False, 'shape': ({sizes}), }}", dtype.bytes());
+    let sizes =
+        if array.shape.len() == 1 { sizes.trim_end().to_owned() } else { sizes.trim_end_matches(", ").to_owned() };
+    let mut header = format!("{{'descr': '<f{}', 'fortran_order': False, 'shape': ({sizes}), }}", dtype.bytes());
     while (10 + header.len() + 1) % 64 != 0 {
         header.push(' ');
     }

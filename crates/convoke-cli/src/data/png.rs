@@ -41,11 +41,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Array, DataError> {
 /// 8 bits a value; what is below 0 is black, what is above 1 white.
 pub(super) fn write(array: &Array) -> Result<Vec<u8>, DataError> {
     let bad = |e: png::EncodingError| DataError::malformed("png", e);
-    let unfit = || DataError::Shape {
-        format: "png",
-        holds: "rows x columns x 1 to 4 channels",
-        found: sizes(&array.shape),
-    };
+    let unfit =
+        || DataError::Shape { format: "png", holds: "rows x columns x 1 to 4 channels", found: sizes(&array.shape) };
     let &[height, width, channels @ 1..=4] = array.shape.as_slice() else { return Err(unfit()) };
     let [Ok(w @ 1..), Ok(h @ 1..)] = [width, height].map(u32::try_from) else { return Err(unfit()) };
     let mut bytes = Vec::new();

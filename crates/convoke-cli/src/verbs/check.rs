@@ -20,8 +20,8 @@ pub(crate) fn run(args: &Check, out: &mut dyn Write) -> Result<(), Failure> {
             name: if sources.len() > 1 { s.name() } else { s.spec.name.clone() },
             input: format!("{}[{}] @ {}", s.spec.dtype.name(), input_sizes(s.spec).join(", "), layout_name(s.spec)),
             output: format!("[{}]", output_sizes(s.spec).join(", ")),
-            macs: short(macs(s.spec) as f64),
-            parameters: short(parameters(s.spec) as f64),
+            macs: short(macs(s.spec) as f64).trim_end().to_owned(),
+            parameters: short(parameters(s.spec) as f64).trim_end().to_owned(),
         })
         .collect();
     let width = |of: fn(&Row) -> &String| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Check, out: &mut dyn Write) -> Result<(), Failure> {
     for r in &rows {
         writeln!(
             out,
-            "{:name$}  {:input$} -> {:output$}  {:>macs$}MACs  {:>parameters$}parameters",
+            "{:name$}  {:input$} -> {:output$}  {:>macs$} MACs  {:>parameters$} parameters",
             r.name, r.input, r.output, r.macs, r.parameters
         )?;
     }

@@ -62,26 +62,25 @@ fn stage(layer: Selected<'_>, args: &Emit, target: &Target) -> Result<String, Fa
     Ok(match args.stage {
         Stage::Ast | Stage::Spec => layer.spec.to_string(),
         Stage::Plan => super::plan::choose(layer, target)?.to_string(),
-        Stage::Ir => lowered()?.ir.to_string(),
+        Stage::Ir => lowered()?.kernel.to_string(),
         Stage::Rust if args.target == "native" => rust_source(layer, EVERY)?,
         Stage::Rust if target.isa == Target::PORTABLE.isa => rust_source(layer, &[Target::PORTABLE])?,
         Stage::Rust => rust_source(layer, &[target.clone(), Target::PORTABLE])?,
-        Stage::Clif => convoke_jit::clif::clif_text(&lowered()?.ir).map_err(failed)?,
-        Stage::Asm => convoke_jit::clif::asm_text(&lowered()?.ir).map_err(failed)?,
+        Stage::Clif => convoke_jit::clif::clif_text(&lowered()?.kernel).map_err(failed)?,
+        Stage::Asm => convoke_jit::clif::asm_text(&lowered()?.kernel).map_err(failed)?,
     })
 }
 
 /// The instruction sets that emitted source covers.
-const EVERY: &[Target] = &[Target::AVX512, Target::AVX2, Target::NEON, Target::PORTABLE];
+const EVERY: &[Target] = &[Target::AVX512, Target::AVX2, Target::NEON, Target::SSE, Target::PORTABLE];
 
 /// The module that `conv!` makes.
 fn rust_source(layer: Selected<'_>, targets: &[Target]) -> Result<String, Failure> {
     let lowered = targets.iter().map(|target| lower_layer(layer, layer.spec, target)).collect::<Result<Vec<_>, _>>()?;
     let algorithm = lowered[0].plan.algorithm;
     let packing = WeightsPacking::new(layer.spec, algorithm);
-    let versions: Vec<_> = lowered.into_iter().map(|l| l.ir).collect();
-    let module =
-        Layer { spec: layer.spec, packing: &packing, versions: &versions, detection: Detection::RunTime };
+    let versions: Vec<_> = lowered.into_iter().map(|l| l.kernel).collect();
+    let module = Layer { spec: layer.spec, packing: &packing, versions: &versions, detection: Detection::RunTime };
     let tokens = rust::layer(&module).map_err(|e| Failure::layer(&layer.name(), e))?;
     rust::to_source(tokens).map_err(|e| Failure::layer(&layer.name(), e))
 }

@@ -60,7 +60,9 @@ fn read_tensors<T: Element>(
             let array = data::read(path)?;
             fit::parameters("the bias is", &[spec.out_channels], &array).map_err(|e| Failure::file(path, e))?
         }
-        Some(path) => return Err(Failure::file(path, format!("layer {} has no bias; write `bias: true` in it", spec.name))),
+        Some(path) => {
+            return Err(Failure::file(path, format!("layer {} has no bias; write `bias: true` in it", spec.name)));
+        }
         None if spec.bias => vec![0.0; spec.out_channels],
         None => Vec::new(),
     };
@@ -104,7 +106,8 @@ fn compute<T: Element>(
             let mut dst = vec![T::default(); tensors.batch * spec.dst_image()];
             let seconds = best_of(|| kernel.run(&packed, &tensors.src, &mut dst)).map_err(|e| failed(&e))?;
             let flops = 2.0 * spec.macs_per_image() as f64 * tensors.batch as f64;
-            let (speed, on) = (short(flops / seconds), if threads == 1 { "1 thread".into() } else { format!("{threads} threads") });
+            let (speed, on) =
+                (short(flops / seconds), if threads == 1 { "1 thread".into() } else { format!("{threads} threads") });
             let name = kernel.name();
             writeln!(out, "{name}: compiled in {}, run in {} on {on}, {speed}FLOP/s", time(compiled), time(seconds))?;
             Ok(dst)
@@ -113,7 +116,7 @@ fn compute<T: Element>(
             let lowered = compute::lower_layer(layer, spec, &convoke::native_target())?;
             let start = Instant::now();
             let dst = compute::interpret(spec, &lowered, tensors).map_err(|e| failed(&e))?;
-            writeln!(out, "{}: interpreted in {}", lowered.ir.name, time(start.elapsed().as_secs_f64()))?;
+            writeln!(out, "{}: interpreted in {}", lowered.kernel.name, time(start.elapsed().as_secs_f64()))?;
             Ok(dst)
         }
         RunBackend::Reference => {

@@ -1,12 +1,13 @@
 //! Times of one layer.
 
 use crate::args::BenchBackend;
-use crate::compute::{self, Lowered, Tensors};
+use crate::compute::{self, Tensors};
 use crate::failure::Failure;
 use crate::random::Random;
 use crate::rustc::Program;
 use crate::source::Selected;
 use convoke::{Compiler, Element};
+use convoke_core::pipeline::Compiled;
 use convoke_core::spec::{DType, LayerSpec};
 use convoke_core::target::Target;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ pub(super) struct Subject {
     compiler: Compiler,
     threads: usize,
     /// What the backend rust runs, and the layers that went into it.
-    emitted: Option<(Program, Vec<Lowered>)>,
+    emitted: Option<(Program, Vec<Compiled>)>,
 }
 
 /// Times and speed of one layer.
@@ -46,11 +47,16 @@ impl Subject {
             BenchBackend::Rust => {
                 let lower = |layer: &Selected<'_>| compute::lower_layer(*layer, layer.spec, target);
                 let lowered = layers.iter().map(lower).collect::<Result<Vec<_>, _>>()?;
-                Some((Program::compile(&lowered.iter().map(|l| &l.ir).collect::<Vec<_>>())?, lowered))
+                Some((Program::compile(&lowered.iter().map(|l| &l.kernel).collect::<Vec<_>>())?, lowered))
             }
             BenchBackend::Jit | BenchBackend::Interp => None,
         };
         Ok(Self { backend, compiler: Compiler::new().threads(threads), threads, emitted })
+    }
+
+    /// How long `rustc` took, for the backend rust.
+    pub(super) fn rustc_seconds(&self) -> Option<f64> {
+        self.emitted.as_ref().map(|(program, _)| program.compiled.as_secs_f64())
     }
 
     /// Measures a layer, number `at`.
@@ -81,9 +87,8 @@ impl Subject {
 
     fn jit<T: Element>(&self, layer: Selected<'_>, tensors: &Tensors<T>) -> Result<Times, Failure> {
         let failed = |e: convoke::Error| Failure::layer(&layer.name(), e);
-        let compile = median(RUNS, Duration::from_millis(20), || {
-            compute::compile(layer, layer.spec, &self.compiler).map(drop)
-        })?;
+        let compile =
+            median(RUNS, Duration::from_millis(20), || compute::compile(layer, layer.spec, &self.compiler).map(drop))?;
         let kernel = compute::compile(layer, layer.spec, &self.compiler)?;
         let bias = tensors.bias(layer.spec);
         let pack =
@@ -112,14 +117,14 @@ fn interp<T: Element>(layer: Selected<'_>, tensors: &Tensors<T>) -> Result<Times
         let run = compute::interpret_packed(&lowered, tensors, &weights, &mut dst);
         run.map_err(|e| Failure::layer(&layer.name(), e))
     })?;
-    Ok((lowered.ir.name.clone(), Some(compile), pack, run))
+    Ok((lowered.kernel.name.clone(), Some(compile), pack, run))
 }
 
 fn emitted<T: Element>(
     layer: Selected<'_>,
     at: usize,
     program: &Program,
-    lowered: &Lowered,
+    lowered: &Compiled,
     tensors: &Tensors<T>,
 ) -> Result<Times, Failure> {
     let failed = |e| Failure::layer(&layer.name(), e);
@@ -129,10 +134,10 @@ fn emitted<T: Element>(
     let once = program.time(at, tensors.batch, 3).map_err(failed)?;
     let repeat = (RUN_FOR.as_secs_f64() / once.as_secs_f64().max(1e-9)).clamp(RUNS as f64, 1e5) as u32;
     let run = program.time(at, tensors.batch, repeat).map_err(failed)?;
-    Ok((lowered.ir.name.clone(), None, pack, run.as_secs_f64()))
+    Ok((lowered.kernel.name.clone(), None, pack, run.as_secs_f64()))
 }
 
-fn pack<T: Element>(spec: &LayerSpec, lowered: &Lowered, tensors: &Tensors<T>) -> Result<f64, Failure> {
+fn pack<T: Element>(spec: &LayerSpec, lowered: &Compiled, tensors: &Tensors<T>) -> Result<f64, Failure> {
     median(RUNS, Duration::from_millis(10), || {
         std::hint::black_box(compute::pack(spec, &lowered.plan, &tensors.weights));
         Ok(())

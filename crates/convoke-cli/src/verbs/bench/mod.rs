@@ -8,7 +8,7 @@ mod peak;
 
 use crate::args::{Bench, BenchBackend};
 use crate::failure::Failure;
-use crate::numbers::three_digits;
+use crate::numbers::{three_digits, time};
 use crate::source;
 use convoke_core::target::Target;
 use measure::{Measured, Subject};
@@ -32,6 +32,10 @@ pub(crate) fn run(args: &Bench, out: &mut dyn Write) -> Result<(), Failure> {
     let mut peak = Peak::new(&target);
     if !args.json {
         head(&target, &peak, threads, pinned, out)?;
+        if let Some(seconds) = subject.rustc_seconds() {
+            writeln!(out, "rustc compiled the emitted source in {}", time(seconds))?;
+        }
+        columns(out)?;
     }
     let mut shares = Vec::new();
     for (at, layer) in selected.iter().enumerate() {
@@ -42,7 +46,12 @@ pub(crate) fn run(args: &Bench, out: &mut dyn Write) -> Result<(), Failure> {
         if args.json {
             super::json_line(out, &Line::new(args, &layer.text.name, &layer.spec.name, &m, percent))?;
         } else {
-            row(&layer.spec.name, &m.plan, [Some(m.gflops), Some(percent), m.compile_us, Some(m.pack_us), Some(m.run_us)], out)?;
+            row(
+                &layer.spec.name,
+                &m.plan,
+                [Some(m.gflops), Some(percent), m.compile_us, Some(m.pack_us), Some(m.run_us)],
+                out,
+            )?;
         }
         out.flush()?;
     }
@@ -53,13 +62,23 @@ pub(crate) fn run(args: &Bench, out: &mut dyn Write) -> Result<(), Failure> {
     Ok(())
 }
 
-fn head(target: &Target, peak: &Peak, threads: usize, pinned: Option<usize>, out: &mut dyn Write) -> Result<(), Failure> {
+fn head(
+    target: &Target,
+    peak: &Peak,
+    threads: usize,
+    pinned: Option<usize>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let bits = target.isa.vector_bytes() * 8;
     let core = pinned.map_or(String::new(), |core| format!(", pinned to core {core}"));
     let on = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
     let what = if target.fma { "multiply-add" } else { "multiply and add" };
     let f32_peak = three_digits(peak.gflops(convoke::DType::F32));
     writeln!(out, "{}, {on}{core}; {what} peak of one core at {bits} bits: {f32_peak} GFLOP/s of f32", target.name())?;
+    Ok(())
+}
+
+fn columns(out: &mut dyn Write) -> Result<(), Failure> {
     writeln!(
         out,
         "\n{:<18} {:<30} {:>8} {:>7} {:>11} {:>9} {:>11}",
@@ -69,8 +88,8 @@ fn head(target: &Target, peak: &Peak, threads: usize, pinned: Option<usize>, out
 }
 
 fn row(name: &str, plan: &str, cells: [Option<f64>; 5], out: &mut dyn Write) -> Result<(), Failure> {
-    let [gflops, percent, compile, pack, run] =
-        cells.map(|cell| cell.map_or(String::new(), |x| if x >= 99.95 { format!("{x:.0}") } else { format!("{x:.1}") }));
+    let [gflops, percent, compile, pack, run] = cells
+        .map(|cell| cell.map_or(String::new(), |x| if x >= 99.95 { format!("{x:.0}") } else { format!("{x:.1}") }));
     let line = format!("{name:<18} {plan:<30} {gflops:>8} {percent:>7} {compile:>11} {pack:>9} {run:>11}");
     Ok(writeln!(out, "{}", line.trim_end())?)
 }

@@ -96,7 +96,8 @@ macro_rules! chains {
             (c4, c5, c6, c7) = ($step(c4, a, b), $step(c5, a, b), $step(c6, a, b), $step(c7, a, b));
             (c8, c9, c10, c11) = ($step(c8, a, b), $step(c9, a, b), $step(c10, a, b), $step(c11, a, b));
         }
-        let sums = ($add($add(c0, c1), $add(c2, c3)), $add($add(c4, c5), $add(c6, c7)), $add($add(c8, c9), $add(c10, c11)));
+        let sums =
+            ($add($add(c0, c1), $add(c2, c3)), $add($add(c4, c5), $add(c6, c7)), $add($add(c8, c9), $add(c10, c11)));
         $add($add(sums.0, sums.1), sums.2)
     }};
 }

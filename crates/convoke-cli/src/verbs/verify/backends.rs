@@ -2,11 +2,12 @@
 
 use super::oracle::{Cases, exact};
 use crate::args::VerifyBackend;
-use crate::compute::{self, Lowered};
+use crate::compute;
 use crate::failure::Failure;
 use crate::rustc::Program;
 use crate::source::Selected;
 use convoke::{Compiler, Element};
+use convoke_core::pipeline::Compiled;
 
 /// A backend under check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ struct Emitted {
 }
 
 struct EmittedLayer {
-    lowered: Lowered,
+    lowered: Compiled,
     /// Which kernel computes the layer, and which the layer without what rounds.
     full: usize,
     exact: usize,
@@ -121,10 +122,10 @@ fn emit(layers: &[Selected<'_>]) -> Result<Emitted, Failure> {
     for layer in layers {
         let lowered = compute::lower_layer(*layer, layer.spec, &target)?;
         let full = kernels.len();
-        kernels.push(lowered.ir.clone());
+        kernels.push(lowered.kernel.clone());
         let without = exact(layer.spec);
         if without != *layer.spec {
-            kernels.push(compute::lower_layer(*layer, &without, &target)?.ir);
+            kernels.push(compute::lower_layer(*layer, &without, &target)?.kernel);
         }
         emitted.push(EmittedLayer { lowered, full, exact: kernels.len() - 1 });
     }

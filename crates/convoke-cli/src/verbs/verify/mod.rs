@@ -73,7 +73,8 @@ fn check<T: Element>(layer: Selected<'_>, at: usize, backends: &Backends, seed: 
             error = Some(truth.check_random(&cases, &results.random[0])?);
             for other in &results.random[1..] {
                 let n = backends.threads;
-                oracle::same_bits(&cases.spec, &results.random[0], other).map_err(|at| format!("1 thread and {n} threads differ {at}"))?;
+                oracle::same_bits(&cases.spec, &results.random[0], other)
+                    .map_err(|at| format!("1 thread and {n} threads differ {at}"))?;
             }
             let random = results.random.into_iter().next().unwrap_or_default();
             match &first {
@@ -137,13 +138,18 @@ fn print(
     let good: Vec<_> = reports.iter().filter(|r| r.reason.is_none()).collect();
     if !good.is_empty() {
         let names: Vec<_> = good.iter().map(|r| r.backend.text()).collect();
-        let error = good.iter().find_map(|r| r.error).map_or(String::new(), |(e, b)| format!(", error {e:.1e} of {b:.1e}"));
+        let error =
+            good.iter().find_map(|r| r.error).map_or(String::new(), |(e, b)| format!(", error {e:.1e} of {b:.1e}"));
         writeln!(out, "{}: {} ok{error}, {}", layer.name(), names.join(" "), time(seconds))?;
     }
     for (r, reason) in reports.iter().filter_map(|r| Some((r, r.reason.as_ref()?))) {
         let (backend, seed) = (r.backend.text(), args.seed);
         writeln!(out, "{}: {backend} FAILED: {reason}", layer.name())?;
-        writeln!(out, "  to see it again: convoke verify - --backend {} --seed {seed}, with this layer:", args_backend(args))?;
+        writeln!(
+            out,
+            "  to see it again: convoke verify - --backend {} --seed {seed}, with this layer:",
+            args_backend(args)
+        )?;
         for line in layer.spec.to_string().lines() {
             writeln!(out, "    {line}")?;
         }

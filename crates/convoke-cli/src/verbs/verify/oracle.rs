@@ -113,7 +113,14 @@ pub(super) fn same_bits<T: Element>(spec: &LayerSpec, expected: &[T], found: &[T
         None => Ok(()),
         Some(at) => {
             let (a, b) = (expected[at], found[at]);
-            Err(format!("at {}: {a:e} is {:#x}, {b:e} is {:#x}", place(spec, at), a.bits(), b.bits(), a = a.to_f64(), b = b.to_f64()))
+            Err(format!(
+                "at {}: {a:e} is {:#x}, {b:e} is {:#x}",
+                place(spec, at),
+                a.bits(),
+                b.bits(),
+                a = a.to_f64(),
+                b = b.to_f64()
+            ))
         }
     }
 }

@@ -1,0 +1,35 @@
+//! The command as its users meet it: what it prints, and how it ends.
+//!
+//! `[..]` stands for what differs from run to run. `SNAPSHOTS=overwrite cargo test -p convoke-cli` writes the texts anew.
+
+mod data;
+mod layers;
+mod measure;
+
+use snapbox::cmd::{Command, OutputAssert};
+use std::path::{Path, PathBuf};
+
+/// The command, in the folder above `crates/`, as its users have it. Words are separated by spaces.
+fn convoke(words: &str) -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    Command::new(snapbox::cmd::cargo_bin!("convoke")).args(words.split_whitespace()).current_dir(root)
+}
+
+/// Gives `text` to the command as standard input.
+fn with_input(words: &str, text: &str) -> OutputAssert {
+    convoke(words).stdin(text).assert()
+}
+
+/// A folder that lives as long as the test, and its path with a name in it.
+fn scratch(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    (folder, path)
+}
+
+/// Numbers of the first array of f32 in an npy file.
+fn npy_values(path: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).unwrap();
+    let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    bytes[10 + header..].as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+}

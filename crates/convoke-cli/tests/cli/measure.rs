@@ -1,0 +1,70 @@
+//! `verify` and `bench`.
+
+use super::{convoke, with_input};
+use snapbox::str;
+
+#[test]
+fn verify_counts_checks_and_agrees_on_every_backend() {
+    convoke("verify specs/didactic.conv specs/lenet.conv").assert().success().stdout_eq(str![[r#"
+specs/didactic.conv:moving_average: interp jit rust ok, error [..] of [..], [..]
+specs/didactic.conv:moving_average_2d: interp jit rust ok, error [..] of [..], [..]
+specs/didactic.conv:moving_average_causal: interp jit rust ok, error [..] of [..], [..]
+specs/lenet.conv:c1: interp jit rust ok, error [..] of [..], [..]
+specs/lenet.conv:c3: interp jit rust ok, error [..] of [..], [..]
+15 passed, 0 failed
+
+"#]]);
+}
+
+#[test]
+fn verify_writes_json() {
+    convoke("verify specs/didactic.conv --layer moving_average --backend jit --seed 3 --json").assert().success().stdout_eq(str![[r#"
+{"file":"specs/didactic.conv","layer":"moving_average","backend":"jit","status":"passed","max_error":[..],"bound":[..],"seed":3}
+
+"#]]);
+}
+
+#[test]
+fn verify_takes_layers_of_any_size() {
+    let layers = "
+        conv2d empty { input: f32[0, 3, 8, 8], out_channels: 2, kernel_size: 3, bias: true }
+        conv1d wide { input: f64[2, 3, 5], out_channels: 5, kernel_size: 2, padding: (4..6), stride: 3, then: [gelu, clamp(-1, 1)] }
+        conv3d odd { input: f32[1, 2, 3, 4, 6] @ ndhwc, out_channels: 12, kernel_size: 1x2x3, groups: depthwise, dilation: 2, padding: 2, then: leaky_relu(0.1) }
+    ";
+    let result = with_input("verify - --backend interp", layers).success();
+    let text = String::from_utf8(result.get_output().stdout.clone()).unwrap();
+    assert!(text.ends_with("3 passed, 0 failed\n"), "{text}");
+    let result = with_input("verify - --backend jit --threads 3", layers).success();
+    let text = String::from_utf8(result.get_output().stdout.clone()).unwrap();
+    assert!(text.ends_with("3 passed, 0 failed\n"), "{text}");
+}
+
+#[test]
+fn bench_prints_a_table() {
+    convoke("bench specs/lenet.conv").assert().success().stdout_eq(str![[r#"
+[..], 1 thread[..]; [..] peak of one core at [..] bits: [..] GFLOP/s of f32
+
+layer              plan                            GFLOP/s  % peak  compile µs   pack µs      run µs
+c1                 direct_f32_[..]
+c3                 direct_f32_[..]
+geomean            [..]
+
+"#]]);
+}
+
+#[test]
+fn bench_writes_json() {
+    for backend in ["jit", "interp", "rust"] {
+        let words = format!("bench specs/lenet.conv --layer c1 --backend {backend} --json");
+        let result = convoke(&words).assert().success();
+        let text = String::from_utf8(result.get_output().stdout.clone()).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["backend"], backend);
+        assert_eq!(line["status"], "ok");
+        for field in ["gflops", "percent_of_peak", "pack_us", "run_us", "threads"] {
+            assert!(line[field].as_f64().is_some_and(|x| x > 0.0), "{field} in {text}");
+        }
+        assert!(line["plan"].as_str().is_some_and(|plan| plan.starts_with("direct_f32_")), "{text}");
+        assert!(line["file"].is_string() && line["layer"] == "c1", "{text}");
+    }
+}
