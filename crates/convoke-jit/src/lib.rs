@@ -12,7 +12,7 @@ pub mod clif;
 mod error;
 mod exec;
 mod program;
-pub mod target;
+mod target;
 
 pub use convoke_core::eval::Element;
 pub use convoke_core::eval::interp::Buffers;

@@ -3,19 +3,23 @@
 use crate::arguments::Arguments;
 use crate::report;
 use crate::text::Text;
-use convoke_core::back::rust::{Detection, Layer, layer};
+use convoke_core::back::rust::{Detection, Layer, ScratchFrom, layer};
 use convoke_core::diagnostic::Diagnostic;
-use convoke_core::ir::{TileStmt, Verified, verify};
+use convoke_core::front;
+use convoke_core::ir::{Role, Verified};
 use convoke_core::lower::weights::WeightsPacking;
-use convoke_core::plan::{Plan, PlanError};
-use convoke_core::spec::{LayerSpec, Limits, Schedule};
+use convoke_core::pipeline::{CompileError, Compiled, compile};
+use convoke_core::span::{Span as Bytes, Spanned};
+use convoke_core::spec::{LayerSpec, Limits, PackInput, Schedule};
 use convoke_core::target::Target;
-use convoke_core::{front, lower, plan};
 use proc_macro::{Span, TokenStream};
 use std::path::Path;
 
 /// What an emitted layer has versions for.
 const TARGETS: [Target; 5] = [Target::AVX512, Target::AVX2, Target::NEON, Target::SSE, Target::PORTABLE];
+
+/// Bytes of scratch that `run` takes from the stack; more is an argument, if the schedule pins the copy, or not used.
+const STACK_BYTES: i64 = 16 << 10;
 
 const DETECTION: Detection = if cfg!(feature = "std") { Detection::RunTime } else { Detection::CompileTime };
 
@@ -36,11 +40,14 @@ pub(crate) fn file(arguments: &Arguments) -> TokenStream {
     let path = Path::new(&root).join(&arguments.file.value);
     let source = match std::fs::read_to_string(&path) {
         Ok(source) => source,
-        Err(e) => return report::error(span, span, &format!("cannot read {}: {e}", path.display())),
+        Err(e) => {
+            let file = &arguments.file.value;
+            let message = format!("cannot read `{file}`: {e}\nhelp: the path is relative to the package's folder");
+            return report::error(span, span, &message);
+        }
     };
     let limits = Limits::default();
-    let failed =
-        |diagnostics: Vec<Diagnostic>| report::in_file(&diagnostics, &source, &arguments.file.value, span);
+    let failed = |diagnostics: Vec<Diagnostic>| report::in_file(&diagnostics, &source, &arguments.file.value, span);
     let mut layers = match front::layers(&source, &limits) {
         Ok(layers) => layers,
         Err(diagnostics) => return failed(diagnostics),
@@ -86,45 +93,49 @@ fn modules(layers: &[LayerSpec], limits: &Limits) -> Result<TokenStream, Vec<Dia
 }
 
 fn module(spec: &LayerSpec, limits: &Limits) -> Result<proc_macro2::TokenStream, Diagnostic> {
-    let plans = plans(spec)?;
-    let mut versions = Vec::new();
-    for (plan, target) in plans.iter().zip(&TARGETS) {
-        versions.push(version(spec, plan, target, limits)?);
-    }
-    let packing = WeightsPacking::new(spec, plans[0].algorithm);
-    layer(&Layer { spec, packing: &packing, versions: &versions, detection: DETECTION })
+    let compiled = versions(spec, limits)?;
+    let packing = WeightsPacking::new(spec, compiled[0].plan.algorithm);
+    let scratch = match compiled.iter().all(|c| fits_on_stack(spec, c)) {
+        true => ScratchFrom::Stack,
+        false => ScratchFrom::Argument,
+    };
+    let versions: Vec<Verified> = compiled.into_iter().map(|c| c.kernel).collect();
+    layer(&Layer { spec, packing: &packing, versions: &versions, detection: DETECTION, scratch })
         .map_err(|e| without_place(e.to_string()))
 }
 
-/// A plan a target. Pins count where they hold; they must hold somewhere.
-fn plans(spec: &LayerSpec) -> Result<Vec<Plan>, PlanError> {
-    let pinned: Vec<_> = TARGETS.iter().map(|target| plan::choose(spec, target)).collect();
-    if pinned.iter().all(Result::is_err) {
+/// A kernel a target. Pins count where they hold; they must hold somewhere.
+fn versions(spec: &LayerSpec, limits: &Limits) -> Result<Vec<Compiled>, CompileError> {
+    let unplanned = |result: &Result<Compiled, CompileError>| matches!(result, Err(CompileError::Plan(_)));
+    let pinned: Vec<_> = TARGETS.iter().map(|target| version(spec, target, limits)).collect();
+    if pinned.iter().all(unplanned) {
         return pinned.into_iter().collect();
     }
     let algorithm = spec.schedule.algorithm;
     let free = LayerSpec { schedule: Schedule { algorithm, ..Schedule::default() }, ..spec.clone() };
-    pinned.into_iter().zip(&TARGETS).map(|(plan, target)| plan.or_else(|_| plan::choose(&free, target))).collect()
+    let either = |(pinned, target)| if unplanned(&pinned) { version(&free, target, limits) } else { pinned };
+    pinned.into_iter().zip(&TARGETS).map(either).collect()
 }
 
-fn version(spec: &LayerSpec, plan: &Plan, target: &Target, limits: &Limits) -> Result<Verified, Diagnostic> {
-    let mut kernel = lower::lower(spec, plan, target);
-    // Emitted code runs on one thread.
-    kernel.nests.iter_mut().for_each(|nest| nest.outer.parallel = false);
-    let ops: usize = kernel.tiles.iter().map(|tile| ops(&tile.body)).sum();
-    if ops > limits.code_ops {
-        let (name, most) = (&kernel.name, limits.code_ops);
-        return Err(without_place(format!("`{}`: {name} has {ops} instructions, the limit is {most}", spec.name)));
+/// The kernel for `target`. Without a pin that asks for it, no plan may need more scratch than the stack has room for:
+/// what `run` takes is not for the cost model to decide.
+fn version(spec: &LayerSpec, target: &Target, limits: &Limits) -> Result<Compiled, CompileError> {
+    let compiled = compile(spec, target, limits)?;
+    if spec.schedule.pack_input.is_some() || fits_on_stack(spec, &compiled) {
+        return Ok(compiled);
     }
-    verify(kernel).map_err(|e| without_place(format!("`{}` on {}: {e}", spec.name, target.name())))
+    let mut direct = spec.clone();
+    direct.schedule.pack_input = Some(Spanned::new(PackInput::None, Bytes::default()));
+    compile(&direct, target, limits).or(Ok(compiled))
 }
 
-fn ops(stmts: &[TileStmt]) -> usize {
-    let count = |stmt: &TileStmt| match stmt {
-        TileStmt::Op(_) => 1,
-        TileStmt::Loop(l) => ops(&l.body),
+/// Whether a kernel's scratch, if it needs any, may lie on the stack; where the schedule pins the copy, `run` takes it.
+fn fits_on_stack(spec: &LayerSpec, compiled: &Compiled) -> bool {
+    let Some(scratch) = compiled.kernel.buffers.iter().find(|b| b.role == Role::Scratch) else {
+        return true;
     };
-    stmts.iter().map(count).sum()
+    let elements = scratch.len.as_constant().filter(|_| spec.schedule.pack_input.is_none());
+    elements.is_some_and(|n| n <= STACK_BYTES / spec.dtype.bytes() as i64)
 }
 
 fn without_place(message: String) -> Diagnostic {

@@ -1,12 +1,13 @@
 //! Compiles emitted programs and compares what they compute with the interpreter.
 
 use convoke_core::back::rust::{Intrinsics, standalone};
-use convoke_core::eval::interp::{self, Buffers};
 use convoke_core::eval::Element;
-use convoke_core::ir::{Role, Verified, verify};
+use convoke_core::eval::interp::{self, Buffers};
+use convoke_core::front;
+use convoke_core::ir::{Role, Verified};
+use convoke_core::pipeline::compile;
 use convoke_core::spec::{DType, LayerSpec, Limits};
 use convoke_core::target::Target;
-use convoke_core::{front, lower, plan};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -44,13 +45,9 @@ pub(crate) struct Case {
 
 impl Case {
     pub(crate) fn new(spec: &LayerSpec, target: &Target) -> Self {
-        let label = format!("{} on {}", spec.name, target.name());
-        let plan = plan::choose(spec, target).unwrap_or_else(|e| panic!("{label}: {e}"));
-        let mut kernel = lower::lower(spec, &plan, target);
-        // Emitted code runs on one thread.
-        kernel.nests.iter_mut().for_each(|nest| nest.outer.parallel = false);
-        let kernel = verify(kernel).unwrap_or_else(|e| panic!("{label}: {e}"));
-        Self { label, batch: spec.fixed_batch().unwrap_or(BATCH), kernel }
+        let label = format!("{spec}\non {}", target.name());
+        let compiled = compile(spec, target, &Limits::default()).unwrap_or_else(|e| panic!("{label}: {e}"));
+        Self { label, batch: spec.fixed_batch().unwrap_or(BATCH), kernel: compiled.kernel }
     }
 
     /// Runs kernel `index` of `program`, which is this one, on random data.
@@ -91,8 +88,7 @@ impl Case {
         interp::run(&self.kernel, self.batch, &mut buffers).expect("the interpreter runs");
         let expected = to_bytes(&dst);
         assert_eq!(found.len(), expected.len(), "{}", self.label);
-        let wrong: Vec<usize> =
-            (0..dst.len()).filter(|i| found[i * B..][..B] != expected[i * B..][..B]).collect();
+        let wrong: Vec<usize> = (0..dst.len()).filter(|i| found[i * B..][..B] != expected[i * B..][..B]).collect();
         assert!(
             wrong.is_empty(),
             "{}: {} of {} elements differ, the first at {}\n{}",
@@ -115,7 +111,7 @@ pub(crate) struct Program {
 impl Program {
     /// Compiles the kernels of `cases`; `model` is the source of what `intrinsics` names.
     #[track_caller]
-    pub(crate) fn compile(name: &str, cases: &[Case], intrinsics: &Intrinsics, model: &str) -> Self {
+    pub(crate) fn compile(name: &str, cases: &[Case], intrinsics: &Intrinsics, model: &str, optimize: bool) -> Self {
         let kernels: Vec<&Verified> = cases.iter().map(|case| &case.kernel).collect();
         let code = standalone(&kernels, intrinsics).unwrap_or_else(|e| panic!("{name}: {e}"));
         let text = convoke_core::back::rust::to_source(code).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -123,7 +119,8 @@ impl Program {
         let program = Self { source: dir.join(format!("{name}.rs")), binary: dir.join(name) };
         std::fs::write(&program.source, text + model).expect("the source is written");
         let output = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()))
-            .args(["--edition=2024", "-Copt-level=1", "-Ccodegen-units=8", "-Dwarnings", "-o"])
+            .arg(format!("-Copt-level={}", u8::from(optimize)))
+            .args(["--edition=2024", "-Ccodegen-units=8", "-Dwarnings", "-o"])
             .args([&program.binary, &program.source])
             .output()
             .expect("rustc runs");
@@ -143,10 +140,10 @@ impl Program {
 }
 
 /// Numbers in `-1..1`.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn next(&mut self) -> f64 {
+    pub(crate) fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as f64 / (1_u64 << 30) as f64 - 1.0
     }

@@ -2,11 +2,15 @@
 //!
 //! Versions that this CPU lacks, AVX-512 and NEON, run on a model of their intrinsics; AVX-512 is also compiled as it is.
 
+mod interface;
 mod machine;
 
 use convoke_core::back::rust::Intrinsics;
+use convoke_core::spec::arbitrary::layer_spec;
 use convoke_core::target::Target;
 use machine::{Case, Program, layers};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
 
 /// Layers that take every path of the backend: each algorithm, both vector axes and layouts, tails, borders, strided
 /// loads and stores, ranges, copies of the input, epilogues, both types, a named batch.
@@ -35,7 +39,7 @@ conv2d nothing { input: f32[0, 2, 4, 4] @ nchw, out_channels: 3, kernel_size: 3 
 fn check(name: &str, targets: &[Target], intrinsics: &Intrinsics, model: &str) {
     let cases: Vec<Case> =
         layers(LAYERS).iter().flat_map(|spec| targets.iter().map(|target| Case::new(spec, target))).collect();
-    let program = Program::compile(name, &cases, intrinsics, model);
+    let program = Program::compile(name, &cases, intrinsics, model, true);
     for (index, case) in cases.iter().enumerate() {
         case.check(index, &program);
     }
@@ -60,6 +64,29 @@ fn portable_runs_as_the_interpreter() {
     check("portable", &[Target::PORTABLE], &Intrinsics::Core, "");
 }
 
+/// Layers that no one thought of: 200 in all, a part of them an instruction set.
+#[test]
+fn random_layers_run_as_the_interpreter() {
+    let mut runner = TestRunner::deterministic();
+    let mut targets = vec![Target::PORTABLE];
+    if cfg!(target_arch = "x86_64") {
+        targets.push(Target::SSE);
+    }
+    if machine::has_avx2_and_fma() {
+        targets.extend([Target::AVX2, Target::SSE_FMA]);
+    }
+    for chunk in 0..4 {
+        let cases: Vec<Case> = (0..50)
+            .map(|i| {
+                let spec = layer_spec().new_tree(&mut runner).expect("a layer").current();
+                Case::new(&spec, &targets[i % targets.len()])
+            })
+            .collect();
+        let program = Program::compile(&format!("random{chunk}"), &cases, &Intrinsics::Core, "", false);
+        cases.iter().enumerate().for_each(|(index, case)| case.check(index, &program));
+    }
+}
+
 #[test]
 fn avx512_runs_on_a_model_as_the_interpreter() {
     check("avx512_model", &[Target::AVX512], &model(), include_str!("avx512_model.rs"));
@@ -80,7 +107,7 @@ fn model() -> Intrinsics {
 #[cfg(target_arch = "x86_64")]
 fn avx512_compiles_without_warnings() {
     let cases: Vec<Case> = layers(LAYERS).iter().map(|spec| Case::new(spec, &Target::AVX512)).collect();
-    let program = Program::compile("avx512", &cases, &Intrinsics::Core, "");
+    let program = Program::compile("avx512", &cases, &Intrinsics::Core, "", true);
     if machine::has_avx512() {
         cases.iter().enumerate().for_each(|(index, case)| case.check(index, &program));
     }

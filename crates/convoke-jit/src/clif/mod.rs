@@ -1,7 +1,7 @@
 //! A kernel to machine code, function by function.
 //!
-//! In comes a verified kernel; out come [`Units`]: the bytes of every tile and then of every nest, with the calls still to
-//! be resolved. Nests are always Cranelift's; tiles come from the [`TileEncoder`] of the kernel's instruction set, which
+//! In comes a verified kernel; out come `Units`: the bytes of every tile and then of every nest, with the calls still to
+//! be resolved. Nests are always Cranelift's; tiles come from the `TileEncoder` of the kernel's instruction set, which
 //! is where an encoder for wider registers belongs. Kernels that no encoder takes are refused.
 
 mod affine;
@@ -85,10 +85,6 @@ pub fn clif_text(kernel: &Verified) -> Result<String, JitError> {
 /// # Errors
 /// As [`clif_text`].
 pub fn asm_text(kernel: &Verified) -> Result<String, JitError> {
-    text_kernel(kernel)
-}
-
-pub(crate) fn text_kernel(kernel: &Kernel) -> Result<String, JitError> {
     each_named_function(kernel, |isa, symbol, context| {
         context.set_disasm(true);
         if let Err(e) = context.compile(isa, &mut ControlPlane::default()) {

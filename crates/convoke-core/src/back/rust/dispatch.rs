@@ -1,6 +1,7 @@
 //! The part of a layer's module that chooses: `Isa`, `run` and `run_with`.
 
-use super::layer::{Detection, Layer, required, variant};
+use super::kernel;
+use super::layer::{Detection, Layer, ScratchFrom, required, variant};
 use super::names::ident;
 use crate::ir::{Role, Verified};
 use crate::target::Isa;
@@ -42,9 +43,8 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool) ->
         false => Default::default(),
     };
     let check = batch.is_none().then(|| {
-        let scratch = scratch.then(|| {
-            quote!(assert_eq!(src.len(), scratch.len(), "src and scratch must have as many images");)
-        });
+        let scratch =
+            scratch.then(|| quote!(assert_eq!(src.len(), scratch.len(), "src and scratch must have as many images");));
         quote! {
             assert_eq!(src.len(), dst.len(), "src and dst must have as many images");
             #scratch
@@ -73,9 +73,17 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool) ->
             Role::Dst => quote!(dst.as_mut_ptr().cast()),
             Role::Scratch => quote!(scratch.as_mut_ptr().cast()),
         });
+        let own =
+            kernel::buffer_len(k, Role::Scratch).filter(|_| layer.scratch == ScratchFrom::Stack).map(|(len, _)| {
+                let (element, len) = (ident(k.dtype.name()), Literal::i64_unsuffixed(len));
+                quote!(let mut scratch = ::core::mem::MaybeUninit::<[#element; #len]>::uninit();)
+            });
         quote! {
             #cfg
-            Isa::#variant => unsafe { #module::run(#(#arguments,)* #n) },
+            Isa::#variant => {
+                #own
+                unsafe { #module::run(#(#arguments,)* #n) }
+            }
         }
     });
     quote! {

@@ -2,7 +2,7 @@
 
 use super::RustError;
 use super::isa::{Instructions, Intrinsics};
-use super::names::{Names, ident};
+use super::names::{Names, contains_ident, ident};
 use super::{nest, tile};
 use crate::ir::{Kernel, Role};
 use crate::target::Isa;
@@ -52,15 +52,6 @@ pub(super) fn items(kernel: &Kernel, intrinsics: Intrinsics) -> Result<TokenStre
         /// The buffers have the kernel's lengths for a batch of `n`, and the CPU has the instructions.
         #attribute
         pub(super) unsafe fn run(#(#parameters,)* #n: isize) { #calls }
-    })
-}
-
-/// Whether `name` stands anywhere in `code`.
-fn contains_ident(code: TokenStream, name: &str) -> bool {
-    code.into_iter().any(|token| match token {
-        proc_macro2::TokenTree::Ident(i) => i == name,
-        proc_macro2::TokenTree::Group(g) => contains_ident(g.stream(), name),
-        _ => false,
     })
 }
 

@@ -25,6 +25,17 @@ pub struct Layer<'a> {
     pub versions: &'a [Verified],
     /// How the module finds out what the CPU has.
     pub detection: Detection,
+    /// Where the scratch of kernels that need some comes from.
+    pub scratch: ScratchFrom,
+}
+
+/// Where emitted code takes its scratch from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScratchFrom {
+    /// `run` takes it.
+    Argument,
+    /// The stack: for a batch that is known and scratch that is small.
+    Stack,
 }
 
 /// How emitted code finds out which instructions it may use.
@@ -43,7 +54,11 @@ pub enum Detection {
 /// no Rust source.
 pub fn layer(layer: &Layer<'_>) -> Result<TokenStream, RustError> {
     let versions = sorted(layer)?;
-    let scratch = versions.iter().filter_map(|k| kernel::buffer_len(k, Role::Scratch)).map(|l| l.0).max();
+    let scratch = match layer.scratch {
+        ScratchFrom::Argument => versions.iter().filter_map(|k| kernel::buffer_len(k, Role::Scratch)).max(),
+        ScratchFrom::Stack => None,
+    };
+    let scratch = scratch.map(|len| len.0);
     let module = ident(&layer.spec.name);
     let types = types(layer, scratch);
     let pack = pack(layer);
@@ -96,6 +111,9 @@ fn sorted<'a>(layer: &Layer<'a>) -> Result<Vec<&'a Verified>, RustError> {
         (Role::Dst, spec.dst_image() * images),
     ];
     for kernel in &versions {
+        if layer.scratch == ScratchFrom::Stack && kernel::buffer_len(kernel, Role::Scratch).is_some_and(|l| l.1) {
+            return Err(RustError::StackScratch { kernel: kernel.name.clone() });
+        }
         for (role, expected) in expected {
             let (expected, found) = (expected as i64, kernel::buffer_len(kernel, role).map_or(0, |l| l.0));
             if expected != found {
@@ -194,11 +212,8 @@ fn pack(layer: &Layer<'_>) -> TokenStream {
         }
     };
     let (g_oc, panel_oc) = (times(quote!(g), p.oc), times(quote!(panel), p.lanes));
-    let from = [
-        times(quote!((#g_oc + oc)), p.oc_stride),
-        times(quote!(tap), p.tap_stride),
-        times(quote!(ic), p.ic_stride),
-    ];
+    let from =
+        [times(quote!((#g_oc + oc)), p.oc_stride), times(quote!(tap), p.tap_stride), times(quote!(ic), p.ic_stride)];
     let [from_oc, from_tap, from_ic] = from;
     let (bias_parameter, bias_argument, bias_copy) = match layer.spec.bias {
         true => (quote!(, bias: &Bias), quote!(, bias), quote!(packed.bias = *bias;)),

@@ -34,7 +34,7 @@ mod tile;
 mod x86;
 
 pub use isa::Intrinsics;
-pub use layer::{Detection, Layer, layer};
+pub use layer::{Detection, Layer, ScratchFrom, layer};
 #[cfg(feature = "pretty")]
 pub use pretty::to_source;
 pub use standalone::standalone;
@@ -64,6 +64,12 @@ pub enum RustError {
         layer: String,
         /// Of both.
         isa: Isa,
+    },
+    /// Scratch that grows with the batch cannot lie on the stack.
+    #[error("kernel `{kernel}` needs scratch that grows with the batch, which the stack cannot give")]
+    StackScratch {
+        /// The kernel's name.
+        kernel: String,
     },
     /// A kernel's buffer is not what the layer's types say.
     #[error("kernel `{kernel}` has {found} elements of `{role}`, its layer has {expected}")]

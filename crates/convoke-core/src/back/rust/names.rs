@@ -1,6 +1,6 @@
 //! Identifiers for the IR's names: valid in Rust, and no two alike in one scope.
 
-use proc_macro2::{Ident, Span};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use std::collections::HashSet;
 
 /// Words that emitted code uses itself, and Rust's keywords.
@@ -49,4 +49,13 @@ impl Names {
 /// `name` as an identifier.
 pub(super) fn ident(name: &str) -> Ident {
     Ident::new(name, Span::call_site())
+}
+
+/// Whether `name` stands anywhere in `code`.
+pub(super) fn contains_ident(code: TokenStream, name: &str) -> bool {
+    code.into_iter().any(|token| match token {
+        TokenTree::Ident(i) => i == name,
+        TokenTree::Group(g) => contains_ident(g.stream(), name),
+        _ => false,
+    })
 }

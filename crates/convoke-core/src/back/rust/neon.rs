@@ -1,7 +1,7 @@
 //! AArch64's Advanced SIMD.
 
 use super::isa::{Helper, Instructions};
-use super::names::ident;
+use super::names::{contains_ident, ident};
 use super::tile::binary_name;
 use super::x86::mantissa;
 use crate::ir::BinaryOp;
@@ -17,7 +17,7 @@ pub(super) fn prelude(i: &mut Instructions, used: &[Helper]) -> TokenStream {
         DType::F64 => (ident("float64x2_t"), "s64"),
     };
     let of = |operation: &str| ident(&format!("{operation}_{t}"));
-    let mut code = quote!(use #path::#v as V;);
+    let mut code = TokenStream::new();
     for &helper in used {
         let name = i.name(helper);
         let direct = match helper {
@@ -61,5 +61,7 @@ pub(super) fn prelude(i: &mut Instructions, used: &[Helper]) -> TokenStream {
             _ => i.by_element(helper).unwrap_or_default(),
         });
     }
-    code
+    // Tiles infer the type; only functions name it.
+    let vector = contains_ident(code.clone(), "V").then(|| quote!(use #path::#v as V;));
+    quote!(#vector #code)
 }

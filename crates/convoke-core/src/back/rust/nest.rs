@@ -80,6 +80,9 @@ impl Writer<'_> {
     }
 
     fn repeat(&mut self, l: &Loop) -> TokenStream {
+        if is_empty(&l.range) {
+            return TokenStream::new();
+        }
         let (lo, hi) = self.range(&l.range);
         let body: TokenStream = l.body.iter().map(|stmt| self.stmt(stmt)).collect();
         let used = l.body.iter().any(|stmt| mentions(stmt, l.var));
@@ -178,11 +181,20 @@ impl Writer<'_> {
     }
 }
 
-/// Whether `stmt` speaks of `var`.
+/// Whether nothing is in `range`, whatever its variables are; clippy takes such a loop for a mistake.
+fn is_empty(range: &Range) -> bool {
+    let constant = |b: &CeilDiv| b.numerator.terms.is_empty().then(|| b.eval(&[]));
+    let lo = range.lo.iter().filter_map(constant).max();
+    let hi = range.hi.iter().filter_map(constant).min();
+    matches!((lo, hi), (Some(lo), Some(hi)) if hi <= lo)
+}
+
+/// Whether what is written for `stmt` speaks of `var`.
 fn mentions(stmt: &Stmt, var: Var) -> bool {
     let in_affine = |a: &Affine| a.factor(var) != 0;
     let in_range = |r: &Range| r.lo.iter().chain(&r.hi).any(|b| in_affine(&b.numerator));
     match stmt {
+        Stmt::For(l) if is_empty(&l.range) => false,
         Stmt::For(l) => in_range(&l.range) || l.body.iter().any(|s| mentions(s, var)),
         Stmt::Call(c) => c.args.iter().any(|a| in_affine(&a.offset)) || c.ranges.iter().any(in_range),
     }

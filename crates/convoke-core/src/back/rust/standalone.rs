@@ -32,7 +32,7 @@ pub fn standalone(kernels: &[&Verified], intrinsics: &Intrinsics) -> Result<Toke
     }
     let support = support();
     Ok(quote! {
-        #![allow(clippy::approx_constant, clippy::excessive_precision)]
+        #![allow(dead_code, clippy::approx_constant, clippy::excessive_precision)]
         #modules
         #support
         fn run(index: usize, n: usize, dir: &Path, repeat: u32) -> Result<(), Failure> {
@@ -113,7 +113,6 @@ fn support() -> TokenStream {
 
         enum Failure {
             Input(String),
-            #[allow(dead_code)]
             Cpu(&'static str),
         }
 

@@ -1,7 +1,7 @@
 //! SSE2, AVX2 and AVX-512: nearly every operation is one intrinsic, so most of the prelude is `use … as …`.
 
 use super::isa::{Helper, Instructions};
-use super::names::ident;
+use super::names::{contains_ident, ident};
 use super::tile::binary_name;
 use crate::spec::DType;
 use crate::target::Isa;
@@ -34,7 +34,7 @@ pub(super) fn prelude(i: &mut Instructions, used: &[Helper]) -> TokenStream {
     let bits = i.isa.vector_bytes() * 8;
     let v = ident(&format!("__m{bits}{}", if i.dtype == DType::F64 { "d" } else { "" }));
     let path = i.path();
-    let mut code = quote!(use #path::#v as V;);
+    let mut code = TokenStream::new();
     for &helper in used {
         let direct = match helper {
             Helper::Splat => Some("set1"),
@@ -52,7 +52,9 @@ pub(super) fn prelude(i: &mut Instructions, used: &[Helper]) -> TokenStream {
             None => function(i, helper),
         });
     }
-    code
+    // Tiles infer the type; only functions name it.
+    let vector = contains_ident(code.clone(), "V").then(|| quote!(use #path::#v as V;));
+    quote!(#vector #code)
 }
 
 fn function(i: &mut Instructions, helper: Helper) -> TokenStream {

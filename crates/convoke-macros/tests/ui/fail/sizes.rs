@@ -1,5 +1,5 @@
 convoke_macros::conv! {
-    conv1d short { input: f32[1, 1, 8] @ ncl, out_channels: 2, kernel_size: 3 }
+    conv1d short { input: f32[1, 1, 8] @ ncl, out_channels: 2, kernel_size: 3, bias: true }
 }
 
 fn main() {

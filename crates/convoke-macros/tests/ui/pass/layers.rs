@@ -7,14 +7,16 @@ conv! {
     // Both layouts of PyTorch; tails in rows and channels.
     conv2d plain {
         input: f32[2, 3, 6, 13] @ nchw,
-        out_channels: 18, kernel_size: 3x5, stride: (1, 2), padding: (1, 2),
+        out_channels: 18, kernel_size: 3x5, stride: (1, 2), padding: (1, 2), bias: true,
     }
-    conv1d keras { input: f64[1, 9, 4] @ nlc, out_channels: 6, kernel_size: 2, weights: lio, bias: false }
-    conv2d each { input: f32[N, 5, 6, 6] @ nchw, out_channels: 5, groups: 5, kernel_size: 3, then: relu }
+    conv1d keras { input: f64[1, 9, 4] @ nlc, out_channels: 6, kernel_size: 2, weights: lio }
+    conv2d each { input: f32[N, 5, 6, 6] @ nchw, out_channels: 5, groups: 5, kernel_size: 3, bias: true, then: relu }
     conv2d copied {
-        input: f32[1, 2, 5, 20] @ nchw, out_channels: 4, kernel_size: 3, padding: 1,
+        input: f32[1, 2, 5, 20] @ nchw, out_channels: 4, kernel_size: 3, padding: 1, bias: true,
         schedule { pack_input: pad },
     }
+    // Small enough for a copy that no one sees.
+    conv2d small { input: f32[1, 3, 10, 10] @ nchw, out_channels: 8, kernel_size: 3, padding: 1 }
 }
 
 /// Small integers, so that sums are exact in any order.
@@ -97,10 +99,25 @@ fn scratch() {
     assert!(dst[100..].iter().all(|x| *x == 1.0));
 }
 
+fn own_scratch() {
+    let mut src = [0.0; 300];
+    fill(5, &mut src);
+    let mut weights = [0.0; 8 * 27];
+    weights[27 * 7 + 9 + 4] = 3.0;
+    let packed = small::pack(&weights);
+    for isa in small::Isa::ALL {
+        let mut dst = [f32::NAN; 800];
+        if small::run_with(isa, &src, &packed, &mut dst) {
+            assert!((0..100).all(|i| dst[700 + i] == 3.0 * src[100 + i]) && dst[..700].iter().all(|x| *x == 0.0));
+        }
+    }
+}
+
 fn main() {
     std::panic::set_hook(Box::new(|info| if !info.to_string().contains("as many images") { eprintln!("{info}") }));
     plain_layer();
     keras_layer();
     named_batch();
     scratch();
+    own_scratch();
 }

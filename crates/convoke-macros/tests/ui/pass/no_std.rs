@@ -10,7 +10,7 @@ mod inner {
     pub(crate) use renamed::primitive::f32 as Element;
 }
 
-convoke_macros::conv!(file = "../../../crates/convoke-macros/tests/ui/layers.conv", layer = "second");
+convoke_macros::conv!(file = "../../../tmp/layers.conv", layer = "second");
 
 fn main() {
     let packed = second::pack(&[3.0], &[1.0]);
