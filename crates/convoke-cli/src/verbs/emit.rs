@@ -80,7 +80,7 @@ fn rust_source(layer: Selected<'_>, targets: &[Target]) -> Result<String, Failur
     let algorithm = lowered[0].plan.algorithm;
     let packing = WeightsPacking::new(layer.spec, algorithm);
     let versions: Vec<_> = lowered.into_iter().map(|l| l.kernel).collect();
-    let module = Layer { spec: layer.spec, packing: &packing, versions: &versions, detection: Detection::RunTime };
+    let module = Layer { spec: layer.spec, packing: &packing, versions: &versions, detection: Detection::RunTime, scratch: rust::ScratchFrom::Argument };
     let tokens = rust::layer(&module).map_err(|e| Failure::layer(&layer.name(), e))?;
     rust::to_source(tokens).map_err(|e| Failure::layer(&layer.name(), e))
 }
