@@ -3,7 +3,7 @@
 use crate::arguments::Arguments;
 use crate::report;
 use crate::text::Text;
-use convoke_core::back::rust::{Detection, module};
+use convoke_core::back::rust::{Detection, TARGETS, module};
 use convoke_core::diagnostic::Diagnostic;
 use convoke_core::front;
 use convoke_core::spec::{LayerSpec, Limits};
@@ -70,7 +70,7 @@ fn modules(layers: &[LayerSpec], limits: &Limits) -> Result<TokenStream, Vec<Dia
     proc_macro2::fallback::force();
     let (mut code, mut diagnostics) = (String::new(), Vec::new());
     for spec in layers {
-        match module(spec, limits, DETECTION) {
+        match module(spec, &TARGETS, limits, DETECTION) {
             Ok(module) => code += &module.to_string(),
             Err(diagnostic) => diagnostics.push(diagnostic),
         }

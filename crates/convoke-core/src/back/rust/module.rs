@@ -16,33 +16,42 @@ pub const TARGETS: [Target; 5] = [Target::AVX512, Target::AVX2, Target::NEON, Ta
 /// Bytes of scratch that `run` takes from the stack; more is an argument, if the schedule pins the copy, or not used.
 const STACK_BYTES: i64 = 16 << 10;
 
-/// The module that `conv!` makes of `spec`: a version for each of [`TARGETS`] behind one interface.
+/// The module that `conv!` makes of `spec` (for [`TARGETS`]): a version a target behind one interface. One of the targets
+/// is [`Target::PORTABLE`].
 ///
 /// # Errors
 /// If the schedule pins what holds on no target, or the layer exceeds `limits`.
-pub fn module(spec: &LayerSpec, limits: &Limits, detection: Detection) -> Result<TokenStream, Diagnostic> {
-    let compiled = versions(spec, limits)?;
+pub fn module(
+    spec: &LayerSpec,
+    targets: &[Target],
+    limits: &Limits,
+    detection: Detection,
+) -> Result<TokenStream, Diagnostic> {
+    let compiled = versions(spec, targets, limits)?;
     let packing = WeightsPacking::new(spec, compiled[0].plan.algorithm);
     let scratch = match compiled.iter().all(|c| fits_on_stack(spec, c)) {
         true => ScratchFrom::Stack,
         false => ScratchFrom::Argument,
     };
     let versions: Vec<Verified> = compiled.into_iter().map(|c| c.kernel).collect();
-    layer(&Layer { spec, packing: &packing, versions: &versions, detection, scratch })
-        .map_err(|e| Diagnostic { message: e.to_string(), labels: Vec::new(), help: None })
+    layer(&Layer { spec, packing: &packing, versions: &versions, detection, scratch }).map_err(|e| Diagnostic {
+        message: e.to_string(),
+        labels: Vec::new(),
+        help: None,
+    })
 }
 
 /// A kernel a target. Pins count where they hold; they must hold somewhere.
-fn versions(spec: &LayerSpec, limits: &Limits) -> Result<Vec<Compiled>, CompileError> {
+fn versions(spec: &LayerSpec, targets: &[Target], limits: &Limits) -> Result<Vec<Compiled>, CompileError> {
     let unplanned = |result: &Result<Compiled, CompileError>| matches!(result, Err(CompileError::Plan(_)));
-    let pinned: Vec<_> = TARGETS.iter().map(|target| version(spec, target, limits)).collect();
+    let pinned: Vec<_> = targets.iter().map(|target| version(spec, target, limits)).collect();
     if pinned.iter().all(unplanned) {
         return pinned.into_iter().collect();
     }
     let algorithm = spec.schedule.algorithm;
     let free = LayerSpec { schedule: Schedule { algorithm, ..Schedule::default() }, ..spec.clone() };
     let either = |(pinned, target)| if unplanned(&pinned) { version(&free, target, limits) } else { pinned };
-    pinned.into_iter().zip(&TARGETS).map(either).collect()
+    pinned.into_iter().zip(targets).map(either).collect()
 }
 
 /// The kernel for `target`. Without a pin that asks for it, no plan may need more scratch than the stack has room for:
