@@ -44,8 +44,14 @@ pub struct Target {
     pub isa: Isa,
     /// Whether a product and a sum are one instruction with one rounding.
     pub fma: bool,
-    /// Vector registers.
+    /// Vector registers that a tile may use; the compiler behind a backend keeps the rest.
     pub registers: usize,
+    /// Most of them that hold sums: more would not stay in registers through a loop.
+    pub accumulators: usize,
+    /// Micro-operations of a broadcast from memory.
+    pub broadcast_uops: usize,
+    /// Micro-operations that start each cycle.
+    pub uops_per_cycle: usize,
     /// Multiply-adds that start each cycle.
     pub fma_per_cycle: usize,
     /// Cycles until the result of a multiply-add can be used.
@@ -65,7 +71,10 @@ impl Target {
     pub const AVX512: Self = Self {
         isa: Isa::Avx512,
         fma: true,
-        registers: 32,
+        registers: 31,
+        accumulators: 28,
+        broadcast_uops: 1,
+        uops_per_cycle: 6,
         fma_per_cycle: 2,
         fma_latency: 4,
         loads_per_cycle: 2,
@@ -75,16 +84,27 @@ impl Target {
     };
 
     /// A core with AVX2 and FMA.
-    pub const AVX2: Self = Self { isa: Isa::Avx2, registers: 16, l2_bytes: 512 << 10, ..Self::AVX512 };
+    pub const AVX2: Self =
+        Self { isa: Isa::Avx2, registers: 15, accumulators: 12, l2_bytes: 512 << 10, ..Self::AVX512 };
 
-    /// x86-64 as it was first: SSE2, no FMA.
-    pub const SSE: Self = Self { isa: Isa::Sse, fma: false, registers: 16, l2_bytes: 512 << 10, ..Self::AVX512 };
+    /// x86-64 as it was first: SSE2, no FMA. Its instructions overwrite an operand, and a broadcast is two of them.
+    pub const SSE: Self = Self {
+        isa: Isa::Sse,
+        fma: false,
+        registers: 14,
+        accumulators: 8,
+        broadcast_uops: 2,
+        uops_per_cycle: 4,
+        l2_bytes: 512 << 10,
+        ..Self::AVX512
+    };
 
-    /// 128-bit vectors on a core that has FMA: what a backend without wider vectors can use.
+    /// 128-bit vectors on a core that has FMA: what the JIT uses. Its multiply-add overwrites a factor, which takes
+    /// copies.
     pub const SSE_FMA: Self = Self { fma: true, ..Self::SSE };
 
     /// AArch64.
-    pub const NEON: Self = Self { isa: Isa::Neon, registers: 32, l1_bytes: 64 << 10, ..Self::AVX512 };
+    pub const NEON: Self = Self { isa: Isa::Neon, l1_bytes: 64 << 10, ..Self::AVX512 };
 
     /// Any CPU.
     pub const PORTABLE: Self = Self { isa: Isa::Portable, fma: false, ..Self::SSE };

@@ -3,15 +3,11 @@
 use convoke_core::target::{Isa, Target};
 
 /// The best target that this backend can encode on this machine: tiles of 128 bits, with FMA where the CPU has it.
-///
-/// It states fewer registers than the CPU has: Cranelift's multiply-add overwrites a factor, which needs a copy, and its
-/// allocator spills when every last register is in use.
 pub fn native_target() -> Target {
     let host = host_target();
-    let registers = Target::SSE.registers - 2;
     let base = match host.isa {
-        Isa::Avx512 | Isa::Avx2 | Isa::Sse if has_fma() => Target { registers, ..Target::SSE_FMA },
-        Isa::Avx512 | Isa::Avx2 | Isa::Sse => Target { registers, ..Target::SSE },
+        Isa::Avx512 | Isa::Avx2 | Isa::Sse if has_fma() => Target::SSE_FMA,
+        Isa::Avx512 | Isa::Avx2 | Isa::Sse => Target::SSE,
         Isa::Neon => Target::NEON,
         Isa::Portable => Target::PORTABLE,
     };

@@ -145,6 +145,9 @@ struct Search<'a> {
     model: Model<'a>,
 }
 
+/// Operations of the innermost loop that unrolling aims at.
+const WRITTEN_OUT: usize = 40;
+
 type Blocks = Vec<(Axis, usize)>;
 
 impl Search<'_> {
@@ -180,8 +183,8 @@ impl Search<'_> {
         }
         let mut best: Option<(TileShape, Blocks, usize, Cost)> = None;
         let mut refusal = Refusal::layer(format!("no tile fits the {} registers", self.target.registers));
-        for rows in 1..=self.target.registers {
-            for vectors in 1..=self.target.registers / rows {
+        for rows in 1..=self.target.accumulators {
+            for vectors in 1..=self.target.accumulators / rows {
                 let tile = TileShape { rows, vectors };
                 if self.too_wide(tile) || legal(tile).is_err() {
                     continue;
@@ -218,8 +221,9 @@ impl Search<'_> {
         }
         let g = &self.model.geometry;
         let count = if g.ic > 1 { g.ic } else { g.spatial[2].kernel };
+        // A step of a large tile hides the loop's own instructions, and text costs compile time.
         let step = tile.rows * tile.vectors + tile.rows + tile.vectors;
-        let most = (128 / step).clamp(1, 8).min(count);
+        let most = (WRITTEN_OUT / step).clamp(1, 8).min(count);
         let divisor = (1..=most).rev().find(|u| count.is_multiple_of(*u)).unwrap_or(1);
         Ok(if divisor * 2 > most { divisor } else { most.min(4) })
     }

@@ -120,15 +120,20 @@ impl<'a> Model<'a> {
         let t = self.target;
         let pixel = self.geometry.spatial[2].stride as i64 * self.geometry.src.spatial[2];
         let lane = |stride: i64| if stride == 1 { 1.0 } else { 2.0 * self.lanes as f64 };
-        let loads = match (self.along_channels(), self.algorithm == Algorithm::Depthwise) {
+        let broadcasts =
+            if self.along_channels() && self.algorithm == Algorithm::Depthwise { 0.0 } else { rows as f64 };
+        let vector_loads = match (self.along_channels(), self.algorithm == Algorithm::Depthwise) {
             (true, true) => vectors as f64 + sums * lane(self.geometry.src.c),
-            (true, false) => (vectors + rows) as f64,
-            (false, _) => vectors as f64 * lane(pixel) + rows as f64,
+            (true, false) => vectors as f64,
+            (false, _) => vectors as f64 * lane(pixel),
         };
+        let loads = vector_loads + broadcasts;
         // Without fusing, a product and a sum each take a slot.
         let slots = if t.fma { sums } else { 2.0 * sums };
         let loading = loads / t.loads_per_cycle as f64;
-        let limit = (slots / t.fma_per_cycle as f64).max(loading).max(t.fma_latency as f64);
+        let uops = slots + vector_loads + broadcasts * t.broadcast_uops as f64;
+        let issuing = uops / t.uops_per_cycle as f64;
+        let limit = (slots / t.fma_per_cycle as f64).max(loading).max(issuing).max(t.fma_latency as f64);
         limit + LOADING * loading
     }
 

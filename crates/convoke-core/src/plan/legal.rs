@@ -78,6 +78,13 @@ pub(crate) fn tile(
     let operands = vectors + 1 + usize::from(!target.fma);
     let epilogue = spec.then.iter().map(|&e| epilogue_registers(e)).max().unwrap_or(0);
     let needed = sums.saturating_add(operands.max(epilogue));
+    if rows > 0 && sums > target.accumulators {
+        return Err(format!(
+            "{name} needs {sums} registers for sums, and {} keeps at most {} through a loop",
+            target.name(),
+            target.accumulators
+        ));
+    }
     if rows == 0 || needed > target.registers {
         return Err(format!(
             "{name} needs {sums} registers for sums and {} besides, and {} has {}",
