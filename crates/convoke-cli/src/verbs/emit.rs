@@ -5,9 +5,9 @@ use crate::compute::lower_layer;
 use crate::data::write_whole;
 use crate::failure::Failure;
 use crate::source::{self, Selected, Source, Text};
-use convoke_core::back::rust::{self, Detection, Layer};
+use convoke_core::back::rust::{self, Detection, TARGETS};
 use convoke_core::front;
-use convoke_core::lower::weights::WeightsPacking;
+use convoke_core::spec::Limits;
 use convoke_core::target::Target;
 use std::io::Write;
 
@@ -63,7 +63,7 @@ fn stage(layer: Selected<'_>, args: &Emit, target: &Target) -> Result<String, Fa
         Stage::Ast | Stage::Spec => layer.spec.to_string(),
         Stage::Plan => super::plan::choose(layer, target)?.to_string(),
         Stage::Ir => lowered()?.kernel.to_string(),
-        Stage::Rust if args.target == "native" => rust_source(layer, EVERY)?,
+        Stage::Rust if args.target == "native" => rust_source(layer, &TARGETS)?,
         Stage::Rust if target.isa == Target::PORTABLE.isa => rust_source(layer, &[Target::PORTABLE])?,
         Stage::Rust => rust_source(layer, &[target.clone(), Target::PORTABLE])?,
         Stage::Clif => convoke_jit::clif::clif_text(&lowered()?.kernel).map_err(failed)?,
@@ -71,16 +71,9 @@ fn stage(layer: Selected<'_>, args: &Emit, target: &Target) -> Result<String, Fa
     })
 }
 
-/// The instruction sets that emitted source covers.
-const EVERY: &[Target] = &[Target::AVX512, Target::AVX2, Target::NEON, Target::SSE, Target::PORTABLE];
-
 /// The module that `conv!` makes.
 fn rust_source(layer: Selected<'_>, targets: &[Target]) -> Result<String, Failure> {
-    let lowered = targets.iter().map(|target| lower_layer(layer, layer.spec, target)).collect::<Result<Vec<_>, _>>()?;
-    let algorithm = lowered[0].plan.algorithm;
-    let packing = WeightsPacking::new(layer.spec, algorithm);
-    let versions: Vec<_> = lowered.into_iter().map(|l| l.kernel).collect();
-    let module = Layer { spec: layer.spec, packing: &packing, versions: &versions, detection: Detection::RunTime, scratch: rust::ScratchFrom::Argument };
-    let tokens = rust::layer(&module).map_err(|e| Failure::layer(&layer.name(), e))?;
+    let module = rust::module(layer.spec, targets, &Limits::default(), Detection::RunTime);
+    let tokens = module.map_err(|diagnostic| layer.refuse(diagnostic))?;
     rust::to_source(tokens).map_err(|e| Failure::layer(&layer.name(), e))
 }

@@ -115,32 +115,53 @@ fn what_does_not_fit_ends_with_1_and_both_sizes() {
     let check = |words: &str, expected: snapbox::data::Inline| {
         convoke(words).assert().code(1).stderr_eq(expected);
     };
-    check("run specs/edges.conv --input specs/data/chelsea.png", str![[r#"
+    check(
+        "run specs/edges.conv --input specs/data/chelsea.png",
+        str![[r#"
 error: specs/data/chelsea.png: the picture is 300 x 451 (rows x columns), and the layer takes 512 x 512; write `input: f32[1, 1, 300, 451] @ nchw` in the layer, or give it another picture
 
-"#]]);
-    check("run specs/edges.conv --input specs/data/speech.wav", str![[r#"
+"#]],
+    );
+    check(
+        "run specs/edges.conv --input specs/data/speech.wav",
+        str![[r#"
 error: specs/data/speech.wav: a recording fits a conv1d, and the layer is a conv2d
 
-"#]]);
-    check("run specs/edges.conv --input specs/data/make.py", str![[r#"
+"#]],
+    );
+    check(
+        "run specs/edges.conv --input specs/data/make.py",
+        str![[r#"
 error: specs/data/make.py: the name must end with .npy, .png or .wav
 
-"#]]);
-    check("run specs/edges.conv --input specs/data/none.png", str![[r#"
+"#]],
+    );
+    check(
+        "run specs/edges.conv --input specs/data/none.png",
+        str![[r#"
 error: specs/data/none.png: No such file or directory (os error 2)
 
-"#]]);
-    check("run specs/edges.conv --input specs/data/camera.png --weights specs/data/twelve.npy", str![[r#"
+"#]],
+    );
+    check(
+        "run specs/edges.conv --input specs/data/camera.png --weights specs/data/twelve.npy",
+        str![[r#"
 error: specs/data/twelve.npy: the weights are 1 x 1 x 12, and the layer takes 1 x 1 x 3 x 3
 
-"#]]);
-    check("run specs/edges.conv --input specs/data/camera.png --bias specs/data/twelve.npy", str![[r#"
+"#]],
+    );
+    check(
+        "run specs/edges.conv --input specs/data/camera.png --bias specs/data/twelve.npy",
+        str![[r#"
 error: specs/data/twelve.npy: layer edges has no bias; write `bias: true` in it
 
-"#]]);
-    check("run specs/fir.conv --layer speech --input specs/data/speech.wav --weights sobel-x", str![[r#"
+"#]],
+    );
+    check(
+        "run specs/fir.conv --layer speech --input specs/data/speech.wav --weights sobel-x",
+        str![[r#"
 error: layer speech: sobel-x has a window of 3x3, and the layer's is 1023
 
-"#]]);
+"#]],
+    );
 }

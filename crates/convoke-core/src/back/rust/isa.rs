@@ -178,7 +178,7 @@ impl Instructions {
                     }
                     false => quote!(0.0),
                 });
-                let set = self.from_elements(elements.collect());
+                let set = self.vector_of(elements.collect());
                 self.function(quote!(unsafe fn #name #stride(p: *const #element) -> V), quote!(unsafe { #set }))
             }
             _ => {
@@ -195,7 +195,7 @@ impl Instructions {
     }
 
     /// A vector of `elements`, lane 0 first.
-    fn from_elements(&self, elements: Vec<TokenStream>) -> TokenStream {
+    fn vector_of(&self, elements: Vec<TokenStream>) -> TokenStream {
         let path = self.path();
         match self.isa {
             Isa::Portable => quote!(V([#(#elements),*])),

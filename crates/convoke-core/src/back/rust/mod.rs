@@ -11,6 +11,7 @@
 //!
 //! | module | writes |
 //! |---|---|
+//! | `module` | a layer, all the way from its spec |
 //! | `layer`, `dispatch` | the interface: types and `pack`; which version runs |
 //! | `standalone` | a program |
 //! | `kernel` | one version |
@@ -23,6 +24,7 @@ mod isa;
 mod kernel;
 mod layer;
 mod live;
+mod module;
 mod names;
 mod neon;
 mod nest;
@@ -35,6 +37,7 @@ mod x86;
 
 pub use isa::Intrinsics;
 pub use layer::{Detection, Layer, ScratchFrom, layer};
+pub use module::{TARGETS, module};
 #[cfg(feature = "pretty")]
 pub use pretty::to_source;
 pub use standalone::standalone;

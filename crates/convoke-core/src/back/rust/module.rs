@@ -1,0 +1,76 @@
+//! A layer to its module: every stage of the compiler, once an instruction set.
+
+use super::{Detection, Layer, ScratchFrom, layer};
+use crate::diagnostic::Diagnostic;
+use crate::ir::{Role, Verified};
+use crate::lower::weights::WeightsPacking;
+use crate::pipeline::{CompileError, Compiled, compile};
+use crate::span::{Span, Spanned};
+use crate::spec::{LayerSpec, Limits, PackInput, Schedule};
+use crate::target::Target;
+use proc_macro2::TokenStream;
+
+/// What an emitted layer has versions for.
+pub const TARGETS: [Target; 5] = [Target::AVX512, Target::AVX2, Target::NEON, Target::SSE, Target::PORTABLE];
+
+/// Bytes of scratch that `run` takes from the stack; more is an argument, if the schedule pins the copy, or not used.
+const STACK_BYTES: i64 = 16 << 10;
+
+/// The module that `conv!` makes of `spec` (for [`TARGETS`]): a version a target behind one interface. One of the targets
+/// is [`Target::PORTABLE`].
+///
+/// # Errors
+/// If the schedule pins what holds on no target, or the layer exceeds `limits`.
+pub fn module(
+    spec: &LayerSpec,
+    targets: &[Target],
+    limits: &Limits,
+    detection: Detection,
+) -> Result<TokenStream, Diagnostic> {
+    let compiled = versions(spec, targets, limits)?;
+    let packing = WeightsPacking::new(spec, compiled[0].plan.algorithm);
+    let scratch = match compiled.iter().all(|c| fits_on_stack(spec, c)) {
+        true => ScratchFrom::Stack,
+        false => ScratchFrom::Argument,
+    };
+    let versions: Vec<Verified> = compiled.into_iter().map(|c| c.kernel).collect();
+    layer(&Layer { spec, packing: &packing, versions: &versions, detection, scratch }).map_err(|e| Diagnostic {
+        message: e.to_string(),
+        labels: Vec::new(),
+        help: None,
+    })
+}
+
+/// A kernel a target. Pins count where they hold; they must hold somewhere.
+fn versions(spec: &LayerSpec, targets: &[Target], limits: &Limits) -> Result<Vec<Compiled>, CompileError> {
+    let unplanned = |result: &Result<Compiled, CompileError>| matches!(result, Err(CompileError::Plan(_)));
+    let pinned: Vec<_> = targets.iter().map(|target| version(spec, target, limits)).collect();
+    if pinned.iter().all(unplanned) {
+        return pinned.into_iter().collect();
+    }
+    let algorithm = spec.schedule.algorithm;
+    let free = LayerSpec { schedule: Schedule { algorithm, ..Schedule::default() }, ..spec.clone() };
+    let either = |(pinned, target)| if unplanned(&pinned) { version(&free, target, limits) } else { pinned };
+    pinned.into_iter().zip(targets).map(either).collect()
+}
+
+/// The kernel for `target`. Without a pin that asks for it, no plan may need more scratch than the stack has room for:
+/// what `run` takes is not for the cost model to decide.
+fn version(spec: &LayerSpec, target: &Target, limits: &Limits) -> Result<Compiled, CompileError> {
+    let compiled = compile(spec, target, limits)?;
+    if spec.schedule.pack_input.is_some() || fits_on_stack(spec, &compiled) {
+        return Ok(compiled);
+    }
+    let mut direct = spec.clone();
+    direct.schedule.pack_input = Some(Spanned::new(PackInput::None, Span::default()));
+    compile(&direct, target, limits).or(Ok(compiled))
+}
+
+/// Whether a kernel's scratch, if it needs any, may lie on the stack; where the schedule pins the copy, `run` takes it.
+fn fits_on_stack(spec: &LayerSpec, compiled: &Compiled) -> bool {
+    let Some(scratch) = compiled.kernel.buffers.iter().find(|b| b.role == Role::Scratch) else {
+        return true;
+    };
+    let elements = scratch.len.as_constant().filter(|_| spec.schedule.pack_input.is_none());
+    elements.is_some_and(|n| n <= STACK_BYTES / spec.dtype.bytes() as i64)
+}
