@@ -44,14 +44,10 @@ pub(crate) fn compile(layer: Selected<'_>, spec: &LayerSpec, compiler: &Compiler
 }
 
 /// Runs native code.
-pub(crate) fn run_kernel<T: Element>(
-    kernel: &Kernel,
-    threads: usize,
-    tensors: &Tensors<T>,
-) -> Result<Vec<T>, convoke::Error> {
-    let packed = kernel.pack(&tensors.weights, tensors.bias(kernel.spec()))?;
+pub(crate) fn run_kernel<T: Element>(kernel: &Kernel, threads: usize, tensors: &Tensors<T>) -> Result<Vec<T>, String> {
+    let packed = kernel.pack(&tensors.weights, tensors.bias(kernel.spec())).map_err(|e| e.to_string())?;
     let mut dst = vec![T::default(); tensors.batch * kernel.spec().dst_image()];
-    kernel.run_threads(threads, &packed, &tensors.src, &mut dst)?;
+    kernel.run_threads(threads, &packed, &tensors.src, &mut dst).map_err(|e| e.to_string())?;
     Ok(dst)
 }
 

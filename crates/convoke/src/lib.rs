@@ -46,6 +46,7 @@ pub use compiler::{Compiler, compile};
 pub use convoke_core::spec::{DType, LayerSpec, Limits};
 #[cfg(feature = "jit")]
 pub use convoke_jit::{Element, host_target, native_target};
+pub use convoke_macros::conv;
 #[cfg(feature = "std")]
 pub use error::Error;
 #[cfg(feature = "jit")]
@@ -54,3 +55,8 @@ pub use kernel::{Kernel, Packed};
 pub use tensor::Tensor;
 #[cfg(feature = "jit")]
 pub use workspace::Workspace;
+
+/// The examples of README.md are tests.
+#[cfg(all(doctest, feature = "jit"))]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;

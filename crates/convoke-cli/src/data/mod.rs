@@ -92,7 +92,7 @@ pub(crate) fn read(path: &Path) -> Result<Array, Failure> {
     read().map_err(|e| Failure::file(path, e))
 }
 
-/// Refuses a name that [`write`] would refuse, before anything is computed.
+/// Refuses a name that [`write()`] would refuse, before anything is computed.
 pub(crate) fn check_name(path: &Path) -> Result<(), Failure> {
     match extension(path).as_deref() {
         Some("npy" | "png" | "wav") => Ok(()),

@@ -84,7 +84,9 @@ impl Header {
 }
 
 /// Bytes an element, and how it is read.
-fn number_type(descr: &str) -> Option<(usize, fn(&[u8]) -> f64)> {
+type Number = (usize, fn(&[u8]) -> f64);
+
+fn number_type(descr: &str) -> Option<Number> {
     macro_rules! reader {
         ($type:ty, $from:ident) => {
             (size_of::<$type>(), |bytes: &[u8]| {

@@ -104,7 +104,7 @@ fn compute<T: Element>(
             let compiled = start.elapsed().as_secs_f64();
             let packed = kernel.pack(&tensors.weights, tensors.bias(spec)).map_err(|e| failed(&e))?;
             let mut dst = vec![T::default(); tensors.batch * spec.dst_image()];
-            let seconds = best_of(|| kernel.run(&packed, &tensors.src, &mut dst)).map_err(|e| failed(&e))?;
+            let seconds = best_of(|| kernel.run(&packed, &tensors.src, &mut dst).map_err(|e| failed(&e)))?;
             let flops = 2.0 * spec.macs_per_image() as f64 * tensors.batch as f64;
             let (speed, on) =
                 (short(flops / seconds), if threads == 1 { "1 thread".into() } else { format!("{threads} threads") });
@@ -129,7 +129,7 @@ fn compute<T: Element>(
 }
 
 /// The shortest time of a few runs.
-fn best_of<E>(mut run: impl FnMut() -> Result<(), E>) -> Result<f64, E> {
+fn best_of(mut run: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
     let begin = Instant::now();
     let mut best = f64::INFINITY;
     for _ in 0..10 {

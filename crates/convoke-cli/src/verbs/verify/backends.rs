@@ -92,13 +92,13 @@ impl Backends {
 
     fn jit<T: Element>(&self, layer: Selected<'_>, cases: &Cases<T>) -> Result<Results<T>, String> {
         let kernel = compute::compile(layer, &cases.spec, &self.compiler).map_err(|e| e.to_string())?;
-        let run = |threads| compute::run_kernel(&kernel, threads, &cases.random).map_err(|e| e.to_string());
+        let run = |threads| compute::run_kernel(&kernel, threads, &cases.random);
         let mut random = vec![run(1)?];
         if self.threads > 1 {
             random.push(run(self.threads)?);
         }
         let exact = compute::compile(layer, &cases.exact, &self.compiler).map_err(|e| e.to_string())?;
-        let whole = compute::run_kernel(&exact, self.threads, &cases.whole).map_err(|e| e.to_string())?;
+        let whole = compute::run_kernel(&exact, self.threads, &cases.whole)?;
         Ok(Results { whole, random })
     }
 }

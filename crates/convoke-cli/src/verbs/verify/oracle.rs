@@ -88,7 +88,8 @@ impl<T: Element> Truth<T> {
             let found = found.to_f64();
             let error = (found - expected).abs();
             // A NaN is not within any bound.
-            if !(error <= bound) {
+            let within = error <= bound;
+            if !within {
                 let place = place(&cases.spec, at);
                 return Err(format!(
                     "on random numbers, the output {place} is {found:e}, and the reference says {expected:e}: {error:.2e} away, where {bound:.2e} is allowed"
@@ -130,3 +131,7 @@ fn place(spec: &LayerSpec, index: usize) -> String {
     let Position { n, oc, at: [d, h, w] } = Position::of(spec, index);
     format!("[n {n}, oc {oc}, d {d}, h {h}, w {w}]")
 }
+
+#[cfg(test)]
+#[path = "oracle_tests.rs"]
+mod tests;

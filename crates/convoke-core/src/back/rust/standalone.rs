@@ -2,7 +2,7 @@
 //!
 //! The program is called as `program INDEX N DIR [REPEAT]`: it reads the elements of `src`, `weights` and `bias` (those that kernel
 //! `INDEX` has; weights packed) from the files of these names in `DIR`, in the machine's byte order, runs the kernel for a batch of
-//! `N` and writes `dst` there. With `REPEAT` it runs that often and prints the shortest time in nanoseconds.
+//! `N` and writes `dst` there. With `REPEAT` it runs that often and prints the median time in nanoseconds.
 //! It ends with 0; with 2 and a message if a file is missing or has another length; with 3 if the CPU lacks the
 //! kernel's instructions. The output starts as NaN, so that an element that no one writes shows.
 
@@ -162,9 +162,10 @@ fn support() -> TokenStream {
                 f();
                 start.elapsed().as_nanos()
             });
-            let shortest = times.min();
-            if let (Some(shortest), 2..) = (shortest, repeat) {
-                println!("{shortest}");
+            let mut times: Vec<u128> = times.collect();
+            times.sort_unstable();
+            if repeat > 1 {
+                println!("{}", times[times.len() / 2]);
             }
         }
     }
