@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::cost::Model;
+use super::cost::{Model, Tiling};
 use super::legal;
 use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
 use crate::diagnostic::Diagnostic;
@@ -171,15 +171,16 @@ impl Search<'_> {
     /// The tile of least cost, with its cache blocks and unrolling.
     fn tile(&self) -> Result<(TileShape, Blocks, usize, Cost), Refusal> {
         let legal = |t| legal::tile(self.spec, self.target, self.algorithm, self.vector, t);
-        let with_rest = |tile| {
-            let (block, unroll) = (self.block(tile)?, self.unroll(tile)?);
-            let cost = self.model.cost(tile, block.first().copied(), unroll);
-            Ok((tile, block, unroll, cost))
+        let with_rest = |tile: TileShape, tiling: &Tiling, unroll: usize, compute: f64| {
+            let block = self.block(tile, tiling)?;
+            let memory = self.model.memory(tiling, block.first().copied());
+            Ok((tile, block, unroll, Cost { compute, memory, packing: self.model.packing() }))
         };
         if let Some(pin) = &self.pins.tile {
             let tile = TileShape { rows: pin.value.0, vectors: pin.value.1 };
             legal(tile).map_err(|reason| Refusal::pinned(reason, pin.span))?;
-            return with_rest(tile);
+            let (tiling, unroll) = (self.model.tiling(tile), self.unroll(tile)?);
+            return with_rest(tile, &tiling, unroll, self.model.compute(&tiling, unroll));
         }
         let mut best: Option<(TileShape, Blocks, usize, Cost)> = None;
         let mut refusal = Refusal::layer(format!("no tile fits the {} registers", self.target.registers));
@@ -189,7 +190,13 @@ impl Search<'_> {
                 if self.too_wide(tile) || legal(tile).is_err() {
                     continue;
                 }
-                match with_rest(tile) {
+                let (tiling, unroll) = (self.model.tiling(tile), self.unroll(tile)?);
+                let compute = self.model.compute(&tiling, unroll);
+                // What computes longer than the best takes in all need not be looked at further.
+                if best.as_ref().is_some_and(|b| compute >= b.3.total()) {
+                    continue;
+                }
+                match with_rest(tile, &tiling, unroll, compute) {
                     Ok(plan) if best.as_ref().is_none_or(|b| plan.3.total() < b.3.total()) => best = Some(plan),
                     Ok(_) => {}
                     Err(reason) => refusal = reason,
@@ -229,7 +236,7 @@ impl Search<'_> {
     }
 
     /// Cache blocks: none, or rows or pixels at a time, whichever moves least.
-    fn block(&self, tile: TileShape) -> Result<Blocks, Refusal> {
+    fn block(&self, tile: TileShape, tiling: &Tiling) -> Result<Blocks, Refusal> {
         let w = &self.model.geometry.spatial[2];
         let lanes = self.target.lanes(self.spec.dtype.bytes());
         let pixels = if self.vector == VectorAxis::Oc { tile.rows } else { tile.vectors * lanes };
@@ -250,8 +257,8 @@ impl Search<'_> {
             let sizes = [2, 4, 8, 16, 32].map(|tiles| tiles * pixels);
             options.extend(sizes.into_iter().filter(|&b| b < w.output).map(|b| Some((Axis::Ow, b))));
         }
-        let cycles = |o: &Option<(Axis, usize)>| self.model.memory(tile, *o);
-        let best = options.into_iter().min_by(|a, b| cycles(a).total_cmp(&cycles(b))).flatten();
+        let cycles = options.into_iter().map(|o| (self.model.memory(tiling, o), o));
+        let best = cycles.min_by(|a, b| a.0.total_cmp(&b.0)).and_then(|b| b.1);
         Ok(best.into_iter().collect())
     }
 
@@ -295,7 +302,7 @@ impl Search<'_> {
         let iterations = |axis: Axis| match axis {
             Axis::N => self.spec.fixed_batch().unwrap_or(1),
             Axis::G => g.groups,
-            Axis::Oc => self.model.channel_runs(tile),
+            Axis::Oc => self.model.tiling(tile).channel_runs(),
             Axis::Od => g.spatial[0].output,
             Axis::Oh => g.spatial[1].output.div_ceil(size(Axis::Oh).unwrap_or(1)),
             Axis::Ow => size(Axis::Ow).map_or(1, |block| g.spatial[2].output / block),

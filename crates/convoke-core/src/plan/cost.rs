@@ -4,7 +4,7 @@
 //! accumulators, loop and call overhead, epilogue and stores; and, for each loop order, how often weights and input
 //! pass from which cache. It ranks plans of one layer; it does not predict times.
 
-use super::{Algorithm, Axis, Cost, PackInput, TileShape, VectorAxis};
+use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis};
 use crate::lower::weights::WeightsPacking;
 use crate::lower::{ChannelPart, Geometry, PixelRun, Taps, cut_channels, cut_pixels, epilogue_registers};
 use crate::spec::{LayerSpec, SpatialAxis};
@@ -65,26 +65,22 @@ impl<'a> Model<'a> {
         self.vector == VectorAxis::Oc
     }
 
-    /// Runs of channels and of pixels that `tile` cuts the output into.
-    fn parts(&self, tile: TileShape) -> (Vec<ChannelPart>, Vec<PixelRun>) {
+    /// How `tile` cuts the output.
+    pub(crate) fn tiling(&self, tile: TileShape) -> Tiling {
         let along = tile.vectors * self.lanes;
         let (channels, pixels) = if self.along_channels() { (along, tile.rows) } else { (tile.rows, along) };
         let w = &self.geometry.spatial[2];
-        let runs = cut_pixels(w, 0, w.output, pixels, self.along_channels());
-        (cut_channels(self.geometry.oc, channels, self.packing.lanes), runs)
-    }
-
-    /// Runs of channels of one group.
-    pub(crate) fn channel_runs(&self, tile: TileShape) -> usize {
-        self.parts(tile).0.iter().map(|p| p.outer * p.inner).sum()
+        Tiling {
+            channels: cut_channels(self.geometry.oc, channels, self.packing.lanes),
+            pixels: cut_pixels(w, 0, w.output, pixels, self.along_channels()),
+        }
     }
 
     /// Cycles in the tiles for one image.
-    pub(crate) fn compute(&self, tile: TileShape, unroll: usize) -> f64 {
-        let (channels, pixels) = self.parts(tile);
+    pub(crate) fn compute(&self, tiling: &Tiling, unroll: usize) -> f64 {
         let mut cycles = 0.0;
-        for part in &channels {
-            for run in &pixels {
+        for part in &tiling.channels {
+            for run in &tiling.pixels {
                 let calls = (part.outer * part.inner * run.count) as f64;
                 cycles += calls * self.tile(part.channels, run, unroll);
             }
@@ -148,12 +144,12 @@ impl<'a> Model<'a> {
 
     /// Cycles to bring weights and input to the tiles, for one image, under `block` outputs of `axis` at a time
     /// (`None`: the whole image for each run of channels).
-    pub(crate) fn memory(&self, tile: TileShape, block: Option<(Axis, usize)>) -> f64 {
+    pub(crate) fn memory(&self, tiling: &Tiling, block: Option<(Axis, usize)>) -> f64 {
         let bytes = self.spec.dtype.bytes() as f64;
         let src = self.spec.src_image() as f64 * bytes;
         let dst = self.spec.dst_image() as f64 * bytes;
         let weights = self.packing.packed_len() as f64 * bytes;
-        let runs = (self.channel_runs(tile) * self.geometry.groups) as f64;
+        let runs = (tiling.channel_runs() * self.geometry.groups) as f64;
         let group_src = src / self.geometry.groups as f64;
         let [d, h, w] = &self.geometry.spatial;
         let blocks = match block {
@@ -175,7 +171,7 @@ impl<'a> Model<'a> {
         let src_again = again * src * overlap / self.bandwidth(block_src);
         let weights_again = (blocks - 1.0) * weights / self.bandwidth(weights);
         let run_weights = weights / runs.max(1.0);
-        let pixel_tiles = self.positions * self.parts(tile).1.iter().map(|r| r.count as f64).sum::<f64>();
+        let pixel_tiles = self.positions * tiling.pixels.iter().map(|r| r.count as f64).sum::<f64>();
         let streamed = match run_weights > self.target.l1_bytes as f64 / 2.0 {
             true => pixel_tiles * weights / BANDWIDTH[0],
             false => 0.0,
@@ -212,14 +208,22 @@ impl<'a> Model<'a> {
         3.0 * elements / self.lanes as f64 + rows * CALL
     }
 
-    /// The cost of one image.
-    pub(crate) fn cost(&self, tile: TileShape, block: Option<(Axis, usize)>, unroll: usize) -> Cost {
-        Cost { compute: self.compute(tile, unroll), memory: self.memory(tile, block), packing: self.packing() }
-    }
-
     /// Cycles that the multiply-adds alone take.
     pub(crate) fn ideal(&self) -> f64 {
         self.spec.macs_per_image() as f64 / (self.lanes * self.target.fma_per_cycle) as f64
+    }
+}
+
+/// Runs of channels and of pixels that a tile cuts the output into.
+pub(crate) struct Tiling {
+    channels: Vec<ChannelPart>,
+    pixels: Vec<PixelRun>,
+}
+
+impl Tiling {
+    /// Runs of channels of one group.
+    pub(crate) fn channel_runs(&self) -> usize {
+        self.channels.iter().map(|p| p.outer * p.inner).sum()
     }
 }
 
