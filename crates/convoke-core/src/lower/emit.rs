@@ -1,5 +1,7 @@
 //! Writes tile programs: instructions into nested loops.
 
+use std::collections::HashMap;
+
 use crate::ir::{Access, Address, BinaryOp, Extent, Op, Ptr, Reg, TileLoop, TileStmt};
 use crate::spec::DType;
 
@@ -10,11 +12,13 @@ pub(crate) struct Emitter {
     /// Statements of the loops that are open, the tile's own first.
     open: Vec<Vec<TileStmt>>,
     registers: u32,
+    /// Constants that registers still hold, by their bits.
+    held: HashMap<Reg, u64>,
 }
 
 impl Emitter {
     pub(crate) fn new(dtype: DType, fma: bool) -> Self {
-        Self { dtype, fma, open: vec![Vec::new()], registers: 0 }
+        Self { dtype, fma, open: vec![Vec::new()], registers: 0, held: HashMap::new() }
     }
 
     pub(crate) fn dtype(&self) -> DType {
@@ -33,6 +37,7 @@ impl Emitter {
     }
 
     fn define(&mut self, d: Reg) {
+        self.held.remove(&d);
         self.registers = self.registers.max(d.0 + 1);
     }
 
@@ -41,8 +46,11 @@ impl Emitter {
         if extent == Extent::Count(1) {
             return body(self);
         }
+        // A loop may run any number of times, so what registers hold on its borders is not known.
+        self.held.clear();
         self.open.push(Vec::new());
         body(self);
+        self.held.clear();
         let body = self.open.pop().unwrap_or_default();
         let steps = steps.iter().copied().filter(|s| s.1 != 0).collect();
         if let (false, Some(top)) = (body.is_empty(), self.open.last_mut()) {
@@ -50,9 +58,13 @@ impl Emitter {
         }
     }
 
+    /// `d = value`, unless it still is.
     pub(crate) fn constant(&mut self, d: Reg, value: f64) {
-        self.define(d);
-        self.push(Op::Const { d, value });
+        if self.held.get(&d) != Some(&value.to_bits()) {
+            self.define(d);
+            self.push(Op::Const { d, value });
+            self.held.insert(d, value.to_bits());
+        }
     }
 
     pub(crate) fn load(&mut self, d: Reg, at: Address, lanes: usize, stride: i64) {
