@@ -94,3 +94,7 @@ impl WeightsPacking {
         format!("OIhw{}o", PANEL_BYTES / dtype.bytes())
     }
 }
+
+#[cfg(test)]
+#[path = "weights_tests.rs"]
+mod tests;

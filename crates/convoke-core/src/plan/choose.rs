@@ -75,7 +75,7 @@ pub fn choose(spec: &LayerSpec, target: &Target) -> Result<Plan, PlanError> {
         }
     }
     let refusals = || candidates.iter().filter_map(|c| c.outcome.as_ref().err());
-    let fault = refusals().filter(|r| r.pin.is_some()).max_by_key(|r| !r.reason.starts_with(OTHER));
+    let fault = refusals().filter(|r| r.pin.is_some()).min_by_key(|r| r.reason.starts_with(OTHER));
     let (reason, span) = match fault {
         Some(Refusal { reason, pin: Some(span) }) => (reason.clone(), *span),
         _ => (refusals().next().map(|r| r.reason.clone()).unwrap_or_default(), Span::default()),

@@ -7,6 +7,8 @@ mod choose;
 mod cost;
 mod legal;
 mod print;
+#[cfg(test)]
+mod tests;
 
 pub use choose::{Candidate, PlanError, Refusal, candidates, choose};
 

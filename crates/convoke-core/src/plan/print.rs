@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Axis, Plan};
+use super::Plan;
 use crate::span::{Span, Spanned};
 use crate::spec::Schedule;
 
@@ -27,19 +27,6 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "schedule {{")?;
-        writeln!(f, "    algorithm: {},", self.algorithm)?;
-        writeln!(f, "    vector: {},", self.vector)?;
-        writeln!(f, "    tile: {}x{},", self.tile.rows, self.tile.vectors)?;
-        if !self.block.is_empty() {
-            let blocks: Vec<String> = self.block.iter().map(|(axis, size)| format!("{axis}: {size}")).collect();
-            writeln!(f, "    block: ({}),", blocks.join(", "))?;
-        }
-        let order: Vec<&str> = self.order.iter().map(|&a: &Axis| a.name()).collect();
-        writeln!(f, "    order: ({}),", order.join(", "))?;
-        writeln!(f, "    parallel: {},", self.parallel)?;
-        writeln!(f, "    pack_input: {},", self.pack_input)?;
-        writeln!(f, "    unroll: {},", self.unroll)?;
-        write!(f, "}}")
+        f.write_str(self.to_schedule().to_string().trim_end())
     }
 }

@@ -1,0 +1,99 @@
+//! What is chosen, what a pin may say, and the words for what it may not.
+
+use super::{Algorithm, PackInput, VectorAxis, candidates, choose};
+use crate::spec::LayerSpec;
+use crate::target::Target;
+
+const SAME: &str = "conv2d l { input: f32[1, 56, 56, 64] @ nhwc, out_channels: 64, kernel_size: 3, padding: 1 }";
+const POINT: &str = "conv2d l { input: f32[1, 256, 14, 14] @ nchw, out_channels: 1024, kernel_size: 1 }";
+const DEPTHWISE: &str =
+    "conv2d l { input: f32[1, 112, 112, 96] @ nhwc, out_channels: 96, kernel_size: 3, padding: 1, groups: depthwise }";
+const FIR: &str = "conv1d l { input: f32[1, 1, 160000] @ ncl, out_channels: 1, kernel_size: 1023, padding: 511 }";
+
+fn layer(text: &str) -> LayerSpec {
+    text.parse().expect("a legal layer")
+}
+
+/// `text` with `pins` in its schedule.
+fn pinned(text: &str, pins: &str) -> LayerSpec {
+    layer(&text.replace(" }", &format!(", schedule {{ {pins} }} }}")))
+}
+
+fn chosen(text: &str, target: &Target, algorithm: Algorithm, vector: VectorAxis, name: &str) {
+    let plan = choose(&layer(text), target).expect("without pins there is a plan");
+    assert_eq!((plan.algorithm, plan.vector), (algorithm, vector), "{name}: {plan}");
+    assert_eq!(plan.parallel, plan.order[0], "{name}");
+    let sums = plan.tile.rows * plan.tile.vectors;
+    assert!(sums <= target.accumulators, "{name}: {sums} sums");
+}
+
+#[test]
+fn each_kind_of_layer_has_its_algorithm() {
+    for target in [Target::AVX512, Target::AVX2, Target::SSE, Target::SSE_FMA, Target::NEON, Target::PORTABLE] {
+        let name = target.name();
+        chosen(SAME, &target, Algorithm::Direct, VectorAxis::Oc, name);
+        chosen(DEPTHWISE, &target, Algorithm::Depthwise, VectorAxis::Oc, name);
+        chosen(FIR, &target, Algorithm::Direct, VectorAxis::Ow, name);
+        let point = choose(&layer(POINT), &target).expect("without pins there is a plan");
+        assert_eq!(point.algorithm, Algorithm::Pointwise, "{name}");
+    }
+}
+
+#[test]
+fn sums_fill_the_registers_of_wide_targets() {
+    for (target, tile) in [(Target::AVX512, (14, 2)), (Target::AVX2, (6, 2))] {
+        let plan = choose(&layer(SAME), &target).expect("without pins there is a plan");
+        assert_eq!((plan.tile.rows, plan.tile.vectors), tile, "{}", target.name());
+    }
+}
+
+#[test]
+fn every_candidate_has_a_plan_or_a_reason() {
+    let all = candidates(&layer(SAME), &Target::AVX2);
+    assert_eq!(all.len(), Algorithm::ALL.len() * VectorAxis::ALL.len() * PackInput::ALL.len());
+    for c in &all {
+        match &c.outcome {
+            Ok(plan) => {
+                assert_eq!((plan.algorithm, plan.vector, plan.pack_input), (c.algorithm, c.vector, c.pack_input))
+            }
+            Err(refusal) => assert!(!refusal.reason.is_empty() && refusal.pin.is_none(), "{refusal:?}"),
+        }
+    }
+    let best = choose(&layer(SAME), &Target::AVX2).expect("without pins there is a plan");
+    let direct = all.iter().filter(|c| c.algorithm == Algorithm::Direct).filter_map(|c| c.outcome.as_ref().ok());
+    assert!(direct.into_iter().all(|plan| plan.cost.total() >= best.cost.total()));
+}
+
+/// The pin at fault and the reason, for a schedule that cannot hold.
+fn refused(text: &str, pins: &str, at: &str, reason: &str) {
+    let spec = pinned(text, pins);
+    let source = text.replace(" }", &format!(", schedule {{ {pins} }} }}"));
+    let error = choose(&spec, &Target::AVX2).expect_err("the pin cannot hold");
+    assert_eq!(&source[error.span.range()], at, "{error}");
+    assert!(error.reason.contains(reason), "{error}");
+}
+
+#[test]
+fn pins_that_cannot_hold_say_why() {
+    refused(SAME, "algorithm: pointwise", "pointwise", "needs a window of 1, and along h it is 3");
+    refused(SAME, "algorithm: depthwise", "depthwise", "there are 1 groups of 64 and 64");
+    refused(POINT, "pack_input: pad", "pad", "no padding to write out");
+    refused(SAME, "tile: 7x2", "7x2", "needs 14 registers for sums, and avx2 keeps at most 12");
+    refused(SAME, "vector: oc, tile: 2x3", "2x3", "24 output channels at a time, which neither divide the 16");
+    refused(SAME, "vector: ow, tile: 3x2", "3x2", "3 output channels at a time");
+    refused(SAME, "unroll: 17", "17", "from 1 to 16, and not 17");
+    refused(SAME, "block: (oc: 4)", "(oc: 4)", "only oh and ow can be blocked, not oc");
+    refused(SAME, "block: (ow: 12)", "(ow: 12)", "where rows have no padding");
+    refused(SAME, "order: (n, oc, od, oh, ow)", "(n, oc, od, oh, ow)", "must name g 1 time(s), and names it 0");
+    refused(SAME, "order: (n, g, oc, od, oh, ow), parallel: oh", "oh", "the outermost loop, which is n and not oh");
+}
+
+#[test]
+fn pins_that_hold_are_kept() {
+    let pins = "algorithm: direct, vector: oc, tile: 4x2, block: (oh: 7), order: (oh, n, g, oc, od, oh, ow), unroll: 2";
+    let plan = choose(&pinned(POINT, pins), &Target::AVX2).expect("the pins hold");
+    assert_eq!(plan.algorithm, Algorithm::Direct);
+    assert_eq!((plan.tile.rows, plan.tile.vectors, plan.unroll), (4, 2, 2));
+    assert_eq!(plan.block.len(), 1);
+    assert_eq!(plan.order.len(), 7);
+}
