@@ -1,8 +1,10 @@
 //! `bench`: how fast layers are, beside what the multiply-add units of the same core can do in the same run.
 //!
 //! The peak is measured for the width of the backend's vectors, before every layer again; the greatest counts. Run times are
-//! the median of many runs on data that stay in the caches.
+//! the median of many runs on data that stay in the caches. What runs on one thread is timed with the clock of the CPU, which
+//! other programs on the machine do not move; several threads, and the program of the backend rust, with that on the wall.
 
+mod clock;
 mod measure;
 mod peak;
 
@@ -10,6 +12,7 @@ use crate::args::{Bench, BenchBackend};
 use crate::failure::Failure;
 use crate::numbers::{three_digits, time};
 use crate::source;
+use clock::Clock;
 use convoke_core::target::Target;
 use measure::{Measured, Subject};
 use peak::Peak;
@@ -27,11 +30,13 @@ pub(crate) fn run(args: &Bench, out: &mut dyn Write) -> Result<(), Failure> {
         BenchBackend::Rust => convoke::host_target(),
         BenchBackend::Jit | BenchBackend::Interp => convoke::native_target(),
     };
-    let subject = Subject::new(args.backend, &selected, &target, threads)?;
+    let alone = threads == 1 && args.backend != BenchBackend::Rust;
+    let clock = if alone { Clock::of_this_thread() } else { Clock::Wall };
+    let subject = Subject::new(args.backend, &selected, &target, threads, clock)?;
     let pinned = if threads == 1 { pin() } else { None };
-    let mut peak = Peak::new(&target);
+    let mut peak = Peak::new(&target, clock);
     if !args.json {
-        head(&target, &peak, threads, pinned, out)?;
+        head(&target, &peak, threads, pinned, clock, out)?;
         if let Some(seconds) = subject.rustc_seconds() {
             writeln!(out, "rustc compiled the emitted source in {}", time(seconds))?;
         }
@@ -44,7 +49,7 @@ pub(crate) fn run(args: &Bench, out: &mut dyn Write) -> Result<(), Failure> {
         let percent = 100.0 * m.gflops / (peak.gflops(layer.spec.dtype) * threads as f64);
         shares.push((m.gflops, percent));
         if args.json {
-            super::json_line(out, &Line::new(args, &layer.text.name, &layer.spec.name, &m, percent))?;
+            super::json_line(out, &Line::new(args, clock, &layer.text.name, &layer.spec.name, &m, percent))?;
         } else {
             row(
                 &layer.spec.name,
@@ -67,6 +72,7 @@ fn head(
     peak: &Peak,
     threads: usize,
     pinned: Option<usize>,
+    clock: Clock,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let bits = target.isa.vector_bytes() * 8;
@@ -74,7 +80,12 @@ fn head(
     let on = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
     let what = if target.fma { "multiply-add" } else { "multiply and add" };
     let f32_peak = three_digits(peak.gflops(convoke::DType::F32));
-    writeln!(out, "{}, {on}{core}; {what} peak of one core at {bits} bits: {f32_peak} GFLOP/s of f32", target.name())?;
+    let clock = clock.text();
+    writeln!(
+        out,
+        "{}, {on}{core}, {clock} time; {what} peak of one core at {bits} bits: {f32_peak} GFLOP/s of f32",
+        target.name()
+    )?;
     Ok(())
 }
 
@@ -111,11 +122,12 @@ struct Line<'a> {
     pack_us: f64,
     run_us: f64,
     threads: u16,
+    clock: &'a str,
     plan: &'a str,
 }
 
 impl<'a> Line<'a> {
-    fn new(args: &Bench, file: &'a str, layer: &'a str, m: &'a Measured, percent: f64) -> Self {
+    fn new(args: &Bench, clock: Clock, file: &'a str, layer: &'a str, m: &'a Measured, percent: f64) -> Self {
         let backend = match args.backend {
             BenchBackend::Jit => "jit",
             BenchBackend::Interp => "interp",
@@ -133,6 +145,7 @@ impl<'a> Line<'a> {
             pack_us: *pack_us,
             run_us: *run_us,
             threads: args.threads,
+            clock: clock.text(),
             plan,
         }
     }
