@@ -8,7 +8,7 @@ mod clock;
 mod measure;
 mod peak;
 
-use crate::args::{Bench, BenchBackend};
+use crate::args::{Bench, BenchBackend, name_of};
 use crate::failure::Failure;
 use crate::numbers::{three_digits, time};
 use crate::source;
@@ -34,13 +34,14 @@ pub(crate) fn run(args: &Bench, out: &mut dyn Write) -> Result<(), Failure> {
     let clock = if alone { Clock::of_this_thread() } else { Clock::Wall };
     let subject = Subject::new(args.backend, &selected, &target, threads, clock)?;
     let pinned = if threads == 1 { pin() } else { None };
+    let names = selected.iter().map(|layer| layer.spec.name.chars().count()).max().unwrap_or(0).max(18);
     let mut peak = Peak::new(&target, clock);
     if !args.json {
         head(&target, &peak, threads, pinned, clock, out)?;
         if let Some(seconds) = subject.rustc_seconds() {
             writeln!(out, "rustc compiled the emitted source in {}", time(seconds))?;
         }
-        columns(out)?;
+        columns(names, out)?;
     }
     let mut shares = Vec::new();
     for (at, layer) in selected.iter().enumerate() {
@@ -52,6 +53,7 @@ pub(crate) fn run(args: &Bench, out: &mut dyn Write) -> Result<(), Failure> {
             super::json_line(out, &Line::new(args, clock, &layer.text.name, &layer.spec.name, &m, percent))?;
         } else {
             row(
+                names,
                 &layer.spec.name,
                 &m.plan,
                 [Some(m.gflops), Some(percent), m.compile_us, Some(m.pack_us), Some(m.run_us)],
@@ -62,7 +64,7 @@ pub(crate) fn run(args: &Bench, out: &mut dyn Write) -> Result<(), Failure> {
     }
     if !args.json {
         let mean = |of: fn(&(f64, f64)) -> f64| Some(geometric_mean(shares.iter().map(of)));
-        row("geomean", "", [mean(|s| s.0), mean(|s| s.1), None, None, None], out)?;
+        row(names, "geomean", "", [mean(|s| s.0), mean(|s| s.1), None, None, None], out)?;
     }
     Ok(())
 }
@@ -89,19 +91,19 @@ fn head(
     Ok(())
 }
 
-fn columns(out: &mut dyn Write) -> Result<(), Failure> {
+fn columns(names: usize, out: &mut dyn Write) -> Result<(), Failure> {
     writeln!(
         out,
-        "\n{:<18} {:<30} {:>8} {:>7} {:>11} {:>9} {:>11}",
+        "\n{:<names$} {:<30} {:>8} {:>7} {:>11} {:>9} {:>11}",
         "layer", "plan", "GFLOP/s", "% peak", "compile µs", "pack µs", "run µs"
     )?;
     Ok(())
 }
 
-fn row(name: &str, plan: &str, cells: [Option<f64>; 5], out: &mut dyn Write) -> Result<(), Failure> {
+fn row(names: usize, name: &str, plan: &str, cells: [Option<f64>; 5], out: &mut dyn Write) -> Result<(), Failure> {
     let [gflops, percent, compile, pack, run] = cells
         .map(|cell| cell.map_or(String::new(), |x| if x >= 99.95 { format!("{x:.0}") } else { format!("{x:.1}") }));
-    let line = format!("{name:<18} {plan:<30} {gflops:>8} {percent:>7} {compile:>11} {pack:>9} {run:>11}");
+    let line = format!("{name:<names$} {plan:<30} {gflops:>8} {percent:>7} {compile:>11} {pack:>9} {run:>11}");
     Ok(writeln!(out, "{}", line.trim_end())?)
 }
 
@@ -114,7 +116,7 @@ fn geometric_mean(values: impl Iterator<Item = f64>) -> f64 {
 struct Line<'a> {
     file: &'a str,
     layer: &'a str,
-    backend: &'a str,
+    backend: String,
     status: &'a str,
     gflops: f64,
     percent_of_peak: f64,
@@ -128,16 +130,11 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn new(args: &Bench, clock: Clock, file: &'a str, layer: &'a str, m: &'a Measured, percent: f64) -> Self {
-        let backend = match args.backend {
-            BenchBackend::Jit => "jit",
-            BenchBackend::Interp => "interp",
-            BenchBackend::Rust => "rust",
-        };
         let Measured { plan, gflops, compile_us, pack_us, run_us } = m;
         Self {
             file,
             layer,
-            backend,
+            backend: name_of(&args.backend),
             status: "ok",
             gflops: *gflops,
             percent_of_peak: percent,
