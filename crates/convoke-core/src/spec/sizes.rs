@@ -34,6 +34,9 @@ pub(super) fn resolve(padding: Padding, axis: &SpatialAxis) -> (usize, usize) {
     }
 }
 
+/// Most bytes that the input would have with its padding, so that every offset into it is a number the IR takes.
+const PADDED_BYTES: u64 = 4 * crate::ir::MAX_NUMBER;
+
 /// The output size; nothing if the window does not fit in the padded input.
 pub(super) fn output(axis: &SpatialAxis) -> Option<usize> {
     let room = (axis.pad_lo + axis.input + axis.pad_hi).checked_sub(axis.extent())?;
@@ -95,7 +98,7 @@ pub(super) fn check_limits(spec: &LayerSpec, limits: &Limits, spans: &Spans) -> 
     tensor("the output", dst, limits.tensor_bytes, spans.out_channels)?;
 
     let padded = axes(["padded depth", "padded height", "padded width"], |a| a.pad_lo + a.input + a.pad_hi);
-    tensor("the padded input", with_batch(in_channels, padded), u64::MAX, spans.padding)?;
+    tensor("the padded input", with_batch(in_channels, padded), PADDED_BYTES, spans.padding)?;
 
     let macs = oc.into_iter().chain(out).chain(ic).chain(taps).collect();
     product("the work of one image", "multiply-accumulates", macs, limits.macs, spans.out_channels)
