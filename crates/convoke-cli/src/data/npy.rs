@@ -49,7 +49,7 @@ fn write_as<T: AutoSerialize>(array: &Array, element: fn(f64) -> T) -> io::Resul
 }
 
 /// How many bytes follow the header, if it is one for npyz. That multiplies sizes without a look at overflow, takes memory
-/// for a header before it is there, and reads all of Python's literals, in time that doubles with every bracket.
+/// for a header before it is there, and reads all of Python's literals, in time that grows threefold with every bracket.
 fn check(bytes: &[u8]) -> Result<usize, DataError> {
     let bad = |reason: &str| DataError::malformed("npy", reason);
     let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or_else(|| bad("it does not begin with \\x93NUMPY"))?;
