@@ -78,6 +78,11 @@ to 1 is written as its absolute value over the greatest one, unless --tone says 
     },
 }
 
+/// How a value is written on the command line.
+pub(crate) fn name_of(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned())
+}
+
 /// Which layers a verb is about.
 #[derive(Debug, Args)]
 pub(crate) struct Layers {
@@ -114,7 +119,8 @@ pub(crate) struct Emit {
     /// Which stage
     #[arg(long, value_enum)]
     pub(crate) stage: Stage,
-    /// As in `convoke plan`; the stage rust covers every instruction set unless one is named
+    /// As in `convoke plan`; the stage rust covers every instruction set unless one is named, clif and asm take what the
+    /// run-time backend encodes
     #[arg(long, value_name = "TARGET", default_value = "native")]
     pub(crate) target: String,
     /// Write to this file instead of standard output

@@ -32,9 +32,12 @@ impl Failure {
         Self::Input(format!("layer {name}: {reason}"))
     }
 
-    /// What is still to be said.
-    pub(crate) fn message(&self) -> Option<String> {
-        (!matches!(self, Self::Reported)).then(|| self.to_string())
+    /// Says on standard error what is still to be said.
+    pub(crate) fn report(&self) {
+        if !matches!(self, Self::Reported) {
+            let style = clap::builder::styling::AnsiColor::Red.on_default().bold();
+            anstream::eprintln!("{style}error:{style:#} {self}");
+        }
     }
 
     pub(crate) fn exit_code(&self) -> u8 {

@@ -29,10 +29,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
-            if let Some(message) = failure.message() {
-                let style = clap::builder::styling::AnsiColor::Red.on_default().bold();
-                anstream::eprintln!("{style}error:{style:#} {message}");
-            }
+            failure.report();
             ExitCode::from(failure.exit_code())
         }
     }

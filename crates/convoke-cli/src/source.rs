@@ -96,7 +96,7 @@ pub(crate) fn read(layers: &Layers) -> Result<Vec<Source>, Failure> {
             Ok(text) => text,
             Err(failure) if layers.files.len() == 1 => return Err(failure),
             Err(failure) => {
-                anstream::eprintln!("error: {failure}");
+                failure.report();
                 failed = true;
                 continue;
             }

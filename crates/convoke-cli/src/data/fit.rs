@@ -56,12 +56,8 @@ pub(crate) fn input(spec: &LayerSpec, array: &Array) -> Result<Input, FitError> 
     }
 }
 
-/// Weights, or a bias, whose shape is `expected`.
-pub(crate) fn parameters(what: &'static str, expected: &[usize], array: &Array) -> Result<Vec<f64>, FitError> {
-    same_shape(what, expected, array)
-}
-
-fn same_shape(what: &'static str, expected: &[usize], array: &Array) -> Result<Vec<f64>, FitError> {
+/// The numbers of an array whose shape is `expected`, but for axes of size 1.
+pub(crate) fn same_shape(what: &'static str, expected: &[usize], array: &Array) -> Result<Vec<f64>, FitError> {
     let long = |shape: &[usize]| shape.iter().copied().filter(|&n| n != 1).collect::<Vec<_>>();
     if array.shape == expected || long(&array.shape) == long(expected) {
         return Ok(array.data.clone());

@@ -103,7 +103,7 @@ pub(crate) fn check_name(path: &Path) -> Result<(), Failure> {
 /// Writes an array to a file of the kind that its name says. `dtype` is that of npy; png takes values from 0 to 1.
 pub(crate) fn write(path: &Path, array: &Array, dtype: DType) -> Result<(), Failure> {
     let bytes = match extension(path).as_deref() {
-        Some("npy") => Ok(npy::write(array, dtype)),
+        Some("npy") => npy::write(array, dtype),
         Some("png") => png::write(array),
         Some("wav") => wav::write(array),
         _ => Err(DataError::Extension),

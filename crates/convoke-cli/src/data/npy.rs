@@ -1,129 +1,128 @@
 //! NumPy's file format, versions 1 to 3: numbers of either byte order and either axis order.
+//!
+//! The crate npyz reads and writes it. It trusts a header, so [`check`] looks at it first.
 
 use super::{Array, DataError, Kind};
 use convoke_core::spec::DType;
+use npyz::{AutoSerialize, Deserialize, NpyFile, Order, TypeChar, WriteOptions, WriterBuilder as _};
+use std::io;
+
+/// Bytes that a header may have; NumPy's own limit.
+const MAX_HEADER: usize = 10_000;
 
 /// Elements may be `f4`, `f8`, `i1` to `i4`, `u1` to `u4` or `b1`.
 pub(super) fn read(bytes: &[u8]) -> Result<Array, DataError> {
+    let found = check(bytes)?;
+    let file = NpyFile::new(bytes)
+        .map_err(|e| DataError::malformed("npy", format!("its header is not understood: {}", message(&e))))?;
+    let descr = file.dtype().descr();
+    let (size, numbers) = number_type(&file.dtype()).ok_or_else(|| {
+        let reason = format!("its elements are {descr}, not numbers f4, f8, i1 to i4 or u1 to u4");
+        DataError::malformed("npy", reason.replace('\'', "`"))
+    })?;
+    let shape: Vec<usize> = file.shape().iter().map(|&n| n as usize).collect();
+    let needed = bytes_of(&shape, size);
+    if needed != Some(found) {
+        return Err(wrong_length(&shape, needed, found));
+    }
+    let (order, strides) = (file.order(), file.strides().to_vec());
+    let data = numbers(file)?;
+    let data = if order == Order::Fortran { to_c_order(&shape, &strides, &data) } else { data };
+    Ok(Array { shape, data, kind: Kind::Npy })
+}
+
+/// Floats of the array's `dtype`, the last axis contiguous.
+pub(super) fn write(array: &Array, dtype: DType) -> Result<Vec<u8>, DataError> {
+    Ok(match dtype {
+        DType::F32 => write_as(array, |x| x as f32),
+        DType::F64 => write_as(array, |x| x),
+    }?)
+}
+
+fn write_as<T: AutoSerialize>(array: &Array, element: fn(f64) -> T) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let shape: Vec<u64> = array.shape.iter().map(|&n| n as u64).collect();
+    let mut writer = WriteOptions::new().default_dtype().shape(&shape).writer(&mut bytes).begin_nd()?;
+    writer.extend(array.data.iter().map(|&x| element(x)))?;
+    writer.finish()?;
+    Ok(bytes)
+}
+
+/// How many bytes follow the header, if it is one for npyz. That multiplies sizes without a look at overflow, takes memory
+/// for a header before it is there, and reads all of Python's literals, in time that grows threefold with every bracket.
+fn check(bytes: &[u8]) -> Result<usize, DataError> {
     let bad = |reason: &str| DataError::malformed("npy", reason);
     let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or_else(|| bad("it does not begin with \\x93NUMPY"))?;
-    let (header_len, rest) = match rest {
-        [1, _, a, b, rest @ ..] => (usize::from(u16::from_le_bytes([*a, *b])), rest),
-        [2 | 3, _, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest),
+    let (len, rest) = match rest {
+        [1, 0, a, b, rest @ ..] => (usize::from(u16::from_le_bytes([*a, *b])), rest),
+        [2 | 3, 0, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest),
         _ => return Err(bad("its version is not 1, 2 or 3")),
     };
-    let (header, data) = rest.split_at_checked(header_len).ok_or_else(|| bad("it ends within its header"))?;
-    let header = std::str::from_utf8(header).map_err(|_| bad("its header is no text"))?;
-    let header = Header::parse(header).ok_or_else(|| bad("its header is not understood"))?;
-    let (size, number) = number_type(&header.descr).ok_or_else(|| {
-        DataError::malformed(
-            "npy",
-            format!("its elements are `{}`, not numbers f4, f8, i1 to i4 or u1 to u4", header.descr),
-        )
-    })?;
-    let elements = header.shape.iter().try_fold(1usize, |n, &s| n.checked_mul(s));
-    let needed = elements.and_then(|n| n.checked_mul(size));
-    if needed != Some(data.len()) {
-        let shape = &header.shape;
-        let needed = needed.map_or("more than can be counted".to_owned(), |n| n.to_string());
-        let found = data.len();
-        return Err(DataError::malformed(
-            "npy",
-            format!("shape {shape:?} takes {needed} bytes, and {found} follow the header"),
-        ));
+    let (header, data) = rest.split_at_checked(len).ok_or_else(|| bad("it ends within its header"))?;
+    if len > MAX_HEADER {
+        return Err(bad(&format!("its header has {len} bytes, and the most is {MAX_HEADER}")));
     }
-    let data: Vec<f64> = data.chunks_exact(size).map(number).collect();
-    let data = if header.fortran_order { to_c_order(&header.shape, &data) } else { data };
-    Ok(Array { shape: header.shape, data, kind: Kind::Npy })
-}
-
-/// `f4` or `f8`, little-endian, the last axis contiguous.
-pub(super) fn write(array: &Array, dtype: DType) -> Vec<u8> {
-    let sizes: String = array.shape.iter().map(|n| format!("{n}, ")).collect();
-    let sizes =
-        if array.shape.len() == 1 { sizes.trim_end().to_owned() } else { sizes.trim_end_matches(", ").to_owned() };
-    let mut header = format!("{{'descr': '<f{}', 'fortran_order': False, 'shape': ({sizes}), }}", dtype.bytes());
-    while (10 + header.len() + 1) % 64 != 0 {
-        header.push(' ');
-    }
-    header.push('\n');
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend((header.len() as u16).to_le_bytes());
-    bytes.extend(header.as_bytes());
-    match dtype {
-        DType::F32 => bytes.extend(array.data.iter().flat_map(|x| (*x as f32).to_le_bytes())),
-        DType::F64 => bytes.extend(array.data.iter().flat_map(|x| x.to_le_bytes())),
-    }
-    bytes
-}
-
-#[derive(Debug, PartialEq)]
-struct Header {
-    descr: String,
-    fortran_order: bool,
-    shape: Vec<usize>,
-}
-
-impl Header {
-    /// Reads the dictionary that NumPy writes, its entries in any order.
-    fn parse(text: &str) -> Option<Self> {
-        let after = |key: &str| {
-            let quoted = ["'", "\""].map(|q| format!("{q}{key}{q}"));
-            let at = quoted.iter().find_map(|k| text.find(k.as_str()))?;
-            Some(text[at + key.len() + 2..].trim_start().strip_prefix(':')?.trim_start())
-        };
-        let descr = after("descr")?;
-        let quote = descr.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
-        let descr = descr[1..].split(quote).next()?.to_owned();
-        let fortran_order = after("fortran_order")?.starts_with("True");
-        let shape = after("shape")?.strip_prefix('(')?.split(')').next()?;
-        let sizes = shape.split(',').map(str::trim).filter(|s| !s.is_empty());
-        let shape = sizes.map(|s| s.trim_end_matches('L').parse().ok()).collect::<Option<_>>()?;
-        Some(Self { descr, fortran_order, shape })
+    let word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
+    let brackets = header.iter().filter(|b| b"{(".contains(b)).count();
+    let sizes = header.split(|b| !word(b)).filter(|w| w.first().is_some_and(u8::is_ascii_digit));
+    let sizes = sizes.map(|w| str::from_utf8(w).ok()?.parse().ok()).collect::<Option<Vec<usize>>>();
+    let plain = brackets == 2 && header.iter().all(|b| word(b) || b" \n'\"{}(),:<>|".contains(b));
+    let Some(sizes) = sizes.filter(|_| plain) else {
+        return Err(bad("its header is not understood as that of an array of numbers"));
+    };
+    let at_least_one: Vec<_> = sizes.iter().map(|&n| n.max(1)).collect();
+    match bytes_of(&at_least_one, 1) {
+        Some(_) => Ok(data.len()),
+        None => Err(wrong_length(&sizes, None, data.len())),
     }
 }
 
-/// Bytes an element, and how it is read.
-type Number = (usize, fn(&[u8]) -> f64);
+fn bytes_of(shape: &[usize], element: usize) -> Option<usize> {
+    shape.iter().try_fold(element, |n, &size| n.checked_mul(size))
+}
 
-fn number_type(descr: &str) -> Option<Number> {
-    macro_rules! reader {
-        ($type:ty, $from:ident) => {
-            (size_of::<$type>(), |bytes: &[u8]| {
-                bytes.try_into().map_or(f64::NAN, |bytes| f64::from(<$type>::$from(bytes)))
-            })
-        };
-    }
-    Some(match descr {
-        "<f4" => reader!(f32, from_le_bytes),
-        ">f4" => reader!(f32, from_be_bytes),
-        "<f8" => reader!(f64, from_le_bytes),
-        ">f8" => reader!(f64, from_be_bytes),
-        "<i2" => reader!(i16, from_le_bytes),
-        ">i2" => reader!(i16, from_be_bytes),
-        "<u2" => reader!(u16, from_le_bytes),
-        ">u2" => reader!(u16, from_be_bytes),
-        "<i4" => reader!(i32, from_le_bytes),
-        ">i4" => reader!(i32, from_be_bytes),
-        "<u4" => reader!(u32, from_le_bytes),
-        ">u4" => reader!(u32, from_be_bytes),
-        "|i1" | "<i1" | ">i1" => reader!(i8, from_le_bytes),
-        "|u1" | "<u1" | ">u1" | "|b1" => reader!(u8, from_le_bytes),
+fn wrong_length(shape: &[usize], needed: Option<usize>, found: usize) -> DataError {
+    let needed = needed.map_or("more than can be counted".to_owned(), |n| n.to_string());
+    DataError::malformed("npy", format!("shape {shape:?} takes {needed} bytes, and {found} follow the header"))
+}
+
+/// Bytes an element, and how all are read.
+type Numbers<'a> = (usize, fn(NpyFile<&'a [u8]>) -> io::Result<Vec<f64>>);
+
+fn number_type<'a>(descr: &npyz::DType) -> Option<Numbers<'a>> {
+    let npyz::DType::Plain(descr) = descr else { return None };
+    Some(match (descr.type_char(), descr.size_field()) {
+        (TypeChar::Float, 4) => (4, numbers::<f32>),
+        (TypeChar::Float, 8) => (8, numbers::<f64>),
+        (TypeChar::Int, 1) => (1, numbers::<i8>),
+        (TypeChar::Int, 2) => (2, numbers::<i16>),
+        (TypeChar::Int, 4) => (4, numbers::<i32>),
+        (TypeChar::Uint, 1) => (1, numbers::<u8>),
+        (TypeChar::Uint, 2) => (2, numbers::<u16>),
+        (TypeChar::Uint, 4) => (4, numbers::<u32>),
+        (TypeChar::Bool, 1) => (1, numbers::<bool>),
         _ => return None,
     })
 }
 
-/// Elements whose first axis is contiguous, rearranged so that the last is.
-fn to_c_order(shape: &[usize], data: &[f64]) -> Vec<f64> {
-    let mut out = Vec::with_capacity(data.len());
-    for index in 0..data.len() {
-        let (mut rest, mut from, mut stride) = (index, 0, data.len());
-        for &size in shape.iter().rev() {
-            stride /= size;
-            from += rest % size * stride;
+fn numbers<T: Deserialize + Into<f64>>(file: NpyFile<&[u8]>) -> io::Result<Vec<f64>> {
+    file.data::<T>().map_err(io::Error::other)?.map(|x| Ok(x?.into())).collect()
+}
+
+/// Elements rearranged so that the last axis is contiguous.
+fn to_c_order(shape: &[usize], strides: &[u64], data: &[f64]) -> Vec<f64> {
+    let element = |index: usize| {
+        let (mut rest, mut from) = (index, 0);
+        for (&size, &stride) in shape.iter().zip(strides).rev() {
+            from += rest % size * stride as usize;
             rest /= size;
         }
-        out.push(data[from]);
-    }
-    out
+        data[from]
+    };
+    (0..data.len()).map(element).collect()
+}
+
+/// What is wrong, without the drawing of where.
+fn message(error: &io::Error) -> String {
+    error.to_string().split("-->").next().unwrap_or_default().trim_end_matches([' ', ':']).to_owned()
 }

@@ -40,7 +40,7 @@ fn npy_round_trips() {
                 shape: shape.to_vec(),
                 kind: Kind::Npy,
             };
-            let bytes = npy::write(&array, dtype);
+            let bytes = npy::write(&array, dtype).unwrap();
             assert_eq!(npy::read(&bytes).unwrap(), array);
             assert_eq!((bytes.len() - array.data.len() * dtype.bytes()) % 64, 0);
         }
@@ -60,15 +60,84 @@ fn damaged_files_are_refused_with_a_reason() {
     check(&npy_file("<f4", "False", "(3,)", &[0; 8]), "shape [3] takes 12 bytes, and 8 follow");
     check(&npy_file("<f8", "False", "(4294967296, 4294967296, 2)", &[]), "more than can be counted");
     check(&npy_file("<f4", "False", "(-1,)", &[]), "not understood");
+    check(&npy_file("<f4", "False", "3", &[0; 12]), "not understood");
     assert!(png::read(b"\x89PNG\r\n\x1a\n").is_err());
     assert!(wav::read(b"RIFF\x00\x00\x00\x00WAVE").is_err());
+}
+
+/// Headers that are Python, and that would cost npyz memory, time or a panic.
+#[test]
+fn npy_headers_claim_no_more_than_there_is() {
+    let hostile = [
+        "(0x8000000000000000, 4)",
+        "(8_000_000_000_000_000_000, 8)",
+        "(8000000000000000000+1, 8)",
+        "(18446744073709551616,)",
+        "(0, 9223372036854775808, 4)",
+        "(4, 9223372036854775808, 0)",
+        "(1e5,)",
+        "(3.0,)",
+    ];
+    for shape in hostile {
+        let error = npy::read(&npy_file("<f4", "False", shape, &[])).unwrap_err().to_string();
+        assert!(error.contains("not understood") || error.contains("more than can be counted"), "{shape}: {error}");
+    }
+    let nested = format!("{}1,{}", "(".repeat(60), ")".repeat(60));
+    assert!(npy::read(&npy_file("<f4", "False", &nested, &[])).is_err());
+    let long = npy_file("<f4", "False", &format!("({})", "1, ".repeat(10_000)), &[0; 4]);
+    assert!(npy::read(&long).unwrap_err().to_string().contains("the most is 10000"));
+    let claims_much = b"\x93NUMPY\x02\x00\xff\xff\xff\xff{";
+    assert!(npy::read(claims_much).unwrap_err().to_string().contains("ends within its header"));
+}
+
+#[test]
+fn npy_reads_every_version_and_number() {
+    let first = npy_file("<f4", "False", "(1,)", &1.5f32.to_le_bytes());
+    for version in [2, 3] {
+        let mut bytes = first[..10].to_vec();
+        bytes[6] = version;
+        bytes.extend([0, 0]);
+        bytes.extend(&first[10..]);
+        assert_eq!(npy::read(&bytes).unwrap().data, [1.5]);
+    }
+    let numbers: [(&str, &[u8], f64); 8] = [
+        ("|b1", &[1], 1.0),
+        ("|i1", &[0xff], -1.0),
+        ("|u1", &[0xff], 255.0),
+        ("<i2", &[0xfe, 0xff], -2.0),
+        (">i2", &[0xff, 0xfe], -2.0),
+        (">u2", &[0x01, 0x00], 256.0),
+        (">i4", &[0xff, 0xff, 0xff, 0xfd], -3.0),
+        ("<u4", &[0xff, 0xff, 0xff, 0xff], 4_294_967_295.0),
+    ];
+    for (descr, bytes, expected) in numbers {
+        assert_eq!(npy::read(&npy_file(descr, "False", "()", bytes)).unwrap().data, [expected], "{descr}");
+    }
+}
+
+#[test]
+fn mutated_npy_headers_never_panic() {
+    const LETTERS: &[u8] = b"0123456789(){}[],:'\"<>|=+-_.xeEjJLbBTruFalsfiu8 \\\n\xff";
+    let mut random = crate::random::Random::new(11);
+    let mut below = |n: usize| ((random.unit() + 1.0) / 2.0 * n as f64) as usize % n;
+    let numbers = npy_file("<f4", "False", "(2, 3)", &[0; 24]);
+    for _ in 0..2_000 {
+        let mut bytes = numbers.clone();
+        for _ in 0..=below(4) {
+            let at = 10 + below(bytes.len() - 34);
+            bytes[at] = LETTERS[below(LETTERS.len())];
+        }
+        if let Ok(array) = npy::read(&bytes) {
+            assert_eq!(array.data.len(), array.shape.iter().product::<usize>());
+        }
+    }
 }
 
 #[test]
 fn mutated_files_never_panic() {
     let picture = png::write(&array(&[4, 5, 3], Kind::Png)).unwrap();
     let recording = wav::write(&array(&[9, 2], Kind::Wav { rate: 8000 })).unwrap();
-    let numbers = npy::write(&array(&[2, 3], Kind::Npy), DType::F32);
+    let numbers = npy::write(&array(&[2, 3], Kind::Npy), DType::F32).unwrap();
     let mut random = crate::random::Random::new(7);
     for _ in 0..2_000 {
         for (bytes, read) in [(&picture, png::read as fn(&[u8]) -> _), (&recording, wav::read), (&numbers, npy::read)] {

@@ -9,10 +9,12 @@ use convoke_core::back::rust::{self, Detection, TARGETS};
 use convoke_core::front;
 use convoke_core::spec::Limits;
 use convoke_core::target::Target;
+use convoke_jit::JitError;
 use std::io::Write;
 
 pub(crate) fn run(args: &Emit, out: &mut dyn Write) -> Result<(), Failure> {
-    let text = if args.stage == Stage::Ast { trees(args)? } else { stages(args)? };
+    let target = super::target(&args.target)?;
+    let text = if args.stage == Stage::Ast { trees(args)? } else { stages(args, &target)? };
     match &args.output {
         Some(path) => write_whole(path, text.as_bytes()),
         None => Ok(out.write_all(text.as_bytes())?),
@@ -42,12 +44,11 @@ fn trees(args: &Emit) -> Result<String, Failure> {
     }
 }
 
-fn stages(args: &Emit) -> Result<String, Failure> {
-    let target = super::target(&args.target)?;
+fn stages(args: &Emit, target: &Target) -> Result<String, Failure> {
     let sources: Vec<Source> = source::read(&args.layers)?;
     let mut texts = Vec::new();
     for layer in source::select(&sources, &args.layers)? {
-        let mut text = stage(layer, args, &target)?;
+        let mut text = stage(layer, args, target)?;
         if !text.ends_with('\n') {
             text.push('\n');
         }
@@ -58,7 +59,12 @@ fn stages(args: &Emit) -> Result<String, Failure> {
 
 fn stage(layer: Selected<'_>, args: &Emit, target: &Target) -> Result<String, Failure> {
     let lowered = || lower_layer(layer, layer.spec, target);
-    let failed = |e: convoke_jit::JitError| Failure::layer(&layer.name(), e);
+    let failed = |e| match e {
+        JitError::Isa { isa, accepted, .. } => Failure::Usage(format!(
+            "the stages clif and asm show the run-time backend, which encodes {accepted} here, not {isa}; leave --target out, or take --stage rust"
+        )),
+        e => Failure::layer(&layer.name(), e),
+    };
     Ok(match args.stage {
         Stage::Ast | Stage::Spec => layer.spec.to_string(),
         Stage::Plan => super::plan::choose(layer, target)?.to_string(),

@@ -58,7 +58,7 @@ fn read_tensors<T: Element>(
     let bias = match &args.bias {
         Some(path) if spec.bias => {
             let array = data::read(path)?;
-            fit::parameters("the bias is", &[spec.out_channels], &array).map_err(|e| Failure::file(path, e))?
+            fit::same_shape("the bias is", &[spec.out_channels], &array).map_err(|e| Failure::file(path, e))?
         }
         Some(path) => {
             return Err(Failure::file(path, format!("layer {} has no bias; write `bias: true` in it", spec.name)));
@@ -79,7 +79,7 @@ fn weights(args: &Run, spec: &LayerSpec, rate: Option<u32>) -> Result<(Vec<f64>,
     let path = Path::new(&args.weights);
     if data::extension(path).is_some_and(|e| e == "npy") {
         let array = data::read(path)?;
-        let weights = fit::parameters("the weights are", &shape::weights(spec), &array);
+        let weights = fit::same_shape("the weights are", &shape::weights(spec), &array);
         return Ok((weights.map_err(|e| Failure::file(path, e))?, args.weights.clone()));
     }
     let filter = Filter::parse(&args.weights).map_err(|e| Failure::Usage(e.to_string()))?;

@@ -144,6 +144,20 @@ error: specs/data/none.png: No such file or directory (os error 2)
 "#]],
     );
     check(
+        "run specs/edges.conv --input specs/data/camera.png --weights specs/data/none.npy",
+        str![[r#"
+error: specs/data/none.npy: No such file or directory (os error 2)
+
+"#]],
+    );
+    check(
+        "run specs/none.conv --input specs/data/camera.png",
+        str![[r#"
+error: specs/none.conv: No such file or directory (os error 2)
+
+"#]],
+    );
+    check(
         "run specs/edges.conv --input specs/data/camera.png --weights specs/data/twelve.npy",
         str![[r#"
 error: specs/data/twelve.npy: the weights are 1 x 1 x 12, and the layer takes 1 x 1 x 3 x 3

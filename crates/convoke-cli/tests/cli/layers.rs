@@ -75,6 +75,9 @@ fn wrong_usage_ends_with_2() {
 error: there is no target `vax`; there are native, avx512, avx2, sse, sse+fma, neon and portable
 
 "#]]);
+    for stage in ["ast", "ir", "rust"] {
+        convoke("emit specs/edges.conv --target vax --stage").arg(stage).assert().code(2);
+    }
     convoke("plan specs/inception.conv --layer ro").assert().code(2).stderr_eq(str![[r#"
 error: there is no layer `ro`; there are row, column
 
@@ -156,6 +159,19 @@ fn emit_prints_every_stage() {
     let (_folder, path) = scratch("edges.rs");
     convoke("emit specs/edges.conv --stage rust -o").arg(&path).assert().success().stdout_eq("");
     assert!(std::fs::read_to_string(path).unwrap().contains("pub mod edges {"));
+}
+
+#[test]
+fn emit_takes_a_target_where_the_stage_has_it() {
+    let text = convoke("emit specs/edges.conv --stage rust --target avx2").assert().success();
+    let text = String::from_utf8(text.get_output().stdout.clone()).unwrap();
+    assert!(text.contains("_mm256_") && !text.contains("_mm512_"), "{text}");
+    for (stage, target) in [("asm", "avx512"), ("clif", "avx512"), ("asm", "avx2")] {
+        let words = format!("emit specs/edges.conv --stage {stage} --target {target}");
+        let refused = convoke(&words).assert().code(2).stdout_eq("");
+        let text = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+        assert!(text.contains(&format!("not {target}; leave --target out, or take --stage rust")), "{text}");
+    }
 }
 
 #[test]

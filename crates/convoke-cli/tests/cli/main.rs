@@ -27,9 +27,8 @@ fn scratch(name: &str) -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-/// Numbers of the first array of f32 in an npy file.
+/// Numbers of an array of f32 in an npy file.
 fn npy_values(path: &Path) -> Vec<f32> {
     let bytes = std::fs::read(path).unwrap();
-    let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
-    bytes[10 + header..].as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+    npyz::NpyFile::new(bytes.as_slice()).unwrap().into_vec().unwrap()
 }

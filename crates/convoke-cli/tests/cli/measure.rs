@@ -42,7 +42,7 @@ fn verify_takes_layers_of_any_size() {
 #[test]
 fn bench_prints_a_table() {
     convoke("bench specs/lenet.conv").assert().success().stdout_eq(str![[r#"
-[..], 1 thread[..]; [..] peak of one core at [..] bits: [..] GFLOP/s of f32
+[..], 1 thread[..] time; [..] peak of one core at [..] bits: [..] GFLOP/s of f32
 
 layer              plan                            GFLOP/s  % peak  compile µs   pack µs      run µs
 c1                 direct_f32_[..]
@@ -61,6 +61,8 @@ fn bench_writes_json() {
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(line["backend"], backend);
         assert_eq!(line["status"], "ok");
+        let alone = backend != "rust" && cfg!(target_os = "linux");
+        assert_eq!(line["clock"], if alone { "cpu" } else { "wall" });
         for field in ["gflops", "percent_of_peak", "pack_us", "run_us", "threads"] {
             assert!(line[field].as_f64().is_some_and(|x| x > 0.0), "{field} in {text}");
         }

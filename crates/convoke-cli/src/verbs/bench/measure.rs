@@ -1,5 +1,6 @@
 //! Times of one layer.
 
+use super::clock::Clock;
 use crate::args::BenchBackend;
 use crate::compute::{self, Tensors};
 use crate::failure::Failure;
@@ -16,12 +17,15 @@ use std::time::{Duration, Instant};
 const RUN_FOR: Duration = Duration::from_millis(200);
 /// How often at least, unless a single run takes longer than that.
 const RUNS: usize = 5;
+/// Shorter runs are timed several together, since a look at the clock of the CPU is a system call.
+const TIMED: Duration = Duration::from_micros(50);
 
 /// What is measured.
 pub(super) struct Subject {
     backend: BenchBackend,
     compiler: Compiler,
     threads: usize,
+    clock: Clock,
     /// What the backend rust runs, and the layers that went into it.
     emitted: Option<(Program, Vec<Compiled>)>,
 }
@@ -42,6 +46,7 @@ impl Subject {
         layers: &[Selected<'_>],
         target: &Target,
         threads: usize,
+        clock: Clock,
     ) -> Result<Self, Failure> {
         let emitted = match backend {
             BenchBackend::Rust => {
@@ -51,7 +56,7 @@ impl Subject {
             }
             BenchBackend::Jit | BenchBackend::Interp => None,
         };
-        Ok(Self { backend, compiler: Compiler::new().threads(threads), threads, emitted })
+        Ok(Self { backend, compiler: Compiler::new().threads(threads), threads, clock, emitted })
     }
 
     /// How long `rustc` took, for the backend rust.
@@ -72,8 +77,8 @@ impl Subject {
         let tensors = tensors::<T>(spec);
         let (plan, compile, pack, run) = match (self.backend, &self.emitted) {
             (BenchBackend::Jit, _) => self.jit(layer, &tensors)?,
-            (_, None) => interp(layer, &tensors)?,
-            (_, Some((program, lowered))) => emitted(layer, at, program, &lowered[at], &tensors)?,
+            (_, None) => self.interp(layer, &tensors)?,
+            (_, Some((program, lowered))) => self.emitted(layer, at, program, &lowered[at], &tensors)?,
         };
         let flops = 2.0 * spec.macs_per_image() as f64 * tensors.batch as f64;
         Ok(Measured {
@@ -87,62 +92,86 @@ impl Subject {
 
     fn jit<T: Element>(&self, layer: Selected<'_>, tensors: &Tensors<T>) -> Result<Times, Failure> {
         let failed = |e: convoke::Error| Failure::layer(&layer.name(), e);
-        let compile =
-            median(RUNS, Duration::from_millis(20), || compute::compile(layer, layer.spec, &self.compiler).map(drop))?;
+        let compile = self.median(RUNS, Duration::from_millis(20), || {
+            compute::compile(layer, layer.spec, &self.compiler).map(drop)
+        })?;
         let kernel = compute::compile(layer, layer.spec, &self.compiler)?;
         let bias = tensors.bias(layer.spec);
-        let pack =
-            median(RUNS, Duration::from_millis(10), || kernel.pack(&tensors.weights, bias).map(drop).map_err(failed))?;
+        let pack = self.median(RUNS, Duration::from_millis(10), || {
+            kernel.pack(&tensors.weights, bias).map(drop).map_err(failed)
+        })?;
         let packed = kernel.pack(&tensors.weights, bias).map_err(failed)?;
         let mut dst = vec![T::default(); tensors.batch * layer.spec.dst_image()];
         let mut run = || kernel.run_threads(self.threads, &packed, &tensors.src, &mut dst).map_err(failed);
         run()?;
-        let run = median(RUNS, RUN_FOR, run)?;
+        let run = self.median(RUNS, RUN_FOR, run)?;
         Ok((kernel.name().to_owned(), Some(compile), pack, run))
+    }
+
+    fn interp<T: Element>(&self, layer: Selected<'_>, tensors: &Tensors<T>) -> Result<Times, Failure> {
+        let target = convoke::native_target();
+        let lower = || compute::lower_layer(layer, layer.spec, &target);
+        let compile = self.median(RUNS, Duration::from_millis(20), || lower().map(drop))?;
+        let lowered = lower()?;
+        let pack = self.pack(layer.spec, &lowered, tensors)?;
+        let weights = compute::pack(layer.spec, &lowered.plan, &tensors.weights);
+        let mut dst = vec![T::default(); tensors.batch * layer.spec.dst_image()];
+        let run = self.median(1, RUN_FOR, || {
+            let run = compute::interpret_packed(&lowered, tensors, &weights, &mut dst);
+            run.map_err(|e| Failure::layer(&layer.name(), e))
+        })?;
+        Ok((lowered.kernel.name.clone(), Some(compile), pack, run))
+    }
+
+    fn emitted<T: Element>(
+        &self,
+        layer: Selected<'_>,
+        at: usize,
+        program: &Program,
+        lowered: &Compiled,
+        tensors: &Tensors<T>,
+    ) -> Result<Times, Failure> {
+        let failed = |e| Failure::layer(&layer.name(), e);
+        let pack = self.pack(layer.spec, lowered, tensors)?;
+        let weights = compute::pack(layer.spec, &lowered.plan, &tensors.weights);
+        program.prepare(tensors, &weights).map_err(failed)?;
+        let once = program.time(at, tensors.batch, 3).map_err(failed)?;
+        let repeat = (RUN_FOR.as_secs_f64() / once.as_secs_f64().max(1e-9)).clamp(RUNS as f64, 1e5) as u32;
+        let run = program.time(at, tensors.batch, repeat).map_err(failed)?;
+        Ok((lowered.kernel.name.clone(), None, pack, run.as_secs_f64()))
+    }
+
+    fn pack<T: Element>(&self, spec: &LayerSpec, lowered: &Compiled, tensors: &Tensors<T>) -> Result<f64, Failure> {
+        self.median(RUNS, Duration::from_millis(10), || {
+            std::hint::black_box(compute::pack(spec, &lowered.plan, &tensors.weights));
+            Ok(())
+        })
+    }
+
+    /// The median time of at least `runs` runs and at least `duration`, in seconds. One that takes longer than `duration` is
+    /// run no more than `runs` times.
+    fn median(
+        &self,
+        runs: usize,
+        duration: Duration,
+        mut f: impl FnMut() -> Result<(), Failure>,
+    ) -> Result<f64, Failure> {
+        const MOST: usize = 100_000;
+        let begin = Instant::now();
+        let first = self.clock.time(&mut f)?;
+        let together = (TIMED.as_nanos() / first.as_nanos().max(1)).clamp(1, 1_000) as u32;
+        let mut times = if together == 1 { vec![first.as_secs_f64()] } else { Vec::new() };
+        while times.len() < runs || (begin.elapsed() < duration && times.len() < MOST) {
+            let time = self.clock.time(|| (0..together).try_for_each(|_| f()))?;
+            times.push(time.as_secs_f64() / f64::from(together));
+        }
+        times.sort_by(f64::total_cmp);
+        Ok(times[times.len() / 2])
     }
 }
 
 /// Plan, and seconds to compile, pack and run.
 type Times = (String, Option<f64>, f64, f64);
-
-fn interp<T: Element>(layer: Selected<'_>, tensors: &Tensors<T>) -> Result<Times, Failure> {
-    let target = convoke::native_target();
-    let lower = || compute::lower_layer(layer, layer.spec, &target);
-    let compile = median(RUNS, Duration::from_millis(20), || lower().map(drop))?;
-    let lowered = lower()?;
-    let pack = pack(layer.spec, &lowered, tensors)?;
-    let weights = compute::pack(layer.spec, &lowered.plan, &tensors.weights);
-    let mut dst = vec![T::default(); tensors.batch * layer.spec.dst_image()];
-    let run = median(1, RUN_FOR, || {
-        let run = compute::interpret_packed(&lowered, tensors, &weights, &mut dst);
-        run.map_err(|e| Failure::layer(&layer.name(), e))
-    })?;
-    Ok((lowered.kernel.name.clone(), Some(compile), pack, run))
-}
-
-fn emitted<T: Element>(
-    layer: Selected<'_>,
-    at: usize,
-    program: &Program,
-    lowered: &Compiled,
-    tensors: &Tensors<T>,
-) -> Result<Times, Failure> {
-    let failed = |e| Failure::layer(&layer.name(), e);
-    let pack = pack(layer.spec, lowered, tensors)?;
-    let weights = compute::pack(layer.spec, &lowered.plan, &tensors.weights);
-    program.prepare(tensors, &weights).map_err(failed)?;
-    let once = program.time(at, tensors.batch, 3).map_err(failed)?;
-    let repeat = (RUN_FOR.as_secs_f64() / once.as_secs_f64().max(1e-9)).clamp(RUNS as f64, 1e5) as u32;
-    let run = program.time(at, tensors.batch, repeat).map_err(failed)?;
-    Ok((lowered.kernel.name.clone(), None, pack, run.as_secs_f64()))
-}
-
-fn pack<T: Element>(spec: &LayerSpec, lowered: &Compiled, tensors: &Tensors<T>) -> Result<f64, Failure> {
-    median(RUNS, Duration::from_millis(10), || {
-        std::hint::black_box(compute::pack(spec, &lowered.plan, &tensors.weights));
-        Ok(())
-    })
-}
 
 /// Random numbers, one image where the batch is a name.
 fn tensors<T: Element>(spec: &LayerSpec) -> Tensors<T> {
@@ -154,19 +183,4 @@ fn tensors<T: Element>(spec: &LayerSpec) -> Tensors<T> {
         weights: random.units(spec.weights_len()),
         bias: random.units(if spec.bias { spec.out_channels } else { 0 }),
     }
-}
-
-/// The median time of at least `runs` runs and at least `duration`, in seconds. One that takes longer than `duration` is
-/// run no more than `runs` times.
-fn median(runs: usize, duration: Duration, mut f: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
-    const MOST: usize = 100_000;
-    let begin = Instant::now();
-    let mut times = Vec::new();
-    while times.len() < runs || (begin.elapsed() < duration && times.len() < MOST) {
-        let start = Instant::now();
-        f()?;
-        times.push(start.elapsed().as_secs_f64());
-    }
-    times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
 }

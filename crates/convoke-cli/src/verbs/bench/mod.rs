@@ -1,15 +1,18 @@
 //! `bench`: how fast layers are, beside what the multiply-add units of the same core can do in the same run.
 //!
 //! The peak is measured for the width of the backend's vectors, before every layer again; the greatest counts. Run times are
-//! the median of many runs on data that stay in the caches.
+//! the median of many runs on data that stay in the caches. What runs on one thread is timed with the clock of the CPU, which
+//! other programs on the machine do not move; several threads, and the program of the backend rust, with that on the wall.
 
+mod clock;
 mod measure;
 mod peak;
 
-use crate::args::{Bench, BenchBackend};
+use crate::args::{Bench, BenchBackend, name_of};
 use crate::failure::Failure;
 use crate::numbers::{three_digits, time};
 use crate::source;
+use clock::Clock;
 use convoke_core::target::Target;
 use measure::{Measured, Subject};
 use peak::Peak;
@@ -27,15 +30,18 @@ pub(crate) fn run(args: &Bench, out: &mut dyn Write) -> Result<(), Failure> {
         BenchBackend::Rust => convoke::host_target(),
         BenchBackend::Jit | BenchBackend::Interp => convoke::native_target(),
     };
-    let subject = Subject::new(args.backend, &selected, &target, threads)?;
+    let alone = threads == 1 && args.backend != BenchBackend::Rust;
+    let clock = if alone { Clock::of_this_thread() } else { Clock::Wall };
+    let subject = Subject::new(args.backend, &selected, &target, threads, clock)?;
     let pinned = if threads == 1 { pin() } else { None };
-    let mut peak = Peak::new(&target);
+    let names = selected.iter().map(|layer| layer.spec.name.chars().count()).max().unwrap_or(0).max(18);
+    let mut peak = Peak::new(&target, clock);
     if !args.json {
-        head(&target, &peak, threads, pinned, out)?;
+        head(&target, &peak, threads, pinned, clock, out)?;
         if let Some(seconds) = subject.rustc_seconds() {
             writeln!(out, "rustc compiled the emitted source in {}", time(seconds))?;
         }
-        columns(out)?;
+        columns(names, out)?;
     }
     let mut shares = Vec::new();
     for (at, layer) in selected.iter().enumerate() {
@@ -44,9 +50,10 @@ pub(crate) fn run(args: &Bench, out: &mut dyn Write) -> Result<(), Failure> {
         let percent = 100.0 * m.gflops / (peak.gflops(layer.spec.dtype) * threads as f64);
         shares.push((m.gflops, percent));
         if args.json {
-            super::json_line(out, &Line::new(args, &layer.text.name, &layer.spec.name, &m, percent))?;
+            super::json_line(out, &Line::new(args, clock, &layer.text.name, &layer.spec.name, &m, percent))?;
         } else {
             row(
+                names,
                 &layer.spec.name,
                 &m.plan,
                 [Some(m.gflops), Some(percent), m.compile_us, Some(m.pack_us), Some(m.run_us)],
@@ -57,7 +64,7 @@ pub(crate) fn run(args: &Bench, out: &mut dyn Write) -> Result<(), Failure> {
     }
     if !args.json {
         let mean = |of: fn(&(f64, f64)) -> f64| Some(geometric_mean(shares.iter().map(of)));
-        row("geomean", "", [mean(|s| s.0), mean(|s| s.1), None, None, None], out)?;
+        row(names, "geomean", "", [mean(|s| s.0), mean(|s| s.1), None, None, None], out)?;
     }
     Ok(())
 }
@@ -67,6 +74,7 @@ fn head(
     peak: &Peak,
     threads: usize,
     pinned: Option<usize>,
+    clock: Clock,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let bits = target.isa.vector_bytes() * 8;
@@ -74,23 +82,28 @@ fn head(
     let on = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
     let what = if target.fma { "multiply-add" } else { "multiply and add" };
     let f32_peak = three_digits(peak.gflops(convoke::DType::F32));
-    writeln!(out, "{}, {on}{core}; {what} peak of one core at {bits} bits: {f32_peak} GFLOP/s of f32", target.name())?;
+    let clock = clock.text();
+    writeln!(
+        out,
+        "{}, {on}{core}, {clock} time; {what} peak of one core at {bits} bits: {f32_peak} GFLOP/s of f32",
+        target.name()
+    )?;
     Ok(())
 }
 
-fn columns(out: &mut dyn Write) -> Result<(), Failure> {
+fn columns(names: usize, out: &mut dyn Write) -> Result<(), Failure> {
     writeln!(
         out,
-        "\n{:<18} {:<30} {:>8} {:>7} {:>11} {:>9} {:>11}",
+        "\n{:<names$} {:<30} {:>8} {:>7} {:>11} {:>9} {:>11}",
         "layer", "plan", "GFLOP/s", "% peak", "compile µs", "pack µs", "run µs"
     )?;
     Ok(())
 }
 
-fn row(name: &str, plan: &str, cells: [Option<f64>; 5], out: &mut dyn Write) -> Result<(), Failure> {
+fn row(names: usize, name: &str, plan: &str, cells: [Option<f64>; 5], out: &mut dyn Write) -> Result<(), Failure> {
     let [gflops, percent, compile, pack, run] = cells
         .map(|cell| cell.map_or(String::new(), |x| if x >= 99.95 { format!("{x:.0}") } else { format!("{x:.1}") }));
-    let line = format!("{name:<18} {plan:<30} {gflops:>8} {percent:>7} {compile:>11} {pack:>9} {run:>11}");
+    let line = format!("{name:<names$} {plan:<30} {gflops:>8} {percent:>7} {compile:>11} {pack:>9} {run:>11}");
     Ok(writeln!(out, "{}", line.trim_end())?)
 }
 
@@ -103,7 +116,7 @@ fn geometric_mean(values: impl Iterator<Item = f64>) -> f64 {
 struct Line<'a> {
     file: &'a str,
     layer: &'a str,
-    backend: &'a str,
+    backend: String,
     status: &'a str,
     gflops: f64,
     percent_of_peak: f64,
@@ -111,21 +124,17 @@ struct Line<'a> {
     pack_us: f64,
     run_us: f64,
     threads: u16,
+    clock: &'a str,
     plan: &'a str,
 }
 
 impl<'a> Line<'a> {
-    fn new(args: &Bench, file: &'a str, layer: &'a str, m: &'a Measured, percent: f64) -> Self {
-        let backend = match args.backend {
-            BenchBackend::Jit => "jit",
-            BenchBackend::Interp => "interp",
-            BenchBackend::Rust => "rust",
-        };
+    fn new(args: &Bench, clock: Clock, file: &'a str, layer: &'a str, m: &'a Measured, percent: f64) -> Self {
         let Measured { plan, gflops, compile_us, pack_us, run_us } = m;
         Self {
             file,
             layer,
-            backend,
+            backend: name_of(&args.backend),
             status: "ok",
             gflops: *gflops,
             percent_of_peak: percent,
@@ -133,6 +142,7 @@ impl<'a> Line<'a> {
             pack_us: *pack_us,
             run_us: *run_us,
             threads: args.threads,
+            clock: clock.text(),
             plan,
         }
     }

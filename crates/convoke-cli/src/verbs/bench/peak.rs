@@ -1,5 +1,6 @@
 //! The most multiply-adds that one core does, measured: a loop of independent ones, nothing else.
 
+use super::clock::Clock;
 use convoke_core::spec::DType;
 use convoke_core::target::{Isa, Target};
 use std::hint::black_box;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 /// The peak of one core, for one width of vectors.
 pub(super) struct Peak {
     run: fn(u32) -> f32,
+    clock: Clock,
     /// Floating-point operations of f32 a step of the loop.
     per_step: f64,
     /// The greatest rate seen, in 10^9 operations of f32 a second.
@@ -17,14 +19,14 @@ pub(super) struct Peak {
 /// Chains of multiply-adds in the loop: more than two a cycle times four cycles of latency, and few enough for 16 registers.
 const CHAINS: usize = 12;
 /// Steps of the loop between two looks at the clock.
-const STEPS: u32 = 20_000;
+const STEPS: u32 = 100_000;
 
 impl Peak {
     /// The loop for the vectors of `target`, which this CPU must have, measured for the first time.
-    pub(super) fn new(target: &Target) -> Self {
+    pub(super) fn new(target: &Target, clock: Clock) -> Self {
         let run = loop_for(target);
         let lanes = target.isa.vector_bytes() / DType::F32.bytes();
-        let mut peak = Self { run, per_step: (2 * CHAINS * lanes) as f64, best: 0.0 };
+        let mut peak = Self { run, clock, per_step: (2 * CHAINS * lanes) as f64, best: 0.0 };
         for _ in 0..5 {
             peak.measure();
         }
@@ -35,10 +37,12 @@ impl Peak {
     pub(super) fn measure(&mut self) {
         let begin = Instant::now();
         while begin.elapsed() < Duration::from_millis(4) {
-            let start = Instant::now();
-            black_box((self.run)(black_box(STEPS)));
-            let seconds = start.elapsed().as_secs_f64();
-            self.best = self.best.max(self.per_step * f64::from(STEPS) / seconds / 1e9);
+            let steps = || {
+                black_box((self.run)(black_box(STEPS)));
+                Ok::<(), std::convert::Infallible>(())
+            };
+            let Ok(time) = self.clock.time(steps);
+            self.best = self.best.max(self.per_step * f64::from(STEPS) / time.as_secs_f64() / 1e9);
         }
     }
 

@@ -8,7 +8,7 @@
 mod backends;
 mod oracle;
 
-use crate::args::{Verify, VerifyBackend};
+use crate::args::{Verify, name_of};
 use crate::failure::Failure;
 use crate::numbers::time;
 use crate::source::{self, Selected};
@@ -110,6 +110,9 @@ struct Line<'a> {
     max_error: Option<f64>,
     bound: Option<f64>,
     seed: u64,
+    /// The layer, where it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spec: Option<String>,
 }
 
 fn print(
@@ -130,6 +133,7 @@ fn print(
                 max_error: r.error.map(|e| e.0),
                 bound: r.error.map(|e| e.1),
                 seed: args.seed,
+                spec: r.reason.as_ref().map(|_| layer.spec.to_string()),
             };
             super::json_line(out, &line)?;
         }
@@ -143,12 +147,12 @@ fn print(
         writeln!(out, "{}: {} ok{error}, {}", layer.name(), names.join(" "), time(seconds))?;
     }
     for (r, reason) in reports.iter().filter_map(|r| Some((r, r.reason.as_ref()?))) {
-        let (backend, seed) = (r.backend.text(), args.seed);
-        writeln!(out, "{}: {backend} FAILED: {reason}", layer.name())?;
+        writeln!(out, "{}: {} FAILED: {reason}", layer.name(), r.backend.text())?;
+        let Verify { seed, threads, .. } = args;
+        let backend = name_of(&args.backend);
         writeln!(
             out,
-            "  to see it again: convoke verify - --backend {} --seed {seed}, with this layer:",
-            args_backend(args)
+            "  to see it again, give this to convoke verify - --backend {backend} --seed {seed} --threads {threads}"
         )?;
         for line in layer.spec.to_string().lines() {
             writeln!(out, "    {line}")?;
@@ -157,11 +161,5 @@ fn print(
     Ok(out.flush()?)
 }
 
-fn args_backend(args: &Verify) -> &'static str {
-    match args.backend {
-        VerifyBackend::All => "all",
-        VerifyBackend::Interp => "interp",
-        VerifyBackend::Jit => "jit",
-        VerifyBackend::Rust => "rust",
-    }
-}
+#[cfg(test)]
+mod tests;
