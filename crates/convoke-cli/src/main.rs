@@ -9,6 +9,7 @@ mod compute;
 mod data;
 mod failure;
 mod filters;
+mod interrupt;
 mod numbers;
 mod preview;
 mod random;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
+    interrupt::watch();
     let mut out = anstream::AutoStream::auto(std::io::stdout().lock());
     let result = verbs::run(cli.verb, &mut out).and_then(|()| Ok(out.flush()?));
     match result {

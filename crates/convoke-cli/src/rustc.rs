@@ -2,6 +2,7 @@
 
 use crate::compute::Tensors;
 use crate::failure::Failure;
+use crate::interrupt::Unfinished;
 use convoke::Element;
 use convoke_core::back::rust::{self, Intrinsics};
 use convoke_core::ir::{Role, Verified};
@@ -13,6 +14,8 @@ use tempfile::TempDir;
 /// A compiled program; its files are deleted with it.
 #[derive(Debug)]
 pub(crate) struct Program {
+    /// Until the folder is gone, an interrupt removes it.
+    _unfinished: Unfinished,
     folder: TempDir,
     binary: PathBuf,
     /// How long `rustc` took.
@@ -25,6 +28,7 @@ impl Program {
         let failed = |e: &dyn std::fmt::Display| Failure::Input(format!("the Rust backend: {e}"));
         let tokens = rust::standalone(kernels, &Intrinsics::Core).map_err(|e| failed(&e))?;
         let folder = tempfile::Builder::new().prefix("convoke-").tempdir().map_err(|e| failed(&e))?;
+        let unfinished = Unfinished::new(folder.path());
         let (source, binary) = (folder.path().join("kernels.rs"), folder.path().join("kernels"));
         std::fs::write(&source, tokens.to_string()).map_err(|e| failed(&e))?;
         let start = Instant::now();
@@ -34,7 +38,7 @@ impl Program {
         if !output.status.success() {
             return Err(failed(&format!("rustc refused the emitted source:\n{}", text(&output))));
         }
-        Ok(Self { binary, compiled: start.elapsed(), folder })
+        Ok(Self { binary, compiled: start.elapsed(), folder, _unfinished: unfinished })
     }
 
     /// Writes what a kernel reads to files; `weights` are packed.

@@ -9,6 +9,7 @@ mod png;
 mod wav;
 
 use crate::failure::Failure;
+use crate::interrupt::Unfinished;
 use convoke_core::spec::DType;
 use std::io::Write as _;
 use std::path::Path;
@@ -132,6 +133,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         #[cfg(unix)]
         builder.permissions(all_may_read);
         let mut file = builder.tempfile_in(folder)?;
+        let _unfinished = Unfinished::new(file.path());
         file.write_all(bytes)?;
         if let Some(old) = old {
             file.as_file().set_permissions(old.permissions())?;

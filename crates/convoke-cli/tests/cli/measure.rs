@@ -1,6 +1,6 @@
 //! `verify` and `bench`.
 
-use super::{convoke, with_input};
+use super::{convoke, scratch, with_input};
 use snapbox::str;
 
 #[test]
@@ -69,4 +69,33 @@ fn bench_writes_json() {
         assert!(line["plan"].as_str().is_some_and(|plan| plan.starts_with("direct_f32_")), "{text}");
         assert!(line["file"].is_string() && line["layer"] == "c1", "{text}");
     }
+}
+
+/// Ctrl-C while emitted source is compiled or run leaves no folder behind.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_removes_what_is_unfinished() {
+    use std::time::{Duration, Instant};
+    let (_folder, path) = scratch("work");
+    std::fs::create_dir(&path).unwrap();
+    let is_ours = |e: &std::fs::DirEntry| e.file_name().to_string_lossy().starts_with("convoke-");
+    let entries = || std::fs::read_dir(&path).unwrap().flatten().filter(is_ours).count();
+    let mut child = std::process::Command::new(snapbox::cmd::cargo_bin!("convoke"))
+        .args(["verify", "specs/resnet50.conv", "--backend", "rust"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+        .env("TMPDIR", &path)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while entries() == 0 {
+        assert!(start.elapsed() < Duration::from_secs(60), "no folder appeared");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130), "{status}");
+    assert_eq!(entries(), 0, "the folder is removed");
 }
