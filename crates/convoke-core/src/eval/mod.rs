@@ -1,4 +1,4 @@
-//! The two oracles: [`reference`] says what a layer means, [`interp`] what the IR means.
+//! The two oracles: [`mod@reference`] says what a layer means, [`interp`] what the IR means.
 //!
 //! Where the two differ, lowering is wrong; where a backend differs from the interpreter, that backend is.
 
