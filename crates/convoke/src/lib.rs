@@ -21,19 +21,21 @@
 //! ```
 //!
 //! # Features
-//! - `jit` (default): [`compile`], [`Kernel`] and what belongs to them.
-//! - `std` (default): [`LayerSpec`], [`Tensor`] and [`Error`]. Without it the crate is `no_std` and has the macro alone.
-#![cfg_attr(not(feature = "std"), no_std)]
+//! - `jit` (default): compiling at run time, and everything but the macro. Without it the crate is `no_std` and has
+//!   [`conv!`] alone, with nothing to build for the program itself.
+//! - `std` (default): code that [`conv!`] emits asks the CPU for its instructions when it runs. Without it that code is `no_std`
+//!   and uses what the compiler was told that every CPU has.
+#![cfg_attr(not(feature = "jit"), no_std)]
 
 #[cfg(feature = "jit")]
 mod compiler;
-#[cfg(feature = "std")]
+#[cfg(feature = "jit")]
 mod error;
 #[cfg(feature = "jit")]
 mod kernel;
-#[cfg(feature = "std")]
+#[cfg(feature = "jit")]
 pub mod shape;
-#[cfg(feature = "std")]
+#[cfg(feature = "jit")]
 mod tensor;
 #[cfg(feature = "jit")]
 mod threads;
@@ -42,16 +44,16 @@ mod workspace;
 
 #[cfg(feature = "jit")]
 pub use compiler::{Compiler, compile};
-#[cfg(feature = "std")]
+#[cfg(feature = "jit")]
 pub use convoke_core::spec::{DType, LayerSpec, Limits};
 #[cfg(feature = "jit")]
 pub use convoke_jit::{Element, host_target, native_target};
 pub use convoke_macros::conv;
-#[cfg(feature = "std")]
+#[cfg(feature = "jit")]
 pub use error::Error;
 #[cfg(feature = "jit")]
 pub use kernel::{Kernel, Packed};
-#[cfg(feature = "std")]
+#[cfg(feature = "jit")]
 pub use tensor::Tensor;
 #[cfg(feature = "jit")]
 pub use workspace::Workspace;
