@@ -52,7 +52,7 @@ impl Geometry {
 
     /// The same from the parts of a plan that it depends on.
     pub(crate) fn of(spec: &LayerSpec, algorithm: Algorithm, pack_input: PackInput) -> Self {
-        let mut spatial = spec.spatial;
+        let mut spatial = spec.spatial.map(dense_if_single);
         let mut role = Role::Src;
         if pack_input == PackInput::Pad {
             spatial = spatial.map(padded);
@@ -69,6 +69,11 @@ impl Geometry {
         let groups = if depthwise { 1 } else { spec.groups };
         Self { src, dst, spatial, groups, oc: spec.out_channels / groups, ic: spec.ic_per_group() }
     }
+}
+
+/// A window of one tap has no distance between taps, whatever the layer says.
+fn dense_if_single(axis: SpatialAxis) -> SpatialAxis {
+    SpatialAxis { dilation: if axis.kernel == 1 { 1 } else { axis.dilation }, ..axis }
 }
 
 /// The axis with its padding written out.
