@@ -146,7 +146,7 @@ struct Search<'a> {
 }
 
 /// Operations of the innermost loop that unrolling aims at.
-const WRITTEN_OUT: usize = 32;
+const WRITTEN_OUT: usize = 40;
 
 type Blocks = Vec<(Axis, usize)>;
 
