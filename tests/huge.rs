@@ -8,7 +8,14 @@ use convoke_core::pipeline::{CompileError, compile};
 use convoke_core::spec::{Batch, Limits};
 use convoke_core::target::Target;
 use convoke_jit::{JitError, Program, native_target};
+use peak_alloc::PeakAlloc;
 use std::time::{Duration, Instant};
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+/// Megabytes that the test may hold at once: far below the tensors that its layers speak of.
+const MEGABYTES: f32 = 16.0;
 
 const LAYERS: usize = 40_000;
 /// Of the layers that compile, how many go through the JIT: one in this many.
@@ -115,6 +122,8 @@ fn huge_layers_end_in_a_kernel_or_a_diagnostic() {
         let spent = start.elapsed();
         assert!(spent < Duration::from_secs(5), "{spent:?}: {text}");
     }
+    let peak = MEMORY.peak_usage_as_mb();
+    assert!(peak < MEGABYTES, "{peak} MB");
     // The generator is of use only while a fair part of what it makes is legal.
     assert!(
         legal > LAYERS / 10 && compiled_count > legal && refused > LAYERS / 20,

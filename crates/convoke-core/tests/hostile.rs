@@ -3,7 +3,15 @@
 use convoke_core::diagnostic::{Diagnostic, plain, render};
 use convoke_core::front;
 use convoke_core::spec::{LayerSpec, Limits};
+use peak_alloc::PeakAlloc;
 use std::time::{Duration, Instant};
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+/// Megabytes that the tests of this file may hold at once. The longest texts have a few megabytes and the numbers in any of
+/// them reach far further.
+const MEGABYTES: f32 = 256.0;
 
 const CASES: usize = 100_000;
 
@@ -169,6 +177,12 @@ fn check_diagnostics(diagnostics: &[Diagnostic], text: &str) {
     assert!(plain(diagnostics, text).starts_with("error: "));
 }
 
+/// What has been held at most lies in proportion to the texts, not to the numbers in them.
+fn check_memory() {
+    let peak = MEMORY.peak_usage_as_mb();
+    assert!(peak < MEGABYTES, "{peak} MB");
+}
+
 /// Checks one text; answers its layers if it is legal.
 fn check(text: &str) -> Option<Vec<LayerSpec>> {
     match front::format(text) {
@@ -221,6 +235,7 @@ fn check_half(seed: u64) {
     }
     // Mutations must reach behind the parser as well as its errors.
     assert!(legal > CASES / 50 && refused > CASES / 4, "{legal} legal, {refused} refused");
+    check_memory();
 }
 
 #[test]
@@ -260,4 +275,5 @@ fn long_texts_take_time_in_proportion() {
         let head: String = text.chars().take(30).collect();
         assert!(start.elapsed() < Duration::from_secs(10), "{head}… took {:?}", start.elapsed());
     }
+    check_memory();
 }
