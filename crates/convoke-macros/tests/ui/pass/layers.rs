@@ -17,6 +17,9 @@ conv! {
     }
     // Small enough for a copy that no one sees.
     conv2d small { input: f32[1, 3, 10, 10] @ nchw, out_channels: 8, kernel_size: 3, padding: 1 }
+    // The smallest layers: nothing to compute, and one number.
+    conv2d nothing { input: f64[0, 7, 9, 5] @ nhwc, out_channels: 3, kernel_size: 3, padding: (4..0, 0..5), then: gelu }
+    conv1d number { input: f32[1, 1, 1] @ ncl, out_channels: 1, kernel_size: 1, bias: true }
 }
 
 /// Small integers, so that sums are exact in any order.
@@ -113,6 +116,13 @@ fn own_scratch() {
     }
 }
 
+fn smallest() {
+    nothing::run(&[], &nothing::pack(&[1.0; 3 * 5 * 9]), &mut []);
+    let mut dst = [f32::NAN];
+    number::run(&[3.0], &number::pack(&[2.0], &[1.0]), &mut dst);
+    assert_eq!(dst, [7.0]);
+}
+
 fn main() {
     std::panic::set_hook(Box::new(|info| if !info.to_string().contains("as many images") { eprintln!("{info}") }));
     plain_layer();
@@ -120,4 +130,5 @@ fn main() {
     named_batch();
     scratch();
     own_scratch();
+    smallest();
 }
