@@ -99,7 +99,7 @@ impl Target {
         ..Self::AVX512
     };
 
-    /// 128-bit vectors on a core that has FMA: what the JIT uses. Its multiply-add overwrites a factor, which takes
+    /// 128-bit vectors on a core that has FMA but not AVX2. The run-time backend's multiply-add overwrites a factor, which takes
     /// copies.
     pub const SSE_FMA: Self = Self { fma: true, ..Self::SSE };
 

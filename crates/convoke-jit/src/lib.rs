@@ -1,9 +1,9 @@
-//! Convoke's run-time backend: a verified kernel to executable memory, through Cranelift.
+//! Convoke's run-time backend: a verified kernel to executable memory.
 //!
 //! In comes a [`Verified`](convoke_core::ir::Verified) kernel, out goes a [`Program`]: native code that owns its memory.
 //! Every tile becomes a function of its own, every nest an entry point that calls tiles with pointers and ranges;
-//! [`clif`] makes the bytes and `exec` places them. Tiles are 128 bits wide; kernels for wider registers, and for other
-//! processors than this one, are refused.
+//! [`clif`] makes the bytes, with `x86` for the tiles of AVX2 and AVX-512, and `exec` places them. Kernels for other
+//! processors than this one are refused.
 //!
 //! Verification proves that a kernel stays inside its buffers; [`Program::run`] checks that the buffers are as long as
 //! the kernel says. Together they make running generated code safe.
@@ -13,9 +13,11 @@ mod error;
 mod exec;
 mod program;
 mod target;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use convoke_core::eval::Element;
 pub use convoke_core::eval::interp::Buffers;
 pub use error::JitError;
 pub use program::{Executor, Program, Serial};
-pub use target::{host_target, native_target};
+pub use target::{native_target, with_native_caches};

@@ -38,7 +38,7 @@ impl Program {
     /// Compiles `kernel` for this machine.
     ///
     /// # Errors
-    /// If its tiles are not for 128-bit registers of this processor, if the CPU lacks a feature that it needs, if it
+    /// If its tiles are not for this processor, if the CPU lacks a feature that it needs, if it
     /// takes more than [`Program::CODE_LIMIT`] bytes, or if the system gives no executable memory.
     pub fn compile(kernel: &Verified) -> Result<Self, JitError> {
         Self::compile_kernel(kernel)

@@ -1,37 +1,26 @@
 //! What the CPU at hand is: detection, so that the compiler core need not do any.
 
+use convoke_core::ir::Kernel;
 use convoke_core::target::{Isa, Target};
 
-/// The best target that this backend can encode on this machine: tiles of 128 bits, with FMA where the CPU has it.
-pub fn native_target() -> Target {
-    let host = host_target();
-    let base = match host.isa {
-        Isa::Avx512 | Isa::Avx2 | Isa::Sse if has_fma() => Target::SSE_FMA,
-        Isa::Avx512 | Isa::Avx2 | Isa::Sse => Target::SSE,
-        Isa::Neon => Target::NEON,
-        Isa::Portable => Target::PORTABLE,
-    };
-    with_caches_of(base, &host)
-}
-
 /// The widest instruction set of this machine, with the sizes of its caches where the system tells them.
-pub fn host_target() -> Target {
-    caches::read(widest())
+pub fn native_target() -> Target {
+    with_native_caches(widest())
 }
 
-/// `target` with the cache sizes of `host`.
-fn with_caches_of(target: Target, host: &Target) -> Target {
-    Target { l1_bytes: host.l1_bytes, l2_bytes: host.l2_bytes, l3_bytes: host.l3_bytes, ..target }
+/// `target` with the cache sizes of this machine, where the system tells them.
+pub fn with_native_caches(target: Target) -> Target {
+    caches::read(target)
 }
 
 #[cfg(target_arch = "x86_64")]
 fn widest() -> Target {
-    let avx512 = ["avx512f", "avx512vl", "avx512bw", "avx512dq"];
-    if has_fma() && avx512.iter().all(|f| has_feature(f)) {
+    let has = |features: &[&str]| features.iter().all(|f| has_feature(f));
+    if has(AVX512_FEATURES) {
         Target::AVX512
-    } else if has_fma() && has_feature("avx2") {
+    } else if has(AVX2_FEATURES) {
         Target::AVX2
-    } else if has_fma() {
+    } else if has(FMA_FEATURES) {
         Target::SSE_FMA
     } else {
         Target::SSE
@@ -48,21 +37,22 @@ fn widest() -> Target {
     Target::PORTABLE
 }
 
-#[cfg(target_arch = "x86_64")]
-fn has_fma() -> bool {
-    FMA_FEATURES.iter().all(|f| has_feature(f))
+/// What the tiles of `kernel` need of the CPU, as Rust spells it. It depends on the kernel alone.
+pub(crate) fn features(kernel: &Kernel) -> &'static [&'static str] {
+    match (kernel.isa, kernel.fma) {
+        (Isa::Avx512, _) => AVX512_FEATURES,
+        (Isa::Avx2, true) => AVX2_FEATURES,
+        (Isa::Avx2, false) => &["sse3", "ssse3", "sse4.1", "sse4.2", "avx", "avx2"],
+        (Isa::Sse, true) => FMA_FEATURES,
+        _ => &[],
+    }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-fn has_fma() -> bool {
-    false
-}
-
-/// What tiles with fused multiply-adds use on x86-64: FMA itself, and the encodings that come with it.
-#[cfg(target_arch = "x86_64")]
-pub(crate) const FMA_FEATURES: &[&str] = &["sse3", "ssse3", "sse4.1", "sse4.2", "avx", "fma"];
-#[cfg(not(target_arch = "x86_64"))]
-pub(crate) const FMA_FEATURES: &[&str] = &[];
+/// FMA itself, and the encodings that come with it.
+const FMA_FEATURES: &[&str] = &["sse3", "ssse3", "sse4.1", "sse4.2", "avx", "fma"];
+const AVX2_FEATURES: &[&str] = &["sse3", "ssse3", "sse4.1", "sse4.2", "avx", "avx2", "fma"];
+const AVX512_FEATURES: &[&str] =
+    &["sse3", "ssse3", "sse4.1", "sse4.2", "avx", "avx2", "fma", "avx512f", "avx512vl", "avx512bw", "avx512dq"];
 
 /// Whether this CPU has the feature of that name, as Rust spells it; false for a name that is not listed here.
 pub(crate) fn has_feature(name: &str) -> bool {
@@ -140,11 +130,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn native_is_128_bits_and_agrees_with_the_host() {
-        let (native, host) = (native_target(), host_target());
-        assert_eq!(native.isa.vector_bytes(), 16);
-        assert_eq!((native.l1_bytes, native.l2_bytes), (host.l1_bytes, host.l2_bytes));
-        assert!(host.isa.vector_bytes() >= native.isa.vector_bytes());
+    fn a_machine_has_what_its_target_needs() {
+        let target = native_target();
+        let layer = "conv1d x { input: f32[1, 1, 4], out_channels: 1, kernel_size: 1 }";
+        let spec = layer.parse().unwrap();
+        let kernel = convoke_core::pipeline::compile(&spec, &target, &Default::default()).unwrap().kernel;
+        assert!(features(&kernel).iter().all(|f| has_feature(f)));
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub use compiler::{Compiler, compile};
 #[cfg(feature = "jit")]
 pub use convoke_core::spec::{DType, LayerSpec, Limits};
 #[cfg(feature = "jit")]
-pub use convoke_jit::{Element, host_target, native_target};
+pub use convoke_jit::{Element, native_target, with_native_caches};
 pub use convoke_macros::conv;
 #[cfg(feature = "jit")]
 pub use error::Error;

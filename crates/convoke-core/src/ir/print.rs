@@ -31,12 +31,24 @@
 //! or `nan(0x7ff8000000000000)`, so that it reads back to the same bits. White space separates and means nothing else.
 //! A number that names nothing, as only a kernel that no verifier has seen can hold, prints as `?` and the number.
 
-use std::fmt::{Display, Formatter, Result, Write};
+use std::fmt::{Display, Formatter, Result, Write, from_fn};
 
 use super::{
     Access, Address, Affine, BinaryOp, Call, CeilDiv, Extent, Kernel, Loop, Nest, Op, Ptr, Range, Reg, Stmt, Tile,
     TileLoop, TileStmt, Var,
 };
+
+impl Kernel {
+    /// The text of an instruction of `tile`.
+    pub fn op_text(&self, tile: &Tile, op: &Op) -> String {
+        from_fn(|f| Printer { kernel: self, f, depth: 0 }.op(tile, op)).to_string()
+    }
+
+    /// The text of a loop of `tile`, without its body.
+    pub fn loop_text(&self, tile: &Tile, l: &TileLoop) -> String {
+        from_fn(|f| Printer { kernel: self, f, depth: 0 }.loop_head(tile, l)).to_string()
+    }
+}
 
 impl Display for Kernel {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {

@@ -1,8 +1,8 @@
 //! A kernel to machine code, function by function.
 //!
 //! In comes a verified kernel; out come `Units`: the bytes of every tile and then of every nest, with the calls still to
-//! be resolved. Nests are always Cranelift's; tiles come from the `TileEncoder` of the kernel's instruction set, which
-//! is where an encoder for wider registers belongs. Kernels that no encoder takes are refused.
+//! be resolved. Nests are always Cranelift's, and so are tiles of 128 bits; wider ones are the `x86` encoder's. Kernels
+//! that none of them takes are refused.
 
 mod affine;
 mod nest;
@@ -23,7 +23,9 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{FuncId, ModuleReloc, ModuleRelocTarget};
 
 use crate::error::JitError;
-use crate::target::FMA_FEATURES;
+use crate::target::features;
+#[cfg(target_arch = "x86_64")]
+use crate::x86 as wide;
 
 /// Machine code of a whole kernel.
 pub(crate) struct Units {
@@ -51,20 +53,13 @@ pub(crate) struct Unit {
     pub(crate) relocs: Vec<ModuleReloc>,
 }
 
-/// What turns tiles into machine code. A tile is called with the addresses of its pointers and then `lo, hi` of each of
-/// its ranges, all 64-bit integers, by the calling convention of [`tile_signature`]; it returns nothing.
-trait TileEncoder {
-    /// The bytes of `tile`, which is unit number `index`.
-    fn encode(&mut self, kernel: &Kernel, tile: &Tile, index: usize) -> Result<Unit, JitError>;
-}
-
 /// Compiles every tile and every nest.
 pub(crate) fn compile(kernel: &Kernel) -> Result<Units, JitError> {
     let backend = Backend::for_kernel(kernel)?;
     let mut all = Vec::with_capacity(kernel.tiles.len() + kernel.nests.len());
     let mut cranelift = Cranelift::new(&backend);
     for (index, tile) in kernel.tiles.iter().enumerate() {
-        all.push(cranelift.encode(kernel, tile, index)?);
+        all.push(cranelift.tile(kernel, tile, index)?);
     }
     for index in 0..kernel.nests.len() {
         all.push(cranelift.nest(kernel, index)?);
@@ -77,7 +72,7 @@ pub(crate) fn compile(kernel: &Kernel) -> Result<Units, JitError> {
 /// # Errors
 /// As [`Program::compile`](crate::Program::compile), but needs no feature of the CPU.
 pub fn clif_text(kernel: &Verified) -> Result<String, JitError> {
-    each_named_function(kernel, |_, _, context| Ok(context.func.display().to_string()))
+    each_named_function(kernel, no_clif, |_, _, context| Ok(context.func.display().to_string()))
 }
 
 /// The machine code of a kernel as assembly, tiles first, each under its symbol.
@@ -85,7 +80,7 @@ pub fn clif_text(kernel: &Verified) -> Result<String, JitError> {
 /// # Errors
 /// As [`clif_text`].
 pub fn asm_text(kernel: &Verified) -> Result<String, JitError> {
-    each_named_function(kernel, |isa, symbol, context| {
+    each_named_function(kernel, wide::text, |isa, symbol, context| {
         context.set_disasm(true);
         if let Err(e) = context.compile(isa, &mut ControlPlane::default()) {
             return Err(codegen_error(symbol, format!("{:?}", e.inner)));
@@ -105,7 +100,7 @@ impl Backend {
     /// The features that are used depend on the kernel alone, never on the CPU, so its text is the same everywhere.
     fn for_kernel(kernel: &Kernel) -> Result<Self, JitError> {
         let accepted = if cfg!(target_arch = "x86_64") {
-            "sse and portable"
+            "avx512, avx2, sse and portable"
         } else if cfg!(target_arch = "aarch64") {
             "neon and portable"
         } else {
@@ -115,12 +110,12 @@ impl Backend {
             Isa::Sse => cfg!(target_arch = "x86_64"),
             Isa::Neon => cfg!(target_arch = "aarch64"),
             Isa::Portable => !kernel.fma || cfg!(target_arch = "aarch64"),
-            Isa::Avx2 | Isa::Avx512 => false,
+            Isa::Avx2 | Isa::Avx512 => cfg!(target_arch = "x86_64"),
         };
         if !fits {
             return Err(JitError::Isa { kernel: kernel.name.clone(), isa: kernel.isa.name(), accepted });
         }
-        let features = if kernel.fma { FMA_FEATURES } else { &[] };
+        let features = features(kernel);
         let isa = build_isa(features).map_err(|reason| codegen_error(&kernel.name, reason))?;
         Ok(Self { isa, features })
     }
@@ -158,16 +153,21 @@ struct Cranelift<'a> {
     frontend: FunctionBuilderContext,
 }
 
-impl TileEncoder for Cranelift<'_> {
-    fn encode(&mut self, kernel: &Kernel, tile: &Tile, index: usize) -> Result<Unit, JitError> {
-        self.build_tile(kernel, tile)?;
-        self.finish(tile.name.clone(), index)
-    }
-}
-
 impl<'a> Cranelift<'a> {
     fn new(backend: &'a Backend) -> Self {
         Self { backend, context: Context::new(), frontend: FunctionBuilderContext::new() }
+    }
+
+    /// The code of `tile`, which is unit number `index`. A tile is called with the addresses of its pointers and then
+    /// `lo, hi` of each of its ranges, by the convention of [`tile_signature`]; it returns nothing.
+    fn tile(&mut self, kernel: &Kernel, tile: &Tile, index: usize) -> Result<Unit, JitError> {
+        if is_wide(kernel) {
+            let (symbol, signature) = (tile.name.clone(), tile_signature(&*self.backend.isa, tile));
+            let bytes = wide::encode(kernel, tile)?;
+            return Ok(Unit { symbol, signature, align: FUNCTION_ALIGN, bytes, relocs: Vec::new() });
+        }
+        self.build_tile(kernel, tile)?;
+        self.finish(tile.name.clone(), index)
     }
 
     fn nest(&mut self, kernel: &Kernel, index: usize) -> Result<Unit, JitError> {
@@ -245,13 +245,19 @@ fn nest_symbol(kernel: &Kernel, index: usize) -> String {
 /// Builds each function, gives it and what it calls their symbols, and joins what `text` makes of them.
 fn each_named_function(
     kernel: &Kernel,
+    wide_text: impl Fn(&Kernel, &Tile) -> Result<String, JitError>,
     text: impl Fn(&dyn TargetIsa, &str, &mut Context) -> Result<String, JitError>,
 ) -> Result<String, JitError> {
     let backend = Backend::for_kernel(kernel)?;
     let mut cranelift = Cranelift::new(&backend);
     let mut out = String::new();
     for index in 0..kernel.tiles.len() + kernel.nests.len() {
+        let separator = if index == 0 { "" } else { "\n" };
         let symbol = match kernel.tiles.get(index) {
+            Some(tile) if is_wide(kernel) => {
+                let _ = writeln!(out, "{separator}{}", wide_text(kernel, tile)?.trim_end());
+                continue;
+            }
             Some(tile) => {
                 cranelift.build_tile(kernel, tile)?;
                 tile.name.clone()
@@ -264,11 +270,20 @@ fn each_named_function(
         };
         name_symbols(&mut cranelift.context.func, kernel, &symbol);
         let piece = text(&*backend.isa, &symbol, &mut cranelift.context)?;
-        let separator = if index == 0 { "" } else { "\n" };
         // Writing to a string cannot fail.
         let _ = writeln!(out, "{separator}{}", piece.trim_end());
     }
     Ok(out)
+}
+
+/// What stands in the place of a wide tile among Cranelift's functions.
+fn no_clif(_: &Kernel, tile: &Tile) -> Result<String, JitError> {
+    Ok(format!("; {} is assembled without Cranelift: see the asm", tile.name))
+}
+
+/// Whether tiles are wider than Cranelift's registers.
+fn is_wide(kernel: &Kernel) -> bool {
+    matches!(kernel.isa, Isa::Avx2 | Isa::Avx512)
 }
 
 /// Puts symbols where Cranelift has numbers; for text only.

@@ -26,10 +26,7 @@ pub(crate) fn run(args: &Bench, out: &mut dyn Write) -> Result<(), Failure> {
     if threads > 1 && args.backend != BenchBackend::Jit {
         return Err(Failure::Usage("only the backend jit has --threads".to_owned()));
     }
-    let target = match args.backend {
-        BenchBackend::Rust => convoke::host_target(),
-        BenchBackend::Jit | BenchBackend::Interp => convoke::native_target(),
-    };
+    let target = convoke::native_target();
     let alone = threads == 1 && args.backend != BenchBackend::Rust;
     let clock = if alone { Clock::of_this_thread() } else { Clock::Wall };
     let subject = Subject::new(args.backend, &selected, &target, threads, clock)?;

@@ -116,7 +116,7 @@ fn interpret<T: Element>(layer: Selected<'_>, cases: &Cases<T>) -> Result<Result
 
 /// Emits and compiles every layer for the widest instruction set of this machine.
 fn emit(layers: &[Selected<'_>]) -> Result<Emitted, Failure> {
-    let target = convoke::host_target();
+    let target = convoke::native_target();
     let mut kernels = Vec::new();
     let mut emitted = Vec::new();
     for layer in layers {

@@ -1,0 +1,299 @@
+//! A tile to instructions.
+//!
+//! A register of the tile is the machine's register of the same number; one more is the encoder's own. Loops count
+//! down and test at their end.
+
+use std::collections::BTreeSet;
+
+use convoke_core::ir::{Extent, Kernel, Op, Reg, Tile, TileLoop, TileStmt};
+use iced_x86::{Code, Instruction, Register};
+
+use super::assembler::{Assembler, Code64, Operand};
+use super::frame::{Frame, TEMPORARY, TEMPORARY_2};
+use super::isa::Vectors;
+use crate::error::JitError;
+
+use Operand::{Imm, Reg as R};
+
+/// What the scratch register holds, or what an instruction wants it to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scratch {
+    /// Nothing is asked of it.
+    Free,
+    /// A mask of that many lanes.
+    Mask(usize),
+    /// The indices of every second element of two vectors.
+    EverySecond,
+    /// Something that will not be asked for again.
+    Other,
+}
+
+impl Scratch {
+    /// What two uses together ask for.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Free, x) | (x, Self::Free) => x,
+            (a, b) if a == b => a,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Mask registers that hold a number of lanes through the whole tile.
+const KEPT_MASKS: usize = 5;
+/// The mask register that a comparison fills.
+const COMPARED: Register = Register::K7;
+
+pub(super) struct Emitter<'a> {
+    pub(super) a: Assembler,
+    pub(super) v: Vectors,
+    pub(super) frame: Frame,
+    pub(super) scratch: Scratch,
+    /// Numbers of lanes that mask registers hold, from the first on.
+    pub(super) masks: Vec<usize>,
+    kernel: &'a Kernel,
+    tile: &'a Tile,
+}
+
+/// Assembles `tile`, `annotated` with what each instruction is for.
+pub(super) fn assemble(kernel: &Kernel, tile: &Tile, annotated: bool) -> Result<Code64, JitError> {
+    let refuse = |reason: String| JitError::Codegen { function: tile.name.clone(), reason };
+    let v = Vectors::new(kernel.isa, kernel.dtype);
+    if tile.registers > v.tile_registers() {
+        let (wanted, most) = (tile.registers, v.tile_registers());
+        return Err(refuse(format!("it uses {wanted} registers, and at most {most} fit")));
+    }
+    let frame = Frame::of(tile).map_err(refuse)?;
+    let a = Assembler::new(annotated);
+    let mut emitter = Emitter { a, v, frame, scratch: Scratch::Other, masks: Vec::new(), kernel, tile };
+    for line in emitter.frame.describe(tile) {
+        emitter.a.note(|| line);
+    }
+    emitter.frame.enter(&mut emitter.a);
+    emitter.fill_masks();
+    emitter.body(&tile.body, 0)?;
+    emitter.a.note(|| "return".to_owned());
+    emitter.frame.leave(&mut emitter.a);
+    emitter.a.vector(Code::VEX_Vzeroupper, &[]);
+    emitter.a.scalar(Ok(Instruction::with(Code::Retnq)));
+    emitter.a.finish().map_err(refuse)
+}
+
+impl Emitter<'_> {
+    fn fill_masks(&mut self) {
+        if !self.v.has_masks() {
+            return;
+        }
+        let mut lanes = BTreeSet::new();
+        partial_lanes(&self.tile.body, self.v.lanes(), &mut lanes);
+        self.masks = lanes.into_iter().take(KEPT_MASKS).collect();
+        for at in 0..self.masks.len() {
+            self.fill_mask(Register::K1 + at as u32, self.masks[at]);
+        }
+    }
+
+    fn body(&mut self, body: &[TileStmt], depth: usize) -> Result<(), JitError> {
+        for stmt in body {
+            match stmt {
+                TileStmt::Op(op) => {
+                    let (kernel, tile) = (self.kernel, self.tile);
+                    self.a.note(|| kernel.op_text(tile, op));
+                    self.op(op)?;
+                }
+                TileStmt::Loop(inner) => self.tile_loop(inner, depth)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn tile_loop(&mut self, l: &TileLoop, depth: usize) -> Result<(), JitError> {
+        // A constant that the whole loop wants of the scratch register is put there before it.
+        match self.scratch_use(&l.body) {
+            Scratch::Free => {}
+            Scratch::Other => self.scratch = Scratch::Other,
+            constant => self.hold(constant),
+        }
+        let counter = self.frame.counter(depth);
+        let (head, after) = (self.a.new_label(), self.a.new_label());
+        let (kernel, tile) = (self.kernel, self.tile);
+        self.a.note(|| kernel.loop_text(tile, l));
+        match l.extent {
+            Extent::Count(0) => return Ok(()),
+            Extent::Count(n) => self.set(counter, n as i64),
+            Extent::Range(range) => {
+                self.frame.read_range(&mut self.a, TEMPORARY, range, 0);
+                self.frame.read_range(&mut self.a, counter, range, 1);
+                self.a.scalar(Instruction::with2(Code::Sub_r64_rm64, counter, TEMPORARY));
+                self.a.jump(Code::Jle_rel32_64, after);
+                for &(pointer, step) in &l.steps {
+                    // What the first iteration is ahead of iteration 0; the temporary still holds `lo`.
+                    let step = self.in_bytes(step)?;
+                    self.multiply(TEMPORARY_2, TEMPORARY, step);
+                    let pointer = self.frame.pointer(pointer.0);
+                    self.a.scalar(Instruction::with2(Code::Add_r64_rm64, pointer, TEMPORARY_2));
+                }
+            }
+        }
+        self.a.bind(head);
+        self.body(&l.body, depth + 1)?;
+        self.a.note(String::new);
+        for &(pointer, step) in &l.steps {
+            let step = self.in_bytes(step)?;
+            self.add(self.frame.pointer(pointer.0), step);
+        }
+        self.a.scalar(Instruction::with1(Code::Dec_rm64, counter));
+        self.a.jump(Code::Jne_rel32_64, head);
+        // Pointers go back to where they were.
+        match l.extent {
+            Extent::Count(n) => {
+                for &(pointer, step) in &l.steps {
+                    let all = i64::try_from(n).ok().and_then(|n| step.checked_mul(n));
+                    let all = self.in_bytes(all.ok_or_else(|| self.too_far(step))?)?;
+                    self.add(self.frame.pointer(pointer.0), -all);
+                }
+            }
+            Extent::Range(range) if !l.steps.is_empty() => {
+                self.frame.read_range(&mut self.a, TEMPORARY, range, 1);
+                for &(pointer, step) in &l.steps {
+                    let step = self.in_bytes(step)?;
+                    self.multiply(TEMPORARY_2, TEMPORARY, step);
+                    let pointer = self.frame.pointer(pointer.0);
+                    self.a.scalar(Instruction::with2(Code::Sub_r64_rm64, pointer, TEMPORARY_2));
+                }
+            }
+            Extent::Range(_) => {}
+        }
+        self.a.bind(after);
+        Ok(())
+    }
+
+    /// What the instructions of `body` ask of the scratch register.
+    fn scratch_use(&self, body: &[TileStmt]) -> Scratch {
+        let of = |stmt: &TileStmt| match stmt {
+            TileStmt::Loop(l) => self.scratch_use(&l.body),
+            TileStmt::Op(Op::Load { from, .. }) => self.load_scratch(from),
+            TileStmt::Op(Op::Store { to, .. }) => self.store_scratch(to),
+            TileStmt::Op(Op::Select { .. }) if !self.v.has_masks() => Scratch::Other,
+            TileStmt::Op(_) => Scratch::Free,
+        };
+        body.iter().map(of).fold(Scratch::Free, Scratch::and)
+    }
+
+    fn op(&mut self, op: &Op) -> Result<(), JitError> {
+        let v = self.v;
+        let r = |reg: Reg| R(v.register(reg.0 as usize));
+        match *op {
+            Op::Const { d, value } => self.constant(d, value),
+            Op::Load { d, from } => self.load(d, from)?,
+            Op::Broadcast { d, from } => {
+                let at = self.address(from, 0)?;
+                self.a.vector(v.broadcast(), &[r(d), at]);
+            }
+            Op::Fma { d, a, b, c } => {
+                if d == c {
+                    self.a.vector(v.fma231(), &[r(d), r(a), r(b)]);
+                } else if d == a {
+                    self.a.vector(v.fma213(), &[r(d), r(b), r(c)]);
+                } else if d == b {
+                    self.a.vector(v.fma213(), &[r(d), r(a), r(c)]);
+                } else {
+                    self.a.vector(v.copy(), &[r(d), r(c)]);
+                    self.a.vector(v.fma231(), &[r(d), r(a), r(b)]);
+                }
+            }
+            Op::Binary { op, d, a, b } => self.a.vector(v.binary(op), &[r(d), r(a), r(b)]),
+            Op::Select { d, a, b, c, e } => {
+                let greater = Imm(GREATER);
+                if v.has_masks() {
+                    self.a.vector(v.compare(), &[R(COMPARED), r(a), r(b), greater]);
+                    self.a.vector(v.blend(), &[r(d), r(e), r(c)]);
+                    self.a.mask_last(COMPARED);
+                } else {
+                    self.hold(Scratch::Other);
+                    let mask = R(v.register(v.scratch()));
+                    self.a.vector(v.compare(), &[mask, r(a), r(b), greater]);
+                    self.a.vector(v.blend(), &[r(d), r(e), r(c), mask]);
+                }
+            }
+            Op::Exponent { d, a } => {
+                let by = if v.element_bytes() == 4 { 23 } else { 52 };
+                self.a.vector(v.shift_left(), &[r(d), r(a), Imm(by)]);
+            }
+            Op::Store { to, s } => self.store(to, s)?,
+        }
+        Ok(())
+    }
+
+    fn constant(&mut self, d: Reg, value: f64) {
+        let register = R(self.v.register(d.0 as usize));
+        if value.to_bits() == 0 {
+            return self.a.vector(self.v.xor(), &[register, register, register]);
+        }
+        let single = (value as f32).to_le_bytes();
+        let double = value.to_le_bytes();
+        let at = self.a.constant(if self.v.element_bytes() == 4 { &single } else { &double });
+        self.a.vector(self.v.broadcast(), &[register, at]);
+    }
+
+    fn set(&mut self, register: Register, value: i64) {
+        self.a.scalar(match u32::try_from(value) {
+            // Writing the lower half clears the upper one.
+            Ok(value) => {
+                let half = Register::EAX + (register as u32 - Register::RAX as u32);
+                Instruction::with2(Code::Mov_r32_imm32, half, value)
+            }
+            Err(_) => Instruction::with2(Code::Mov_r64_imm64, register, value),
+        });
+    }
+
+    fn add(&mut self, register: Register, value: i64) {
+        match i32::try_from(value) {
+            Ok(0) => {}
+            Ok(value) if (-128..128).contains(&value) => {
+                self.a.scalar(Instruction::with2(Code::Add_rm64_imm8, register, value));
+            }
+            Ok(value) => self.a.scalar(Instruction::with2(Code::Add_rm64_imm32, register, value)),
+            Err(_) => {
+                self.set(TEMPORARY_2, value);
+                self.a.scalar(Instruction::with2(Code::Add_r64_rm64, register, TEMPORARY_2));
+            }
+        }
+    }
+
+    /// `d = a * value`.
+    fn multiply(&mut self, d: Register, a: Register, value: i64) {
+        match i32::try_from(value) {
+            Ok(value) => self.a.scalar(Instruction::with3(Code::Imul_r64_rm64_imm32, d, a, value)),
+            Err(_) => {
+                self.set(d, value);
+                self.a.scalar(Instruction::with2(Code::Imul_r64_rm64, d, a));
+            }
+        }
+    }
+
+    pub(super) fn in_bytes(&self, elements: i64) -> Result<i64, JitError> {
+        elements.checked_mul(self.v.element_bytes() as i64).ok_or_else(|| self.too_far(elements))
+    }
+
+    pub(super) fn too_far(&self, elements: i64) -> JitError {
+        JitError::Offset { function: self.tile.name.clone(), elements, element_bytes: self.v.element_bytes() }
+    }
+}
+
+/// The comparison `a > b`, false if either is not a number, without signalling.
+const GREATER: u8 = 0x1e;
+
+/// The numbers of lanes, less than `all`, of contiguous loads and stores.
+fn partial_lanes(body: &[TileStmt], all: usize, found: &mut BTreeSet<usize>) {
+    for stmt in body {
+        match stmt {
+            TileStmt::Loop(l) => partial_lanes(&l.body, all, found),
+            TileStmt::Op(Op::Load { from: access, .. } | Op::Store { to: access, .. })
+                if access.stride == 1 && access.lanes < all =>
+            {
+                found.insert(access.lanes);
+            }
+            TileStmt::Op(_) => {}
+        }
+    }
+}
