@@ -28,6 +28,7 @@ pub(crate) use activation::registers as epilogue_registers;
 pub(crate) use channels::{ChannelPart, cut as cut_channels};
 pub(crate) use geometry::Geometry;
 pub(crate) use pixels::{PixelRun, Taps, cut as cut_pixels};
+pub(crate) use tile::{slide, slides};
 
 use crate::ir::{Affine, Buffer, Kernel, Role, Var};
 use crate::plan::{Plan, VectorAxis};

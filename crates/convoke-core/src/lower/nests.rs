@@ -31,7 +31,7 @@ pub(crate) fn compute(
         panel_len: packing.panel_len(),
         ranged: [is_cut(&d), is_cut(&h)],
     };
-    let full = TileKey { rows: plan.tile.rows, vectors: plan.tile.vectors, last_lanes: lanes, taps: Taps::All };
+    let full = TileKey { rows: plan.tile.rows, vectors: plan.tile.vectors, last_lanes: lanes, taps: Taps::All, run: 1 };
     let mut nests = Nests { cx, full, kernel, tiles: HashMap::new() };
     let stmts = nests.expand(&plan.order, Cursor::new(geometry));
     for stmt in stmts {
@@ -68,6 +68,8 @@ struct Cursor {
     channels: usize,
     pixels: usize,
     kw_taps: Taps,
+    /// Tiles that one call computes.
+    run: usize,
 }
 
 /// A cache block of an axis, between its two loops.
@@ -94,6 +96,7 @@ impl Cursor {
             channels: 0,
             pixels: 0,
             kw_taps: Taps::All,
+            run: 1,
         }
     }
 }
@@ -322,6 +325,11 @@ impl Nests<'_> {
         if run.count == 1 {
             at.taps[2] = taps_at(&axis, &Affine::constant(start));
         }
+        // Threads divide a loop of the nest; any other innermost loop is the tile's own, which saves the calls.
+        if run.taps == Taps::All && rest.is_empty() && self.cx.plan.order.first() != Some(&Axis::Ow) {
+            at.run = run.count;
+            return self.expand(rest, at);
+        }
         self.repeat("ow", Affine::constant(run.count as i64), rest, at, |at, var| {
             at.src = at.src.clone().plus(var, step * pixel);
             at.dst = at.dst.clone().plus(var, step * dst);
@@ -336,7 +344,7 @@ impl Nests<'_> {
             VectorAxis::Ow => (at.channels, at.pixels),
         };
         let vectors = along.div_ceil(lanes);
-        let key = TileKey { rows, vectors, last_lanes: along - (vectors - 1) * lanes, taps: at.kw_taps };
+        let key = TileKey { rows, vectors, last_lanes: along - (vectors - 1) * lanes, taps: at.kw_taps, run: at.run };
         let tile = self.tile(&key);
         let src = Arg { role: self.cx.geometry.src.role, offset: at.src };
         let mut args =

@@ -7,11 +7,34 @@
 
 use super::activation;
 use super::emit::Emitter;
-use super::geometry::Geometry;
+use super::geometry::{Geometry, View};
 use super::pixels::Taps;
+use std::collections::BTreeMap;
+
 use crate::ir::{Address, Extent, Ptr, Reg, Tile};
 use crate::plan::{Algorithm, Plan, VectorAxis};
-use crate::spec::LayerSpec;
+use crate::spec::{LayerSpec, SpatialAxis};
+
+/// Longest window along `w` whose weights a sliding tile holds in registers.
+const LONGEST_SLIDE: usize = 7;
+
+/// Whether tiles *slide*: the weights of a row of the window stay in registers while the input passes once, each vector
+/// of it going to every sum that it is part of. It takes a register for each tap of the row and each vector of the tile.
+pub(crate) fn slides(algorithm: Algorithm, vector: VectorAxis, w: &SpatialAxis) -> bool {
+    algorithm == Algorithm::Depthwise && vector == VectorAxis::Oc && (2..=LONGEST_SLIDE).contains(&w.kernel)
+}
+
+/// The distances from the first pixel's first tap at which `rows` pixels of a sliding tile read, in order, and who reads
+/// there: the pixel and its tap.
+pub(crate) fn slide(w: &SpatialAxis, rows: usize) -> BTreeMap<usize, Vec<(usize, usize)>> {
+    let mut reads: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+    for row in 0..rows {
+        for kw in 0..w.kernel {
+            reads.entry(row * w.stride + kw * w.dilation).or_default().push((row, kw));
+        }
+    }
+    reads
+}
 
 /// What tells the tiles of one kernel apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +47,8 @@ pub(crate) struct TileKey {
     pub last_lanes: usize,
     /// Which taps along `kw` the pixels have.
     pub taps: Taps,
+    /// How many such tiles one call computes, one after the other along `ow`.
+    pub run: usize,
 }
 
 impl TileKey {
@@ -40,6 +65,9 @@ impl TileKey {
             Taps::All => {}
             Taps::Single => suffix += "_single",
             Taps::Edge(_) => suffix += "_edge",
+        }
+        if self.run > 1 {
+            suffix += &format!("_run{}", self.run);
         }
         suffix
     }
@@ -70,9 +98,13 @@ pub(crate) struct TileContext<'a> {
 pub(crate) fn emit(cx: &TileContext<'_>, key: &TileKey, name: String) -> Tile {
     let mut e = Emitter::new(cx.spec.dtype, cx.fma);
     let body = Body { cx, key };
-    body.initialize(&mut e);
-    body.reduce(&mut e);
-    body.finish(&mut e);
+    let tile = body.pixels() as i64;
+    let (src, dst) = (tile * cx.pixel(), tile * cx.geometry.dst.spatial[2]);
+    e.repeat(Extent::Count(key.run as u64), &[(SRC, src), (DST, dst)], |e| {
+        body.initialize(e);
+        body.reduce(e);
+        body.finish(e);
+    });
     let (stmts, registers) = e.finish();
     let mut pointers = vec!["src".to_owned(), "weights".to_owned(), "dst".to_owned()];
     if cx.spec.bias {
@@ -82,6 +114,11 @@ pub(crate) fn emit(cx: &TileContext<'_>, key: &TileKey, name: String) -> Tile {
 }
 
 impl TileContext<'_> {
+    /// Distance in the input of two outputs along `ow`.
+    fn pixel(&self) -> i64 {
+        self.geometry.spatial[2].stride as i64 * self.geometry.src.spatial[2]
+    }
+
     /// The ranges that a call of a tile with `taps` passes, in order.
     pub(crate) fn range_names(&self, taps: &Taps) -> Vec<String> {
         let single = matches!(taps, Taps::Single);
@@ -115,6 +152,14 @@ impl Body<'_> {
     /// The register for the operand of one row; the one after it holds products.
     fn single(&self) -> Reg {
         self.whole(self.key.vectors)
+    }
+
+    /// Outputs along `ow`.
+    fn pixels(&self) -> usize {
+        match self.cx.plan.vector {
+            VectorAxis::Oc => self.key.rows,
+            VectorAxis::Ow => (self.key.vectors - 1) * self.cx.lanes + self.key.last_lanes,
+        }
     }
 
     fn lanes_of(&self, vector: usize) -> usize {
@@ -172,6 +217,9 @@ impl Body<'_> {
             weights: self.cx.panel as i64,
         };
         let all = 0..self.key.rows;
+        if self.key.taps != Taps::Single && slides(self.cx.plan.algorithm, self.cx.plan.vector, &w) {
+            return self.levels(e, &merged(&[kd, kh]), &mut |e| self.slide(e, kw.weights));
+        }
         match &self.key.taps {
             Taps::Edge(taps) => self.levels(e, &merged(&[kd, kh]), &mut |e| {
                 for (i, rows) in taps.iter().enumerate() {
@@ -226,11 +274,46 @@ impl Body<'_> {
         }
     }
 
+    /// One row of the window, for pixels and channels that each have a window of their own.
+    fn slide(&self, e: &mut Emitter, tap: i64) {
+        let (lanes, vectors) = (self.cx.lanes, self.key.vectors);
+        let w = self.cx.geometry.spatial[2];
+        let weight = |kw: usize, v: usize| self.whole(kw * vectors + v);
+        let x = self.whole(w.kernel * vectors);
+        let product = Reg(x.0 + 1);
+        for kw in 0..w.kernel {
+            for v in 0..vectors {
+                let (oc, panel) = (v * lanes, self.cx.panel);
+                let offset = kw as i64 * tap + (oc / panel * self.cx.panel_len + oc % panel) as i64;
+                e.load(weight(kw, v), Address { ptr: WEIGHTS, offset }, lanes, 1);
+            }
+        }
+        let has = |row: usize, kw: usize| match &self.key.taps {
+            Taps::Edge(taps) => taps[kw].contains(&row),
+            _ => true,
+        };
+        let View { c, spatial, .. } = self.cx.geometry.src;
+        for (distance, readers) in slide(&w, self.key.rows) {
+            let readers: Vec<_> = readers.into_iter().filter(|&(row, kw)| has(row, kw)).collect();
+            if readers.is_empty() {
+                continue;
+            }
+            for v in 0..vectors {
+                let offset = distance as i64 * spatial[2] + (v * lanes) as i64 * c;
+                e.load(x, Address { ptr: SRC, offset }, self.lanes_of(v), c);
+                for &(row, kw) in &readers {
+                    let acc = self.acc(row, v);
+                    e.multiply_add(acc, x, weight(kw, v), acc, product);
+                }
+            }
+        }
+    }
+
     /// One tap of one input channel: every accumulator of `rows` takes a product.
     fn step(&self, e: &mut Emitter, rows: std::ops::Range<usize>, (src, weights): (i64, i64)) {
         let lanes = self.cx.lanes;
         let at = |ptr: Ptr, offset: i64| Address { ptr, offset };
-        let pixel = (self.cx.geometry.spatial[2].stride as i64) * self.cx.geometry.src.spatial[2];
+        let pixel = self.cx.pixel();
         for v in 0..self.key.vectors {
             if self.along_channels() {
                 let oc = v * lanes;

@@ -6,12 +6,20 @@
 
 use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis};
 use crate::lower::weights::WeightsPacking;
-use crate::lower::{ChannelPart, Geometry, PixelRun, Taps, cut_channels, cut_pixels, epilogue_registers};
+use crate::lower::{
+    ChannelPart, Geometry, PixelRun, Taps, cut_channels, cut_pixels, epilogue_registers, slide, slides,
+};
 use crate::spec::{LayerSpec, SpatialAxis};
 use crate::target::Target;
 
 /// Bytes a cycle from the second-level cache, the last-level cache, and memory.
 const BANDWIDTH: [f64; 3] = [24.0, 12.0, 5.0];
+/// Bytes of a cache line.
+const LINE: f64 = 64.0;
+/// Share of the second-level cache that a block of rows may take to stay there beside everything else.
+const NEAR: f64 = 0.4;
+/// How much slower lines come that do not follow each other.
+const SCATTERED: f64 = 2.0;
 /// Share of the time for loads that is not hidden behind multiply-adds.
 const LOADING: f64 = 0.1;
 /// Cycles to call a tile and come back.
@@ -96,6 +104,7 @@ impl<'a> Model<'a> {
         let ic = self.geometry.ic as f64;
         let rounds = |steps: f64| steps / unroll as f64 * ROUND;
         let per_slice = match &run.taps {
+            Taps::All | Taps::Edge(_) if slides(self.algorithm, self.vector, w) => self.slide(rows, vectors) + LOOP,
             Taps::Edge(taps) => {
                 let step = |r: &std::ops::Range<usize>| ic * self.step(r.len(), vectors) + rounds(ic) + LOOP;
                 taps.iter().filter(|r| !r.is_empty()).map(step).sum()
@@ -108,6 +117,15 @@ impl<'a> Model<'a> {
             Taps::Single => ic * w.kernel as f64 / 2.0 * (self.step(rows, vectors) + ROUND) + 2.0 * LOOP,
         };
         self.slices * per_slice + self.positions * self.call(rows, vectors)
+    }
+
+    /// Cycles of one row of the window of a sliding tile.
+    fn slide(&self, rows: usize, vectors: usize) -> f64 {
+        let w = &self.geometry.spatial[2];
+        let lane = if self.geometry.src.c == 1 { 1.0 } else { 2.0 * self.lanes as f64 };
+        let loads = (w.kernel * vectors) as f64 + (slide(w, rows).len() * vectors) as f64 * lane;
+        let taps = w.kernel as f64;
+        self.limit((rows * vectors) as f64 * taps, loads, loads, taps * self.target.fma_latency as f64)
     }
 
     /// Cycles of one tap of one input channel.
@@ -124,12 +142,18 @@ impl<'a> Model<'a> {
             (false, _) => vectors as f64 * lane(pixel),
         };
         let loads = vector_loads + broadcasts;
+        let load_uops = vector_loads + broadcasts * t.broadcast_uops as f64;
+        self.limit(sums, loads, load_uops, t.fma_latency as f64)
+    }
+
+    /// Cycles for so many multiply-adds and loads, in which a chain of sums takes `latency`.
+    fn limit(&self, sums: f64, loads: f64, load_uops: f64, latency: f64) -> f64 {
+        let t = self.target;
         // Without fusing, a product and a sum each take a slot.
         let slots = if t.fma { sums } else { 2.0 * sums };
         let loading = loads / t.loads_per_cycle as f64;
-        let uops = slots + vector_loads + broadcasts * t.broadcast_uops as f64;
-        let issuing = uops / t.uops_per_cycle as f64;
-        let limit = (slots / t.fma_per_cycle as f64).max(loading).max(issuing).max(t.fma_latency as f64);
+        let issuing = (slots + load_uops) / t.uops_per_cycle as f64;
+        let limit = (slots / t.fma_per_cycle as f64).max(loading).max(issuing).max(latency);
         limit + LOADING * loading
     }
 
@@ -176,7 +200,23 @@ impl<'a> Model<'a> {
             true => pixel_tiles * weights / BANDWIDTH[0],
             false => 0.0,
         };
-        (src + dst + weights) / BANDWIDTH[1] + src_again + weights_again + streamed
+        let once = (src + dst) * self.scatter(block_src, runs) + weights;
+        once / BANDWIDTH[1] + src_again + weights_again + streamed
+    }
+
+    /// How much dearer the first pass over the input is than one through memory in order.
+    ///
+    /// A run of depthwise channels reads a part of every pixel. Runs that follow while a block of pixels is near find the
+    /// rest of what its cache lines brought; otherwise every run fetches lines anew, and those that lie far apart.
+    fn scatter(&self, block_src: f64, runs: f64) -> f64 {
+        if self.algorithm != Algorithm::Depthwise || self.geometry.src.c != 1 || runs <= 1.0 {
+            return 1.0;
+        }
+        if block_src <= self.target.l2_bytes as f64 * NEAR {
+            return 1.0;
+        }
+        let run_bytes = (self.geometry.oc * self.spec.dtype.bytes()) as f64 / runs;
+        SCATTERED * (LINE / run_bytes).max(1.0)
     }
 
     /// Bytes a cycle at which `bytes` that were used before come back; endless from the first level.

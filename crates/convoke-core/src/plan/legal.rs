@@ -1,8 +1,8 @@
 //! What a plan must satisfy, and the words for what it does not.
 
 use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis};
-use crate::lower::epilogue_registers;
 use crate::lower::weights::PANEL_BYTES;
+use crate::lower::{epilogue_registers, slides};
 use crate::spec::{LayerSpec, SpatialAxis};
 use crate::target::Target;
 
@@ -75,7 +75,9 @@ pub(crate) fn tile(
         ));
     }
     let sums = rows.saturating_mul(vectors);
-    let operands = vectors + 1 + usize::from(!target.fma);
+    let w = &spec.spatial[2];
+    let held = if slides(algorithm, vector, w) { w.kernel.saturating_mul(vectors) } else { vectors };
+    let operands = held.saturating_add(1 + usize::from(!target.fma));
     let epilogue = spec.then.iter().map(|&e| epilogue_registers(e)).max().unwrap_or(0);
     let needed = sums.saturating_add(operands.max(epilogue));
     if rows > 0 && sums > target.accumulators {
