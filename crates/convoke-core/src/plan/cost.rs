@@ -119,7 +119,7 @@ impl<'a> Model<'a> {
         let broadcasts =
             if self.along_channels() && self.algorithm == Algorithm::Depthwise { 0.0 } else { rows as f64 };
         let vector_loads = match (self.along_channels(), self.algorithm == Algorithm::Depthwise) {
-            (true, true) => vectors as f64 + sums * lane(self.geometry.src.c),
+            (true, true) => vectors as f64 + sums * lane(self.geometry.src.lane_step()),
             (true, false) => vectors as f64,
             (false, _) => vectors as f64 * lane(pixel),
         };
@@ -136,7 +136,8 @@ impl<'a> Model<'a> {
     /// Cycles of a call besides the sum: start, epilogue, stores.
     fn call(&self, rows: usize, vectors: usize) -> f64 {
         let sums = (rows * vectors) as f64;
-        let lane_step = if self.along_channels() { self.geometry.dst.c } else { self.geometry.dst.spatial[2] };
+        let lane_step =
+            if self.along_channels() { self.geometry.dst.lane_step() } else { self.geometry.dst.spatial[2] };
         let store = if lane_step == 1 { 1.0 } else { 1.5 * self.lanes as f64 };
         let epilogue: f64 = self.spec.then.iter().map(|&e| (epilogue_registers(e) as f64).powi(2)).sum();
         CALL + sums * (0.5 + store + epilogue)
@@ -201,10 +202,7 @@ impl<'a> Model<'a> {
         }
         let rows = self.geometry.spatial[0].input * self.geometry.spatial[1].input;
         let elements = self.geometry.src.n as f64;
-        let rows = match self.geometry.src.c {
-            1 => rows as f64,
-            _ => (rows * self.spec.in_channels) as f64,
-        };
+        let rows = (rows * self.geometry.src.planes) as f64;
         3.0 * elements / self.lanes as f64 + rows * CALL
     }
 
