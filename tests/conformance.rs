@@ -151,7 +151,12 @@ impl<'a, T: Element> Case<'a, T> {
     fn check_reference(&self, dst: &[T]) -> Result<(), String> {
         let sums = LayerSpec { then: Vec::new(), ..self.spec.clone() };
         for (index, value) in dst.iter().enumerate() {
-            let at = reference::Position::of(self.spec, index);
+            let Some(at) = reference::Position::of(self.spec, index) else {
+                if value.bits() != T::default().bits() {
+                    return Err(format!("dst[{index}] is {value} and fills up a block of channels with zeros"));
+                }
+                continue;
+            };
             let sum = reference::output_at::<T, f64>(&sums, &self.src, &self.weights, &self.bias, at);
             let exact = self.spec.then.iter().fold(sum, |x, &step| reference::epilogue(step, x));
             let off = (value.to_f64() - exact).abs();

@@ -93,7 +93,12 @@ pub(crate) fn reference<T: Element>(spec: &LayerSpec, tensors: &Tensors<T>) -> V
     })
 }
 
-/// `f` of every output, in the order of `dst`.
-pub(crate) fn each_output<R: Send>(spec: &LayerSpec, batch: usize, f: impl Fn(Position) -> R + Sync) -> Vec<R> {
-    (0..batch * spec.dst_image()).into_par_iter().map(|index| f(Position::of(spec, index))).collect()
+/// `f` of every output, in the order of `dst`; zero for what fills up the last block of channels.
+pub(crate) fn each_output<R: Send + Default>(
+    spec: &LayerSpec,
+    batch: usize,
+    f: impl Fn(Position) -> R + Sync,
+) -> Vec<R> {
+    let at = |index| Position::of(spec, index).map_or_else(R::default, &f);
+    (0..batch * spec.dst_image()).into_par_iter().map(at).collect()
 }

@@ -1,7 +1,7 @@
 //! Numbers and shapes as people read them.
 
 use convoke::shape;
-use convoke_core::spec::{Batch, LayerSpec, Layout};
+use convoke_core::spec::{Batch, LayerSpec};
 
 /// `1.18 G`, `9.41 k`, `512`: three digits and a unit.
 pub(crate) fn short(n: f64) -> String {
@@ -48,24 +48,17 @@ fn named(spec: &LayerSpec, of: fn(&LayerSpec, usize) -> Vec<usize>) -> Vec<Strin
 
 /// Sizes of the input, as the language writes them, without the element type.
 pub(crate) fn input_sizes(spec: &LayerSpec) -> Vec<String> {
-    named(spec, shape::src)
+    named(spec, shape::declared_src)
 }
 
 /// Sizes of the output.
 pub(crate) fn output_sizes(spec: &LayerSpec) -> Vec<String> {
-    named(spec, shape::dst)
+    named(spec, shape::declared_dst)
 }
 
 /// `nchw` and its like.
 pub(crate) fn layout_name(spec: &LayerSpec) -> &'static str {
-    match (spec.layout, spec.rank) {
-        (Layout::ChannelsFirst, 1) => "ncl",
-        (Layout::ChannelsFirst, 2) => "nchw",
-        (Layout::ChannelsFirst, _) => "ncdhw",
-        (Layout::ChannelsLast, 1) => "nlc",
-        (Layout::ChannelsLast, 2) => "nhwc",
-        (Layout::ChannelsLast, _) => "ndhwc",
-    }
+    spec.layout.name(spec.rank, spec.dtype)
 }
 
 /// Weights and bias, in elements.

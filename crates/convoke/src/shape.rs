@@ -1,15 +1,26 @@
 //! Shapes of a layer's tensors, outermost axis first, in the layer's own layouts.
 
-use convoke_core::spec::{LayerSpec, Layout, SpatialAxis, WeightsLayout};
+use convoke_core::spec::{LayerSpec, SpatialAxis, WeightsLayout};
 
-/// Shape of `src` for `batch` images: `[n, c, (d, (h,)) w]`, or with the channels last.
+/// Shape of `src` for `batch` images: `[n, c, (d, (h,)) w]`, with the channels last, or `[n, c / 16, (d, (h,)) w, 16]`
+/// with the blocks of channels rounded up (8 of `f64`).
 pub fn src(spec: &LayerSpec, batch: usize) -> Vec<usize> {
-    tensor(spec, batch, spec.in_channels, |axis| axis.input)
+    spec.layout.shape(batch, spec.in_channels, &sizes(spec, |axis| axis.input), spec.dtype)
 }
 
 /// Shape of `dst` for `batch` images.
 pub fn dst(spec: &LayerSpec, batch: usize) -> Vec<usize> {
-    tensor(spec, batch, spec.out_channels, |axis| axis.output)
+    spec.layout.shape(batch, spec.out_channels, &sizes(spec, |axis| axis.output), spec.dtype)
+}
+
+/// Shape of `src` as the layer's text has it: another than [`src`] if the layout is blocked.
+pub fn declared_src(spec: &LayerSpec, batch: usize) -> Vec<usize> {
+    spec.layout.declared_shape(batch, spec.in_channels, &sizes(spec, |axis| axis.input))
+}
+
+/// Shape of `dst` as the layer's text would have it.
+pub fn declared_dst(spec: &LayerSpec, batch: usize) -> Vec<usize> {
+    spec.layout.declared_shape(batch, spec.out_channels, &sizes(spec, |axis| axis.output))
 }
 
 /// Shape of the weights as the user gives them: `[oc, ic, (kd, (kh,)) kw]`, or `[(kd, (kh,)) kw, ic, oc]`, with `ic`
@@ -22,12 +33,8 @@ pub fn weights(spec: &LayerSpec) -> Vec<usize> {
     }
 }
 
-fn tensor(spec: &LayerSpec, batch: usize, channels: usize, size: impl Fn(&SpatialAxis) -> usize) -> Vec<usize> {
-    let sizes = spec.spatial[3 - spec.rank..].iter().map(size);
-    match spec.layout {
-        Layout::ChannelsFirst => [batch, channels].into_iter().chain(sizes).collect(),
-        Layout::ChannelsLast => [batch].into_iter().chain(sizes).chain([channels]).collect(),
-    }
+fn sizes(spec: &LayerSpec, size: fn(&SpatialAxis) -> usize) -> Vec<usize> {
+    spec.spatial[3 - spec.rank..].iter().map(size).collect()
 }
 
 #[cfg(test)]

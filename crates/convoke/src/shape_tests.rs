@@ -27,6 +27,17 @@ fn every_rank_and_layout() {
 }
 
 #[test]
+fn blocks_of_channels_are_an_axis_of_memory() {
+    check(
+        "conv2d a { input: f32[2, 20, 9, 8] @ nChw16c, out_channels: 7, kernel_size: 3 }",
+        [&[2, 2, 9, 8, 16], &[7, 20, 3, 3], &[2, 1, 7, 6, 16]],
+    );
+    let spec: LayerSpec = "conv1d b { input: f64[N, 9, 8] @ nCw8c, out_channels: 7, kernel_size: 3 }".parse().unwrap();
+    assert_eq!([src(&spec, 1), dst(&spec, 1)], [[1, 2, 8, 8], [1, 1, 6, 8]]);
+    assert_eq!([declared_src(&spec, 1), declared_dst(&spec, 1)], [[1, 9, 8], [1, 7, 6]]);
+}
+
+#[test]
 fn shapes_that_overflow_are_errors() {
     let huge = [usize::MAX, 2];
     let message = format!("a tensor of shape {huge:?} has more than {} elements", isize::MAX);

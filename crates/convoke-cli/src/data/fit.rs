@@ -1,7 +1,8 @@
 //! Which number of a file is which number of a layer.
 //!
 //! An array has to have the layer's shape, where axes of size 1 may be left out. A picture's rows are `h`, its columns `w`; a
-//! recording's frames are `w`. Channels come to where the layer's layout has them. Nothing is scaled, cut or filled up.
+//! recording's frames are `w`. Channels come to where the layer's layout has them. Nothing is scaled or cut, and only the last
+//! block of a blocked layout is filled up. Results come as the layer's text has their sizes.
 
 use super::{Array, Kind};
 use crate::args::Tone;
@@ -48,8 +49,8 @@ pub(crate) fn input(spec: &LayerSpec, array: &Array) -> Result<Input, FitError> 
         Kind::Npy => {
             let leading = array.shape.first().copied().filter(|_| array.shape.len() == spec.rank + 2);
             let batch = spec.fixed_batch().or(leading).unwrap_or(1);
-            let data = same_shape("the input is", &shape::src(spec, batch), array)?;
-            Ok(Input { data, batch, note: None })
+            let data = same_shape("the input is", &shape::declared_src(spec, batch), array)?;
+            Ok(Input { data: declared_to_memory(spec, data), batch, note: None })
         }
         Kind::Png => picture(spec, array),
         Kind::Wav { .. } => recording(spec, array),
@@ -118,31 +119,52 @@ fn one_image(spec: &LayerSpec, what: &'static str, title: &'static str, rank: us
 
 /// What the layer's `input` would have to say.
 fn declaration(spec: &LayerSpec, channels: usize, spatial: &[usize]) -> String {
-    let mut all = vec![1];
-    match spec.layout {
-        Layout::ChannelsFirst => all.extend([channels].iter().chain(spatial)),
-        Layout::ChannelsLast => all.extend(spatial.iter().chain(&[channels])),
-    }
+    let all = spec.layout.declared_shape(1, channels, spatial);
     let all: Vec<_> = all.iter().map(ToString::to_string).collect();
     format!("{}[{}] @ {}", spec.dtype.name(), all.join(", "), crate::numbers::layout_name(spec))
 }
 
-/// Channels last to the layer's layout.
+/// One image with the channels last to the layer's layout.
 fn channels_to_layout(spec: &LayerSpec, data: &[f64], channels: usize) -> Vec<f64> {
-    match spec.layout {
-        Layout::ChannelsLast => data.to_vec(),
-        Layout::ChannelsFirst => transposed(data, channels),
+    let pixels = data.len() / channels;
+    let mut memory = vec![0.0; spec.src_image()];
+    for (i, x) in data.iter().enumerate() {
+        memory[spec.layout.index((channels, pixels), spec.dtype, 0, i % channels, i / channels)] = *x;
     }
+    memory
 }
 
-/// The rows of a matrix with `columns` columns, as columns.
-fn transposed(data: &[f64], columns: usize) -> Vec<f64> {
-    (0..columns).flat_map(|c| data.iter().skip(c).step_by(columns.max(1)).copied()).collect()
+/// The input as the layer's text has it to the input as memory has it: blocks of channels are put together.
+fn declared_to_memory(spec: &LayerSpec, data: Vec<f64>) -> Vec<f64> {
+    if spec.layout != Layout::Blocked {
+        return data;
+    }
+    let (channels, image) = (spec.in_channels, spec.src_image());
+    let pixels = image / spec.src_channels();
+    let mut memory = vec![0.0; data.len() / (channels * pixels) * image];
+    for (i, x) in data.iter().enumerate() {
+        let (n, c) = (i / pixels / channels, i / pixels % channels);
+        memory[spec.layout.index((channels, pixels), spec.dtype, n, c, i % pixels)] = *x;
+    }
+    memory
 }
 
-/// The result of `spec` as an array.
+/// The output as memory has it to the output as the layer's text would have it: without what fills up blocks.
+pub(crate) fn output(spec: &LayerSpec, data: Vec<f64>) -> Vec<f64> {
+    if spec.layout != Layout::Blocked {
+        return data;
+    }
+    let channels = spec.out_channels;
+    let pixels = spec.dst_image() / spec.dst_channels();
+    let images = data.len() / spec.dst_image();
+    let at = |i: usize| (i / pixels / channels, i / pixels % channels, i % pixels);
+    let element = |(n, c, p)| data[spec.layout.index((channels, pixels), spec.dtype, n, c, p)];
+    (0..images * channels * pixels).map(at).map(element).collect()
+}
+
+/// The result of `spec`, as [`output`] gives it, as an array.
 pub(crate) fn array(spec: &LayerSpec, batch: usize, data: &[f64]) -> Array {
-    Array { shape: shape::dst(spec, batch), data: data.to_vec(), kind: Kind::Npy }
+    Array { shape: shape::declared_dst(spec, batch), data: data.to_vec(), kind: Kind::Npy }
 }
 
 /// The result of `spec` as a picture, and how its values became grey levels. It has to be one image of 1 or 3 channels.
@@ -155,7 +177,7 @@ pub(crate) fn to_picture(
     let [_, h, w] = spec.spatial.map(|a| a.output);
     let channels = spec.out_channels;
     if spec.rank != 2 || batch != 1 || !matches!(channels, 1 | 3) || h * w == 0 {
-        return Err(FitError::Result { what: "picture", found: sizes(&shape::dst(spec, batch)) });
+        return Err(FitError::Result { what: "picture", found: sizes(&shape::declared_dst(spec, batch)) });
     }
     let (least, greatest) = data.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &x| (a.min(x), b.max(x)));
     let tone = match tone {
@@ -176,23 +198,24 @@ pub(crate) fn to_picture(
         }
         Tone::Clamp | Tone::Auto => ("black is 0, white is 1", data.iter().map(|x| x.clamp(0.0, 1.0)).collect()),
     };
-    let data = from_layout(spec, &data);
+    let data = channels_last(spec, &data);
     Ok((Array { shape: vec![h, w, channels], data, kind: Kind::Png }, note))
 }
 
 /// The result of `spec` as a recording of `rate` frames a second.
 pub(crate) fn to_recording(spec: &LayerSpec, batch: usize, data: &[f64], rate: u32) -> Result<Array, FitError> {
     if spec.rank != 1 || batch != 1 {
-        return Err(FitError::Result { what: "recording", found: sizes(&shape::dst(spec, batch)) });
+        return Err(FitError::Result { what: "recording", found: sizes(&shape::declared_dst(spec, batch)) });
     }
     let shape = vec![spec.spatial[2].output, spec.out_channels];
-    Ok(Array { shape, data: from_layout(spec, data), kind: Kind::Wav { rate } })
+    Ok(Array { shape, data: channels_last(spec, data), kind: Kind::Wav { rate } })
 }
 
-/// The layer's layout to channels last.
-fn from_layout(spec: &LayerSpec, data: &[f64]) -> Vec<f64> {
-    match spec.layout {
-        Layout::ChannelsLast => data.to_vec(),
-        Layout::ChannelsFirst => transposed(data, data.len() / spec.out_channels),
+/// An image as [`output`] gives it to channels last.
+fn channels_last(spec: &LayerSpec, data: &[f64]) -> Vec<f64> {
+    if spec.layout == Layout::ChannelsLast {
+        return data.to_vec();
     }
+    let pixels = data.len() / spec.out_channels;
+    (0..pixels).flat_map(|p| data.iter().skip(p).step_by(pixels).copied()).collect()
 }

@@ -211,6 +211,26 @@ fn channels_come_to_where_the_layout_has_them() {
 }
 
 #[test]
+fn blocks_of_channels_are_put_together_and_taken_apart() {
+    let spec = layer("conv2d a { input: f64[N, 9, 2, 3] @ nChw8c, out_channels: 9, kernel_size: 1 }");
+    let numbers = Array { data: (0..108).map(f64::from).collect(), ..array(&[2, 9, 2, 3], Kind::Npy) };
+    let input = fit::input(&spec, &numbers).unwrap();
+    assert_eq!((input.batch, input.data.len()), (2, 2 * 2 * 6 * 8));
+    assert_eq!(input.data[8..16], [1.0, 7.0, 13.0, 19.0, 25.0, 31.0, 37.0, 43.0]);
+    assert_eq!(input.data[48..57], [48.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 49.0]);
+    // Input and output have the same sizes here.
+    let result = fit::output(&spec, input.data);
+    assert_eq!(fit::array(&spec, 2, &result), numbers);
+
+    let colour = layer("conv2d a { input: f32[1, 3, 2, 2] @ nChw16c, out_channels: 3, kernel_size: 1 }");
+    let picture = Array { data: (0..12).map(|i| f64::from(i) / 100.0).collect(), ..array(&[2, 2, 3], Kind::Png) };
+    let input = fit::input(&colour, &picture).unwrap();
+    assert_eq!((input.data.len(), &input.data[..5]), (64, &[0.0, 0.01, 0.02, 0.0, 0.0][..]));
+    let result = fit::output(&colour, input.data);
+    assert_eq!(fit::to_picture(&colour, 1, &result, Tone::Clamp).unwrap().0, picture);
+}
+
+#[test]
 fn sizes_of_one_may_be_left_out() {
     let spec = layer("conv1d a { input: f32[1, 1, 6], out_channels: 1, kernel_size: 1 }");
     assert_eq!(fit::input(&spec, &array(&[6], Kind::Npy)).unwrap().batch, 1);

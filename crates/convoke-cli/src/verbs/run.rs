@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Run, out: &mut dyn Write) -> Result<(), Failure> {
 fn run_typed<T: Element>(args: &Run, layer: Selected<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let (tensors, rate) = read_tensors::<T>(args, layer.spec, out)?;
     let dst = compute(args, layer, &tensors, out)?;
-    let dst: Vec<f64> = dst.into_iter().map(T::to_f64).collect();
+    let dst = fit::output(layer.spec, dst.into_iter().map(T::to_f64).collect());
     summarize(layer.spec, &dst, out)?;
     if let Some(path) = &args.output {
         write(path, layer.spec, tensors.batch, &dst, args.tone, rate, out)?;

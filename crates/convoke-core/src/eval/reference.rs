@@ -32,8 +32,8 @@ pub struct Position {
 }
 
 impl Position {
-    /// The position of element `index` of `dst`.
-    pub fn of(spec: &LayerSpec, index: usize) -> Self {
+    /// The position of element `index` of `dst`; `None` for one that fills up a block of channels, which is zero.
+    pub fn of(spec: &LayerSpec, index: usize) -> Option<Self> {
         let [d, h, w] = spec.spatial.map(|a| a.output);
         let split = |index: usize, size: usize| (index / size.max(1), index % size.max(1));
         let split3 = |index| {
@@ -42,7 +42,7 @@ impl Position {
             let (rest, d_at) = split(rest, d);
             (rest, [d_at, h_at, w_at])
         };
-        match spec.layout {
+        let position = match spec.layout {
             Layout::ChannelsFirst => {
                 let (rest, at) = split3(index);
                 let (n, oc) = split(rest, spec.out_channels);
@@ -53,7 +53,15 @@ impl Position {
                 let (n, at) = split3(rest);
                 Self { n, oc, at }
             }
-        }
+            Layout::Blocked => {
+                let block = spec.dtype.block();
+                let (rest, lane) = split(index, block);
+                let (rest, at) = split3(rest);
+                let (n, block_at) = split(rest, spec.out_channels.div_ceil(block));
+                Self { n, oc: block_at * block + lane, at }
+            }
+        };
+        (position.oc < spec.out_channels).then_some(position)
     }
 }
 
@@ -68,8 +76,8 @@ pub fn run<T: Element, Acc: Accumulator>(
     weights: &[T],
     bias: &[T],
 ) -> Vec<T> {
-    let output = |index| output_at::<T, Acc>(spec, src, weights, bias, Position::of(spec, index));
-    (0..batch * spec.dst_image()).map(|index| T::from_f64(output(index).to_f64())).collect()
+    let output = |at| T::from_f64(output_at::<T, Acc>(spec, src, weights, bias, at).to_f64());
+    (0..batch * spec.dst_image()).map(|index| Position::of(spec, index).map_or(T::default(), output)).collect()
 }
 
 /// One element of `dst`, before it is rounded to `T`.
@@ -130,6 +138,11 @@ pub fn src_index(spec: &LayerSpec, n: usize, channel: usize, [d, h, w]: [usize; 
     match spec.layout {
         Layout::ChannelsFirst => (((n * spec.in_channels + channel) * id + d) * ih + h) * iw + w,
         Layout::ChannelsLast => (((n * id + d) * ih + h) * iw + w) * spec.in_channels + channel,
+        Layout::Blocked => {
+            let block = spec.dtype.block();
+            let block_at = n * spec.in_channels.div_ceil(block) + channel / block;
+            (((block_at * id + d) * ih + h) * iw + w) * block + channel % block
+        }
     }
 }
 

@@ -2,29 +2,79 @@
 
 use crate::ir::Role;
 use crate::plan::{Algorithm, PackInput, Plan};
-use crate::spec::{LayerSpec, Layout, SpatialAxis};
+use crate::spec::{LayerSpec, SpatialAxis};
 
-/// Distances of one step along each axis of a tensor, in elements.
+/// A tensor `[n][planes][d][h][w][lanes]`, and the distances of one step along each axis, in elements.
+///
+/// Channel `c` is lane `c % lanes` of plane `c / lanes`, whatever the layout. Runs of channels that the loops step over
+/// start at a plane or lie within one, so that the distance of two of them does not depend on where they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct View {
     /// Which buffer.
     pub role: Role,
     pub n: i64,
-    pub c: i64,
+    pub planes: usize,
+    /// From one plane to the next.
+    pub plane: i64,
+    pub lanes: usize,
     /// Along `d`, `h`, `w`.
     pub spatial: [i64; 3],
 }
 
+/// Channels that a sum runs over at equal distances, in up to two loops: over planes, and over lanes of a plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChannelRun {
+    /// First channel.
+    pub start: usize,
+    /// Outer loop: how often; its step is [`View::plane`].
+    pub planes: usize,
+    /// Inner loop: how often; its step is 1.
+    pub lanes: usize,
+}
+
 impl View {
     /// A dense tensor of `channels` and `sizes`.
-    fn dense(role: Role, layout: Layout, channels: usize, sizes: [usize; 3]) -> Self {
+    fn dense(role: Role, spec: &LayerSpec, channels: usize, sizes: [usize; 3]) -> Self {
+        let lanes = spec.layout.lanes(channels, spec.dtype);
+        let planes = channels.div_ceil(lanes);
         let [d, h, w] = sizes.map(|s| s as i64);
-        let channels = channels as i64;
-        let n = channels * d * h * w;
-        match layout {
-            Layout::ChannelsFirst => Self { role, n, c: d * h * w, spatial: [h * w, w, 1] },
-            Layout::ChannelsLast => Self { role, n, c: 1, spatial: [h * w * channels, w * channels, channels] },
+        let pixel = lanes as i64;
+        let plane = d * h * w * pixel;
+        let spatial = [h * w * pixel, w * pixel, pixel];
+        Self { role, n: planes as i64 * plane, planes, plane, lanes, spatial }
+    }
+
+    /// Where channel `c` is, from channel 0 of the same pixel on.
+    pub(crate) fn channel(&self, c: usize) -> i64 {
+        (c / self.lanes) as i64 * self.plane + (c % self.lanes) as i64
+    }
+
+    /// The distance of neighbours among channels that a vector holds.
+    pub(crate) fn lane_step(&self) -> i64 {
+        if self.lanes == 1 { self.plane } else { 1 }
+    }
+
+    /// Channels `0..channels` in order, as runs.
+    pub(crate) fn runs(&self, channels: usize) -> Vec<ChannelRun> {
+        let (full, rest) = (channels / self.lanes, channels % self.lanes);
+        let mut runs = Vec::new();
+        if full > 0 {
+            runs.push(ChannelRun { start: 0, planes: full, lanes: self.lanes });
         }
+        if rest > 0 {
+            runs.push(ChannelRun { start: full * self.lanes, planes: 1, lanes: rest });
+        }
+        runs
+    }
+
+    /// Channels that the innermost loop over `0..channels` runs over.
+    pub(crate) fn innermost(&self, channels: usize) -> usize {
+        if self.lanes == 1 { channels } else { channels.min(self.lanes) }
+    }
+
+    /// Groups of `channels` that lie in one plane, if a plane holds more than one.
+    pub(crate) fn groups_together(&self, channels: usize) -> Option<usize> {
+        (channels < self.lanes).then(|| self.lanes / channels)
     }
 }
 
@@ -63,8 +113,8 @@ impl Geometry {
             let w = SpatialAxis { input: pixels, output: pixels, ..SpatialAxis::UNIT };
             spatial = [SpatialAxis::UNIT, SpatialAxis::UNIT, w];
         }
-        let src = View::dense(role, spec.layout, spec.in_channels, spatial.map(|a| a.input));
-        let dst = View::dense(Role::Dst, spec.layout, spec.out_channels, spatial.map(|a| a.output));
+        let src = View::dense(role, spec, spec.in_channels, spatial.map(|a| a.input));
+        let dst = View::dense(Role::Dst, spec, spec.out_channels, spatial.map(|a| a.output));
         let depthwise = algorithm == Algorithm::Depthwise;
         let groups = if depthwise { 1 } else { spec.groups };
         Self { src, dst, spatial, groups, oc: spec.out_channels / groups, ic: spec.ic_per_group() }
@@ -80,3 +130,7 @@ fn dense_if_single(axis: SpatialAxis) -> SpatialAxis {
 fn padded(axis: SpatialAxis) -> SpatialAxis {
     SpatialAxis { input: axis.pad_lo + axis.input + axis.pad_hi, pad_lo: 0, pad_hi: 0, ..axis }
 }
+
+#[cfg(test)]
+#[path = "geometry_tests.rs"]
+mod tests;

@@ -12,9 +12,11 @@
 //! | `tile` | what a tile computes |
 //! | `activation` | epilogues |
 //! | `pad` | the nest that copies the input |
+//! | `blank` | the nest that fills up the last block of `dst` with zeros |
 //! | [`weights`] | the layout of packed weights |
 
 mod activation;
+mod blank;
 mod channels;
 mod emit;
 mod geometry;
@@ -66,6 +68,7 @@ pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
         pad::nest(spec, &geometry, &mut kernel);
     }
     nests::compute(spec, plan, &geometry, &packing, &mut kernel);
+    blank::nest(spec, &mut kernel);
     kernel
 }
 

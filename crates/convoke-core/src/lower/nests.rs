@@ -170,15 +170,51 @@ impl Nests<'_> {
 
     fn groups(&mut self, rest: &[Axis], at: Cursor) -> Vec<Stmt> {
         let g = self.cx.geometry;
+        // Within a plane groups are as far apart as their channels, and planes are another distance apart.
+        let together = [g.src.groups_together(g.ic), g.dst.groups_together(g.oc)];
+        let mut steps: Vec<usize> = together.into_iter().flatten().filter(|&groups| groups < g.groups).collect();
+        steps.sort_unstable_by(|a, b| b.cmp(a));
+        steps.dedup();
+        steps.push(1);
+        self.group_runs(g.groups, &steps, rest, at)
+    }
+
+    /// `count` groups: a loop over runs of `steps[0]` of them around one over runs of `steps[1]` and so on, then what is
+    /// left over. The last step is 1.
+    fn group_runs(&mut self, count: usize, steps: &[usize], rest: &[Axis], at: Cursor) -> Vec<Stmt> {
+        let Some((&step, finer)) = steps.split_first().filter(|_| count > 0) else {
+            return if count > 0 { self.expand(rest, at) } else { Vec::new() };
+        };
+        let g = self.cx.geometry;
         let panels = g.oc.div_ceil(self.cx.panel) * self.cx.panel_len;
-        let (src, dst) = (g.ic as i64 * g.src.c, g.oc as i64 * g.dst.c);
-        let oc = g.oc as i64;
-        self.repeat("g", Affine::constant(g.groups as i64), rest, at, |at, var| {
-            at.src = at.src.clone().plus(var, src);
-            at.weights = at.weights.clone().plus(var, panels as i64);
-            at.dst = at.dst.clone().plus(var, dst);
-            at.bias = at.bias.clone().plus(var, oc);
-        })
+        let (src, dst) = (g.src.channel(step * g.ic), g.dst.channel(step * g.oc));
+        let (weights, bias) = ((step * panels) as i64, (step * g.oc) as i64);
+        let full = count / step;
+        let mut stmts = Vec::new();
+        if full > 1 {
+            let var = self.var("g");
+            let inside = Cursor {
+                src: at.src.clone().plus(var, src),
+                weights: at.weights.clone().plus(var, weights),
+                dst: at.dst.clone().plus(var, dst),
+                bias: at.bias.clone().plus(var, bias),
+                ..at.clone()
+            };
+            let body = self.group_runs(step, finer, rest, inside);
+            stmts.push(Stmt::For(Loop { var, range: Range::count(full as i64), parallel: false, body }));
+        } else if full == 1 {
+            stmts = self.group_runs(step, finer, rest, at.clone());
+        }
+        let done = full as i64;
+        let left = Cursor {
+            src: at.src.offset(done * src),
+            weights: at.weights.offset(done * weights),
+            dst: at.dst.offset(done * dst),
+            bias: at.bias.offset(done * bias),
+            ..at
+        };
+        stmts.extend(self.group_runs(count % step, finer, rest, left));
+        stmts
     }
 
     fn channels(&mut self, rest: &[Axis], at: Cursor) -> Vec<Stmt> {
@@ -193,11 +229,10 @@ impl Nests<'_> {
     fn channel_part(&mut self, part: &ChannelPart, rest: &[Axis], mut at: Cursor) -> Vec<Stmt> {
         let depthwise = self.cx.plan.algorithm == Algorithm::Depthwise;
         let (panel, panel_len) = (self.cx.panel, self.cx.panel_len);
-        let (src_c, dst_c) = (self.cx.geometry.src.c, self.cx.geometry.dst.c);
+        let (src, dst) = (self.cx.geometry.src, self.cx.geometry.dst);
         // Channels within a panel are neighbours; whole panels lie apart.
         let weights = |channels: usize| (channels / panel * panel_len + channels % panel) as i64;
         let advance = |at: &mut Cursor, channels: usize, var: Option<Var>| {
-            let channels_i = channels as i64;
             let add = |affine: &mut Affine, factor: i64| {
                 let old = std::mem::take(affine);
                 *affine = match var {
@@ -206,10 +241,10 @@ impl Nests<'_> {
                 };
             };
             add(&mut at.weights, weights(channels));
-            add(&mut at.dst, channels_i * dst_c);
-            add(&mut at.bias, channels_i);
+            add(&mut at.dst, dst.channel(channels));
+            add(&mut at.bias, channels as i64);
             if depthwise {
-                add(&mut at.src, channels_i * src_c);
+                add(&mut at.src, src.channel(channels));
             }
         };
         at.channels = part.channels;

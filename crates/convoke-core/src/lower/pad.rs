@@ -5,7 +5,7 @@ use super::geometry::Geometry;
 use crate::ir::{
     Address, Affine, Arg, Call, CeilDiv, Extent, Kernel, Loop, Nest, Ptr, Range, Reg, Role, Stmt, Tile, Var,
 };
-use crate::spec::{Batch, LayerSpec, Layout};
+use crate::spec::{Batch, LayerSpec};
 
 const SRC: Ptr = Ptr(0);
 const DST: Ptr = Ptr(1);
@@ -24,9 +24,8 @@ struct Level {
 
 /// Appends the nest. One tile call writes one padded row.
 pub(crate) fn nest(spec: &LayerSpec, geometry: &Geometry, kernel: &mut Kernel) {
-    let channels = spec.in_channels as i64;
     let [d, h, w] = spec.spatial;
-    let per_pixel = if spec.layout == Layout::ChannelsLast { channels } else { 1 };
+    let per_pixel = geometry.src.lanes as i64;
     let row = w.input as i64 * per_pixel;
     let padded_row = (w.pad_lo + w.input + w.pad_hi) as i64 * per_pixel;
     let slice = row * h.input as i64;
@@ -43,14 +42,14 @@ pub(crate) fn nest(spec: &LayerSpec, geometry: &Geometry, kernel: &mut Kernel) {
         scratch,
         padding: Some((axis.pad_lo as i64, axis.input as i64)),
     };
-    let mut levels = vec![n];
-    if spec.layout == Layout::ChannelsFirst {
-        let count = Affine::constant(channels);
-        let (src, scratch) = (slice * d.input as i64, geometry.src.c);
-        levels.push(Level { name: "c", count, src, scratch, padding: None });
-    }
-    levels.push(padded("id", &d, slice, padded_slice));
-    levels.push(padded("ih", &h, row, padded_row));
+    let planes = Level {
+        name: "c",
+        count: Affine::constant(geometry.src.planes as i64),
+        src: slice * d.input as i64,
+        scratch: geometry.src.plane,
+        padding: None,
+    };
+    let levels = vec![n, planes, padded("id", &d, slice, padded_slice), padded("ih", &h, row, padded_row)];
     // An axis of one element needs no loop, unless it is the only one left or has padding to tell apart.
     let last = levels.len() - 1;
     let mut kept: Vec<Level> = Vec::new();

@@ -7,7 +7,7 @@
 
 use super::activation;
 use super::emit::Emitter;
-use super::geometry::{Geometry, View};
+use super::geometry::Geometry;
 use super::pixels::Taps;
 use std::collections::BTreeMap;
 
@@ -211,11 +211,7 @@ impl Body<'_> {
         let kh = Level { extent: extent(kh_ranged, h.kernel), src: h.dilation as i64 * s[1], weights: per_kh };
         let kw_extent = extent(self.key.taps == Taps::Single, w.kernel);
         let kw = Level { extent: kw_extent, src: w.dilation as i64 * s[2], weights: per_kw };
-        let ic = Level {
-            extent: Extent::Count(self.cx.geometry.ic as u64),
-            src: self.cx.geometry.src.c,
-            weights: self.cx.panel as i64,
-        };
+        let channels = self.channels();
         let all = 0..self.key.rows;
         if self.key.taps != Taps::Single && slides(self.cx.plan.algorithm, self.cx.plan.vector, &w) {
             return self.levels(e, &merged(&[kd, kh]), &mut |e| self.slide(e, kw.weights));
@@ -223,21 +219,46 @@ impl Body<'_> {
         match &self.key.taps {
             Taps::Edge(taps) => self.levels(e, &merged(&[kd, kh]), &mut |e| {
                 for (i, rows) in taps.iter().enumerate() {
-                    if !rows.is_empty() {
-                        let base = (i as i64 * kw.src, i as i64 * kw.weights);
-                        self.innermost(e, ic, rows.clone(), base);
+                    for (start, levels) in channels.iter().filter(|_| !rows.is_empty()) {
+                        let base = (i as i64 * kw.src + start.0, i as i64 * kw.weights + start.1);
+                        self.nested(e, levels, rows.clone(), base);
                     }
                 }
             }),
-            _ => {
-                let levels = merged(&[kd, kh, kw, ic]);
-                let (inner, outer) = match levels.split_last() {
-                    Some((&inner, outer)) => (inner, outer),
-                    None => (Level { extent: Extent::Count(1), src: 0, weights: 0 }, &[][..]),
-                };
-                self.levels(e, outer, &mut |e| self.innermost(e, inner, all.clone(), (0, 0)));
-            }
+            _ => match channels.as_slice() {
+                [(start, levels)] => self.nested(e, &[&[kd, kh, kw], &levels[..]].concat(), all, *start),
+                _ => self.levels(e, &merged(&[kd, kh, kw]), &mut |e| {
+                    for (start, levels) in &channels {
+                        self.nested(e, levels, all.clone(), *start);
+                    }
+                }),
+            },
         }
+    }
+
+    /// The sum over input channels: for each run of them what its first adds to `src` and `weights`, and its loops.
+    fn channels(&self) -> Vec<((i64, i64), [Level; 2])> {
+        let (src, panel) = (self.cx.geometry.src, self.cx.panel);
+        let level = |count: usize, src: i64, channels: usize| {
+            let extent = Extent::Count(count as u64);
+            Level { extent, src, weights: (channels * panel) as i64 }
+        };
+        let runs = src.runs(self.cx.geometry.ic).into_iter();
+        runs.map(|run| {
+            let start = (src.channel(run.start), (run.start * panel) as i64);
+            (start, [level(run.planes, src.plane, src.lanes), level(run.lanes, 1, 1)])
+        })
+        .collect()
+    }
+
+    /// `levels` around the innermost of them.
+    fn nested(&self, e: &mut Emitter, levels: &[Level], rows: std::ops::Range<usize>, base: (i64, i64)) {
+        let levels = merged(levels);
+        let (inner, outer) = match levels.split_last() {
+            Some((&inner, outer)) => (inner, outer),
+            None => (Level { extent: Extent::Count(1), src: 0, weights: 0 }, &[][..]),
+        };
+        self.levels(e, outer, &mut |e| self.innermost(e, inner, rows.clone(), base));
     }
 
     fn levels(&self, e: &mut Emitter, levels: &[Level], body: &mut dyn FnMut(&mut Emitter)) {
@@ -292,15 +313,15 @@ impl Body<'_> {
             Taps::Edge(taps) => taps[kw].contains(&row),
             _ => true,
         };
-        let View { c, spatial, .. } = self.cx.geometry.src;
+        let src = self.cx.geometry.src;
         for (distance, readers) in slide(&w, self.key.rows) {
             let readers: Vec<_> = readers.into_iter().filter(|&(row, kw)| has(row, kw)).collect();
             if readers.is_empty() {
                 continue;
             }
             for v in 0..vectors {
-                let offset = distance as i64 * spatial[2] + (v * lanes) as i64 * c;
-                e.load(x, Address { ptr: SRC, offset }, self.lanes_of(v), c);
+                let offset = distance as i64 * src.spatial[2] + src.channel(v * lanes);
+                e.load(x, Address { ptr: SRC, offset }, self.lanes_of(v), src.lane_step());
                 for &(row, kw) in &readers {
                     let acc = self.acc(row, v);
                     e.multiply_add(acc, x, weight(kw, v), acc, product);
@@ -335,9 +356,9 @@ impl Body<'_> {
             }
             for v in 0..self.key.vectors {
                 if self.depthwise() && self.along_channels() {
-                    let c = self.cx.geometry.src.c;
-                    let from = at(SRC, src + row as i64 * pixel + (v * lanes) as i64 * c);
-                    e.load(self.single(), from, self.lanes_of(v), c);
+                    let view = self.cx.geometry.src;
+                    let from = at(SRC, src + row as i64 * pixel + view.channel(v * lanes));
+                    e.load(self.single(), from, self.lanes_of(v), view.lane_step());
                 }
                 let acc = self.acc(row, v);
                 e.multiply_add(acc, self.single(), self.whole(v), acc, product);
@@ -349,17 +370,19 @@ impl Body<'_> {
     fn finish(&self, e: &mut Emitter) {
         let free = self.whole(0);
         let dst = self.cx.geometry.dst;
-        let (row_step, lane_step) = match self.along_channels() {
-            true => (dst.spatial[2], dst.c),
-            false => (dst.c, dst.spatial[2]),
-        };
+        let pixel = dst.spatial[2];
+        let lane_step = if self.along_channels() { dst.lane_step() } else { pixel };
         for row in 0..self.key.rows {
             for v in 0..self.key.vectors {
                 let x = self.acc(row, v);
                 for &epilogue in &self.cx.spec.then {
                     activation::emit(e, epilogue, x, free);
                 }
-                let offset = row as i64 * row_step + (v * self.cx.lanes) as i64 * lane_step;
+                let along = v * self.cx.lanes;
+                let offset = match self.along_channels() {
+                    true => row as i64 * pixel + dst.channel(along),
+                    false => dst.channel(row) + along as i64 * pixel,
+                };
                 e.store(Address { ptr: DST, offset }, x, self.lanes_of(v), lane_step);
             }
         }

@@ -6,10 +6,12 @@
 //! time and live in read-only memory.
 //! Depthwise weights are panels over all groups, `[panel][kd][kh][kw][lane]`.
 
-use crate::spec::{Algorithm, DType, LayerSpec, WeightsLayout};
+use crate::spec::{Algorithm, BLOCK_BYTES, DType, LayerSpec, WeightsLayout};
 
 /// Bytes of output channels that a panel holds for one tap of one input channel.
-pub const PANEL_BYTES: usize = 64;
+///
+/// A panel's channels are those of a block of a blocked `dst`, so that what lies within the one lies within the other.
+pub const PANEL_BYTES: usize = BLOCK_BYTES;
 
 /// Where each packed weight comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

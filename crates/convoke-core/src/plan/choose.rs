@@ -227,7 +227,7 @@ impl Search<'_> {
             return Ok(pin.value);
         }
         let g = &self.model.geometry;
-        let count = if g.ic > 1 { g.ic } else { g.spatial[2].kernel };
+        let count = if g.ic > 1 { g.src.innermost(g.ic) } else { g.spatial[2].kernel };
         // A step of a large tile hides the loop's own instructions, and text costs compile time.
         let step = tile.rows * tile.vectors + tile.rows + tile.vectors;
         let most = (WRITTEN_OUT / step).clamp(1, 8).min(count);

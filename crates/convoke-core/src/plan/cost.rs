@@ -122,7 +122,7 @@ impl<'a> Model<'a> {
     /// Cycles of one row of the window of a sliding tile.
     fn slide(&self, rows: usize, vectors: usize) -> f64 {
         let w = &self.geometry.spatial[2];
-        let lane = if self.geometry.src.c == 1 { 1.0 } else { 2.0 * self.lanes as f64 };
+        let lane = if self.geometry.src.lane_step() == 1 { 1.0 } else { 2.0 * self.lanes as f64 };
         let loads = (w.kernel * vectors) as f64 + (slide(w, rows).len() * vectors) as f64 * lane;
         let taps = w.kernel as f64;
         self.limit((rows * vectors) as f64 * taps, loads, loads, taps * self.target.fma_latency as f64)
@@ -137,7 +137,7 @@ impl<'a> Model<'a> {
         let broadcasts =
             if self.along_channels() && self.algorithm == Algorithm::Depthwise { 0.0 } else { rows as f64 };
         let vector_loads = match (self.along_channels(), self.algorithm == Algorithm::Depthwise) {
-            (true, true) => vectors as f64 + sums * lane(self.geometry.src.c),
+            (true, true) => vectors as f64 + sums * lane(self.geometry.src.lane_step()),
             (true, false) => vectors as f64,
             (false, _) => vectors as f64 * lane(pixel),
         };
@@ -160,7 +160,8 @@ impl<'a> Model<'a> {
     /// Cycles of a call besides the sum: start, epilogue, stores.
     fn call(&self, rows: usize, vectors: usize) -> f64 {
         let sums = (rows * vectors) as f64;
-        let lane_step = if self.along_channels() { self.geometry.dst.c } else { self.geometry.dst.spatial[2] };
+        let lane_step =
+            if self.along_channels() { self.geometry.dst.lane_step() } else { self.geometry.dst.spatial[2] };
         let store = if lane_step == 1 { 1.0 } else { 1.5 * self.lanes as f64 };
         let epilogue: f64 = self.spec.then.iter().map(|&e| (epilogue_registers(e) as f64).powi(2)).sum();
         CALL + sums * (0.5 + store + epilogue)
@@ -209,7 +210,7 @@ impl<'a> Model<'a> {
     /// A run of depthwise channels reads a part of every pixel. Runs that follow while a block of pixels is near find the
     /// rest of what its cache lines brought; otherwise every run fetches lines anew, and those that lie far apart.
     fn scatter(&self, block_src: f64, runs: f64) -> f64 {
-        if self.algorithm != Algorithm::Depthwise || self.geometry.src.c != 1 || runs <= 1.0 {
+        if self.algorithm != Algorithm::Depthwise || self.geometry.src.planes != 1 || runs <= 1.0 {
             return 1.0;
         }
         if block_src <= self.target.l2_bytes as f64 * NEAR {
@@ -241,10 +242,7 @@ impl<'a> Model<'a> {
         }
         let rows = self.geometry.spatial[0].input * self.geometry.spatial[1].input;
         let elements = self.geometry.src.n as f64;
-        let rows = match self.geometry.src.c {
-            1 => rows as f64,
-            _ => (rows * self.spec.in_channels) as f64,
-        };
+        let rows = (rows * self.geometry.src.planes) as f64;
         3.0 * elements / self.lanes as f64 + rows * CALL
     }
 

@@ -1,9 +1,10 @@
 //! Random layers for property tests, legal by construction and small enough to run. Behind the feature `arbitrary`.
 //!
 //! They have what layers of real networks seldom combine: rank 1 to 3, padding that differs by side and may exceed the kernel,
-//! stride with dilation, groups up to depthwise with a multiplier, channels that fill no vector, both layouts of everything,
+//! stride with dilation, groups up to depthwise with a multiplier, channels that fill no vector, every layout of everything,
 //! batch 0 to 3 or named, both types, bias, and epilogues. They shrink towards `conv1d` with sizes of 1.
 
+use super::layout::fits_blocks;
 use super::sizes;
 use super::{
     Algorithm, Axis, Batch, DType, Epilogue, LayerSpec, Layout, PackInput, Schedule, SpatialAxis, VectorAxis,
@@ -22,7 +23,7 @@ pub const MAX_MACS: u64 = 200_000;
 pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
     let head = (1..=3_usize, select(&[DType::F32, DType::F64][..]), batch(), channels());
     let layouts = (
-        select(&[Layout::ChannelsFirst, Layout::ChannelsLast][..]),
+        select(&[Layout::ChannelsFirst, Layout::ChannelsLast, Layout::Blocked][..]),
         select(&[WeightsLayout::Oihw, WeightsLayout::Hwio][..]),
         any::<bool>(),
     );
@@ -47,6 +48,7 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
             schedule: Schedule::default(),
         };
         keep_small(&mut spec);
+        keep_to_blocks(&mut spec);
         spec
     })
 }
@@ -109,6 +111,15 @@ fn keep_small(spec: &mut LayerSpec) {
             }
         };
         (spec.in_channels, spec.out_channels, spec.groups) = (groups * ic, groups * oc, groups);
+    }
+}
+
+/// Takes channels off the groups of a blocked layer until the blocks hold them.
+fn keep_to_blocks(spec: &mut LayerSpec) {
+    if spec.layout == Layout::Blocked && spec.groups > 1 {
+        let fitting = |most: usize| (1..=most).rev().find(|&c| fits_blocks(c, spec.dtype.block())).unwrap_or(1);
+        let (ic, oc) = (fitting(spec.ic_per_group()), fitting(spec.oc_per_group()));
+        (spec.in_channels, spec.out_channels) = (spec.groups * ic, spec.groups * oc);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What validation refuses.
 
+use super::DType;
 use crate::diagnostic::{Diagnostic, Label};
 use crate::front::ast::{Value, ValueKind};
 use crate::span::{Span, Spanned};
@@ -23,7 +24,18 @@ pub(super) enum SpecError {
     #[error("a {kind} has {expected} {what}, here are {found}")]
     Count { kind: &'static str, what: &'static str, expected: usize, found: usize, span: Span, help: String },
     #[error("the layout `{}` is not for {kind}", layout.value)]
-    LayoutRank { layout: Spanned<String>, kind: &'static str, want: [&'static str; 2] },
+    LayoutRank { layout: Spanned<String>, kind: &'static str, want: Vec<&'static str> },
+    #[error("the layout `{}` is for {}, and the layer is {}", layout.value, only.name(), dtype.name())]
+    BlockOfType { layout: Spanned<String>, dtype: DType, only: DType, right: &'static str },
+    #[error("groups of {channels} {what} do not fit the blocks of `{layout}`")]
+    BlockOfGroups {
+        what: &'static str,
+        channels: usize,
+        channels_span: Span,
+        block: usize,
+        layout: &'static str,
+        span: Span,
+    },
     #[error("{what} may not be a name")]
     NamedSize { what: &'static str, span: Span },
     #[error("{what} may not be {value}")]
@@ -92,8 +104,25 @@ impl SpecError {
             Self::Count { span, expected, found, help, .. } => {
                 at(span, &format!("{found} instead of {expected}")).with_help(help)
             }
-            Self::LayoutRank { layout, want, kind } => at(&layout.span, &format!("{} axes in all", layout.value.len()))
-                .with_help(format!("write `{}` or `{}` for a {kind}", want[0], want[1])),
+            Self::LayoutRank { layout, want, kind } => {
+                // What follows the axes of a blocked layout is the size of a block.
+                let axes = layout.value.chars().take_while(|c| c.is_ascii_alphabetic()).count();
+                let want: Vec<_> = want.iter().map(|name| format!("`{name}`")).collect();
+                let (last, others) = want.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
+                at(&layout.span, &format!("{axes} axes in all"))
+                    .with_help(format!("write {} or {last} for a {kind}", others.join(", ")))
+            }
+            Self::BlockOfType { layout, dtype, right, .. } => {
+                let label = format!("a block is 64 bytes of channels, {} of {}", dtype.block(), dtype.name());
+                at(&layout.span, &label).with_help(format!("write `{right}`"))
+            }
+            Self::BlockOfGroups { what, channels, channels_span, block, span, .. } => {
+                let label = format!(
+                    "{channels} channels a group neither divide the {block} of a block nor are a multiple of them"
+                );
+                second(at(span, &label), *channels_span, &format!("the {what}"))
+                    .with_help("use another number of groups or of channels, or a layout without blocks")
+            }
             Self::NamedSize { span, .. } => at(span, "a name").with_help(
                 "only the batch, the first size, can be a name that is bound at run time so far; write a number here",
             ),

@@ -2,6 +2,7 @@
 
 use super::error::SpecError;
 use super::fields::{Reader, axis_names};
+use super::layout::{LAYOUTS, MEANINGS, fits_blocks};
 use super::sizes::{self, MAX_SIZE, Padding, Spans};
 use super::suggest::nearest;
 use super::{Batch, DType, FIELD_NAMES, LAYER_KINDS, LayerSpec, Layout, Limits, Schedule, SpatialAxis, WeightsLayout};
@@ -10,8 +11,6 @@ use crate::front::ast::{File, Layer, Value, ValueKind};
 use crate::span::{Span, Spanned};
 use std::collections::{HashMap, HashSet};
 
-/// Names of the layouts, channels first and last, by rank.
-pub(super) const LAYOUTS: [[&str; 2]; 3] = [["ncl", "nlc"], ["nchw", "nhwc"], ["ncdhw", "ndhwc"]];
 /// Names of the weights' layouts, PyTorch's and Keras', by rank.
 pub(super) const WEIGHTS_LAYOUTS: [[&str; 2]; 3] = [["oil", "lio"], ["oihw", "hwio"], ["oidhw", "dhwio"]];
 
@@ -161,7 +160,7 @@ fn read_input(reader: &mut Reader<'_>, value: &Value) -> Option<Input> {
     let dtype = reader.word("element type", dtype, &[("f32", DType::F32), ("f64", DType::F64)]);
     let layout = match layout {
         None => Some(Layout::ChannelsFirst),
-        Some(word) => read_layout(reader, word),
+        Some(word) => read_layout(reader, word, dtype),
     };
     let rank = reader.rank;
     if dims.len() != rank + 2 {
@@ -202,10 +201,16 @@ fn read_size(reader: &mut Reader<'_>, what: &'static str, dim: &Value) -> Option
     }
 }
 
-/// A layout's word, which must be one of the layer's rank.
-fn read_layout(reader: &mut Reader<'_>, word: &Spanned<String>) -> Option<Layout> {
-    let layout = of_rank(reader, "layout", word, &LAYOUTS)?;
-    Some([Layout::ChannelsFirst, Layout::ChannelsLast][layout])
+/// A layout's word, which must be one of the layer's rank and, if it says how large a block is, of its type.
+fn read_layout(reader: &mut Reader<'_>, word: &Spanned<String>, dtype: Option<DType>) -> Option<Layout> {
+    let (layout, only) = MEANINGS[of_rank(reader, "layout", word, &LAYOUTS)?];
+    match (only, dtype) {
+        (Some(only), Some(dtype)) if only != dtype => {
+            let right = layout.name(reader.rank, dtype);
+            reader.report(SpecError::BlockOfType { layout: word.clone(), dtype, only, right })
+        }
+        _ => Some(layout),
+    }
 }
 
 fn read_weights_layout(reader: &mut Reader<'_>, value: &Value) -> Option<WeightsLayout> {
@@ -216,19 +221,19 @@ fn read_weights_layout(reader: &mut Reader<'_>, value: &Value) -> Option<Weights
     Some([WeightsLayout::Oihw, WeightsLayout::Hwio][layout])
 }
 
-/// Which of the two layouts of the layer's rank `word` is.
-fn of_rank(
+/// Which of the layouts of the layer's rank `word` is.
+fn of_rank<const N: usize>(
     reader: &mut Reader<'_>,
     what: &'static str,
     word: &Spanned<String>,
-    all: &[[&'static str; 2]; 3],
+    all: &[[&'static str; N]; 3],
 ) -> Option<usize> {
     let want = all[reader.rank - 1];
     if let Some(layout) = want.iter().position(|name| *name == word.value) {
         return Some(layout);
     }
     if all.iter().flatten().any(|name| *name == word.value) {
-        return reader.report(SpecError::LayoutRank { layout: word.clone(), kind: reader.kind, want });
+        return reader.report(SpecError::LayoutRank { layout: word.clone(), kind: reader.kind, want: want.to_vec() });
     }
     reader.report(SpecError::UnknownWord { what, word: word.clone(), known: want.to_vec() })
 }
@@ -268,9 +273,26 @@ fn check_groups(reader: &mut Reader<'_>, input: &Input, oc: Spanned<usize>, grou
                 depthwise,
                 in_channels,
             });
+        } else if groups > 1 && input.layout == Layout::Blocked {
+            check_blocks(reader, input, what, (channels.value / groups, channels.span), span);
         }
     }
     groups
+}
+
+/// Reports groups of `channels` that start in the middle of a block and end in another.
+fn check_blocks(
+    reader: &mut Reader<'_>,
+    input: &Input,
+    what: &'static str,
+    (channels, channels_span): (usize, Span),
+    span: Span,
+) {
+    let block = input.dtype.block();
+    if !fits_blocks(channels, block) {
+        let layout = input.layout.name(reader.rank, input.dtype);
+        reader.errors.push(SpecError::BlockOfGroups { what, channels, channels_span, block, layout, span });
+    }
 }
 
 /// The spatial axes with their padding and output sizes.

@@ -9,12 +9,14 @@ pub mod arbitrary;
 mod error;
 mod fields;
 mod layer;
+mod layout;
 mod schedule;
 mod sizes;
 mod suggest;
 mod text;
 
 pub use layer::validate;
+pub use layout::{BLOCK_BYTES, Layout};
 pub use schedule::{Algorithm, Axis, PackInput, Schedule, VectorAxis};
 pub use text::SpecTextError;
 
@@ -139,15 +141,6 @@ pub enum Batch {
     Named(String),
 }
 
-/// Layout of `src` and `dst`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Layout {
-    /// `ncl`, `nchw`, `ncdhw`: PyTorch's.
-    ChannelsFirst,
-    /// `nlc`, `nhwc`, `ndhwc`: Keras'.
-    ChannelsLast,
-}
-
 /// Layout of the weights as the user gives them. `ic` here counts the channels of one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WeightsLayout {
@@ -204,16 +197,6 @@ impl LayerSpec {
         self.spatial.iter().map(|a| a.kernel).product()
     }
 
-    /// Elements of one image of `src`.
-    pub fn src_image(&self) -> usize {
-        self.in_channels * self.spatial.iter().map(|a| a.input).product::<usize>()
-    }
-
-    /// Elements of one image of `dst`.
-    pub fn dst_image(&self) -> usize {
-        self.out_channels * self.spatial.iter().map(|a| a.output).product::<usize>()
-    }
-
     /// Elements of the weights.
     pub fn weights_len(&self) -> usize {
         self.out_channels * self.ic_per_group() * self.taps()
@@ -234,7 +217,8 @@ impl LayerSpec {
 
     /// Multiply-accumulates of one image, padding counted as if it were data.
     pub fn macs_per_image(&self) -> u64 {
-        self.dst_image() as u64 * (self.ic_per_group() * self.taps()) as u64
+        let outputs = self.out_channels * self.pixels(|axis| axis.output);
+        outputs as u64 * (self.ic_per_group() * self.taps()) as u64
     }
 }
 

@@ -72,7 +72,11 @@ pub(super) fn check_limits(spec: &LayerSpec, limits: &Limits, spans: &Spans) -> 
         batch.into_iter().chain([channels]).chain(rest).collect::<Vec<_>>()
     };
 
-    let in_channels = ("channels", spec.in_channels as u64);
+    let stored = |plain: (&'static str, usize), stored: usize, filled: &'static str| {
+        (if stored == plain.1 { plain.0 } else { filled }, stored as u64)
+    };
+    let in_channels =
+        stored(("channels", spec.in_channels), spec.src_channels(), "channels with those that fill up the last block");
     let src = with_batch(in_channels, axes(axis_names(spec.rank), |a| a.input));
     tensor("the input", src, limits.tensor_bytes, spans.input)?;
 
@@ -94,7 +98,12 @@ pub(super) fn check_limits(spec: &LayerSpec, limits: &Limits, spans: &Spans) -> 
     )?;
 
     let out = axes(["output depth", "output height", "output width"], |a| a.output);
-    let dst = with_batch(("output channels", spec.out_channels as u64), out.clone());
+    let out_channels = stored(
+        ("output channels", spec.out_channels),
+        spec.dst_channels(),
+        "output channels with those that fill up the last block",
+    );
+    let dst = with_batch(out_channels, out.clone());
     tensor("the output", dst, limits.tensor_bytes, spans.out_channels)?;
 
     let padded = axes(["padded depth", "padded height", "padded width"], |a| a.pad_lo + a.input + a.pad_hi);

@@ -1,7 +1,7 @@
 //! A layer back to text, and text to one layer.
 
-use super::layer::{LAYOUTS, WEIGHTS_LAYOUTS};
-use super::{Batch, Epilogue, LAYER_KINDS, LayerSpec, Layout, Limits, Schedule, SpatialAxis, WeightsLayout};
+use super::layer::WEIGHTS_LAYOUTS;
+use super::{Batch, Epilogue, LAYER_KINDS, LayerSpec, Limits, Schedule, SpatialAxis, WeightsLayout};
 use crate::diagnostic::{self, Diagnostic};
 use std::fmt;
 use std::str::FromStr;
@@ -71,19 +71,13 @@ impl LayerSpec {
     }
 
     fn tensor_type(&self, channels: usize, size: impl Fn(&SpatialAxis) -> usize) -> String {
-        let batch = match &self.batch {
-            Batch::Fixed(n) => n.to_string(),
-            Batch::Named(name) => name.clone(),
-        };
-        let spatial = self.spatial[3 - self.rank..].iter().map(|axis| size(axis).to_string());
-        let mut dims: Vec<_> = std::iter::once(batch).chain(spatial).collect();
-        let [first, last] = LAYOUTS[self.rank - 1];
-        let (at, layout) = match self.layout {
-            Layout::ChannelsFirst => (1, first),
-            Layout::ChannelsLast => (dims.len(), last),
-        };
-        dims.insert(at, channels.to_string());
-        format!("{}[{}] @ {layout}", self.dtype.name(), dims.join(", "))
+        let sizes: Vec<usize> = self.spatial[3 - self.rank..].iter().map(size).collect();
+        let dims = self.layout.declared_shape(self.fixed_batch().unwrap_or(0), channels, &sizes);
+        let mut dims: Vec<_> = dims.iter().map(ToString::to_string).collect();
+        if let Batch::Named(name) = &self.batch {
+            dims[0].clone_from(name);
+        }
+        format!("{}[{}] @ {}", self.dtype.name(), dims.join(", "), self.layout.name(self.rank, self.dtype))
     }
 }
 

@@ -12,7 +12,7 @@ use machine::{Case, Program, layers};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
-/// Layers that take every path of the backend: each algorithm, both vector axes and layouts, tails, borders, strided
+/// Layers that take every path of the backend: each algorithm, both vector axes, every layout, tails, borders, strided
 /// loads and stores, ranges, copies of the input, epilogues, both types, a named batch.
 const LAYERS: &str = "
 conv2d tails { input: f32[2, 3, 9, 11] @ nchw, out_channels: 13, kernel_size: 3, padding: 1, then: relu }
@@ -32,6 +32,8 @@ conv1d far_borders { input: f32[1, 2, 6] @ ncl, out_channels: 5, kernel_size: 4,
 conv1d filter { input: f64[1, 1, 300] @ ncl, out_channels: 1, kernel_size: 31, padding: causal, then: gelu }
 conv3d volume { input: f32[1, 2, 4, 5, 6] @ ncdhw, out_channels: 4, kernel_size: 3, padding: (1, 0, 2), groups: 2,
     dilation: (1, 2, 1), then: silu }
+conv2d blocked { input: f32[2, 21, 5, 9] @ nChw16c, out_channels: 35, kernel_size: 3, padding: 1, bias: true, then: sigmoid }
+conv1d blocked_rows { input: f64[N, 9, 19] @ nCw8c, out_channels: 13, kernel_size: 2, padding: 1, schedule { vector: ow, pack_input: pad } }
 conv2d nothing { input: f32[0, 2, 4, 4] @ nchw, out_channels: 3, kernel_size: 3 }
 ";
 

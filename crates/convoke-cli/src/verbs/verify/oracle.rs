@@ -128,7 +128,9 @@ pub(super) fn same_bits<T: Element>(spec: &LayerSpec, expected: &[T], found: &[T
 
 /// `[n 0, oc 3, d 0, h 5, w 7]`.
 fn place(spec: &LayerSpec, index: usize) -> String {
-    let Position { n, oc, at: [d, h, w] } = Position::of(spec, index);
+    let Some(Position { n, oc, at: [d, h, w] }) = Position::of(spec, index) else {
+        return format!("[element {index}, past the last channel]");
+    };
     format!("[n {n}, oc {oc}, d {d}, h {h}, w {w}]")
 }
 

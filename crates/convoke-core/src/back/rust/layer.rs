@@ -9,7 +9,7 @@ use super::names::ident;
 use super::{RustError, dispatch};
 use crate::ir::{Role, Verified};
 use crate::lower::weights::WeightsPacking;
-use crate::spec::{Batch, LayerSpec, Layout};
+use crate::spec::{Batch, LayerSpec};
 use crate::target::Isa;
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
@@ -130,20 +130,17 @@ fn summary(spec: &LayerSpec) -> String {
     format!("`{kind} {}`: {} to {}.", spec.name, shape(spec, true), shape(spec, false))
 }
 
-/// `f32[1, 3, 224, 224]`, of `src` or `dst`.
+/// `f32[1, 3, 224, 224]`, of `src` or `dst` as memory has it.
 fn shape(spec: &LayerSpec, src: bool) -> String {
     let channels = if src { spec.in_channels } else { spec.out_channels };
-    let mut sizes: Vec<String> =
-        spec.spatial[3 - spec.rank..].iter().map(|a| if src { a.input } else { a.output }.to_string()).collect();
-    match spec.layout {
-        Layout::ChannelsFirst => sizes.insert(0, channels.to_string()),
-        Layout::ChannelsLast => sizes.push(channels.to_string()),
+    let sizes: Vec<usize> =
+        spec.spatial[3 - spec.rank..].iter().map(|a| if src { a.input } else { a.output }).collect();
+    let sizes = spec.layout.shape(spec.fixed_batch().unwrap_or(0), channels, &sizes, spec.dtype);
+    let mut sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+    if let Batch::Named(name) = &spec.batch {
+        sizes[0].clone_from(name);
     }
-    let batch = match &spec.batch {
-        Batch::Fixed(n) => n.to_string(),
-        Batch::Named(name) => name.clone(),
-    };
-    format!("`{}[{batch}, {}]`", spec.dtype.name(), sizes.join(", "))
+    format!("`{}[{}]`", spec.dtype.name(), sizes.join(", "))
 }
 
 fn array(spec: &LayerSpec, len: usize) -> TokenStream {

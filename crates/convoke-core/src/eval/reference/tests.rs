@@ -98,7 +98,7 @@ fn magnitudes_add_up_and_bound_the_error() {
     let mut spec = row(1, 1, axis(3, 3, 1, 1, (0, 0)));
     spec.bias = true;
     let (src, weights, bias) = ([1.0_f32, -2.0, 3.0], [2.0_f32, 3.0, -1.0], [-4.0_f32]);
-    let at = Position::of(&spec, 0);
+    let at = Position::of(&spec, 0).expect("the first output is one");
     assert_eq!(output_at::<f32, f64>(&spec, &src, &weights, &bias, at), -11.0);
     assert_eq!(magnitude_at(&spec, &src, &weights, &bias, at), 15.0);
     let u = f64::from(f32::EPSILON) / 2.0;
@@ -118,7 +118,7 @@ fn f32_sums_stay_within_the_bound_and_a_wrong_one_does_not() {
         (0..500).map(next).collect()
     };
     let (src, weights) = (noise(1), noise(2));
-    let at = Position::of(&spec, 0);
+    let at = Position::of(&spec, 0).expect("the first output is one");
     let exact: f64 = output_at(&spec, &src, &weights, &[], at);
     let single: f32 = output_at(&spec, &src, &weights, &[], at);
     let magnitude = magnitude_at(&spec, &src, &weights, &[], at);

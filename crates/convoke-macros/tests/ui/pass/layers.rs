@@ -15,6 +15,8 @@ conv! {
         input: f32[1, 2, 5, 20] @ nchw, out_channels: 4, kernel_size: 3, padding: 1, bias: true,
         schedule { pack_input: pad },
     }
+    // Blocks of channels, the last of each filled up: 5 + 11 and 2 x 16 + 3 + 13.
+    conv2d blocked { input: f32[1, 5, 4, 6] @ nChw16c, out_channels: 35, kernel_size: 3, bias: true, then: sigmoid }
     // Small enough for a copy that no one sees.
     conv2d small { input: f32[1, 3, 10, 10] @ nchw, out_channels: 8, kernel_size: 3, padding: 1 }
     // The smallest layers: nothing to compute, and one number.
@@ -116,6 +118,37 @@ fn own_scratch() {
     }
 }
 
+fn blocked_layer() {
+    // What fills up the block of the input is never read.
+    let mut src: blocked::Src = [f32::NAN; 16 * 4 * 6];
+    let channel = |c: usize, p: usize| ((c * 3 + p * 5) % 7) as f32 - 3.0;
+    for (c, p) in (0..5).flat_map(|c| (0..24).map(move |p| (c, p))) {
+        src[p * 16 + c] = channel(c, p);
+    }
+    let mut weights = [0.0; 35 * 5 * 9];
+    fill(6, &mut weights);
+    let packed = blocked::pack(&weights, &[0.5; 35]);
+    for isa in blocked::Isa::ALL {
+        let mut dst: blocked::Dst = [f32::NAN; 48 * 2 * 4];
+        if !blocked::run_with(isa, &src, &packed, &mut dst) {
+            continue;
+        }
+        for (i, x) in dst.iter().enumerate() {
+            let (oc, oh, ow) = (i / 128 * 16 + i % 16, i / 64 % 2, i / 16 % 4);
+            if oc >= 35 {
+                assert_eq!(x.to_bits(), 0, "{}", isa.name());
+                continue;
+            }
+            let products = (0..45).map(|t| {
+                let (ic, kh, kw) = (t / 9, t / 3 % 3, t % 3);
+                channel(ic, (oh + kh) * 6 + ow + kw) * weights[oc * 45 + t]
+            });
+            let sum = products.sum::<f32>() + 0.5;
+            assert!((x - 1.0 / (1.0 + (-sum).exp())).abs() < 1e-6, "{}: {i}", isa.name());
+        }
+    }
+}
+
 fn smallest() {
     nothing::run(&[], &nothing::pack(&[1.0; 3 * 5 * 9]), &mut []);
     let mut dst = [f32::NAN];
@@ -130,5 +163,6 @@ fn main() {
     named_batch();
     scratch();
     own_scratch();
+    blocked_layer();
     smallest();
 }
