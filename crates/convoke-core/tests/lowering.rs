@@ -52,7 +52,7 @@ fn random_plan(spec: &LayerSpec, target: &Target, r: &mut Random) -> (LayerSpec,
         match step {
             0 => s.algorithm = pin(plan::Algorithm::ALL[r.below(3)]),
             1 => s.vector = pin(plan::VectorAxis::ALL[r.below(2)]),
-            2 => s.pack_input = pin(plan::PackInput::ALL[r.below(2)]),
+            2 => s.pack_input = pin(plan::PackInput::ALL[r.below(3)]),
             3 => s.tile = pin((1 + r.below(14), 1 + r.below(4))),
             4 => s.block = pin(vec![([Axis::Oh, Axis::Ow][r.below(2)], 1 + r.below(5))]),
             5 => s.unroll = pin(1 + r.below(9)),

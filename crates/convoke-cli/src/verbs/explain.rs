@@ -60,7 +60,7 @@ fn cost(plan: &Plan, macs: u64, target: &Target, bytes: usize, out: &mut dyn Wri
 }
 
 fn title(plan: &Plan) -> String {
-    let pack = if plan.pack_input == PackInput::Pad { ", input copied" } else { "" };
+    let pack = copied(plan.pack_input);
     format!("{}, vector {}{pack}, tile {}x{}", plan.algorithm, plan.vector, plan.tile.rows, plan.tile.vectors)
 }
 
@@ -74,7 +74,7 @@ fn passed_over(candidate: &Candidate, chosen: &Plan) -> Option<String> {
         }
         Ok(plan) => Some(format!("{}: {} comes first and takes the layer", title(plan), chosen.algorithm)),
         Err(refusal) => {
-            let pack = if candidate.pack_input == PackInput::Pad { ", input copied" } else { "" };
+            let pack = copied(candidate.pack_input);
             Some(format!("{}, vector {}{pack}: {}", candidate.algorithm, candidate.vector, refusal.reason))
         }
     }
@@ -86,5 +86,14 @@ fn same_bits(target: &Target) -> &'static str {
         "The result has the same bits on every target with fused multiply-adds (avx512, avx2, sse+fma, neon), on any number of threads."
     } else {
         "The result has the same bits on every target without fused multiply-adds (sse, portable), on any number of threads; targets with them round once less a product."
+    }
+}
+
+/// How the input is read, if not as it comes.
+fn copied(pack: PackInput) -> &'static str {
+    match pack {
+        PackInput::None => "",
+        PackInput::Pad => ", input copied",
+        PackInput::ChannelsLast => ", input copied to channels last",
     }
 }

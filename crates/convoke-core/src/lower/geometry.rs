@@ -1,8 +1,9 @@
 //! The layer as the loops see it: sizes, and the distance in memory of one step along each axis.
 
+use super::pack::PackedAxis;
 use crate::ir::Role;
 use crate::plan::{Algorithm, PackInput, Plan};
-use crate::spec::{LayerSpec, SpatialAxis};
+use crate::spec::{LayerSpec, Layout, SpatialAxis};
 
 /// A tensor `[n][planes][d][h][w][lanes]`, and the distances of one step along each axis, in elements.
 ///
@@ -33,9 +34,14 @@ pub(crate) struct ChannelRun {
 }
 
 impl View {
+    /// The input as it comes.
+    pub(crate) fn of_src(spec: &LayerSpec) -> Self {
+        Self::dense(Role::Src, spec, spec.layout, spec.in_channels, spec.spatial.map(|a| a.input))
+    }
+
     /// A dense tensor of `channels` and `sizes`.
-    fn dense(role: Role, spec: &LayerSpec, channels: usize, sizes: [usize; 3]) -> Self {
-        let lanes = spec.layout.lanes(channels, spec.dtype);
+    fn dense(role: Role, spec: &LayerSpec, layout: Layout, channels: usize, sizes: [usize; 3]) -> Self {
+        let lanes = layout.lanes(channels, spec.dtype);
         let planes = channels.div_ceil(lanes);
         let [d, h, w] = sizes.map(|s| s as i64);
         let pixel = lanes as i64;
@@ -103,18 +109,21 @@ impl Geometry {
     /// The same from the parts of a plan that it depends on.
     pub(crate) fn of(spec: &LayerSpec, algorithm: Algorithm, pack_input: PackInput) -> Self {
         let mut spatial = spec.spatial.map(dense_if_single);
-        let mut role = Role::Src;
-        if pack_input == PackInput::Pad {
-            spatial = spatial.map(padded);
+        let (mut role, mut layout) = (Role::Src, spec.layout);
+        if pack_input != PackInput::None {
+            spatial = spatial.map(|a| PackedAxis::of(&a).seen(&a));
             role = Role::Scratch;
+        }
+        if pack_input == PackInput::ChannelsLast {
+            layout = Layout::ChannelsLast;
         }
         if algorithm == Algorithm::Pointwise {
             let pixels = spatial.iter().map(|a| a.input).product();
             let w = SpatialAxis { input: pixels, output: pixels, ..SpatialAxis::UNIT };
             spatial = [SpatialAxis::UNIT, SpatialAxis::UNIT, w];
         }
-        let src = View::dense(role, spec, spec.in_channels, spatial.map(|a| a.input));
-        let dst = View::dense(Role::Dst, spec, spec.out_channels, spatial.map(|a| a.output));
+        let src = View::dense(role, spec, layout, spec.in_channels, spatial.map(|a| a.input));
+        let dst = View::dense(Role::Dst, spec, spec.layout, spec.out_channels, spatial.map(|a| a.output));
         let depthwise = algorithm == Algorithm::Depthwise;
         let groups = if depthwise { 1 } else { spec.groups };
         Self { src, dst, spatial, groups, oc: spec.out_channels / groups, ic: spec.ic_per_group() }
@@ -124,11 +133,6 @@ impl Geometry {
 /// A window of one tap has no distance between taps, whatever the layer says.
 fn dense_if_single(axis: SpatialAxis) -> SpatialAxis {
     SpatialAxis { dilation: if axis.kernel == 1 { 1 } else { axis.dilation }, ..axis }
-}
-
-/// The axis with its padding written out.
-fn padded(axis: SpatialAxis) -> SpatialAxis {
-    SpatialAxis { input: axis.pad_lo + axis.input + axis.pad_hi, pad_lo: 0, pad_hi: 0, ..axis }
 }
 
 #[cfg(test)]

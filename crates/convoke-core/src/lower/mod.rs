@@ -11,7 +11,7 @@
 //! | `nests` | the loops |
 //! | `tile` | what a tile computes |
 //! | `activation` | epilogues |
-//! | `pad` | the nest that copies the input |
+//! | `pack` | the nest that copies the input |
 //! | `blank` | the nest that fills up the last block of `dst` with zeros |
 //! | [`weights`] | the layout of packed weights |
 
@@ -21,14 +21,15 @@ mod channels;
 mod emit;
 mod geometry;
 mod nests;
-mod pad;
+mod pack;
 mod pixels;
 mod tile;
 pub mod weights;
 
 pub(crate) use activation::registers as epilogue_registers;
 pub(crate) use channels::{ChannelPart, cut as cut_channels};
-pub(crate) use geometry::Geometry;
+pub(crate) use geometry::{Geometry, View};
+pub(crate) use pack::PackedAxis;
 pub(crate) use pixels::{PixelRun, Taps, cut as cut_pixels};
 pub(crate) use tile::{slide, slides};
 
@@ -65,7 +66,7 @@ pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
     buffer(Role::Dst, per_batch(spec.dst_image() as i64));
     if geometry.src.role == Role::Scratch {
         buffer(Role::Scratch, per_batch(geometry.src.n));
-        pad::nest(spec, &geometry, &mut kernel);
+        pack::nest(spec, &geometry, &mut kernel);
     }
     nests::compute(spec, plan, &geometry, &packing, &mut kernel);
     blank::nest(spec, &mut kernel);

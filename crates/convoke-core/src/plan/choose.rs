@@ -1,4 +1,4 @@
-//! The choice: candidates in order, each with a plan or the reason why not.
+//! The choice: candidates, each with a plan or the reason why not.
 
 use thiserror::Error;
 
@@ -61,18 +61,21 @@ impl Refusal {
 
 /// The plan for `spec` on `target`.
 ///
-/// The first algorithm of [`Algorithm::ALL`] that takes the layer wins; among its ways to vectorize and to read the
-/// input, the one of least estimated cost.
+/// Of all candidates the one of least estimated cost; where a special algorithm can do what `direct` does, it stands for it.
 ///
 /// # Errors
 /// If the layer's schedule pins something that cannot hold.
 pub fn choose(spec: &LayerSpec, target: &Target) -> Result<Plan, PlanError> {
     let candidates = candidates(spec, target);
-    for &algorithm in Algorithm::ALL {
-        let plans = candidates.iter().filter(|c| c.algorithm == algorithm).filter_map(|c| c.outcome.as_ref().ok());
-        if let Some(best) = plans.min_by(|a, b| a.cost.total().total_cmp(&b.cost.total())) {
-            return Ok(best.clone());
-        }
+    let twin = |a: &Candidate, b: &Candidate| a.vector == b.vector && a.pack_input == b.pack_input;
+    let is_general = |c: &Candidate| c.algorithm == Algorithm::Direct;
+    let specialized = |c: &&Candidate| {
+        let better = |o: &Candidate| !is_general(o) && o.outcome.is_ok() && twin(o, c);
+        !(is_general(c) && candidates.iter().any(better))
+    };
+    let plans = candidates.iter().filter(specialized).filter_map(|c| c.outcome.as_ref().ok());
+    if let Some(best) = plans.min_by(|a, b| a.cost.total().total_cmp(&b.cost.total())) {
+        return Ok(best.clone());
     }
     let refusals = || candidates.iter().filter_map(|c| c.outcome.as_ref().err());
     let fault = refusals().filter(|r| r.pin.is_some()).min_by_key(|r| r.reason.starts_with(OTHER));
@@ -108,7 +111,7 @@ fn candidate(
     pack: PackInput,
 ) -> Result<Plan, Refusal> {
     let pins = &spec.schedule;
-    legal::algorithm(spec, algorithm).map_err(|reason| blame(&pins.algorithm, algorithm, reason))?;
+    legal::algorithm(spec, algorithm, pack).map_err(|reason| blame(&pins.algorithm, algorithm, reason))?;
     legal::pack_input(spec, pack).map_err(|reason| blame(&pins.pack_input, pack, reason))?;
     excluded("algorithm", &pins.algorithm, algorithm)?;
     excluded("vector", &pins.vector, vector)?;

@@ -7,7 +7,8 @@
 use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis};
 use crate::lower::weights::WeightsPacking;
 use crate::lower::{
-    ChannelPart, Geometry, PixelRun, Taps, cut_channels, cut_pixels, epilogue_registers, slide, slides,
+    ChannelPart, Geometry, PackedAxis, PixelRun, Taps, View, cut_channels, cut_pixels, epilogue_registers, slide,
+    slides,
 };
 use crate::spec::{LayerSpec, SpatialAxis};
 use crate::target::Target;
@@ -22,6 +23,10 @@ const NEAR: f64 = 0.4;
 const SCATTERED: f64 = 2.0;
 /// Share of the time for loads that is not hidden behind multiply-adds.
 const LOADING: f64 = 0.1;
+/// Cycles to move an element that has no neighbour at one end.
+const SCATTERING: f64 = 1.3;
+/// Cycles to start the copy of a pixel.
+const PIXEL: f64 = 3.0;
 /// Cycles to call a tile and come back.
 const CALL: f64 = 12.0;
 /// Cycles to enter and leave a reduction loop.
@@ -171,7 +176,7 @@ impl<'a> Model<'a> {
     /// (`None`: the whole image for each run of channels).
     pub(crate) fn memory(&self, tiling: &Tiling, block: Option<(Axis, usize)>) -> f64 {
         let bytes = self.spec.dtype.bytes() as f64;
-        let src = self.spec.src_image() as f64 * bytes;
+        let src = self.geometry.src.n as f64 * bytes;
         let dst = self.spec.dst_image() as f64 * bytes;
         let weights = self.packing.packed_len() as f64 * bytes;
         let runs = (tiling.channel_runs() * self.geometry.groups) as f64;
@@ -240,10 +245,20 @@ impl<'a> Model<'a> {
         if self.pack_input == PackInput::None {
             return 0.0;
         }
-        let rows = self.geometry.spatial[0].input * self.geometry.spatial[1].input;
-        let elements = self.geometry.src.n as f64;
-        let rows = (rows * self.geometry.src.planes) as f64;
-        3.0 * elements / self.lanes as f64 + rows * CALL
+        let [d, h, w] = self.spec.spatial.map(|a| PackedAxis::of(&a));
+        let (src, copy) = (View::of_src(self.spec), &self.geometry.src);
+        let elements = copy.n as f64;
+        let per_element = match (src.lanes == copy.lanes, src.lanes) {
+            // Whole vectors: a zero, a load and a store.
+            (true, _) if w.step == 1 => 3.0 / self.lanes as f64,
+            // Vectors of pixels, gathered or scattered.
+            (_, 1) => SCATTERING,
+            // Pixels, each some vectors.
+            _ => 3.0 / self.lanes as f64 + PIXEL / src.lanes as f64,
+        };
+        let rows = (d.size * h.size * if src.lanes == copy.lanes { copy.planes } else { 1 }) as f64;
+        let bytes = elements * self.spec.dtype.bytes() as f64;
+        elements * per_element + rows * CALL + 2.0 * bytes / self.bandwidth(bytes)
     }
 
     /// Cycles that the multiply-adds alone take.

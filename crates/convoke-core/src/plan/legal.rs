@@ -2,7 +2,7 @@
 
 use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis};
 use crate::lower::weights::PANEL_BYTES;
-use crate::lower::{epilogue_registers, slides};
+use crate::lower::{PackedAxis, epilogue_registers, slides};
 use crate::spec::{LayerSpec, SpatialAxis};
 use crate::target::Target;
 
@@ -10,13 +10,17 @@ use crate::target::Target;
 pub(super) const MOST_UNROLL: usize = 16;
 
 /// Whether `algorithm` takes the layer; if not, why.
-pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm) -> Result<(), String> {
+pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm, pack: PackInput) -> Result<(), String> {
     match algorithm {
         Algorithm::Direct => Ok(()),
         Algorithm::Pointwise => {
             for (name, a) in ["d", "h", "w"].iter().zip(&spec.spatial) {
                 if a.kernel != 1 {
                     return Err(format!("pointwise needs a window of 1, and along {name} it is {}", a.kernel));
+                }
+                // A copy for a window of one tap holds just what is read.
+                if pack != PackInput::None {
+                    continue;
                 }
                 if a.stride != 1 {
                     return Err(format!("pointwise needs stride 1, and along {name} it is {}", a.stride));
@@ -44,10 +48,15 @@ pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm) -> Result<(), St
 
 /// Whether the input can be packed that way.
 pub(crate) fn pack_input(spec: &LayerSpec, pack: PackInput) -> Result<(), String> {
-    if pack == PackInput::Pad && spec.spatial.iter().all(|a| a.pad_lo + a.pad_hi == 0) {
-        return Err("there is no padding to write out".to_owned());
+    match pack {
+        PackInput::Pad if !spec.spatial.iter().any(|a| PackedAxis::of(a).changes()) => {
+            Err("there is no padding to write out and nothing that the stride skips to leave out".to_owned())
+        }
+        PackInput::ChannelsLast if spec.layout.lanes(spec.in_channels, spec.dtype) == spec.in_channels => {
+            Err("the channels of a pixel lie side by side as they are".to_owned())
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Whether a register tile fits the registers and the panels of packed weights.

@@ -28,7 +28,8 @@ pub struct Schedule {
 pub enum Algorithm {
     /// The sum over the window as it stands; takes every layer.
     Direct,
-    /// A 1x1 window without padding and with stride 1: a matrix product over all pixels at once.
+    /// A 1x1 window without padding and with stride 1, or a copy of the input that makes it one: a matrix product over all
+    /// pixels at once.
     Pointwise,
     /// One input and one output channel a group.
     Depthwise,
@@ -65,8 +66,11 @@ pub enum Axis {
 pub enum PackInput {
     /// The kernel reads `src` itself; padding is left out of the sums.
     None,
-    /// `src` is copied to `scratch` with its padding written out as zeros.
+    /// `src` is copied to `scratch` with its padding written out as zeros. Along an axis with a window of one tap, only
+    /// the elements that outputs read are copied.
     Pad,
+    /// The same, with the channels of a pixel side by side.
+    ChannelsLast,
 }
 
 macro_rules! names {
@@ -97,4 +101,4 @@ macro_rules! names {
 names!(Algorithm { Pointwise = "pointwise", Depthwise = "depthwise", Direct = "direct" });
 names!(VectorAxis { Oc = "oc", Ow = "ow" });
 names!(Axis { N = "n", G = "g", Oc = "oc", Od = "od", Oh = "oh", Ow = "ow" });
-names!(PackInput { None = "none", Pad = "pad" });
+names!(PackInput { None = "none", Pad = "pad", ChannelsLast = "channels_last" });
