@@ -11,6 +11,8 @@
 pub mod clif;
 mod error;
 mod exec;
+#[cfg(test)]
+mod handmade;
 mod program;
 mod target;
 #[cfg(target_arch = "x86_64")]
