@@ -40,8 +40,8 @@ impl Kind {
         }
         all.extend(self.short_and_strided());
         all.extend(WINDOWS.map(|window| self.window_sum(window)));
-        all.extend(RANGES.map(|(a, b, c)| self.nested_loops([a, b, c])));
-        all.extend(RANGES.map(|(a, b, c)| self.masks_around_loops([a, b, c])));
+        all.extend(RANGES.map(|ranges| self.nested_loops(ranges)));
+        all.extend(RANGES.map(|ranges| self.masks_around_loops(ranges)));
         all
     }
 
@@ -316,12 +316,12 @@ pub(crate) const WINDOWS: [Window; 6] = [
 ];
 
 /// Ends of three ranges of a tile: full, empty, reversed.
-const RANGES: [((i64, i64), (i64, i64), (i64, i64)); 5] = [
-    ((0, 2), (-1, 2), (1, 4)),
-    ((0, 0), (0, 2), (0, 1)),
-    ((-2, 1), (3, 1), (0, 2)),
-    ((-1, 1), (0, 1), (2, 2)),
-    ((3, 4), (4, -2), (1, 0)),
+const RANGES: [[(i64, i64); 3]; 5] = [
+    [(0, 2), (-1, 2), (1, 4)],
+    [(0, 0), (0, 2), (0, 1)],
+    [(-2, 1), (3, 1), (0, 2)],
+    [(-1, 1), (0, 1), (2, 2)],
+    [(3, 4), (4, -2), (1, 0)],
 ];
 
 fn tile(registers: usize, ranges: &[&str], body: Vec<TileStmt>) -> Tile {
