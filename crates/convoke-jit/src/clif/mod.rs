@@ -23,7 +23,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{FuncId, ModuleReloc, ModuleRelocTarget};
 
 use crate::error::JitError;
-use crate::target::features;
+use crate::target::{features, is_encoded};
 #[cfg(target_arch = "x86_64")]
 use crate::x86 as wide;
 
@@ -106,16 +106,10 @@ impl Backend {
         } else {
             "portable"
         };
-        let fits = match kernel.isa {
-            Isa::Sse => cfg!(target_arch = "x86_64"),
-            Isa::Neon => cfg!(target_arch = "aarch64"),
-            Isa::Portable => !kernel.fma || cfg!(target_arch = "aarch64"),
-            Isa::Avx2 | Isa::Avx512 => cfg!(target_arch = "x86_64"),
-        };
-        if !fits {
+        if !is_encoded(kernel.isa, kernel.fma) {
             return Err(JitError::Isa { kernel: kernel.name.clone(), isa: kernel.isa.name(), accepted });
         }
-        let features = features(kernel);
+        let features = features(kernel.isa, kernel.fma);
         let isa = build_isa(features).map_err(|reason| codegen_error(&kernel.name, reason))?;
         Ok(Self { isa, features })
     }
