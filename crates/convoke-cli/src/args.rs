@@ -56,6 +56,7 @@ to 1 is written as its absolute value over the greatest one, unless --tone says 
     /// Check every layer against the reference, and the backends against each other bit for bit
     #[command(
         after_help = "Examples:\n  convoke verify specs/*.conv\n  convoke verify net.conv --backend jit --seed 7\n  \
+        convoke verify net.conv --backend jit --target sse+fma\n  \
         convoke verify net.conv --json\n\nThe last line is `N passed, N failed`: one check a layer and backend."
     )]
     Verify(Verify),
@@ -166,6 +167,9 @@ pub(crate) struct Run {
     /// What computes
     #[arg(long, value_enum, default_value_t = RunBackend::Jit)]
     pub(crate) backend: RunBackend,
+    /// What code is made for, as in `convoke plan`; this CPU must be able to run it
+    #[arg(long, value_name = "TARGET", default_value = "native")]
+    pub(crate) target: String,
     /// How many threads the backend jit uses
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: u16,
@@ -208,6 +212,9 @@ pub(crate) struct Verify {
     /// Which backend to check
     #[arg(long, value_enum, default_value_t = VerifyBackend::All)]
     pub(crate) backend: VerifyBackend,
+    /// What code is made for, as in `convoke plan`; this CPU must be able to run it
+    #[arg(long, value_name = "TARGET", default_value = "native")]
+    pub(crate) target: String,
     /// Seed of the random data
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
@@ -239,6 +246,9 @@ pub(crate) struct Bench {
     /// What is measured
     #[arg(long, value_enum, default_value_t = BenchBackend::Jit)]
     pub(crate) backend: BenchBackend,
+    /// What code is made for, as in `convoke plan`; this CPU must be able to run it
+    #[arg(long, value_name = "TARGET", default_value = "native")]
+    pub(crate) target: String,
     /// How many threads; one is pinned to its core
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: u16,
@@ -254,7 +264,7 @@ pub(crate) enum BenchBackend {
     Jit,
     /// The interpreter of the loop-nest IR
     Interp,
-    /// The emitted Rust, compiled by rustc with its widest instruction set
+    /// The emitted Rust, compiled by rustc
     Rust,
 }
 

@@ -11,6 +11,8 @@
 pub mod clif;
 mod error;
 mod exec;
+#[cfg(test)]
+mod handmade;
 mod program;
 mod target;
 #[cfg(target_arch = "x86_64")]
@@ -20,4 +22,4 @@ pub use convoke_core::eval::Element;
 pub use convoke_core::eval::interp::Buffers;
 pub use error::JitError;
 pub use program::{Executor, Program, Serial};
-pub use target::{native_target, with_native_caches};
+pub use target::{native_target, why_not_runnable, with_native_caches};

@@ -1,6 +1,5 @@
 //! What the CPU at hand is: detection, so that the compiler core need not do any.
 
-use convoke_core::ir::Kernel;
 use convoke_core::target::{Isa, Target};
 
 /// The widest instruction set of this machine, with the sizes of its caches where the system tells them.
@@ -37,9 +36,27 @@ fn widest() -> Target {
     Target::PORTABLE
 }
 
-/// What the tiles of `kernel` need of the CPU, as Rust spells it. It depends on the kernel alone.
-pub(crate) fn features(kernel: &Kernel) -> &'static [&'static str] {
-    match (kernel.isa, kernel.fma) {
+/// Why this machine cannot run code for `target`; nothing if it can.
+pub fn why_not_runnable(target: &Target) -> Option<String> {
+    if !is_encoded(target.isa, target.fma) {
+        return Some("it is for another processor than this one".to_owned());
+    }
+    let missing = features(target.isa, target.fma).iter().find(|f| !has_feature(f))?;
+    Some(format!("this CPU does not have {missing}"))
+}
+
+/// Whether code for an instruction set can be made here.
+pub(crate) fn is_encoded(isa: Isa, fma: bool) -> bool {
+    match isa {
+        Isa::Avx512 | Isa::Avx2 | Isa::Sse => cfg!(target_arch = "x86_64"),
+        Isa::Neon => cfg!(target_arch = "aarch64"),
+        Isa::Portable => !fma || cfg!(target_arch = "aarch64"),
+    }
+}
+
+/// What tiles need of the CPU, as Rust spells it.
+pub(crate) fn features(isa: Isa, fma: bool) -> &'static [&'static str] {
+    match (isa, fma) {
         (Isa::Avx512, _) => AVX512_FEATURES,
         (Isa::Avx2, true) => AVX2_FEATURES,
         (Isa::Avx2, false) => &["sse3", "ssse3", "sse4.1", "sse4.2", "avx", "avx2"],
@@ -135,7 +152,15 @@ mod tests {
         let layer = "conv1d x { input: f32[1, 1, 4], out_channels: 1, kernel_size: 1 }";
         let spec = layer.parse().unwrap();
         let kernel = convoke_core::pipeline::compile(&spec, &target, &Default::default()).unwrap().kernel;
-        assert!(features(&kernel).iter().all(|f| has_feature(f)));
+        assert!(features(kernel.isa, kernel.fma).iter().all(|f| has_feature(f)));
+    }
+
+    #[test]
+    fn what_cannot_run_is_said() {
+        assert_eq!(why_not_runnable(&native_target()), None);
+        assert_eq!(why_not_runnable(&Target::PORTABLE), None);
+        let other = if cfg!(target_arch = "x86_64") { Target::NEON } else { Target::SSE };
+        assert_eq!(why_not_runnable(&other).unwrap(), "it is for another processor than this one");
     }
 
     #[test]

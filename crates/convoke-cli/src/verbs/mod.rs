@@ -46,6 +46,15 @@ fn target(name: &str) -> Result<Target, Failure> {
     })
 }
 
+/// The target of a name, with this machine's caches, if the machine can run its code.
+fn runnable_target(name: &str) -> Result<Target, Failure> {
+    let target = convoke::with_native_caches(target(name)?);
+    match convoke_jit::why_not_runnable(&target) {
+        Some(why) => Err(Failure::Usage(format!("code for {} cannot run here: {why}", target.name()))),
+        None => Ok(target),
+    }
+}
+
 /// A line of JSON.
 fn json_line(out: &mut dyn Write, value: &impl serde::Serialize) -> Result<(), Failure> {
     let line = serde_json::to_string(value).map_err(|e| Failure::Input(e.to_string()))?;

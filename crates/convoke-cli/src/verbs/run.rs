@@ -10,6 +10,7 @@ use crate::preview;
 use crate::source::{self, Selected};
 use convoke::{Compiler, Element, shape};
 use convoke_core::spec::{DType, LayerSpec};
+use convoke_core::target::Target;
 use std::io::{IsTerminal as _, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -23,17 +24,18 @@ pub(crate) fn run(args: &Run, out: &mut dyn Write) -> Result<(), Failure> {
     if let Some(path) = &args.output {
         data::check_name(path)?;
     }
+    let target = super::runnable_target(&args.target)?;
     let sources = source::read(&args.layers)?;
     let layer = source::select_one(&sources, &args.layers)?;
     match layer.spec.dtype {
-        DType::F32 => run_typed::<f32>(args, layer, out),
-        DType::F64 => run_typed::<f64>(args, layer, out),
+        DType::F32 => run_typed::<f32>(args, &target, layer, out),
+        DType::F64 => run_typed::<f64>(args, &target, layer, out),
     }
 }
 
-fn run_typed<T: Element>(args: &Run, layer: Selected<'_>, out: &mut dyn Write) -> Result<(), Failure> {
+fn run_typed<T: Element>(args: &Run, target: &Target, layer: Selected<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let (tensors, rate) = read_tensors::<T>(args, layer.spec, out)?;
-    let dst = compute(args, layer, &tensors, out)?;
+    let dst = compute(args, target, layer, &tensors, out)?;
     let dst = fit::output(layer.spec, dst.into_iter().map(T::to_f64).collect());
     summarize(layer.spec, &dst, out)?;
     if let Some(path) = &args.output {
@@ -90,6 +92,7 @@ fn weights(args: &Run, spec: &LayerSpec, rate: Option<u32>) -> Result<(Vec<f64>,
 /// Computes, and says how fast.
 fn compute<T: Element>(
     args: &Run,
+    target: &Target,
     layer: Selected<'_>,
     tensors: &Tensors<T>,
     out: &mut dyn Write,
@@ -100,7 +103,7 @@ fn compute<T: Element>(
         RunBackend::Jit => {
             let start = Instant::now();
             let threads = usize::from(args.threads);
-            let kernel = compute::compile(layer, spec, &Compiler::new().threads(threads))?;
+            let kernel = compute::compile(layer, spec, &Compiler::new().target(target.clone()).threads(threads))?;
             let compiled = start.elapsed().as_secs_f64();
             let packed = kernel.pack(&tensors.weights, tensors.bias(spec)).map_err(|e| failed(&e))?;
             let mut dst = vec![T::default(); tensors.batch * spec.dst_image()];
@@ -113,7 +116,7 @@ fn compute<T: Element>(
             Ok(dst)
         }
         RunBackend::Interp => {
-            let lowered = compute::lower_layer(layer, spec, &convoke::native_target())?;
+            let lowered = compute::lower_layer(layer, spec, target)?;
             let start = Instant::now();
             let dst = compute::interpret(spec, &lowered, tensors).map_err(|e| failed(&e))?;
             writeln!(out, "{}: interpreted in {}", lowered.kernel.name, time(start.elapsed().as_secs_f64()))?;

@@ -166,7 +166,8 @@ fn emit_takes_a_target_where_the_stage_has_it() {
     let text = convoke("emit specs/edges.conv --stage rust --target avx2").assert().success();
     let text = String::from_utf8(text.get_output().stdout.clone()).unwrap();
     assert!(text.contains("_mm256_") && !text.contains("_mm512_"), "{text}");
-    for (stage, target) in [("asm", "avx512"), ("clif", "avx512"), ("asm", "avx2")] {
+    let target = if cfg!(target_arch = "x86_64") { "neon" } else { "avx2" };
+    for stage in ["asm", "clif"] {
         let words = format!("emit specs/edges.conv --stage {stage} --target {target}");
         let refused = convoke(&words).assert().code(2).stdout_eq("");
         let text = String::from_utf8(refused.get_output().stderr.clone()).unwrap();

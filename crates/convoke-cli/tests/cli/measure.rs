@@ -25,6 +25,39 @@ fn verify_writes_json() {
 }
 
 #[test]
+fn what_runs_here_can_be_chosen() {
+    let image = "--input specs/data/camera.png --weights sobel-x";
+    for words in [
+        "verify specs/didactic.conv --layer moving_average",
+        "bench specs/didactic.conv --layer moving_average",
+        &format!("run specs/edges.conv {image}"),
+    ] {
+        let other = if cfg!(target_arch = "x86_64") { "neon" } else { "avx2" };
+        convoke(&format!("{words} --target {other}"))
+            .assert()
+            .code(2)
+            .stdout_eq("")
+            .stderr_eq(format!("error: code for {other} cannot run here: it is for another processor than this one\n"));
+        convoke(&format!("{words} --target vax")).assert().code(2).stdout_eq("");
+    }
+    convoke("verify specs/didactic.conv --backend jit --target portable").assert().success().stdout_eq(str![[r#"
+specs/didactic.conv:moving_average: jit ok, error [..] of [..], [..]
+specs/didactic.conv:moving_average_2d: jit ok, error [..] of [..], [..]
+specs/didactic.conv:moving_average_causal: jit ok, error [..] of [..], [..]
+3 passed, 0 failed
+
+"#]]);
+    for backend in ["jit", "interp"] {
+        let words = format!("run specs/edges.conv {image} --backend {backend} --target portable");
+        let ran = convoke(&words).assert().success();
+        assert!(String::from_utf8_lossy(&ran.get_output().stdout).contains("_portable_"));
+    }
+    let measured = convoke("bench specs/didactic.conv --layer moving_average --target portable --json");
+    let measured = measured.assert().success();
+    assert!(String::from_utf8_lossy(&measured.get_output().stdout).contains("_portable_"));
+}
+
+#[test]
 fn verify_takes_layers_of_any_size() {
     let layers = "
         conv2d empty { input: f32[0, 3, 8, 8], out_channels: 2, kernel_size: 3, bias: true }

@@ -75,7 +75,8 @@ impl Emitter<'_> {
                 self.a.vector(code, &[R(v.part(number)), at]);
             }
             Way::Masked if v.has_masks() => {
-                let (at, mask) = (self.address(from.at, 0)?, self.mask(from.lanes));
+                let mask = self.mask(from.lanes);
+                let at = self.address(from.at, 0)?;
                 self.a.masked(v.load(), &[register, at], mask);
             }
             Way::Masked => {
@@ -148,7 +149,8 @@ impl Emitter<'_> {
             let at = self.address(to.at, 0)?;
             self.a.vector(v.store(), &[at, register]);
         } else if v.has_masks() {
-            let (at, mask) = (self.address(to.at, 0)?, self.mask(to.lanes));
+            let mask = self.mask(to.lanes);
+            let at = self.address(to.at, 0)?;
             self.a.masked(v.store(), &[at, register], mask);
         } else {
             self.store_pieces(to, number)?;
@@ -236,7 +238,8 @@ impl Emitter<'_> {
     }
 
     /// The mask register with the lowest `lanes` bits set. The tile's entry fills one for each number of lanes; where
-    /// there are more numbers than registers, the last is filled again for each use.
+    /// there are more numbers than registers, the last is filled again for each use, which overwrites the temporary: a
+    /// far address must come after.
     fn mask(&mut self, lanes: usize) -> Register {
         if let Some(at) = self.masks.iter().position(|&n| n == lanes) {
             return Register::K1 + at as u32;

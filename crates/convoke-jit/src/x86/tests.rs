@@ -1,1 +1,152 @@
+//! Machine code in the simulator against the interpreter, bit for bit, on kernels made by hand and on whole layers.
 
+use std::collections::HashMap;
+
+use convoke_core::ir::{Loop, Role, Stmt, Verified};
+use convoke_core::pipeline;
+use convoke_core::span::{Span, Spanned};
+use convoke_core::spec::{Batch, DType, Limits, VectorAxis, arbitrary};
+use convoke_core::target::{Isa, Target};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestError, TestRunner};
+
+use super::simulate::{Function, Lane, Region};
+use super::{text, tile};
+use crate::handmade::{Case, Kind, load, special, store};
+
+#[test]
+fn kernels_made_by_hand() {
+    for isa in [Isa::Avx2, Isa::Avx512] {
+        for dtype in [DType::F32, DType::F64] {
+            let kind = Kind { isa, fma: true, dtype };
+            for (number, kernel) in kind.kernels().iter().enumerate() {
+                if let Err(why) = check(kernel, 2, special) {
+                    panic!("kernel {number} of {kind:?}: {why}\n{}", text(kernel, &kernel.tiles[0]).unwrap());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_access_outside_of_its_buffer_names_the_instruction() {
+    let kind = Kind { isa: Isa::Avx512, fma: true, dtype: DType::F32 };
+    let kernel = kind.straight(1, vec![load(0, 1, 5, 1), store(0, 0, 5, 1)], 6, 5);
+    let mut case = Case::<f32>::new(&kernel, 1, special);
+    assert_eq!(check_as(&kernel, &case), Ok(()));
+    case.src.pop();
+    let why = check_as(&kernel, &case).unwrap_err();
+    assert!(why.contains("`vmovups zmm0{k1}{z},[rdi+4]`"), "{why}");
+    assert!(why.ends_with("reads 4 bytes at 20 of the 20 of src"), "{why}");
+}
+
+#[test]
+fn random_layers() {
+    let config = Config { cases: 800, failure_persistence: None, ..Config::default() };
+    let vector = proptest::option::of(proptest::sample::select(VectorAxis::ALL));
+    let layers = (arbitrary::layer_spec(), vector, any::<u64>());
+    let result = TestRunner::new(config).run(&layers, |(mut spec, vector, seed)| {
+        for target in [Target::AVX2, Target::AVX512] {
+            // Also what the planner would not choose, where it can be had.
+            spec.schedule.vector = vector.map(|axis| Spanned::new(axis, Span::default()));
+            let compiled = pipeline::compile(&spec, &target, &Limits::default()).or_else(|_| {
+                spec.schedule.vector = None;
+                pipeline::compile(&spec, &target, &Limits::default())
+            });
+            let kernel = compiled.unwrap().kernel;
+            let batch = match spec.batch {
+                Batch::Fixed(n) => n,
+                Batch::Named(_) => 2,
+            };
+            let mut state = seed | 1;
+            let value = |_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 44) as f64 / f64::from(1 << 18) - 2.0
+            };
+            let fail = |why| TestCaseError::fail(format!("{}: {why}\nseed {seed} and\n{spec}", kernel.name));
+            check(&kernel, batch, value).map_err(fail)?;
+        }
+        Ok(())
+    });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(why, _)) => panic!("{why}"),
+        Err(TestError::Abort(why)) => panic!("gave up: {why}"),
+    }
+}
+
+fn check(kernel: &Verified, batch: usize, value: impl FnMut(usize) -> f64) -> Result<(), String> {
+    match kernel.dtype {
+        DType::F32 => check_as::<f32>(kernel, &Case::new(kernel, batch, value)),
+        DType::F64 => check_as::<f64>(kernel, &Case::new(kernel, batch, value)),
+    }
+}
+
+fn check_as<T: Lane>(kernel: &Verified, case: &Case<T>) -> Result<(), String> {
+    let mut functions = Vec::new();
+    for tile in &kernel.tiles {
+        let code = tile::assemble(kernel, tile, false).map_err(|e| e.to_string())?;
+        functions.push(Function::new(&code.bytes, code.code_len)?);
+    }
+    let mut machine = Machine { kernel, functions, memory: Vec::new(), start: HashMap::new(), values: Vec::new() };
+    machine.place(Role::Src, &case.src);
+    machine.place(Role::Weights, &case.weights);
+    machine.place(Role::Bias, &case.bias);
+    machine.place(Role::Dst, &case.fresh);
+    machine.place(Role::Scratch, &case.scratch);
+    machine.values = vec![0; kernel.vars.len()];
+    machine.values[0] = case.batch as i64;
+    for nest in &kernel.nests {
+        machine.repeat(&nest.outer)?;
+    }
+    let dst = machine.memory.iter().find(|r| r.name == Role::Dst.name()).unwrap();
+    let dst: Vec<T> = dst.bytes.chunks_exact(T::BYTES).map(T::from_bytes).collect();
+    case.compare(&dst)
+}
+
+/// Walks nests, and has the simulator run the tiles.
+struct Machine<'k> {
+    kernel: &'k Verified,
+    functions: Vec<Function>,
+    memory: Vec<Region>,
+    /// Where each buffer starts.
+    start: HashMap<Role, u64>,
+    values: Vec<i64>,
+}
+
+impl<'k> Machine<'k> {
+    /// Buffers lie far apart, aligned to an element only.
+    fn place<T: Lane>(&mut self, role: Role, data: &[T]) {
+        let start = 0x1000_0000_0000 * (self.memory.len() as u64 + 1) + 3 * T::BYTES as u64;
+        let bytes = data.iter().flat_map(|x| x.bits().to_le_bytes().into_iter().take(T::BYTES)).collect();
+        let (is_read, is_written) = (role != Role::Dst, role.is_written());
+        self.memory.push(Region { name: role.name(), start, bytes, is_read, is_written });
+        self.start.insert(role, start);
+    }
+
+    fn repeat(&mut self, l: &'k Loop) -> Result<(), String> {
+        for i in l.range.eval(&self.values) {
+            self.values[l.var.0 as usize] = i;
+            for stmt in &l.body {
+                let call = match stmt {
+                    Stmt::For(inner) => {
+                        self.repeat(inner)?;
+                        continue;
+                    }
+                    Stmt::Call(call) => call,
+                };
+                let bytes = self.kernel.dtype.bytes() as i64;
+                let pointer = |a: &convoke_core::ir::Arg| {
+                    self.start[&a.role].wrapping_add_signed(a.offset.eval(&self.values).wrapping_mul(bytes))
+                };
+                let ranges = call.ranges.iter().map(|r| r.eval(&self.values));
+                let ends = ranges.flat_map(|r| [r.start as u64, r.end as u64]);
+                let arguments: Vec<u64> = call.args.iter().map(pointer).chain(ends).collect();
+                let name = &self.kernel.tiles[call.tile].name;
+                let ran = self.functions[call.tile].call(&mut self.memory, &arguments);
+                ran.map_err(|why| format!("{name} with {arguments:x?}: {why}"))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -107,8 +107,15 @@ impl Emitter<'_> {
     }
 
     fn tile_loop(&mut self, l: &TileLoop, depth: usize) -> Result<(), JitError> {
+        match l.extent {
+            Extent::Count(0) => return Ok(()),
+            // Its pointers would be moved only to come back.
+            Extent::Count(1) => return self.body(&l.body, depth),
+            Extent::Count(_) | Extent::Range(_) => {}
+        }
         // A constant that the whole loop wants of the scratch register is put there before it.
-        match self.scratch_use(&l.body) {
+        let scratch_use = self.scratch_use(&l.body);
+        match scratch_use {
             Scratch::Free => {}
             Scratch::Other => self.scratch = Scratch::Other,
             constant => self.hold(constant),
@@ -118,7 +125,6 @@ impl Emitter<'_> {
         let (kernel, tile) = (self.kernel, self.tile);
         self.a.note(|| kernel.loop_text(tile, l));
         match l.extent {
-            Extent::Count(0) => return Ok(()),
             Extent::Count(n) => self.set(counter, n as i64),
             Extent::Range(range) => {
                 self.frame.read_range(&mut self.a, TEMPORARY, range, 0);
@@ -162,6 +168,10 @@ impl Emitter<'_> {
                 }
             }
             Extent::Range(_) => {}
+        }
+        if scratch_use == Scratch::Other {
+            // Whether the loop ran is not known.
+            self.scratch = Scratch::Other;
         }
         self.a.bind(after);
         Ok(())

@@ -23,6 +23,7 @@ const TIMED: Duration = Duration::from_micros(50);
 /// What is measured.
 pub(super) struct Subject {
     backend: BenchBackend,
+    target: Target,
     compiler: Compiler,
     threads: usize,
     clock: Clock,
@@ -56,7 +57,8 @@ impl Subject {
             }
             BenchBackend::Jit | BenchBackend::Interp => None,
         };
-        Ok(Self { backend, compiler: Compiler::new().threads(threads), threads, clock, emitted })
+        let compiler = Compiler::new().target(target.clone()).threads(threads);
+        Ok(Self { backend, target: target.clone(), compiler, threads, clock, emitted })
     }
 
     /// How long `rustc` took, for the backend rust.
@@ -109,8 +111,7 @@ impl Subject {
     }
 
     fn interp<T: Element>(&self, layer: Selected<'_>, tensors: &Tensors<T>) -> Result<Times, Failure> {
-        let target = convoke::native_target();
-        let lower = || compute::lower_layer(layer, layer.spec, &target);
+        let lower = || compute::lower_layer(layer, layer.spec, &self.target);
         let compile = self.median(RUNS, Duration::from_millis(20), || lower().map(drop))?;
         let lowered = lower()?;
         let pack = self.pack(layer.spec, &lowered, tensors)?;

@@ -20,13 +20,13 @@ use serde::Serialize;
 use std::io::Write;
 
 pub(crate) fn run(args: &Bench, out: &mut dyn Write) -> Result<(), Failure> {
+    let target = super::runnable_target(&args.target)?;
     let sources = source::read(&args.layers)?;
     let selected = source::select(&sources, &args.layers)?;
     let threads = usize::from(args.threads);
     if threads > 1 && args.backend != BenchBackend::Jit {
         return Err(Failure::Usage("only the backend jit has --threads".to_owned()));
     }
-    let target = convoke::native_target();
     let alone = threads == 1 && args.backend != BenchBackend::Rust;
     let clock = if alone { Clock::of_this_thread() } else { Clock::Wall };
     let subject = Subject::new(args.backend, &selected, &target, threads, clock)?;

@@ -8,6 +8,7 @@ use crate::rustc::Program;
 use crate::source::Selected;
 use convoke::{Compiler, Element};
 use convoke_core::pipeline::Compiled;
+use convoke_core::target::Target;
 
 /// A backend under check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,7 @@ impl Name {
 pub(super) struct Backends {
     pub(super) names: Vec<Name>,
     pub(super) threads: usize,
+    target: Target,
     compiler: Compiler,
     rust: Option<Emitted>,
 }
@@ -67,9 +69,15 @@ pub(super) struct Results<T> {
 
 impl Backends {
     /// Compiles what takes long.
-    pub(super) fn new(names: &[Name], layers: &[Selected<'_>], threads: usize) -> Result<Self, Failure> {
-        let rust = names.contains(&Name::Rust).then(|| emit(layers)).transpose()?;
-        Ok(Self { names: names.to_vec(), threads, compiler: Compiler::new(), rust })
+    pub(super) fn new(
+        names: &[Name],
+        layers: &[Selected<'_>],
+        target: Target,
+        threads: usize,
+    ) -> Result<Self, Failure> {
+        let rust = names.contains(&Name::Rust).then(|| emit(layers, &target)).transpose()?;
+        let compiler = Compiler::new().target(target.clone());
+        Ok(Self { names: names.to_vec(), threads, target, compiler, rust })
     }
 
     /// Runs one layer, number `at`, on both sets of data.
@@ -81,7 +89,7 @@ impl Backends {
         cases: &Cases<T>,
     ) -> Result<Results<T>, String> {
         match backend {
-            Name::Interp => interpret(layer, cases),
+            Name::Interp => interpret(layer, &self.target, cases),
             Name::Jit => self.jit(layer, cases),
             Name::Rust => match &self.rust {
                 Some(emitted) => emitted.run(at, cases),
@@ -104,28 +112,26 @@ impl Backends {
 }
 
 /// The two sets of data at the same time, since the interpreter uses one thread.
-fn interpret<T: Element>(layer: Selected<'_>, cases: &Cases<T>) -> Result<Results<T>, String> {
-    let target = convoke::native_target();
+fn interpret<T: Element>(layer: Selected<'_>, target: &Target, cases: &Cases<T>) -> Result<Results<T>, String> {
     let run = |spec, tensors| {
-        let lowered = compute::lower_layer(layer, spec, &target).map_err(|e| e.to_string())?;
+        let lowered = compute::lower_layer(layer, spec, target).map_err(|e| e.to_string())?;
         compute::interpret(spec, &lowered, tensors).map_err(|e| e.to_string())
     };
     let (whole, random) = rayon::join(|| run(&cases.exact, &cases.whole), || run(&cases.spec, &cases.random));
     Ok(Results { whole: whole?, random: vec![random?] })
 }
 
-/// Emits and compiles every layer for the widest instruction set of this machine.
-fn emit(layers: &[Selected<'_>]) -> Result<Emitted, Failure> {
-    let target = convoke::native_target();
+/// Emits and compiles every layer.
+fn emit(layers: &[Selected<'_>], target: &Target) -> Result<Emitted, Failure> {
     let mut kernels = Vec::new();
     let mut emitted = Vec::new();
     for layer in layers {
-        let lowered = compute::lower_layer(*layer, layer.spec, &target)?;
+        let lowered = compute::lower_layer(*layer, layer.spec, target)?;
         let full = kernels.len();
         kernels.push(lowered.kernel.clone());
         let without = exact(layer.spec);
         if without != *layer.spec {
-            kernels.push(compute::lower_layer(*layer, &without, &target)?.kernel);
+            kernels.push(compute::lower_layer(*layer, &without, target)?.kernel);
         }
         emitted.push(EmittedLayer { lowered, full, exact: kernels.len() - 1 });
     }

@@ -22,6 +22,7 @@ use std::io::Write;
 use std::time::Instant;
 
 pub(crate) fn run(args: &Verify, out: &mut dyn Write) -> Result<(), Failure> {
+    let target = super::runnable_target(&args.target)?;
     let sources = source::read(&args.layers)?;
     let selected = source::select(&sources, &args.layers)?;
     let names = Name::of(args.backend);
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &Verify, out: &mut dyn Write) -> Result<(), Failure> {
     if names.contains(&Name::Rust) {
         bar.set_message("compiling the emitted Rust");
     }
-    let backends = Backends::new(&names, &selected, usize::from(args.threads))?;
+    let backends = Backends::new(&names, &selected, target, usize::from(args.threads))?;
     let (mut passed, mut failed) = (0, 0);
     for (at, layer) in selected.iter().enumerate() {
         bar.set_message(layer.name());
@@ -148,11 +149,11 @@ fn print(
     }
     for (r, reason) in reports.iter().filter_map(|r| Some((r, r.reason.as_ref()?))) {
         writeln!(out, "{}: {} FAILED: {reason}", layer.name(), r.backend.text())?;
-        let Verify { seed, threads, .. } = args;
+        let Verify { target, seed, threads, .. } = args;
         let backend = name_of(&args.backend);
         writeln!(
             out,
-            "  to see it again, give this to convoke verify - --backend {backend} --seed {seed} --threads {threads}"
+            "  to see it again, give this to convoke verify - --backend {backend} --target {target} --seed {seed} --threads {threads}"
         )?;
         for line in layer.spec.to_string().lines() {
             writeln!(out, "    {line}")?;

@@ -20,11 +20,11 @@ fn failed(words: &str) -> (String, LayerSpec) {
 
 #[test]
 fn a_failure_prints_what_reproduces_it() {
-    let (text, spec) = failed("convoke verify net.conv --seed 7 --threads 3");
+    let (text, spec) = failed("convoke verify net.conv --target sse --seed 7 --threads 3");
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[0], "net.conv:a: interp ok, 500 ms");
     assert_eq!(lines[1], "net.conv:a: jit FAILED: there are 3 outputs, and not 4");
-    assert!(lines[2].ends_with("convoke verify - --backend all --seed 7 --threads 3"), "{text}");
+    assert!(lines[2].ends_with("convoke verify - --backend all --target sse --seed 7 --threads 3"), "{text}");
     assert_eq!(lines[3..].join("\n").parse::<LayerSpec>().unwrap(), spec);
 }
 

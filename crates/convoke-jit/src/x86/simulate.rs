@@ -1,0 +1,550 @@
+//! A processor in plain Rust, for the instructions that the encoder writes: runs machine code where the CPU cannot.
+//!
+//! It knows the code by its bytes alone, which iced decodes. Each access must lie in one region of memory. What it
+//! does not know, and what the System V convention forbids, is an error that names the instruction.
+
+use std::collections::HashMap;
+
+use convoke_core::eval::Element;
+use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register, RoundingControl};
+
+/// Where code, stack and the caller are; no buffer is near.
+const CODE: u64 = 0x40_0000;
+const STACK: u64 = 0x7fff_0000_0000;
+const CALLER: u64 = 0x5555_0000_0000;
+/// Bytes of stack that a tile may take, and of its arguments.
+const STACK_BYTES: usize = 128;
+/// More instructions than any call in a test runs.
+const MOST_STEPS: usize = 20_000_000;
+
+/// Registers that a function gives back as they were: `rbx`, `rbp`, `r12` to `r15`.
+const CALLEE_SAVED: [usize; 6] = [3, 5, 12, 13, 14, 15];
+/// `rdi`, `rsi`, `rdx`, `rcx`, `r8`, `r9`.
+const ARGUMENTS: [usize; 6] = [7, 6, 2, 1, 8, 9];
+const RSP: usize = 4;
+
+/// Bytes from an address on, with nothing on either side.
+pub(super) struct Region {
+    pub(super) name: &'static str,
+    pub(super) start: u64,
+    pub(super) bytes: Vec<u8>,
+    pub(super) is_read: bool,
+    pub(super) is_written: bool,
+}
+
+/// A number in a lane.
+pub(super) trait Lane: Element {
+    const BYTES: usize;
+    fn from_bytes(bytes: &[u8]) -> Self;
+    /// `a * b + c`, rounded once.
+    fn fused(a: Self, b: Self, c: Self) -> Self;
+}
+
+macro_rules! lane {
+    ($float:ident) => {
+        impl Lane for $float {
+            const BYTES: usize = size_of::<$float>();
+            fn from_bytes(bytes: &[u8]) -> Self {
+                Self::from_le_bytes(bytes.try_into().unwrap())
+            }
+            fn fused(a: Self, b: Self, c: Self) -> Self {
+                $float::mul_add(a, b, c)
+            }
+        }
+    };
+}
+lane!(f32);
+lane!(f64);
+
+type Vector = [u8; 64];
+
+/// A function, decoded.
+pub(super) struct Function {
+    instructions: Vec<Instruction>,
+    /// The instruction at an address.
+    at: HashMap<u64, usize>,
+    constants: Region,
+}
+
+impl Function {
+    /// `bytes` are code up to `code_len` and constants from there on.
+    pub(super) fn new(bytes: &[u8], code_len: usize) -> Result<Self, String> {
+        let instructions: Vec<_> =
+            Decoder::with_ip(64, &bytes[..code_len], CODE, DecoderOptions::NONE).iter().collect();
+        if let Some(invalid) = instructions.iter().find(|i| i.is_invalid()) {
+            return Err(format!("no instruction at {:#x}", invalid.ip()));
+        }
+        let at = instructions.iter().enumerate().map(|(index, i)| (i.ip(), index)).collect();
+        let start = CODE + code_len as u64;
+        let bytes = bytes[code_len..].to_vec();
+        let constants = Region { name: "constants", start, bytes, is_read: true, is_written: false };
+        Ok(Self { instructions, at, constants })
+    }
+
+    /// Calls the function by the System V convention.
+    pub(super) fn call(&self, memory: &mut [Region], arguments: &[u64]) -> Result<(), String> {
+        let mut stack = vec![0xee; STACK_BYTES];
+        let passed: Vec<u64> = [CALLER].into_iter().chain(arguments.iter().skip(ARGUMENTS.len()).copied()).collect();
+        let top = STACK_BYTES - 8 * passed.len();
+        for (slot, value) in stack[top..].chunks_exact_mut(8).zip(passed) {
+            slot.copy_from_slice(&value.to_le_bytes());
+        }
+        let stack = Region { name: "stack", start: STACK, bytes: stack, is_read: true, is_written: true };
+        // Nothing may depend on what registers hold on entry.
+        let mut general: [u64; 16] = std::array::from_fn(|i| 0xdead_beef_dead_0000 + i as u64);
+        for (&register, &value) in ARGUMENTS.iter().zip(arguments) {
+            general[register] = value;
+        }
+        general[RSP] = STACK + top as u64;
+        let (vectors, masks) = ([[0xaa; 64]; 32], [0xaaaa_aaaa; 8]);
+        let mut machine = Machine { function: self, memory, stack, general, vectors, masks, flags: None };
+        let mut expected = machine.general;
+        expected[RSP] += 8;
+        machine.run()?;
+        let restored = |&r: &usize| machine.general[r] == expected[r];
+        match CALLEE_SAVED.iter().chain([&RSP]).find(|r| !restored(r)) {
+            Some(register) => Err(format!("general register {register} is not restored")),
+            None if machine.vectors[..16].iter().any(|v| v[16..] != [0; 48]) => Err("upper halves are left".to_owned()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a subtraction or addition says about its result.
+#[derive(Clone, Copy)]
+struct Flags {
+    zero: bool,
+    /// Below zero, were there no overflow.
+    less: bool,
+}
+
+struct Machine<'a> {
+    function: &'a Function,
+    memory: &'a mut [Region],
+    stack: Region,
+    general: [u64; 16],
+    vectors: [Vector; 32],
+    masks: [u64; 8],
+    flags: Option<Flags>,
+}
+
+impl Machine<'_> {
+    fn run(&mut self) -> Result<(), String> {
+        let mut ip = CODE;
+        for _ in 0..MOST_STEPS {
+            if ip == CALLER {
+                return Ok(());
+            }
+            let index = *self.function.at.get(&ip).ok_or_else(|| format!("control goes to {ip:#x}"))?;
+            let instruction = &self.function.instructions[index];
+            ip = self.step(instruction).map_err(|why| format!("`{instruction}` at {ip:#x}: {why}"))?;
+        }
+        Err("it does not end".to_owned())
+    }
+
+    /// Runs one instruction and says where the next one is.
+    fn step(&mut self, i: &Instruction) -> Result<u64, String> {
+        use Mnemonic::{Add, Dec, Imul, Jle, Jne, Mov, Nop, Pop, Push, Ret, Sub};
+        let mut next = i.next_ip();
+        let flags = |f: Option<Flags>| f.ok_or("the flags say nothing");
+        match i.mnemonic() {
+            Nop => {}
+            Mov => {
+                let value = self.scalar(i, 1)?;
+                self.set_scalar(i, value)?;
+            }
+            Add | Sub | Dec => {
+                let a = self.scalar(i, 0)? as i64;
+                let b = if i.mnemonic() == Dec { 1 } else { self.scalar(i, 1)? as i64 };
+                let (value, overflow) = if i.mnemonic() == Add { a.overflowing_add(b) } else { a.overflowing_sub(b) };
+                self.flags = Some(Flags { zero: value == 0, less: (value < 0) != overflow });
+                self.set_scalar(i, value as u64)?;
+            }
+            Imul => {
+                let first = i.op_count() - 2;
+                let value = self.scalar(i, first)?.wrapping_mul(self.scalar(i, first + 1)?);
+                self.flags = None;
+                self.set_scalar(i, value)?;
+            }
+            Jne if !flags(self.flags)?.zero => next = i.near_branch_target(),
+            Jle if flags(self.flags)?.zero || flags(self.flags)?.less => next = i.near_branch_target(),
+            Jne | Jle => {}
+            Push => {
+                let value = self.scalar(i, 0)?;
+                self.general[RSP] -= 8;
+                self.memory(self.general[RSP], 8, true)?.copy_from_slice(&value.to_le_bytes());
+            }
+            Pop => {
+                let value = self.pop()?;
+                self.set_scalar(i, value)?;
+            }
+            Ret => next = self.pop()?,
+            _ => self.vector(i)?,
+        }
+        Ok(next)
+    }
+
+    fn pop(&mut self) -> Result<u64, String> {
+        let value = self.read(self.general[RSP], 8)?;
+        self.general[RSP] += 8;
+        Ok(low(&value))
+    }
+
+    /// An operand of 64 bits, or a constant of fewer.
+    fn scalar(&mut self, i: &Instruction, operand: u32) -> Result<u64, String> {
+        match i.op_kind(operand) {
+            OpKind::Register => Ok(self.general[general(i.op_register(operand))?]),
+            OpKind::Memory => Ok(low(&self.read(self.address(i)?, 8)?)),
+            _ => Ok(i.immediate(operand)),
+        }
+    }
+
+    /// Writing the lower half of a register clears the upper one.
+    fn set_scalar(&mut self, i: &Instruction, value: u64) -> Result<(), String> {
+        let register = i.op0_register();
+        let value = if register.is_gpr32() { value & u64::from(u32::MAX) } else { value };
+        self.general[general(register)?] = value;
+        Ok(())
+    }
+
+    fn vector(&mut self, i: &Instruction) -> Result<(), String> {
+        use Mnemonic as M;
+        if i.is_broadcast() || i.rounding_control() != RoundingControl::None || i.suppress_all_exceptions() {
+            return Err("a broadcast or a rounding of its own".to_owned());
+        }
+        let takes_mask = matches!(i.mnemonic(), M::Vmovups | M::Vmovupd | M::Vblendmps | M::Vblendmpd);
+        if i.op_mask() != Register::None && !takes_mask {
+            return Err("a mask".to_owned());
+        }
+        match i.mnemonic() {
+            M::Vzeroupper => self.vectors[..16].iter_mut().for_each(|v| v[16..].fill(0)),
+            M::Kmovw => {
+                let value = self.scalar(i, 1)? & 0xffff;
+                self.masks[mask(i.op0_register())?] = value;
+            }
+            M::Vmovups => self.copy(i, 4)?,
+            M::Vmovupd => self.copy(i, 8)?,
+            M::Vmovaps | M::Vmovapd if i.op1_kind() == OpKind::Register => self.copy(i, 8)?,
+            M::Vbroadcastss => self.broadcast(i, 4)?,
+            M::Vbroadcastsd => self.broadcast(i, 8)?,
+            M::Vxorps | M::Vxorpd | M::Vpxord | M::Vpxorq => {
+                let (a, b) = (self.source(i, 1)?, self.source(i, 2)?);
+                self.set(i, std::array::from_fn(|n| a[n] ^ b[n]))?;
+            }
+            M::Vfmadd231ps => self.ternary::<f32>(i, |d, a, b| f32::fused(a, b, d))?,
+            M::Vfmadd231pd => self.ternary::<f64>(i, |d, a, b| f64::fused(a, b, d))?,
+            M::Vfmadd213ps => self.ternary::<f32>(i, |d, a, b| f32::fused(a, d, b))?,
+            M::Vfmadd213pd => self.ternary::<f64>(i, |d, a, b| f64::fused(a, d, b))?,
+            M::Vaddps => self.binary::<f32>(i, |a, b| a + b)?,
+            M::Vaddpd => self.binary::<f64>(i, |a, b| a + b)?,
+            M::Vsubps => self.binary::<f32>(i, |a, b| a - b)?,
+            M::Vsubpd => self.binary::<f64>(i, |a, b| a - b)?,
+            M::Vmulps => self.binary::<f32>(i, |a, b| a * b)?,
+            M::Vmulpd => self.binary::<f64>(i, |a, b| a * b)?,
+            M::Vdivps => self.binary::<f32>(i, |a, b| a / b)?,
+            M::Vdivpd => self.binary::<f64>(i, |a, b| a / b)?,
+            M::Vmaxps => self.binary::<f32>(i, |a, b| if a > b { a } else { b })?,
+            M::Vmaxpd => self.binary::<f64>(i, |a, b| if a > b { a } else { b })?,
+            M::Vminps => self.binary::<f32>(i, |a, b| if a < b { a } else { b })?,
+            M::Vminpd => self.binary::<f64>(i, |a, b| if a < b { a } else { b })?,
+            M::Vcmpps => self.compare::<f32>(i)?,
+            M::Vcmppd => self.compare::<f64>(i)?,
+            M::Vblendvps => self.blend_by_vector(i, 4)?,
+            M::Vblendvpd => self.blend_by_vector(i, 8)?,
+            M::Vblendmps => self.blend_by_mask(i, 4)?,
+            M::Vblendmpd => self.blend_by_mask(i, 8)?,
+            M::Vpslld => self.shift(i, 4)?,
+            M::Vpsllq => self.shift(i, 8)?,
+            M::Vmaskmovps => self.load_by_vector(i, 4)?,
+            M::Vmaskmovpd => self.load_by_vector(i, 8)?,
+            M::Vmovss => self.one(i, 4, 0)?,
+            M::Vmovsd | M::Vmovlps if i.op_count() == 2 => self.one(i, 8, 0)?,
+            M::Vmovhpd if i.op_count() == 2 => self.one(i, 8, 8)?,
+            M::Vextractps => self.one(i, 4, 4 * (i.immediate8() as usize & 3))?,
+            M::Vmovhpd => self.insert(i, 8, 8)?,
+            // From memory, which element the constant's upper bits would choose means nothing.
+            M::Vinsertps if i.immediate8() & 0xcf == 0 => self.insert(i, 4, i.immediate8() as usize / 4)?,
+            M::Vinsertf128 | M::Vinsertf32x4 => {
+                let (mut value, part) = (self.source(i, 1)?, self.source(i, 2)?);
+                let first = 16 * i.immediate8() as usize;
+                value[first..first + 16].copy_from_slice(&part[..16]);
+                self.set(i, value)?;
+            }
+            M::Vextractf128 | M::Vextractf32x4 => {
+                let value = self.source(i, 1)?;
+                let first = 16 * i.immediate8() as usize;
+                let mut part = [0; 64];
+                part[..16].copy_from_slice(&value[first..first + 16]);
+                self.set(i, part)?;
+            }
+            M::Vpermt2ps => self.permute_two(i, 4)?,
+            M::Vpermt2pd => self.permute_two(i, 8)?,
+            M::Vshufps => self.shuffle(i, 4)?,
+            M::Vshufpd => self.shuffle(i, 8)?,
+            M::Vpermpd if i.op_kind(2) == OpKind::Immediate8 => {
+                let a = self.source(i, 1)?;
+                let from = |n: usize| 8 * (i.immediate8() as usize >> (2 * (n / 8)) & 3) + n % 8;
+                self.set(i, std::array::from_fn(|n| if n < 32 { a[from(n)] } else { 0 }))?;
+            }
+            _ => return Err("an unknown instruction".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn address(&self, i: &Instruction) -> Result<u64, String> {
+        if i.is_ip_rel_memory_operand() {
+            return Ok(i.ip_rel_memory_address());
+        }
+        if i.memory_index() != Register::None || i.has_segment_prefix() {
+            return Err("an address with an index or a segment".to_owned());
+        }
+        Ok(self.general[general(i.memory_base())?].wrapping_add(i.memory_displacement64()))
+    }
+
+    fn memory(&mut self, at: u64, len: usize, is_write: bool) -> Result<&mut [u8], String> {
+        let regions = self.memory.iter_mut().chain([&mut self.stack]);
+        let mut near = None;
+        for region in regions {
+            let offset = at.wrapping_sub(region.start) as i64;
+            let is_allowed = if is_write { region.is_written } else { region.is_read };
+            if is_allowed && offset >= 0 && offset as usize + len <= region.bytes.len() {
+                return Ok(&mut region.bytes[offset as usize..][..len]);
+            }
+            if offset.unsigned_abs() < 1 << 40 {
+                near = Some((region.name, offset, region.bytes.len()));
+            }
+        }
+        let verb = if is_write { "writes" } else { "reads" };
+        match near {
+            Some((name, offset, size)) => Err(format!("{verb} {len} bytes at {offset} of the {size} of {name}")),
+            None => Err(format!("{verb} {len} bytes at {at:#x}")),
+        }
+    }
+
+    fn read(&mut self, at: u64, len: usize) -> Result<Vector, String> {
+        let mut value = [0; 64];
+        let constants = &self.function.constants;
+        let offset = at.wrapping_sub(constants.start) as usize;
+        let bytes = match constants.bytes.get(offset..offset.saturating_add(len)) {
+            Some(bytes) => bytes,
+            None => self.memory(at, len, false)?,
+        };
+        value[..len].copy_from_slice(bytes);
+        Ok(value)
+    }
+
+    /// A vector operand: as many bytes as the result has, or a part of 128 bits.
+    fn source(&mut self, i: &Instruction, operand: u32) -> Result<Vector, String> {
+        match i.op_kind(operand) {
+            OpKind::Register => Ok(self.vectors[vector(i.op_register(operand))?.0]),
+            OpKind::Memory => {
+                let len = vector(i.op0_register())?.1;
+                self.read(self.address(i)?, len)
+            }
+            _ => Err("an operand that is no vector".to_owned()),
+        }
+    }
+
+    /// Writes a register; what it has beyond the result's width becomes zero.
+    fn set(&mut self, i: &Instruction, mut value: Vector) -> Result<(), String> {
+        let (number, width) = vector(i.op0_register())?;
+        value[width..].fill(0);
+        self.vectors[number] = value;
+        Ok(())
+    }
+
+    /// Whether the mask takes a lane part; without a mask all do.
+    fn takes(&self, i: &Instruction, lane: usize) -> Result<bool, String> {
+        match i.op_mask() {
+            Register::None => Ok(true),
+            register => Ok(self.masks[mask(register)?] >> lane & 1 == 1),
+        }
+    }
+
+    /// Load, store or copy, lane by lane.
+    fn copy(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
+        let to_memory = i.op0_kind() == OpKind::Memory;
+        let (number, width) = vector(i.op_register(u32::from(to_memory)))?;
+        let mut value = if to_memory || i.zeroing_masking() { [0; 64] } else { self.vectors[number] };
+        for lane in 0..width / bytes {
+            if !self.takes(i, lane)? {
+                continue;
+            }
+            let at = lane * bytes;
+            if to_memory {
+                let piece = self.vectors[number];
+                let address = self.address(i)?.wrapping_add(at as u64);
+                self.memory(address, bytes, true)?.copy_from_slice(&piece[at..at + bytes]);
+            } else if i.op1_kind() == OpKind::Memory {
+                let piece = self.read(self.address(i)?.wrapping_add(at as u64), bytes)?;
+                value[at..at + bytes].copy_from_slice(&piece[..bytes]);
+            } else {
+                let from = self.source(i, 1)?;
+                value[at..at + bytes].copy_from_slice(&from[at..at + bytes]);
+            }
+        }
+        if to_memory { Ok(()) } else { self.set(i, value) }
+    }
+
+    fn broadcast(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
+        let element = self.read(self.address(i)?, bytes)?;
+        self.set(i, std::array::from_fn(|n| element[n % bytes]))
+    }
+
+    fn binary<T: Lane>(&mut self, i: &Instruction, f: impl Fn(T, T) -> T) -> Result<(), String> {
+        self.ternary::<T>(i, |_, a, b| f(a, b))
+    }
+
+    fn ternary<T: Lane>(&mut self, i: &Instruction, f: impl Fn(T, T, T) -> T) -> Result<(), String> {
+        let mut d = self.source(i, 0)?;
+        let (a, b) = (self.source(i, 1)?, self.source(i, 2)?);
+        for lane in (0..64).step_by(T::BYTES) {
+            let of = |v: &Vector| T::from_bytes(&v[lane..lane + T::BYTES]);
+            let value = f(of(&d), of(&a), of(&b)).bits().to_le_bytes();
+            d[lane..lane + T::BYTES].copy_from_slice(&value[..T::BYTES]);
+        }
+        self.set(i, d)
+    }
+
+    /// Greater, quietly: the one predicate that is asked for.
+    fn compare<T: Lane>(&mut self, i: &Instruction) -> Result<(), String> {
+        if i.immediate8() != 0x1e {
+            return Err("an unknown predicate".to_owned());
+        }
+        let to_mask = i.op0_register().is_k();
+        let (a, b) = (self.vectors[vector(i.op1_register())?.0], self.vectors[vector(i.op2_register())?.0]);
+        let width = vector(i.op1_register())?.1;
+        let (mut all, mut bits) = ([0; 64], 0);
+        for lane in 0..width / T::BYTES {
+            let bytes = lane * T::BYTES..(lane + 1) * T::BYTES;
+            if T::from_bytes(&a[bytes.clone()]) > T::from_bytes(&b[bytes.clone()]) {
+                all[bytes].fill(0xff);
+                bits |= 1 << lane;
+            }
+        }
+        if to_mask {
+            self.masks[mask(i.op0_register())?] = bits;
+            return Ok(());
+        }
+        self.set(i, all)
+    }
+
+    fn blend_by_vector(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
+        let (a, b, mask) = (self.source(i, 1)?, self.source(i, 2)?, self.source(i, 3)?);
+        let is_second = |n: usize| mask[n / bytes * bytes + bytes - 1] >> 7 == 1;
+        self.set(i, std::array::from_fn(|n| if is_second(n) { b[n] } else { a[n] }))
+    }
+
+    fn blend_by_mask(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
+        if i.zeroing_masking() {
+            return Err("lanes that become zero".to_owned());
+        }
+        let (mut value, b) = (self.source(i, 1)?, self.source(i, 2)?);
+        for n in 0..64 {
+            if self.takes(i, n / bytes)? {
+                value[n] = b[n];
+            }
+        }
+        self.set(i, value)
+    }
+
+    fn shift(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
+        let mut value = self.source(i, 1)?;
+        for lane in value.chunks_exact_mut(bytes) {
+            let shifted = low(lane) << i.immediate8();
+            lane.copy_from_slice(&shifted.to_le_bytes()[..bytes]);
+        }
+        self.set(i, value)
+    }
+
+    fn load_by_vector(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
+        let mask = self.vectors[vector(i.op1_register())?.0];
+        let (at, mut value) = (self.address(i)?, [0; 64]);
+        for lane in (0..32).step_by(bytes).filter(|lane| mask[lane + bytes - 1] >> 7 == 1) {
+            let element = self.read(at.wrapping_add(lane as u64), bytes)?;
+            value[lane..lane + bytes].copy_from_slice(&element[..bytes]);
+        }
+        self.set(i, value)
+    }
+
+    /// Bytes from `first` on to memory, or bytes of memory to a register that is zero elsewhere.
+    fn one(&mut self, i: &Instruction, bytes: usize, first: usize) -> Result<(), String> {
+        let at = self.address(i)?;
+        if i.op0_kind() == OpKind::Memory {
+            let value = self.vectors[vector(i.op1_register())?.0];
+            self.memory(at, bytes, true)?.copy_from_slice(&value[first..first + bytes]);
+            return Ok(());
+        }
+        let value = self.read(at, bytes)?;
+        self.set(i, value)
+    }
+
+    /// Bytes of memory into a copy of a register, from `first` on.
+    fn insert(&mut self, i: &Instruction, bytes: usize, first: usize) -> Result<(), String> {
+        let mut value = self.source(i, 1)?;
+        let element = self.read(self.address(i)?, bytes)?;
+        value[first..first + bytes].copy_from_slice(&element[..bytes]);
+        self.set(i, value)
+    }
+
+    fn permute_two(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
+        let (first, indices, second) = (self.source(i, 0)?, self.source(i, 1)?, self.source(i, 2)?);
+        let lanes = vector(i.op0_register())?.1 / bytes;
+        let mut value = [0; 64];
+        for (lane, slot) in value.chunks_exact_mut(bytes).enumerate() {
+            let index = low(&indices[lane * bytes..][..bytes]) as usize % (2 * lanes);
+            let table = if index < lanes { &first } else { &second };
+            slot.copy_from_slice(&table[index % lanes * bytes..][..bytes]);
+        }
+        self.set(i, value)
+    }
+
+    /// In each 128 bits, the lower half of the result is chosen from the first operand, the upper one from the second.
+    fn shuffle(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
+        let (a, b) = (self.source(i, 1)?, self.source(i, 2)?);
+        let choice = i.immediate8() as usize;
+        let mut value = [0; 64];
+        for (lane, slot) in value.chunks_exact_mut(bytes).enumerate() {
+            let in_part = lane % (16 / bytes);
+            // Four lanes are chosen by two bits each, the same in every part; two lanes by one bit, each its own.
+            let chosen = if bytes == 4 { choice >> (2 * in_part) & 3 } else { choice >> lane & 1 };
+            let from = if in_part * bytes < 8 { &a } else { &b };
+            let at = lane * bytes / 16 * 16 + chosen * bytes;
+            slot.copy_from_slice(&from[at..at + bytes]);
+        }
+        self.set(i, value)
+    }
+}
+
+/// The lowest 64 bits, or what there is of them.
+fn low(bytes: &[u8]) -> u64 {
+    bytes.iter().take(8).rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
+}
+
+fn general(register: Register) -> Result<usize, String> {
+    let first = match register {
+        r if r.is_gpr64() => Register::RAX,
+        r if r.is_gpr32() => Register::EAX,
+        r => return Err(format!("{r:?} for a general register")),
+    };
+    Ok(register as usize - first as usize)
+}
+
+/// Number and bytes of a vector register.
+fn vector(register: Register) -> Result<(usize, usize), String> {
+    let (first, bytes) = match register {
+        r if r.is_xmm() => (Register::XMM0, 16),
+        r if r.is_ymm() => (Register::YMM0, 32),
+        r if r.is_zmm() => (Register::ZMM0, 64),
+        r => return Err(format!("{r:?} for a vector")),
+    };
+    Ok((register as usize - first as usize, bytes))
+}
+
+fn mask(register: Register) -> Result<usize, String> {
+    if register.is_k() {
+        Ok(register as usize - Register::K0 as usize)
+    } else {
+        Err(format!("{register:?} for a mask"))
+    }
+}
