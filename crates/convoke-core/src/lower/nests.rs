@@ -301,28 +301,48 @@ impl Nests<'_> {
     /// The outer loop of a blocked axis.
     fn blocks(&mut self, axis: Axis, size: usize, rest: &[Axis], at: Cursor) -> Vec<Stmt> {
         let block = self.block_size(axis, size);
-        let ow = axis == Axis::Ow;
-        // Rows can end anywhere; pixels come in tiles, so that the last block of a row is a part of its own.
-        let count = if ow { size / block } else { size.div_ceil(block) };
-        let mut stmts = Vec::new();
-        if count > 0 {
-            let mut at = at.clone();
-            at.block.insert(axis, Block { var: None, size: block, from: 0, to: block.min(size) });
-            let pixel = self.cx.geometry.spatial[2].stride as i64 * self.cx.geometry.src.spatial[2];
-            let dst = self.cx.geometry.dst.spatial[2];
-            stmts = self.repeat(&format!("{axis}b"), Affine::constant(count as i64), rest, at, |at, var| {
-                if ow {
-                    at.src = at.src.clone().plus(var, block as i64 * pixel);
-                    at.dst = at.dst.clone().plus(var, block as i64 * dst);
-                } else if let Some(b) = at.block.get_mut(&axis) {
-                    b.var = Some(var);
-                }
-            });
+        if axis == Axis::Ow {
+            return self.pixel_blocks(block, size, rest, &at);
         }
-        if ow && count * block < size {
-            let mut at = at;
-            at.block.insert(axis, Block { var: None, size: block, from: count * block, to: size });
-            stmts.extend(self.expand(rest, at));
+        let mut at = at;
+        at.block.insert(axis, Block { var: None, size: block, from: 0, to: block.min(size) });
+        // Rows can end anywhere, so that the last block may be shorter.
+        let count = Affine::constant(size.div_ceil(block) as i64);
+        self.repeat(&format!("{axis}b"), count, rest, at, |at, var| {
+            if let Some(b) = at.block.get_mut(&axis) {
+                b.var = Some(var);
+            }
+        })
+    }
+
+    /// A loop over the blocks of pixels that have every tap. What lies before and behind them are parts of their own.
+    fn pixel_blocks(&mut self, block: usize, size: usize, rest: &[Axis], at: &Cursor) -> Vec<Stmt> {
+        let geometry = self.cx.geometry;
+        let axis = &geometry.spatial[2];
+        let interior = pixels::interior(axis);
+        let (first, end) = (interior.start.div_ceil(block), interior.end / block);
+        let (from, to) = if first < end { (first * block, end * block) } else { (size, size) };
+        let part = |from: usize, to: usize| {
+            let mut at = at.clone();
+            at.block.insert(Axis::Ow, Block { var: None, size: block, from, to });
+            at
+        };
+        let mut stmts = Vec::new();
+        if from > 0 {
+            stmts.extend(self.expand(rest, part(0, from)));
+        }
+        if from < to {
+            let pixel = axis.stride as i64 * geometry.src.spatial[2];
+            let dst = geometry.dst.spatial[2];
+            let step = block as i64;
+            let count = Affine::constant((end - first) as i64);
+            stmts.extend(self.repeat("owb", count, rest, part(from, from + block), |at, var| {
+                at.src = at.src.clone().plus(var, step * pixel);
+                at.dst = at.dst.clone().plus(var, step * dst);
+            }));
+        }
+        if to < size {
+            stmts.extend(self.expand(rest, part(to, size)));
         }
         stmts
     }

@@ -59,7 +59,7 @@ pub(crate) fn cut(axis: &SpatialAxis, from: usize, to: usize, tile: usize, edges
 }
 
 /// The pixels that have every tap; empty ranges start where the right end begins.
-fn interior(axis: &SpatialAxis) -> std::ops::Range<usize> {
+pub(crate) fn interior(axis: &SpatialAxis) -> std::ops::Range<usize> {
     let first = axis.pad_lo.div_ceil(axis.stride).min(axis.output);
     // The last pixel with every tap is the greatest with ow * stride + extent <= pad_lo + input.
     let room = (axis.pad_lo + axis.input).checked_sub(axis.extent());

@@ -244,7 +244,7 @@ impl Search<'_> {
         let lanes = self.target.lanes(self.spec.dtype.bytes());
         let pixels = if self.vector == VectorAxis::Oc { tile.rows } else { tile.vectors * lanes };
         if let Some(pin) = &self.pins.block {
-            legal::block(w, &pin.value, pixels).map_err(|reason| Refusal::pinned(reason, pin.span))?;
+            legal::block(&pin.value, pixels).map_err(|reason| Refusal::pinned(reason, pin.span))?;
             return Ok(pin.value.clone());
         }
         if let Some(order) = &self.pins.order {
@@ -256,7 +256,7 @@ impl Search<'_> {
         let oh = self.model.geometry.spatial[1].output;
         let mut options: Vec<Option<(Axis, usize)>> = vec![None];
         options.extend([1, 2, 4, 8, 16, 32].into_iter().filter(|&b| b < oh).map(|b| Some((Axis::Oh, b))));
-        if w.pad_lo + w.pad_hi == 0 && oh == 1 {
+        if oh == 1 {
             let sizes = [2, 4, 8, 16, 32].map(|tiles| tiles * pixels);
             options.extend(sizes.into_iter().filter(|&b| b < w.output).map(|b| Some((Axis::Ow, b))));
         }

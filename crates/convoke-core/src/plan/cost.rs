@@ -19,6 +19,8 @@ const BANDWIDTH: [f64; 3] = [24.0, 12.0, 5.0];
 const LINE: f64 = 64.0;
 /// Share of the second-level cache that a block of rows may take to stay there beside everything else.
 const NEAR: f64 = 0.4;
+/// Share of the first-level cache that the data of a tile may take to stay there for the next.
+const STAYS: f64 = 0.8;
 /// How much slower lines come that do not follow each other.
 const SCATTERED: f64 = 2.0;
 /// Share of the time for loads that is not hidden behind multiply-adds.
@@ -193,21 +195,37 @@ impl<'a> Model<'a> {
             _ => 1.0,
         };
         let block_src = group_src / blocks * overlap;
+        let run_weights = weights / runs.max(1.0);
+        let pixel_tiles = self.positions * tiling.pixels.iter().map(|r| r.count as f64).sum::<f64>();
+        let once = ((src + dst) * self.scatter(block_src, runs) + weights) / BANDWIDTH[1];
+        let weights_again = (blocks - 1.0) * weights / self.bandwidth(weights);
+        // What a tile reads does not stay in the first-level cache for the next: all of it comes again each time.
+        let tile_src = self.tile_src(tiling);
+        if run_weights + tile_src > self.target.l1_bytes as f64 * STAYS {
+            let tile = run_weights / self.bandwidth(run_weights) + tile_src / self.bandwidth(block_src);
+            return once + weights_again + pixel_tiles * runs * tile;
+        }
         // A depthwise run reads its own channels; any other reads all of its group's.
         let again = match self.algorithm {
             Algorithm::Depthwise => 0.0,
             _ => (runs / self.geometry.groups as f64 - 1.0).max(0.0),
         };
-        let src_again = again * src * overlap / self.bandwidth(block_src);
-        let weights_again = (blocks - 1.0) * weights / self.bandwidth(weights);
-        let run_weights = weights / runs.max(1.0);
-        let pixel_tiles = self.positions * tiling.pixels.iter().map(|r| r.count as f64).sum::<f64>();
-        let streamed = match run_weights > self.target.l1_bytes as f64 / 2.0 {
-            true => pixel_tiles * weights / BANDWIDTH[0],
-            false => 0.0,
+        once + weights_again + again * src * overlap / self.bandwidth(block_src)
+    }
+
+    /// Bytes of input that a full tile reads; of whole cache lines, where every channel has its own.
+    fn tile_src(&self, tiling: &Tiling) -> f64 {
+        let [d, h, w] = &self.geometry.spatial;
+        let pixels = tiling.pixels.iter().map(|r| r.pixels).max().unwrap_or(1).max(1);
+        let span = ((pixels - 1) * w.stride + w.extent()).min(w.input.max(1)) as f64;
+        let (ic, view) = (self.geometry.ic as f64, &self.geometry.src);
+        let bytes = self.spec.dtype.bytes() as f64;
+        let row = match view.lanes {
+            // Where the pixels start in a line differs, so that one line more is touched as often as not.
+            1 => ic * (span * bytes + LINE - bytes),
+            _ => ic * span * bytes,
         };
-        let once = (src + dst) * self.scatter(block_src, runs) + weights;
-        once / BANDWIDTH[1] + src_again + weights_again + streamed
+        (d.kernel * h.kernel) as f64 * row
     }
 
     /// How much dearer the first pass over the input is than one through memory in order.

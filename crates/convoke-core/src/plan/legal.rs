@@ -3,7 +3,7 @@
 use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis};
 use crate::lower::weights::PANEL_BYTES;
 use crate::lower::{PackedAxis, epilogue_registers, slides};
-use crate::spec::{LayerSpec, SpatialAxis};
+use crate::spec::LayerSpec;
 use crate::target::Target;
 
 /// Most steps of a reduction loop that may be written out.
@@ -108,7 +108,7 @@ pub(crate) fn tile(
 }
 
 /// Whether the axes can be blocked so; `pixels` is a tile's extent along `ow`.
-pub(crate) fn block(w: &SpatialAxis, block: &[(Axis, usize)], pixels: usize) -> Result<(), String> {
+pub(crate) fn block(block: &[(Axis, usize)], pixels: usize) -> Result<(), String> {
     for (i, &(axis, size)) in block.iter().enumerate() {
         if block[..i].iter().any(|b| b.0 == axis) {
             return Err(format!("{axis} is blocked twice"));
@@ -118,9 +118,6 @@ pub(crate) fn block(w: &SpatialAxis, block: &[(Axis, usize)], pixels: usize) -> 
         }
         match axis {
             Axis::Oh => {}
-            Axis::Ow if w.pad_lo + w.pad_hi != 0 => {
-                return Err("ow can be blocked only where rows have no padding".to_owned());
-            }
             Axis::Ow if size % pixels != 0 => {
                 return Err(format!("a block of {size} pixels is no multiple of the tile's {pixels}"));
             }

@@ -83,7 +83,6 @@ fn pins_that_cannot_hold_say_why() {
     refused(SAME, "vector: ow, tile: 3x2", "3x2", "3 output channels at a time");
     refused(SAME, "unroll: 17", "17", "from 1 to 16, and not 17");
     refused(SAME, "block: (oc: 4)", "(oc: 4)", "only oh and ow can be blocked, not oc");
-    refused(SAME, "pack_input: none, block: (ow: 12)", "(ow: 12)", "where rows have no padding");
     refused(SAME, "order: (n, oc, od, oh, ow)", "(n, oc, od, oh, ow)", "must name g 1 time(s), and names it 0");
     refused(SAME, "order: (n, g, oc, od, oh, ow), parallel: oh", "oh", "the outermost loop, which is n and not oh");
 }
