@@ -1,0 +1,204 @@
+"""What was measured, as JSON, as Markdown tables and as a plot.
+
+A rate is 2 * multiply-accumulates / median time, those with padding counted too: what skips them, or Winograd, may be
+above the peak. A ratio is Convoke's fastest layout over the other: below 1 it is a loss, in bold.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+MANY = 40
+"""With more layers than this the plot has no names, and the tables stay in the file."""
+
+
+def rates(record: Record, *, ours: bool) -> dict[str, float]:
+    """GFLOP/s by variant, of Convoke's or of the peers'; only what computed, and the right thing."""
+    return {key: peer["gflops"] for key, peer in record["peers"].items()
+            if "gflops" in peer and "error" not in peer and key.startswith("convoke") == ours}
+
+
+def best(found: dict[str, float]) -> tuple[str, float] | None:
+    return max(found.items(), key=lambda item: item[1], default=None)
+
+
+def base(record: Record, threads: int) -> tuple[dict[str, float], dict[str, float]]:
+    """What is compared with what: Convoke with the peers, or Convoke on several threads with itself on one."""
+    ours, theirs = rates(record, ours=True), rates(record, ours=False)
+    if threads == 1:
+        return ours, theirs
+    suffix = f" x{threads}"
+    return ({key: rate for key, rate in ours.items() if key.endswith(suffix)},
+            {key: rate for key, rate in ours.items() if not key.endswith(suffix)})
+
+
+def ratios(record: Record, threads: int) -> dict[str, float]:
+    """Convoke's fastest variant over each other."""
+    ours, theirs = base(record, threads)
+    mine = best(ours)
+    return {key: mine[1] / rate for key, rate in theirs.items()} if mine else {}
+
+
+def geomean(values: Iterable[float]) -> float:
+    values = list(values)
+    return math.exp(sum(map(math.log, values)) / len(values)) if values else math.nan
+
+
+def peak(record: Record) -> float:
+    return max(record["peak"])
+
+
+def one_line(record: Record) -> str:
+    """One layer, for the progress on a terminal."""
+    parts = [record["summary"]]
+    if mine := best(rates(record, ours=True)):
+        parts.append(f"{mine[0]} {mine[1]:.1f} GFLOP/s, {mine[1] / peak(record):.0%} of peak")
+        if theirs := best(rates(record, ours=False)):
+            parts.append(f"{mine[1] / theirs[1]:.2f} of {theirs[0]} with {theirs[1]:.1f}")
+    bad = [key for key, peer in record["peers"].items() if "error" in peer]
+    return "; ".join(parts + [f"errors: {', '.join(bad)}"] * bool(bad))
+
+
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    return [f"| {' | '.join(head)} |", f"|---{'|--:' * (len(head) - 1)}|", *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f}" if value >= 99.5 else f"{value:.1f}"
+
+
+def ratio(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"**{value:.2f}**" if value < 1 else f"{value:.2f}"
+
+
+def markdown(results: Record, *, whole: bool | None = None) -> str:
+    """The tables. `whole`: those with a row per layer too; without it, if the layers are not too many."""
+    layers, threads = results["layers"], results["threads"]
+    every = [key for key in (layers[0]["peers"] if layers else []) if any("gflops" in r["peers"][key] for r in layers)]
+    lines = ["# Convoke and its peers", "", *about(results), ""]
+    theirs = [key for key in every if any(key in ratios(record, threads) for record in layers)]
+    lines += summary(layers, theirs, threads)
+    if whole or whole is None and len(layers) <= MANY:
+        rows = []
+        for record in layers:
+            known, top = rates(record, ours=True) | rates(record, ours=False), peak(record)
+            mine = best(base(record, threads)[0])
+            rows.append([record["summary"], f"{mine[1] / top:.0%}" if mine else "–", number(top),
+                         *(number(known.get(key)) for key in every)])
+        lines += ["## GFLOP/s", "", *table(["layer", "ours of peak", "peak", *every], rows)]
+        rows = [[record["summary"], *(ratio(ratios(record, threads).get(key)) for key in theirs)] for record in layers]
+        lines += ["## Convoke's fastest over each", "", *table(["layer", *theirs], rows)]
+        rows = [[record["summary"], *(number(record["peers"][key].get("create_us")) for key in every)] for record in layers]
+        lines += ["## Making the kernel, µs", "", *table(["layer", *every], rows)]
+    return "\n".join([*lines, *troubles(results)])
+
+
+def about(results: Record) -> list[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    clock = "time of the CPU" if results["clock"] == "cpu" else "time that passed"
+    threads = "one thread" if results["threads"] == 1 else f"one thread and {results['threads']}"
+    return [f"- {results['cpu']} ({results['isa']}), {threads}, core {results['core']}, {results['date']}",
+            f"- {versions}",
+            f"- medians of {results['rounds']} interleaved rounds of {results['slice_ms']:g} ms, {clock}",
+            f"- `{results['command']}`"]
+
+
+def summary(layers: list[Record], theirs: list[str], threads: int) -> list[str]:
+    """Geometric means, wins and losses against each peer, and where Convoke is worst."""
+    rows = []
+    for key in theirs:
+        found = [ratios(record, threads)[key] for record in layers if key in ratios(record, threads)]
+        rows.append([key, ratio(geomean(found)), ratio(min(found)), ratio(max(found)), str(sum(x < 1 for x in found)),
+                     str(len(found))])
+    lines = ["## Convoke's fastest over each: all layers", "",
+             *table(["peer", "geometric mean", "least", "greatest", "losses", "layers"], rows)]
+    worst = sorted(((min(ratios(record, threads).values()), record) for record in layers if ratios(record, threads)),
+                   key=lambda item: item[0])[:10]
+    if len(layers) > 10 and threads == 1:
+        rows = [[f"`{record['text']}`", ratio(least), best(rates(record, ours=False))[0]] for least, record in worst]
+        lines += ["## The ten worst", "", *table(["layer", "ratio", "fastest peer"], rows)]
+    return lines
+
+
+def troubles(results: Record) -> list[str]:
+    """Peers and layers without a result, each reason once."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for record in results["layers"]:
+        for key, peer in record["peers"].items():
+            for kind in ("error", "skip"):
+                if kind in peer:
+                    reason = " ".join(peer[kind].split())[:200]
+                    reasons.setdefault((key, f"{kind}: {reason}"), []).append(record["layer"]["name"])
+    lines = [f"- {name}: not measured, {why}" for name, why in results["skipped"].items()]
+    for (key, reason), names in reasons.items():
+        which = ", ".join(names) if len(names) <= 8 else f"{len(names)} layers"
+        lines.append(f"- {key}, {which}: {reason}")
+    return ["## Without a result", "", *lines, ""] if lines else []
+
+
+ROW, LABEL, WIDTH, TOP = 16, 250, 860, 56
+
+
+def svg(results: Record) -> str:
+    """Bars from 1, on a scale of powers of two: the mean ratio to each peer, then each layer's to its fastest peer."""
+    layers, threads = results["layers"], results["threads"]
+    means: dict[str, list[float]] = {}
+    single: list[tuple[str, float, str]] = []
+    for record in layers:
+        found = ratios(record, threads)
+        for key, value in found.items():
+            means.setdefault(key, []).append(value)
+        if found:
+            key = min(found, key=lambda key: found[key])
+            single.append((record["summary"], found[key], key))
+    many = len(single) > MANY
+    if many:
+        single.sort(key=lambda item: item[1])
+    bars = [(f"mean, {key}", geomean(found), "") for key, found in means.items()]
+    reach = max([1.0, *(abs(math.log2(value)) for _, value, _ in bars + single)])
+    middle, half = LABEL + (WIDTH - LABEL - 130) / 2, (WIDTH - LABEL - 130) / 2
+
+    def place(value: float) -> float:
+        return middle + half * math.log2(value) / reach
+
+    parts: list[str] = []
+    y = TOP
+    for rows, height in ((bars, ROW), (single, 4 if many else ROW)):
+        for label, value, note in rows:
+            left, right = sorted((place(1), place(value)))
+            colour = "#2a9d5c" if value >= 1 else "#c8443c"
+            parts.append(f'<rect x="{left:.1f}" y="{y}" width="{right - left:.1f}" height="{height - height // 4}" fill="{colour}"/>')
+            if height == ROW:
+                parts.append(f'<text x="{LABEL - 8}" y="{y + 11}" text-anchor="end">{escape(label)}</text>')
+                parts.append(f'<text x="{WIDTH - 124}" y="{y + 11}">{value:.2f} {escape(note)}</text>')
+            y += height
+        y += ROW
+    lines = []
+    for power in range(-math.floor(reach), math.floor(reach) + 1):
+        x = place(2.0 ** power)
+        lines.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 6}" y2="{y - ROW}" stroke="{"#333" if power == 0 else "#ccc"}"/>')
+        lines.append(f'<text x="{x:.1f}" y="{TOP - 10}" text-anchor="middle">{2.0 ** power:g}</text>')
+    title = "Convoke's rate over the fastest peer's" if threads == 1 else f"Convoke on {threads} threads over one"
+    foot = [results["cpu"] + f" ({results['isa']}), " + results["date"],
+            ", ".join(f"{name} {version}" for name, version in results["versions"].items()), results["command"]]
+    text = "".join(f'<text x="8" y="{y + 4 + 14 * i}" fill="#666">{escape(line)}</text>' for i, line in enumerate(foot))
+    height = y + 16 + 14 * len(foot)
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="sans-serif" font-size="11">'
+            f'<rect width="100%" height="100%" fill="white"/><text x="8" y="22" font-size="15">{title}</text>'
+            f'{"".join(lines)}{"".join(parts)}{text}</svg>\n')
+
+
+def write(folder: Path, name: str, results: Record) -> None:
+    """Writes `name`.json, .md and .svg into `folder`, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {"json": json.dumps(results, indent=1) + "\n", "md": markdown(results, whole=True), "svg": svg(results)}
+    for kind, text in texts.items():
+        temporary = folder / f".{name}.{kind}.{os.getpid()}"
+        temporary.write_text(text)
+        temporary.replace(folder / f"{name}.{kind}")
