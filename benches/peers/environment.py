@@ -81,7 +81,7 @@ def install(peer: Peer) -> Path:
 
 
 def python_worker(peer: Peer) -> list[str]:
-    return [str(install(peer)), str(WORKERS / f"peer_{peer.name}.py")]
+    return [str(install(peer)), str(WORKERS / "serve.py"), peer.name]
 
 
 def onednn_worker(peer: Peer) -> list[str]:
@@ -92,7 +92,7 @@ def onednn_worker(peer: Peer) -> list[str]:
         progress(f"compiling the driver of {peer.name}")
         run([os.environ.get("CXX", "g++"), "-O2", "-std=c++17", "-shared", "-fPIC", f"-I{folder}/include", source, "-o",
              library, f"-L{folder}/lib", "-ldnnl", f"-Wl,-rpath,{folder}/lib"], f"g++-{peer.name}")
-    return [str(python), str(WORKERS / "peer_onednn.py"), str(library)]
+    return [str(python), str(WORKERS / "serve.py"), "onednn", str(library)]
 
 
 def rust_worker(peer: Peer) -> list[str]:
@@ -122,7 +122,7 @@ PEERS = {peer.name: peer for peer in (
          "onednn"),
     Peer("ort", python_worker, requirements=("numpy", "onnxruntime")),
     Peer("openvino", python_worker, requirements=("numpy", "openvino")),
-    Peer("ncnn", python_worker, {"": {"winograd": True}, "direct": {"winograd": False}}, ("numpy", "ncnn")),
+    Peer("ncnn", python_worker, {"": {"winograd": True}, "no-winograd": {"winograd": False}}, ("numpy", "ncnn")),
     Peer("mnn", python_worker, requirements=("numpy", "MNN")),
     Peer("tract", rust_worker),
     Peer("candle", rust_worker),

@@ -1,13 +1,12 @@
-"""oneDNN through `onednn.cpp`. The first argument is the compiled library.
+"""oneDNN through `onednn.cpp`. The argument is the compiled library.
 
 Option `format`: of input and output, "any" (the library's choice), "nchw" or "nhwc".
 """
 
 import ctypes
-import sys
 
 import numpy as np
-from protocol import Peer, Prepared, Skip, Task, serve
+from protocol import Peer, Prepared, Skip, Task
 
 NUMBER = ctypes.c_int64
 PLACES = NUMBER * 3
@@ -24,7 +23,7 @@ class Sizes(ctypes.Structure):
         super().__init__(**{name: PLACES(*layer[name]) if kind is PLACES else layer[name] for name, kind in self._fields_})
 
 
-class OneDnn(Peer):
+class Library(Peer):
     def __init__(self, path: str) -> None:
         self.library = ctypes.CDLL(path)
         for name, result in {"conv_message": ctypes.c_char_p, "conv_version": ctypes.c_char_p,
@@ -75,7 +74,3 @@ class Convolution(Prepared):
 
 def pointer(array: np.ndarray) -> ctypes.c_void_p:
     return ctypes.c_void_p(array.ctypes.data)
-
-
-if __name__ == "__main__":
-    serve(OneDnn(sys.argv[1]))
