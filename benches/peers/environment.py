@@ -40,6 +40,7 @@ class Peer:
     venv: str = "main"
     """The virtual environment: those with the same name share one."""
     default: bool = True
+    """Measured unless told otherwise; not if it takes gigabytes."""
 
     def keys(self) -> dict[str, Options]:
         """The variants by their full names, like `onednn:any`."""
@@ -95,6 +96,13 @@ def onednn_worker(peer: Peer) -> list[str]:
     return [str(python), str(WORKERS / "serve.py"), "onednn", str(library)]
 
 
+def onednn_sycl_worker(peer: Peer) -> list[str]:
+    """Newer releases compute through SYCL, which finds the CPU through OpenCL, which finds it through a variable."""
+    libraries = VENV / peer.venv / "lib"
+    settings = [f"LD_LIBRARY_PATH={libraries}", f"OCL_ICD_FILENAMES={libraries}/libintelocl.so", "DPCPP_CPU_NUM_CUS=1"]
+    return ["env", *settings, *onednn_worker(peer)]
+
+
 def rust_worker(peer: Peer) -> list[str]:
     """Builds the runner. Each peer has a build of its own, so that one that does not build takes no other with it."""
     if shutil.which("cargo") is None:
@@ -126,7 +134,11 @@ PEERS = {peer.name: peer for peer in (
     Peer("mnn", python_worker, requirements=("numpy", "MNN")),
     Peer("tract", rust_worker),
     Peer("candle", rust_worker),
-    Peer("torch", python_worker, requirements=("numpy", "torch"), venv="torch", default=False),
+    Peer("onednn-3.13", onednn_sycl_worker, ONEDNN,
+         ("numpy", "onednn==2026.1.0", "onednn-devel==2026.1.0", "dpcpp-cpp-rt", "intel-opencl-rt", "tbb"), "onednn-3.13",
+         default=False),
+    Peer("torch", python_worker, {"nchw": {"channels_last": False}, "nhwc": {"channels_last": True}}, ("numpy", "torch"),
+         "torch", default=False),
 )}
 
 

@@ -71,8 +71,8 @@ class Layer:
         if any(stride != 1 for stride in self.stride):
             fields.append(f"stride: {numbers(self.stride)}")
         if any(lo or hi for lo, hi in self.padding):
-            sides = [str(lo) if lo == hi else f"{lo}..{hi}" for lo, hi in self.padding]
-            fields.append(f"padding: {sides[0] if len(sides) == 1 else '(' + ', '.join(sides) + ')'}")
+            sides = tuple(str(lo) if lo == hi else f"{lo}..{hi}" for lo, hi in self.padding)
+            fields.append(f"padding: {numbers(sides)}")
         if any(dilation != 1 for dilation in self.dilation):
             fields.append(f"dilation: {numbers(self.dilation)}")
         if self.groups != 1:
@@ -107,22 +107,25 @@ class Layer:
 
 
 def by(values: tuple[int, ...]) -> str:
+    """Like `3x5`."""
     return "x".join(map(str, values))
 
 
-def numbers(values: tuple[int, ...]) -> str:
-    return str(values[0]) if len(values) == 1 else f"({', '.join(map(str, values))})"
+def numbers(values: tuple) -> str:
+    """Like `(3, 5)`, or `3` if all are the same."""
+    return str(values[0]) if len(set(values)) == 1 else f"({', '.join(map(str, values))})"
 
 
 def conv(name: str, channels: tuple[int, int], size: tuple[int, ...] | int, kernel: tuple[int, ...] | int, *,
-         stride: int = 1, dilation: int = 1, groups: int = 1, batch: int = 1) -> Layer:
-    """A layer with 'same' padding as PyTorch would write it; a number stands for a square in 2-D."""
+         stride: int = 1, dilation: int = 1, groups: int = 1, batch: int = 1, padded: bool = True,
+         bias: bool = True) -> Layer:
+    """A layer padded so that a stride of 1 keeps the size, or not at all; a number stands for a square in 2-D."""
     size = (size, size) if isinstance(size, int) else size
     kernel = (kernel,) * len(size) if isinstance(kernel, int) else kernel
-    around = tuple((dilation * (k - 1) // 2,) * 2 for k in kernel)
+    around = tuple((dilation * (k - 1) // 2 if padded else 0,) * 2 for k in kernel)
     every = (1,) * len(size)
     return Layer(name, batch, *channels, size, kernel, tuple(stride * one for one in every), around,
-                 tuple(dilation * one for one in every), groups)
+                 tuple(dilation * one for one in every), groups, bias)
 
 
 RESNET50 = [(3, 64, 224, 7, 2), (64, 256, 56, 1, 1), (64, 64, 56, 1, 1), (64, 64, 56, 3, 1), (256, 64, 56, 1, 1),
@@ -156,8 +159,7 @@ def first() -> list[Layer]:
     kinds = [("digits", 1, 32, 28, 5, 1), ("grey", 1, 64, 224, 7, 2), ("stem3", 3, 32, 224, 3, 2),
              ("vgg", 3, 64, 224, 3, 1), ("patch16", 3, 768, 224, 16, 16), ("alexnet", 3, 96, 227, 11, 4),
              ("rgba", 4, 32, 224, 3, 1), ("stem4", 4, 64, 224, 7, 2)]
-    return [conv(name, (c, k), size, kernel, stride=stride) if kernel % 2 else
-            Layer(name, 1, c, k, (size,) * 2, (kernel,) * 2, (stride,) * 2, ((0, 0),) * 2, (1, 1))
+    return [conv(name, (c, k), size, kernel, stride=stride, padded=kernel % 2 == 1)
             for name, c, k, size, kernel, stride in kinds]
 
 
@@ -175,14 +177,17 @@ SETS: dict[str, Callable[[], list[Layer]]] = {
 SWEEP_MACS = (200_000, 2_000_000_000)
 """The least and the most multiply-accumulates of a layer of the sweep."""
 
+SWEEP_SIZES = [7, 8, 13, 14, 16, 19, 27, 28, 32, 35, 56, 64, 71, 80, 112, 147, 160, 224]
+"""Of its images."""
+
 
 def sweep(count: int = 200, seed: int = 1) -> list[Layer]:
     """`count` different layers as networks have them, odd sizes among them; the same for the same `seed`."""
     found: dict[Layer, None] = {}
     for layer in candidates(random.Random(seed)):
         least, most = SWEEP_MACS
-        if least <= layer.macs <= most and layer.with_name("x") not in found:
-            found[layer.with_name("x")] = None
+        if least <= layer.macs <= most:
+            found[layer] = None
         if len(found) == count:
             break
     return [layer.with_name(f"s{i:03}") for i, layer in enumerate(found)]
@@ -191,7 +196,7 @@ def sweep(count: int = 200, seed: int = 1) -> list[Layer]:
 def candidates(rng: random.Random) -> Iterator[Layer]:
     """Layers without end, each legal, of any amount of work."""
     while True:
-        size = rng.choice([7, 8, 13, 14, 16, 19, 27, 28, 32, 35, 56, 64, 71, 80, 112, 147, 160, 224, rng.randint(7, 224)])
+        size = rng.choice([*SWEEP_SIZES, rng.randint(7, 224)])
         kernel = rng.choices([1, 2, 3, 4, 5, 7, 9, 11], [30, 2, 40, 3, 10, 8, 3, 4])[0]
         kernels = rng.choices([(kernel, kernel), (1, kernel), (kernel, 1)], [14, 1, 1])[0]
         stride = rng.choices([1, 2, 3, 4], [65, 30, 2, 3])[0]
@@ -207,12 +212,11 @@ def candidates(rng: random.Random) -> Iterator[Layer]:
         elif kind == "first":
             inputs = rng.choice([1, 2, 3, 4])
         padded = rng.random() < 0.8
-        padding = tuple((dilation * (k - 1) // 2,) * 2 if padded else (0, 0) for k in kernels)
-        sizes = (size, size if rng.random() < 0.8 else rng.randint(7, 224))
-        if max(inputs, outputs) <= 1024 and all(
-                n + lo + hi > dilation * (k - 1) for n, k, (lo, hi) in zip(sizes, kernels, padding)):
-            yield Layer("x", 1, inputs, outputs, sizes, kernels, (stride,) * 2, padding, (dilation,) * 2, groups,
-                        rng.random() < 0.8)
+        size = (size, size if rng.random() < 0.8 else rng.randint(7, 224))
+        layer = conv("x", (inputs, outputs), size, kernels, stride=stride, dilation=dilation, groups=groups, padded=padded,
+                     bias=rng.random() < 0.8)
+        if max(inputs, outputs) <= 1024 and min(layer.output) > 0:
+            yield layer
 
 
 def channels(rng: random.Random) -> int:

@@ -1,6 +1,5 @@
 """What a worker in Python is made of."""
 
-
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

@@ -23,11 +23,12 @@ impl Peer for Convoke {
         };
         let threads = task.options.get("threads").and_then(|threads| threads.as_u64()).unwrap_or(1) as usize;
         let compiler = Compiler::new().threads(threads);
-        let kernel = timer.time(|| compiler.compile(&task.text.parse::<LayerSpec>()?));
-        let kernel = kernel.map_err(|error: convoke::Error| Skip(format!("refused: {error}")))?;
+        let compile = || -> Result<Kernel> { Ok(compiler.compile(&task.text.parse::<LayerSpec>()?)?) };
+        let kernel = timer.time(compile).map_err(|error| Skip(error.to_string()))?;
         let bias = task.bias.as_deref().map(Array::read).transpose()?.map(|bias| bias.data);
-        let weights = Array::read(&task.weights)?;
-        let packed = timer.time(|| kernel.pack(&weights.data, bias.as_deref()))?;
+        let weights = Array::read(&task.weights)?.data;
+        let pack = || -> Result<Packed<f32>> { Ok(kernel.pack(&weights, bias.as_deref())?) };
+        let packed = timer.time(pack)?;
         let input = Array::read(&task.input)?;
         let dst = vec![0.0; order.len(&task.layer.output_shape())];
         Ok(Box::new(Ready {
