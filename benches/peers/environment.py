@@ -44,7 +44,7 @@ class Peer:
 
     def keys(self) -> dict[str, Options]:
         """The variants by their full names, like `onednn:any`."""
-        return {f"{self.name}:{variant}" if variant else self.name: options for variant, options in self.variants.items()}
+        return {f"{self.name}:{variant}".rstrip(":"): options for variant, options in self.variants.items()}
 
 
 def progress(text: str) -> None:
@@ -92,7 +92,8 @@ def onednn_worker(peer: Peer) -> list[str]:
     if not library.exists() or library.stat().st_mtime < source.stat().st_mtime:
         progress(f"compiling the driver of {peer.name}")
         run([os.environ.get("CXX", "g++"), "-O2", "-std=c++17", "-shared", "-fPIC", f"-I{folder}/include", source, "-o",
-             library, f"-L{folder}/lib", "-ldnnl", f"-Wl,-rpath,{folder}/lib"], f"g++-{peer.name}")
+             library, f"-L{folder}/lib", "-ldnnl", f"-Wl,--disable-new-dtags,-rpath,{folder}/lib"],
+            f"g++-{peer.name}")
     return [str(python), str(WORKERS / "serve.py"), "onednn", str(library)]
 
 
@@ -111,8 +112,8 @@ def rust_worker(peer: Peer) -> list[str]:
     binary = BUILD / f"runner-{peer.name}"
     progress(f"building the worker of {peer.name}")
     features = [] if peer.name == "convoke" else ["--features", peer.name]
-    run(["cargo", "build", "--release", "--locked", "--manifest-path", HERE / "runner" / "Cargo.toml", "--target-dir", target,
-         *features], f"cargo-{peer.name}")
+    run(["cargo", "build", "--release", "--locked", "--manifest-path", HERE / "runner" / "Cargo.toml",
+         "--target-dir", target, *features], f"cargo-{peer.name}")
     built = target / "release" / "convoke-peers"
     if not binary.exists() or built.stat().st_mtime > binary.stat().st_mtime:
         shutil.copy2(built, binary)
@@ -126,8 +127,8 @@ ONEDNN = {"any": {"format": "any"}, "plain": {"format": "nchw"}, "nhwc": {"forma
 
 PEERS = {peer.name: peer for peer in (
     Peer("convoke", rust_worker, {layout: {"layout": layout, "threads": 1} for layout in LAYOUTS}),
-    Peer("onednn", onednn_worker, ONEDNN, ("numpy", "onednn-cpu-gomp==2023.2.0", "onednn-devel-cpu-gomp==2023.2.0"),
-         "onednn"),
+    Peer("onednn", onednn_worker, ONEDNN,
+         ("numpy", "onednn-cpu-gomp==2023.2.0", "onednn-devel-cpu-gomp==2023.2.0"), "onednn"),
     Peer("ort", python_worker, requirements=("numpy", "onnxruntime")),
     Peer("openvino", python_worker, requirements=("numpy", "openvino")),
     Peer("ncnn", python_worker, {"": {"winograd": True}, "no-winograd": {"winograd": False}}, ("numpy", "ncnn")),
@@ -137,8 +138,8 @@ PEERS = {peer.name: peer for peer in (
     Peer("onednn-3.13", onednn_sycl_worker, ONEDNN,
          ("numpy", "onednn==2026.1.0", "onednn-devel==2026.1.0", "dpcpp-cpp-rt", "intel-opencl-rt", "tbb"), "onednn-3.13",
          default=False),
-    Peer("torch", python_worker, {"nchw": {"channels_last": False}, "nhwc": {"channels_last": True}}, ("numpy", "torch"),
-         "torch", default=False),
+    Peer("torch", python_worker, {"nchw": {"channels_last": False}, "nhwc": {"channels_last": True}},
+         ("numpy", "torch"), "torch", default=False),
 )}
 
 

@@ -1,6 +1,6 @@
 """Convolution layers: what one is, and the sets that are measured.
 
-Shapes are written outermost axis first: an input is `[n, c, (d, (h,)) w]`, weights are `[k, c / groups, (kd, (kh,)) kw]`.
+Shapes are written outermost axis first: an input is `[n, c, (d, (h,)) w]`, weights `[k, c / groups, (kd, (kh,)) kw]`.
 """
 
 import math
@@ -213,8 +213,8 @@ def candidates(rng: random.Random) -> Iterator[Layer]:
             inputs = rng.choice([1, 2, 3, 4])
         padded = rng.random() < 0.8
         size = (size, size if rng.random() < 0.8 else rng.randint(7, 224))
-        layer = conv("x", (inputs, outputs), size, kernels, stride=stride, dilation=dilation, groups=groups, padded=padded,
-                     bias=rng.random() < 0.8)
+        layer = conv("x", (inputs, outputs), size, kernels, stride=stride, dilation=dilation, groups=groups,
+                     padded=padded, bias=rng.random() < 0.8)
         if max(inputs, outputs) <= 1024 and min(layer.output) > 0:
             yield layer
 

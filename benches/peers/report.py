@@ -28,21 +28,17 @@ def best(found: dict[str, float]) -> tuple[str, float] | None:
     return max(found.items(), key=lambda item: item[1], default=None)
 
 
-def base(record: Record, threads: int) -> tuple[dict[str, float], dict[str, float]]:
-    """What is compared with what: Convoke with the peers, or Convoke on several threads with itself on one."""
-    ours, theirs = rates(record, ours=True), rates(record, ours=False)
-    if threads == 1:
-        return ours, theirs
-    suffix = f" x{threads}"
-    return ({key: rate for key, rate in ours.items() if key.endswith(suffix)},
-            {key: rate for key, rate in ours.items() if not key.endswith(suffix)})
-
-
 def ratios(record: Record, threads: int) -> dict[str, float]:
-    """Convoke's fastest variant over each other."""
-    ours, theirs = base(record, threads)
+    """Convoke's fastest layout over each peer; with `threads`, each layout on as many over itself on one."""
+    ours, theirs = rates(record, ours=True), rates(record, ours=False)
+    if threads > 1:
+        return {key: ours[f"{key} x{threads}"] / rate for key, rate in ours.items() if f"{key} x{threads}" in ours}
     mine = best(ours)
     return {key: mine[1] / rate for key, rate in theirs.items()} if mine else {}
+
+
+def title(threads: int) -> str:
+    return "Convoke's fastest over each" if threads == 1 else f"Convoke on {threads} threads over one"
 
 
 def geomean(values: Iterable[float]) -> float:
@@ -66,7 +62,8 @@ def one_line(record: Record) -> str:
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:
-    return [f"| {' | '.join(head)} |", f"|---{'|--:' * (len(head) - 1)}|", *(f"| {' | '.join(row)} |" for row in rows), ""]
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
+    return [lines[0], f"|---{'|--:' * (len(head) - 1)}|", *lines[1:], ""]
 
 
 def number(value: float | None) -> str:
@@ -88,13 +85,14 @@ def markdown(results: Record, *, whole: bool | None = None) -> str:
         rows = []
         for record in layers:
             known, top = rates(record, ours=True) | rates(record, ours=False), peak(record)
-            mine = best(base(record, threads)[0])
+            mine = best(rates(record, ours=True))
             rows.append([record["summary"], f"{mine[1] / top:.0%}" if mine else "–", number(top),
                          *(number(known.get(key)) for key in every)])
         lines += ["## GFLOP/s", "", *table(["layer", "ours of peak", "peak", *every], rows)]
         rows = [[record["summary"], *(ratio(ratios(record, threads).get(key)) for key in theirs)] for record in layers]
-        lines += ["## Convoke's fastest over each", "", *table(["layer", *theirs], rows)]
-        rows = [[record["summary"], *(number(record["peers"][key].get("create_us")) for key in every)] for record in layers]
+        lines += [f"## {title(threads)}", "", *table(["layer", *theirs], rows)]
+        rows = [[record["summary"], *(number(record["peers"][key].get("create_us")) for key in every)]
+                for record in layers]
         lines += ["## Making the kernel, µs", "", *table(["layer", *every], rows)]
     return "\n".join([*lines, *troubles(results)])
 
@@ -103,7 +101,8 @@ def about(results: Record) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     clock = "time of the CPU" if results["clock"] == "cpu" else "time that passed"
     threads = "one thread" if results["threads"] == 1 else f"one thread and {results['threads']}"
-    return [f"- {results['cpu']} ({results['isa']}), {threads}, core {results['core']}, {results['date']}",
+    return [f"- {results['cpu']} ({results['isa']}), {threads}, core {results['core']}, {results['date']}, "
+            f"load {results['load']:.1f} when it began",
             f"- {versions}",
             f"- medians of {results['rounds']} interleaved rounds of {results['slice_ms']:g} ms, {clock}",
             f"- `{results['command']}`"]
@@ -116,7 +115,7 @@ def summary(layers: list[Record], theirs: list[str], threads: int) -> list[str]:
         found = [ratios(record, threads)[key] for record in layers if key in ratios(record, threads)]
         rows.append([key, ratio(geomean(found)), ratio(min(found)), ratio(max(found)), str(sum(x < 1 for x in found)),
                      str(len(found))])
-    lines = ["## Convoke's fastest over each: all layers", "",
+    lines = [f"## {title(threads)}: all layers", "",
              *table(["peer", "geometric mean", "least", "greatest", "losses", "layers"], rows)]
     worst = sorted(((min(ratios(record, threads).values()), record) for record in layers if ratios(record, threads)),
                    key=lambda item: item[0])[:10]
@@ -173,7 +172,8 @@ def svg(results: Record) -> str:
         for label, value, note in rows:
             left, right = sorted((place(1), place(value)))
             colour = "#2a9d5c" if value >= 1 else "#c8443c"
-            parts.append(f'<rect x="{left:.1f}" y="{y}" width="{right - left:.1f}" height="{height - height // 4}" fill="{colour}"/>')
+            parts.append(f'<rect x="{left:.1f}" y="{y}" width="{right - left:.1f}" height="{height - height // 4}" '
+                         f'fill="{colour}"/>')
             if height == ROW:
                 parts.append(f'<text x="{LABEL - 8}" y="{y + 11}" text-anchor="end">{escape(label)}</text>')
                 parts.append(f'<text x="{WIDTH - 124}" y="{y + 11}">{value:.2f} {escape(note)}</text>')
@@ -182,15 +182,15 @@ def svg(results: Record) -> str:
     lines = []
     for power in range(-math.floor(reach), math.floor(reach) + 1):
         x = place(2.0 ** power)
-        lines.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 6}" y2="{y - ROW}" stroke="{"#333" if power == 0 else "#ccc"}"/>')
+        shade = "#333" if power == 0 else "#ccc"
+        lines.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 6}" y2="{y - ROW}" stroke="{shade}"/>')
         lines.append(f'<text x="{x:.1f}" y="{TOP - 10}" text-anchor="middle">{2.0 ** power:g}</text>')
-    title = "Convoke's rate over the fastest peer's" if threads == 1 else f"Convoke on {threads} threads over one"
     foot = [results["cpu"] + f" ({results['isa']}), " + results["date"],
             ", ".join(f"{name} {version}" for name, version in results["versions"].items()), results["command"]]
     text = "".join(f'<text x="8" y="{y + 4 + 14 * i}" fill="#666">{escape(line)}</text>' for i, line in enumerate(foot))
     height = y + 16 + 14 * len(foot)
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="sans-serif" font-size="11">'
-            f'<rect width="100%" height="100%" fill="white"/><text x="8" y="22" font-size="15">{title}</text>'
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+            f'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/><text x="8" y="22" font-size="15">{title(threads)}</text>'
             f'{"".join(lines)}{"".join(parts)}{text}</svg>\n')
 
 

@@ -35,6 +35,9 @@ examples:
 MACS_WORTH_THREADS = 50_000_000
 """Layers with less are left out with --threads."""
 
+SLOW_US = 1e6
+"""A peer that takes more for a call has one turn, not one a round."""
+
 Record = dict[str, Any]
 
 
@@ -50,8 +53,10 @@ def arguments() -> argparse.Namespace:
     what.add_argument("--count", type=int, default=200, help="how many layers the sweep has (200)")
     usual = [name for name, peer in PEERS.items() if peer.default and name != "convoke"]
     what.add_argument("--peers", metavar="NAMES", default=",".join(usual),
-                      help=f"comma-separated ({','.join(usual)}); `none` for Convoke alone")
-    what.add_argument("--with", dest="more", metavar="NAMES", default="", help="peers besides these: torch, onednn-3.13")
+                      help=f"comma-separated, `none` for Convoke alone ({','.join(usual)})")
+    unusual = [name for name, peer in PEERS.items() if not peer.default]
+    what.add_argument("--with", dest="more", metavar="NAMES", default="",
+                      help=f"peers besides these; gigabytes to install ({','.join(unusual)})")
     how = parser.add_argument_group("how")
     how.add_argument("--rounds", type=int, help="how often every peer has its turn (5)")
     how.add_argument("--slice-ms", type=float, help="how long a turn is (60)")
@@ -62,7 +67,7 @@ def arguments() -> argparse.Namespace:
     how.add_argument("--threads", type=int, default=1, metavar="N",
                      help="Convoke on N threads and cores beside itself on one, no peers")
     where = parser.add_argument_group("where")
-    where.add_argument("--out", type=Path, default=HERE / "results", help="folder for the results (benches/peers/results)")
+    where.add_argument("--out", type=Path, default=HERE / "results", help="folder for the results (results, here)")
     where.add_argument("--name", help="of the files there (the sets' names)")
     where.add_argument("--list", action="store_true", help="print the chosen layers and end")
     where.add_argument("--setup", action="store_true", help="install and build, measure nothing")
@@ -113,6 +118,7 @@ class Measurement:
             "date": time.strftime("%Y-%m-%d"),
             "cpu": cpu_model(),
             "core": args.core,
+            "load": os.getloadavg()[0],
             "threads": args.threads,
             "rounds": args.rounds,
             "slice_ms": args.slice_ms,
@@ -159,6 +165,8 @@ class Measurement:
             record["peak"].append(round(ask(self.helper, "peak")["gflops"], 2))
             for key, peer in list(good.items()):
                 progress_line(f"{label} round {turn + 1} of {self.args.rounds}: {key}")
+                if peer["samples"] and min(peer["samples"]) > SLOW_US:
+                    continue
                 if not self.attempt(peer, lambda: self.take_turn(key, peer)):
                     del good[key]
         for key, peer in record["peers"].items():

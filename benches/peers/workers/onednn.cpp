@@ -7,7 +7,9 @@
 #include <cstring>
 #include <ctime>
 #include <exception>
+#include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 using namespace dnnl;
@@ -113,9 +115,9 @@ void *conv_create(const Layer *l, const char *format, const float *src, const fl
         const memory::desc bias_desc = bias ? memory::desc({l->out_channels}, f32, tag::x) : memory::desc();
 
         const auto begin = std::chrono::steady_clock::now();
-        const convolution_forward::primitive_desc desc(c->cpu, prop_kind::forward_inference, algorithm::convolution_auto,
-                                                       src_want, weights_want, bias_desc, dst_want, axes(l->stride),
-                                                       dilation, axes(l->pad_lo), axes(l->pad_hi));
+        const convolution_forward::primitive_desc desc(
+            c->cpu, prop_kind::forward_inference, algorithm::convolution_auto, src_want, weights_want, bias_desc,
+            dst_want, axes(l->stride), dilation, axes(l->pad_lo), axes(l->pad_hi));
         c->primitive = convolution_forward(desc);
         *create_us = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin).count();
 
@@ -133,7 +135,9 @@ void *conv_create(const Layer *l, const char *format, const float *src, const fl
     }, nullptr);
 }
 
-const char *conv_implementation(const void *conv) { return static_cast<const Convolution *>(conv)->implementation.c_str(); }
+const char *conv_implementation(const void *conv) {
+    return static_cast<const Convolution *>(conv)->implementation.c_str();
+}
 
 /// Runs `calls` times; microseconds a call, of this process or as they pass, or -1 and a message.
 double conv_time(void *conv, int calls, bool cpu) {

@@ -16,7 +16,7 @@ class Session(Prepared):
     def __init__(self, task: Task) -> None:
         with tempfile.TemporaryDirectory(prefix="convoke-mnn-") as folder:
             model = str(Path(folder, "layer.mnn"))
-            mnnconvert(["mnnconvert", "-f", "ONNX", "--modelFile", task.model, "--MNNModel", model, "--bizCode", "layer"])
+            mnnconvert(["mnnconvert", "-f", "ONNX", "--modelFile", task.model, "--MNNModel", model, "--bizCode", "x"])
             with Stopwatch() as watch:
                 self.net = MNN.Interpreter(model)
                 self.session = self.net.createSession(CONFIG)

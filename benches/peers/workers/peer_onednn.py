@@ -19,8 +19,10 @@ class Sizes(ctypes.Structure):
     _fields_ += [(name, PLACES) for name in ("size", "kernel", "stride", "pad_lo", "pad_hi", "dilation", "output")]
 
     def __init__(self, layer: dict) -> None:
-        layer = layer | {"pad_lo": [lo for lo, _ in layer["padding"]], "pad_hi": [hi for _, hi in layer["padding"]]}
-        super().__init__(**{name: PLACES(*layer[name]) if kind is PLACES else layer[name] for name, kind in self._fields_})
+        sides = zip(*layer["padding"])
+        layer = layer | dict(zip(("pad_lo", "pad_hi"), sides))
+        values = {name: PLACES(*layer[name]) if kind is PLACES else layer[name] for name, kind in self._fields_}
+        super().__init__(**values)
 
 
 class Library(Peer):

@@ -4,8 +4,8 @@ import numpy as np
 import openvino as ov
 from protocol import Peer, Prepared, Stopwatch, Task
 
-CONFIG = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32",
-          "ENABLE_CPU_PINNING": False}
+CONFIG = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
+          "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
 
 
 class Request(Prepared):

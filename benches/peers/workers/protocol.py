@@ -12,7 +12,7 @@ import numpy as np
 class Task:
     """A layer to get ready: its sizes, its data and what is asked of the peer.
 
-    `layer` is `Layer.to_json()`; `input` is `[n, c, …]`, `weights` are `[k, c / groups, …]`, `bias` is `[k]` or None.
+    `layer` is `Layer.to_json()`; `input` is `[n, c, …]`, `weights` `[k, c / groups, …]`, `bias` `[k]` or None.
     """
 
     layer: dict[str, Any]

@@ -24,7 +24,9 @@ impl Peer for Convoke {
         let threads = task.options.get("threads").and_then(|threads| threads.as_u64()).unwrap_or(1) as usize;
         let compiler = Compiler::new().threads(threads);
         let compile = || -> Result<Kernel> { Ok(compiler.compile(&task.text.parse::<LayerSpec>()?)?) };
-        let kernel = timer.time(compile).map_err(|error| Skip(error.to_string()))?;
+        let kernel = timer
+            .time(compile)
+            .map_err(|error| Skip(error.to_string().lines().next().unwrap_or_default().to_owned()))?;
         let bias = task.bias.as_deref().map(Array::read).transpose()?.map(|bias| bias.data);
         let weights = Array::read(&task.weights)?.data;
         let pack = || -> Result<Packed<f32>> { Ok(kernel.pack(&weights, bias.as_deref())?) };

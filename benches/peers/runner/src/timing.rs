@@ -1,6 +1,6 @@
 //! Times of calls, as every worker takes them.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::Deserialize;
@@ -33,29 +33,31 @@ impl Clock {
 }
 
 /// Short calls are timed together until they take this long.
-const LEAST_SECONDS: f64 = 50e-6;
+const LEAST_US: f64 = 50.0;
 /// A slice ends after this many times its length, however few calls there were.
 const PATIENCE: f64 = 20.0;
 
-/// Microseconds a call, one element a sample. The first call warms up and is not timed.
+/// Microseconds a call, one element a sample. The first call warms up; only one that lasts too long counts.
 pub(crate) fn samples<E>(slice: &Slice, mut call: impl FnMut() -> Result<(), E>) -> Result<Vec<f64>, E> {
     let begin = Instant::now();
-    let enough = Duration::from_secs_f64(slice.ms / 1e3);
-    let time = |calls: usize, call: &mut dyn FnMut() -> Result<(), E>| {
+    let passed = || begin.elapsed().as_secs_f64() * 1e3;
+    let mut time = |calls: usize| {
         let start = slice.clock.now();
         for _ in 0..calls {
             call()?;
         }
-        Ok((slice.clock.now() - start) / calls as f64)
+        Ok((slice.clock.now() - start) / calls as f64 * 1e6)
     };
-    call()?;
-    let once = time(1, &mut call)?;
-    let calls = (LEAST_SECONDS / once.max(1e-8)).ceil().max(1.0) as usize;
+    let first = time(1)?;
+    let patience = slice.ms * PATIENCE;
+    if passed() >= patience {
+        return Ok(vec![first]);
+    }
+    let calls = (LEAST_US / time(1)?.max(0.01)).ceil().max(1.0) as usize;
     let mut samples = Vec::new();
-    while (begin.elapsed() < enough || samples.len() * calls < slice.min_calls)
-        && (samples.is_empty() || begin.elapsed() < enough.mul_f64(PATIENCE))
+    while samples.is_empty() || passed() < patience && (passed() < slice.ms || samples.len() * calls < slice.min_calls)
     {
-        samples.push(time(calls, &mut call)? * 1e6);
+        samples.push(time(calls)?);
     }
     Ok(samples)
 }
