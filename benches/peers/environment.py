@@ -136,8 +136,8 @@ PEERS = {peer.name: peer for peer in (
     Peer("tract", rust_worker),
     Peer("candle", rust_worker),
     Peer("onednn-3.13", onednn_sycl_worker, ONEDNN,
-         ("numpy", "onednn==2026.1.0", "onednn-devel==2026.1.0", "dpcpp-cpp-rt", "intel-opencl-rt", "tbb"), "onednn-3.13",
-         default=False),
+         ("numpy", "onednn==2026.1.0", "onednn-devel==2026.1.0", "dpcpp-cpp-rt", "intel-opencl-rt", "tbb"),
+         "onednn-3.13", default=False),
     Peer("torch", python_worker, {"nchw": {"channels_last": False}, "nhwc": {"channels_last": True}},
          ("numpy", "torch"), "torch", default=False),
 )}

@@ -7,6 +7,7 @@ above the peak. A ratio is Convoke's fastest layout over the other: below 1 it i
 import json
 import math
 import os
+import textwrap
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
@@ -187,10 +188,12 @@ def svg(results: Record) -> str:
         lines.append(f'<text x="{x:.1f}" y="{TOP - 10}" text-anchor="middle">{2.0 ** power:g}</text>')
     foot = [results["cpu"] + f" ({results['isa']}), " + results["date"],
             ", ".join(f"{name} {version}" for name, version in results["versions"].items()), results["command"]]
+    foot = [part for line in foot for part in textwrap.wrap(line, 140)]
     text = "".join(f'<text x="8" y="{y + 4 + 14 * i}" fill="#666">{escape(line)}</text>' for i, line in enumerate(foot))
     height = y + 16 + 14 * len(foot)
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
-            f'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/><text x="8" y="22" font-size="15">{title(threads)}</text>'
+            f'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>'
+            f'<text x="8" y="22" font-size="15">{title(threads)}</text>'
             f'{"".join(lines)}{"".join(parts)}{text}</svg>\n')
 
 

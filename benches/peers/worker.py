@@ -65,14 +65,14 @@ class Worker:
         process, self.process = self.process, None
         if process is None:
             return "not running"
+        process.stdin.close()
         try:
-            process.wait(0.2)
+            process.wait(0.5)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             return f"no answer in time; see {self.log}"
         finally:
-            process.stdin.close()
             process.stdout.close()
         code = process.returncode
         how = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"

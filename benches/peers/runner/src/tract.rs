@@ -36,7 +36,7 @@ impl Prepared for Ready {
 
     fn output(&self) -> Result<Array> {
         let output = self.output.as_ref().ok_or("nothing has been computed")?;
-        let view = output.to_array_view::<f32>()?;
+        let view = output.to_plain_array_view::<f32>()?;
         Ok(Array { shape: view.shape().to_vec(), data: view.iter().copied().collect() })
     }
 }
