@@ -132,7 +132,7 @@ PEERS = {peer.name: peer for peer in (
     Peer("ort", python_worker, requirements=("numpy", "onnxruntime")),
     Peer("openvino", python_worker, requirements=("numpy", "openvino")),
     Peer("ncnn", python_worker, {"": {"winograd": True}, "no-winograd": {"winograd": False}}, ("numpy", "ncnn")),
-    Peer("mnn", python_worker, requirements=("numpy", "MNN")),
+    Peer("mnn", python_worker, {"": {"winograd_memory": 3}, "small-winograd": {"winograd_memory": 1}}, ("numpy", "MNN")),
     Peer("tract", rust_worker),
     Peer("candle", rust_worker),
     Peer("onednn-3.13", onednn_sycl_worker, ONEDNN,

@@ -170,6 +170,9 @@ def svg(results: Record) -> str:
     parts: list[str] = []
     y = TOP
     for rows, height in ((bars, ROW), (single, 4 if many else ROW)):
+        if rows is single and threads == 1:
+            parts.append(f'<text x="{LABEL - 8}" y="{y}" text-anchor="end" fill="#666">each over its fastest peer</text>')
+            y += 8
         for label, value, note in rows:
             left, right = sorted((place(1), place(value)))
             colour = "#2a9d5c" if value >= 1 else "#c8443c"
