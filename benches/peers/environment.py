@@ -112,7 +112,7 @@ def rust_worker(peer: Peer) -> list[str]:
     binary = BUILD / f"runner-{peer.name}"
     progress(f"building the worker of {peer.name}")
     features = [] if peer.name == "convoke" else ["--features", peer.name]
-    run(["cargo", "build", "--release", "--locked", "--manifest-path", HERE / "runner" / "Cargo.toml",
+    run(["cargo", "build", "--release", "--manifest-path", HERE / "runner" / "Cargo.toml",
          "--target-dir", target, *features], f"cargo-{peer.name}")
     built = target / "release" / "convoke-peers"
     if not binary.exists() or built.stat().st_mtime > binary.stat().st_mtime:

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use convoke::{LayerSpec, host_target};
+use convoke::{LayerSpec, native_target};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ pub(crate) fn answer(request: Request) -> Result<Value> {
             Ok(json!({ "difference": difference, "bound": bound }))
         }
         Request::Peak => {
-            let target = host_target();
+            let target = native_target();
             let peak = Peak::new(&target, Clock::of_this_thread());
             Ok(json!({ "gflops": peak.gflops(convoke::DType::F32), "isa": target.name() }))
         }
