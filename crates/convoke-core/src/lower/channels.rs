@@ -1,15 +1,20 @@
 //! The `oc` axis cut into runs of output channels that one tile computes.
 //!
-//! A run lies within the panels of the packed weights: it is a whole number of panels, or a panel is a whole number
-//! of runs.
+//! Where vectors run along the channels, runs follow each other without a gap, and one may start within a panel of the packed
+//! weights and end in another; its tile is then written for that start. Where they run along the pixels, a run stays within
+//! a panel, and what is left of the panel is a shorter run.
 
-/// Equal runs of output channels, in up to two loops: over panels, and over runs within a panel.
+use crate::plan::VectorAxis;
+
+/// Equal runs of output channels, in up to two loops: over units of whole panels, and over runs within a panel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ChannelPart {
     /// First channel, of the group.
     pub start: usize,
     /// Channels of one tile.
     pub channels: usize,
+    /// Where in a panel a run starts that does not end with it.
+    pub phase: usize,
     /// Outer loop: how often.
     pub outer: usize,
     /// Channels from one outer iteration to the next.
@@ -18,23 +23,43 @@ pub(crate) struct ChannelPart {
     pub inner: usize,
 }
 
-/// Cuts `oc` channels into runs of `run`, where panels hold `panel`; one divides the other.
-pub(crate) fn cut(oc: usize, run: usize, panel: usize) -> Vec<ChannelPart> {
-    let part = |start, channels, outer, outer_step, inner| ChannelPart { start, channels, outer, outer_step, inner };
-    let unit = run.max(panel);
+/// Cuts `oc` channels into runs of `run`, where panels hold `panel`.
+pub(crate) fn cut(oc: usize, run: usize, panel: usize, vector: VectorAxis) -> Vec<ChannelPart> {
+    let aligned = run.is_multiple_of(panel) || panel.is_multiple_of(run);
+    let unit = match vector {
+        _ if aligned => run.max(panel),
+        VectorAxis::Oc => least_common_multiple(run, panel),
+        VectorAxis::Ow => panel,
+    };
     let (full, rest) = (oc / unit, oc % unit);
     let mut parts = Vec::new();
-    if full > 0 {
-        parts.push(part(0, run, full, unit, unit / run));
-    }
-    let (full_runs, tail) = (rest / run, rest % run);
-    if full_runs > 0 {
-        parts.push(part(full * unit, run, 1, unit, full_runs));
-    }
-    if tail > 0 {
-        parts.push(part(full * unit + full_runs * run, tail, 1, unit, 1));
-    }
+    let mut push = |start: usize, channels: usize, outer: usize, inner: usize| {
+        let phase = if aligned || vector == VectorAxis::Ow { 0 } else { start % panel };
+        if outer * inner * channels > 0 {
+            parts.push(ChannelPart { start, channels, phase, outer, outer_step: unit, inner });
+        }
+    };
+    let mut unit_of = |start: usize, len: usize, outer: usize| {
+        let (runs, tail) = (len / run, len % run);
+        if aligned || vector == VectorAxis::Ow {
+            push(start, run, outer, runs);
+        } else {
+            // Each run of a unit starts at another place of a panel.
+            (0..runs).for_each(|i| push(start + i * run, run, outer, 1));
+        }
+        push(start + runs * run, tail, outer, 1);
+    };
+    unit_of(0, unit, full);
+    unit_of(full * unit, rest, 1);
     parts
+}
+
+fn least_common_multiple(a: usize, b: usize) -> usize {
+    let (mut x, mut y) = (a, b);
+    while y != 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x * b
 }
 
 #[cfg(test)]

@@ -31,7 +31,14 @@ pub(crate) fn compute(
         panel_len: packing.panel_len(),
         ranged: [is_cut(&d), is_cut(&h)],
     };
-    let full = TileKey { rows: plan.tile.rows, vectors: plan.tile.vectors, last_lanes: lanes, taps: Taps::All, run: 1 };
+    let full = TileKey {
+        phase: 0,
+        rows: plan.tile.rows,
+        vectors: plan.tile.vectors,
+        last_lanes: lanes,
+        taps: Taps::All,
+        run: 1,
+    };
     let mut nests = Nests { cx, full, kernel, tiles: HashMap::new() };
     let stmts = nests.expand(&plan.order, Cursor::new(geometry));
     for stmt in stmts {
@@ -66,6 +73,7 @@ struct Cursor {
     /// Outputs that an outer loop has left to the inner loop of the same axis.
     block: HashMap<Axis, Block>,
     channels: usize,
+    phase: usize,
     pixels: usize,
     kw_taps: Taps,
     /// Tiles that one call computes.
@@ -94,6 +102,7 @@ impl Cursor {
             taps: geometry.spatial.map(|a| Range::count(a.kernel as i64)),
             block: HashMap::new(),
             channels: 0,
+            phase: 0,
             pixels: 0,
             kw_taps: Taps::All,
             run: 1,
@@ -222,7 +231,7 @@ impl Nests<'_> {
             VectorAxis::Oc => self.cx.plan.tile.vectors * self.cx.lanes,
             VectorAxis::Ow => self.cx.plan.tile.rows,
         };
-        let parts = channels::cut(self.cx.geometry.oc, run, self.cx.panel);
+        let parts = channels::cut(self.cx.geometry.oc, run, self.cx.panel, self.cx.plan.vector);
         parts.iter().flat_map(|part| self.channel_part(part, rest, at.clone())).collect()
     }
 
@@ -248,6 +257,7 @@ impl Nests<'_> {
             }
         };
         at.channels = part.channels;
+        at.phase = part.phase;
         advance(&mut at, part.start, None);
         let mut wrap = Vec::new();
         for (name, count, step) in [("oc", part.outer, part.outer_step), ("oci", part.inner, part.channels)] {
@@ -399,7 +409,14 @@ impl Nests<'_> {
             VectorAxis::Ow => (at.channels, at.pixels),
         };
         let vectors = along.div_ceil(lanes);
-        let key = TileKey { rows, vectors, last_lanes: along - (vectors - 1) * lanes, taps: at.kw_taps, run: at.run };
+        let key = TileKey {
+            phase: at.phase,
+            rows,
+            vectors,
+            last_lanes: along - (vectors - 1) * lanes,
+            taps: at.kw_taps,
+            run: at.run,
+        };
         let tile = self.tile(&key);
         let src = Arg { role: self.cx.geometry.src.role, offset: at.src };
         let mut args =

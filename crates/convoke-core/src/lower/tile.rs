@@ -7,7 +7,7 @@
 
 use super::activation;
 use super::emit::Emitter;
-use super::geometry::Geometry;
+use super::geometry::{Geometry, View};
 use super::pixels::Taps;
 use std::collections::BTreeMap;
 
@@ -39,6 +39,8 @@ pub(crate) fn slide(w: &SpatialAxis, rows: usize) -> BTreeMap<usize, Vec<(usize,
 /// What tells the tiles of one kernel apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TileKey {
+    /// Where in a panel of the weights the first channel is, if the channels go on into the next.
+    pub phase: usize,
     /// Elements along the axis that is not vectorized.
     pub rows: usize,
     /// Vectors along the axis that is.
@@ -65,6 +67,9 @@ impl TileKey {
             Taps::All => {}
             Taps::Single => suffix += "_single",
             Taps::Edge(_) => suffix += "_edge",
+        }
+        if self.phase > 0 {
+            suffix += &format!("_from{}", self.phase);
         }
         if self.run > 1 {
             suffix += &format!("_run{}", self.run);
@@ -160,6 +165,17 @@ impl Body<'_> {
             VectorAxis::Oc => self.key.rows,
             VectorAxis::Ow => (self.key.vectors - 1) * self.cx.lanes + self.key.last_lanes,
         }
+    }
+
+    /// Distance in the packed weights of the vector's first channel from that of the tile.
+    fn weights_of(&self, vector: usize) -> i64 {
+        let at = |channel: usize| (channel / self.cx.panel * self.cx.panel_len + channel % self.cx.panel) as i64;
+        at(self.key.phase + vector * self.cx.lanes) - at(self.key.phase)
+    }
+
+    /// Distance in `view` of the vector's first channel from that of the tile.
+    fn channel_of(&self, view: &View, vector: usize) -> i64 {
+        view.channel(self.key.phase + vector * self.cx.lanes) - view.channel(self.key.phase)
     }
 
     fn lanes_of(&self, vector: usize) -> usize {
@@ -304,8 +320,7 @@ impl Body<'_> {
         let product = Reg(x.0 + 1);
         for kw in 0..w.kernel {
             for v in 0..vectors {
-                let (oc, panel) = (v * lanes, self.cx.panel);
-                let offset = kw as i64 * tap + (oc / panel * self.cx.panel_len + oc % panel) as i64;
+                let offset = kw as i64 * tap + self.weights_of(v);
                 e.load(weight(kw, v), Address { ptr: WEIGHTS, offset }, lanes, 1);
             }
         }
@@ -320,7 +335,7 @@ impl Body<'_> {
                 continue;
             }
             for v in 0..vectors {
-                let offset = distance as i64 * src.spatial[2] + src.channel(v * lanes);
+                let offset = distance as i64 * src.spatial[2] + self.channel_of(&src, v);
                 e.load(x, Address { ptr: SRC, offset }, self.lanes_of(v), src.lane_step());
                 for &(row, kw) in &readers {
                     let acc = self.acc(row, v);
@@ -337,9 +352,7 @@ impl Body<'_> {
         let pixel = self.cx.pixel();
         for v in 0..self.key.vectors {
             if self.along_channels() {
-                let oc = v * lanes;
-                let panel = (oc / self.cx.panel * self.cx.panel_len + oc % self.cx.panel) as i64;
-                e.load(self.whole(v), at(WEIGHTS, weights + panel), lanes, 1);
+                e.load(self.whole(v), at(WEIGHTS, weights + self.weights_of(v)), lanes, 1);
             } else {
                 let from = at(SRC, src + (v * lanes) as i64 * pixel);
                 e.load(self.whole(v), from, self.lanes_of(v), pixel);
@@ -357,7 +370,7 @@ impl Body<'_> {
             for v in 0..self.key.vectors {
                 if self.depthwise() && self.along_channels() {
                     let view = self.cx.geometry.src;
-                    let from = at(SRC, src + row as i64 * pixel + view.channel(v * lanes));
+                    let from = at(SRC, src + row as i64 * pixel + self.channel_of(&view, v));
                     e.load(self.single(), from, self.lanes_of(v), view.lane_step());
                 }
                 let acc = self.acc(row, v);
@@ -380,7 +393,7 @@ impl Body<'_> {
                 }
                 let along = v * self.cx.lanes;
                 let offset = match self.along_channels() {
-                    true => row as i64 * pixel + dst.channel(along),
+                    true => row as i64 * pixel + self.channel_of(&dst, v),
                     false => dst.channel(row) + along as i64 * pixel,
                 };
                 e.store(Address { ptr: DST, offset }, x, self.lanes_of(v), lane_step);

@@ -86,7 +86,7 @@ impl<'a> Model<'a> {
         let (channels, pixels) = if self.along_channels() { (along, tile.rows) } else { (tile.rows, along) };
         let w = &self.geometry.spatial[2];
         Tiling {
-            channels: cut_channels(self.geometry.oc, channels, self.packing.lanes),
+            channels: cut_channels(self.geometry.oc, channels, self.packing.lanes, self.vector),
             pixels: cut_pixels(w, 0, w.output, pixels, self.along_channels()),
         }
     }

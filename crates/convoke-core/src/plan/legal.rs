@@ -75,12 +75,9 @@ pub(crate) fn tile(
         return Err(format!("{name} has {rows} rows; depthwise along ow works on one channel at a time, so 1"));
     }
     let channels = if vector == VectorAxis::Oc { vectors.saturating_mul(lanes) } else { rows };
-    if channels == 0
-        || (channels % panel != 0 && panel % channels != 0)
-        || (vector == VectorAxis::Ow && channels > panel)
-    {
+    if vector == VectorAxis::Ow && channels > panel {
         return Err(format!(
-            "{name} computes {channels} output channels at a time, which neither divide the {panel} of a weights panel nor are a multiple of them"
+            "{name} computes {channels} output channels at a time, and a panel of the weights has {panel}"
         ));
     }
     let sums = rows.saturating_mul(vectors);
@@ -96,7 +93,7 @@ pub(crate) fn tile(
             target.accumulators
         ));
     }
-    if rows == 0 || needed > target.registers {
+    if sums == 0 || needed > target.registers {
         return Err(format!(
             "{name} needs {sums} registers for sums and {} besides, and {} has {}",
             operands.max(epilogue),

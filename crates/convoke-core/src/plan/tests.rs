@@ -79,8 +79,7 @@ fn pins_that_cannot_hold_say_why() {
     refused(SAME, "algorithm: depthwise", "depthwise", "there are 1 groups of 64 and 64");
     refused(POINT, "pack_input: pad", "pad", "no padding to write out");
     refused(SAME, "tile: 7x2", "7x2", "needs 14 registers for sums, and avx2 keeps at most 12");
-    refused(SAME, "vector: oc, tile: 2x3", "2x3", "24 output channels at a time, which neither divide the 16");
-    refused(SAME, "vector: ow, tile: 3x2", "3x2", "3 output channels at a time");
+    refused(SAME, "vector: ow, tile: 17x1", "17x1", "17 output channels at a time, and a panel of the weights has 16");
     refused(SAME, "unroll: 17", "17", "from 1 to 16, and not 17");
     refused(SAME, "block: (oc: 4)", "(oc: 4)", "only oh and ow can be blocked, not oc");
     refused(SAME, "order: (n, oc, od, oh, ow)", "(n, oc, od, oh, ow)", "must name g 1 time(s), and names it 0");
