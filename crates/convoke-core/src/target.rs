@@ -85,7 +85,7 @@ impl Target {
 
     /// A core with AVX2 and FMA.
     pub const AVX2: Self =
-        Self { isa: Isa::Avx2, registers: 15, accumulators: 12, l2_bytes: 512 << 10, ..Self::AVX512 };
+        Self { isa: Isa::Avx2, registers: 16, accumulators: 12, l2_bytes: 512 << 10, ..Self::AVX512 };
 
     /// x86-64 as it was first: SSE2, no FMA. Its instructions overwrite an operand, and a broadcast is two of them.
     pub const SSE: Self = Self {

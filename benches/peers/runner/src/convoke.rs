@@ -29,8 +29,7 @@ impl Peer for Convoke {
             .map_err(|error| Skip(error.to_string().lines().next().unwrap_or_default().to_owned()))?;
         let bias = task.bias.as_deref().map(Array::read).transpose()?.map(|bias| bias.data);
         let weights = Array::read(&task.weights)?.data;
-        let pack = || -> Result<Packed<f32>> { Ok(kernel.pack(&weights, bias.as_deref())?) };
-        let packed = timer.time(pack)?;
+        let packed = kernel.pack(&weights, bias.as_deref())?;
         let input = Array::read(&task.input)?;
         let dst = vec![0.0; order.len(&task.layer.output_shape())];
         Ok(Box::new(Ready {

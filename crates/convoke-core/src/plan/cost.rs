@@ -195,7 +195,10 @@ impl<'a> Model<'a> {
             _ => 1.0,
         };
         let block_src = group_src / blocks * overlap;
-        let run_weights = weights / runs.max(1.0);
+        // A run of less than a panel brings its cache lines whole.
+        let full_run = tiling.channels.iter().map(|p| p.channels).max().unwrap_or(1).max(1);
+        let lines = (self.packing.lanes as f64 / full_run as f64).max(1.0);
+        let run_weights = weights / runs.max(1.0) * lines;
         let pixel_tiles = self.positions * tiling.pixels.iter().map(|r| r.count as f64).sum::<f64>();
         let once = ((src + dst) * self.scatter(block_src, runs) + weights) / BANDWIDTH[1];
         let weights_again = (blocks - 1.0) * weights / self.bandwidth(weights);
@@ -222,7 +225,7 @@ impl<'a> Model<'a> {
         let bytes = self.spec.dtype.bytes() as f64;
         let row = match view.lanes {
             // Where the pixels start in a line differs, so that one line more is touched as often as not.
-            1 => ic * (span * bytes + LINE - bytes),
+            1 => ic * (span * bytes + LINE - bytes) * SCATTERED,
             _ => ic * span * bytes,
         };
         (d.kernel * h.kernel) as f64 * row
@@ -249,7 +252,7 @@ impl<'a> Model<'a> {
         let fits = |cache: usize, share: f64| bytes <= cache as f64 * share;
         if fits(t.l1_bytes, 0.5) {
             f64::INFINITY
-        } else if fits(t.l2_bytes, 0.7) {
+        } else if fits(t.l2_bytes, 0.9) {
             BANDWIDTH[0]
         } else if fits(t.l3_bytes, 0.7) {
             BANDWIDTH[1]

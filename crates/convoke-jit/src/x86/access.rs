@@ -82,7 +82,7 @@ impl Emitter<'_> {
             Way::Masked => {
                 self.hold(Scratch::Mask(from.lanes));
                 let at = self.address(from.at, 0)?;
-                self.a.vector(v.load_masked(), &[register, R(v.register(v.scratch())), at]);
+                self.a.vector(v.load_masked(), &[register, R(v.register(self.scratch_register)), at]);
             }
             Way::EverySecond => self.load_every_second(number, from)?,
             Way::OneByOne => self.load_one_by_one(number, from)?,
@@ -93,7 +93,7 @@ impl Emitter<'_> {
     /// The second of the two loads ends with the last lane, so that nothing past it is touched.
     fn load_every_second(&mut self, d: usize, from: Access) -> Result<(), JitError> {
         let v = self.v;
-        let (register, scratch) = (R(v.register(d)), R(v.register(v.scratch())));
+        let (register, scratch) = (R(v.register(d)), R(v.register(self.scratch_register)));
         let upper = v.lanes() as i64 - 1;
         if v.has_masks() {
             self.hold(Scratch::EverySecond);
@@ -118,7 +118,7 @@ impl Emitter<'_> {
         let v = self.v;
         let part_lanes = v.part_lanes();
         for first in (0..from.lanes).step_by(part_lanes) {
-            let target = if first == 0 { d } else { v.scratch() };
+            let target = if first == 0 { d } else { self.scratch_register };
             if first > 0 {
                 self.hold(Scratch::Other);
             }
@@ -203,7 +203,7 @@ impl Emitter<'_> {
             return R(v.part(s));
         }
         self.hold(Scratch::Other);
-        let x = R(v.part(v.scratch()));
+        let x = R(v.part(self.scratch_register));
         self.a.vector(v.extract_part(), &[x, R(v.register(s)), Imm(part as u8)]);
         x
     }
@@ -275,6 +275,6 @@ impl Emitter<'_> {
                 .collect(),
         };
         let at = self.a.constant(&constant);
-        self.a.vector(v.load(), &[R(v.register(v.scratch())), at]);
+        self.a.vector(v.load(), &[R(v.register(self.scratch_register)), at]);
     }
 }

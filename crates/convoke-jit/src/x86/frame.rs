@@ -34,11 +34,13 @@ pub(super) struct Frame {
     counters: Vec<Register>,
     /// Registers of the caller's that are used.
     saved: usize,
+    /// Bytes on the stack, at its top, to keep a vector register in.
+    slot: i32,
 }
 
 impl Frame {
     /// Lays out the frame of `tile`, or says what does not fit.
-    pub(super) fn of(tile: &Tile) -> Result<Self, String> {
+    pub(super) fn of(tile: &Tile, slot: usize) -> Result<Self, String> {
         if tile.pointers.len() > ARGUMENTS.len() {
             return Err(format!("{} pointers, and at most {} fit", tile.pointers.len(), ARGUMENTS.len()));
         }
@@ -56,7 +58,7 @@ impl Frame {
             return Err(format!("loops nest {depth} deep, and at most {} fit", counters.len()));
         }
         let saved = counters.iter().filter(|c| SAVED.contains(c)).count();
-        Ok(Self { pointers: ARGUMENTS[..pointers].to_vec(), ranges, counters, saved })
+        Ok(Self { pointers: ARGUMENTS[..pointers].to_vec(), ranges, counters, saved, slot: slot as i32 })
     }
 
     pub(super) fn pointer(&self, number: u32) -> Register {
@@ -71,9 +73,15 @@ impl Frame {
         for &register in &SAVED[..self.saved] {
             a.scalar(Instruction::with1(Code::Push_r64, register));
         }
+        if self.slot > 0 {
+            a.scalar(Instruction::with2(Code::Sub_rm64_imm32, Register::RSP, self.slot));
+        }
     }
 
     pub(super) fn leave(&self, a: &mut Assembler) {
+        if self.slot > 0 {
+            a.scalar(Instruction::with2(Code::Add_rm64_imm32, Register::RSP, self.slot));
+        }
         for &register in SAVED[..self.saved].iter().rev() {
             a.scalar(Instruction::with1(Code::Pop_r64, register));
         }
@@ -86,7 +94,7 @@ impl Frame {
             Place::Register(register) => Instruction::with2(Code::Mov_r64_rm64, d, register),
             Place::Stack(number) => {
                 // What was pushed and the return address lie below the arguments.
-                let above = 8 * (self.saved + 1 + number) as i64;
+                let above = i64::from(self.slot) + 8 * (self.saved + 1 + number) as i64;
                 Instruction::with2(Code::Mov_r64_rm64, d, MemoryOperand::with_base_displ(Register::RSP, above))
             }
         });

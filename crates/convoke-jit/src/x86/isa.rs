@@ -38,8 +38,13 @@ impl Vectors {
         if self.double { 8 } else { 4 }
     }
 
+    /// Bytes a register.
+    pub(super) fn bytes(self) -> usize {
+        if self.wide { 64 } else { 32 }
+    }
+
     pub(super) fn lanes(self) -> usize {
-        (if self.wide { 64 } else { 32 }) / self.element_bytes()
+        self.bytes() / self.element_bytes()
     }
 
     /// Lanes of 128 bits, the unit in which lanes are put together one by one.
@@ -47,9 +52,9 @@ impl Vectors {
         16 / self.element_bytes()
     }
 
-    /// Registers that a tile may use; the one after the last is the encoder's own.
-    pub(super) fn tile_registers(self) -> usize {
-        if self.wide { 31 } else { 15 }
+    /// Registers that there are.
+    pub(super) fn registers(self) -> usize {
+        if self.wide { 32 } else { 16 }
     }
 
     pub(super) fn register(self, number: usize) -> Register {
@@ -59,11 +64,6 @@ impl Vectors {
     /// The lowest 128 bits of the same register.
     pub(super) fn part(self, number: usize) -> Register {
         Register::XMM0 + number as u32
-    }
-
-    /// The register that no tile uses.
-    pub(super) fn scratch(self) -> usize {
-        self.tile_registers()
     }
 
     pub(super) fn load(self) -> Code {

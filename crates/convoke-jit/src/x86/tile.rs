@@ -1,14 +1,14 @@
 //! A tile to instructions.
 //!
-//! A register of the tile is the machine's register of the same number; one more is the encoder's own. Loops count
-//! down and test at their end.
+//! A register of the tile is the machine's register of the same number; the last that the tile leaves is the encoder's own.
+//! Loops count down and test at their end.
 
 use std::collections::BTreeSet;
 
 use convoke_core::ir::{Extent, Kernel, Op, Reg, Tile, TileLoop, TileStmt};
 use iced_x86::{Code, Instruction, Register};
 
-use super::assembler::{Assembler, Code64, Operand};
+use super::assembler::{Assembler, Code64, Operand, memory};
 use super::frame::{Frame, TEMPORARY, TEMPORARY_2};
 use super::isa::Vectors;
 use crate::error::JitError;
@@ -49,8 +49,13 @@ pub(super) struct Emitter<'a> {
     pub(super) v: Vectors,
     pub(super) frame: Frame,
     pub(super) scratch: Scratch,
+    /// The register that no instruction of the tile uses; where a tile uses all, one that this instruction does not use,
+    /// kept on the stack meanwhile.
+    pub(super) scratch_register: usize,
     /// Numbers of lanes that mask registers hold, from the first on.
     pub(super) masks: Vec<usize>,
+    /// Whether the tile uses all registers.
+    borrows: bool,
     kernel: &'a Kernel,
     tile: &'a Tile,
 }
@@ -59,13 +64,24 @@ pub(super) struct Emitter<'a> {
 pub(super) fn assemble(kernel: &Kernel, tile: &Tile, annotated: bool) -> Result<Code64, JitError> {
     let refuse = |reason: String| JitError::Codegen { function: tile.name.clone(), reason };
     let v = Vectors::new(kernel.isa, kernel.dtype);
-    if tile.registers > v.tile_registers() {
-        let (wanted, most) = (tile.registers, v.tile_registers());
+    if tile.registers > v.registers() {
+        let (wanted, most) = (tile.registers, v.registers());
         return Err(refuse(format!("it uses {wanted} registers, and at most {most} fit")));
     }
-    let frame = Frame::of(tile).map_err(refuse)?;
+    let borrows = tile.registers == v.registers();
+    let frame = Frame::of(tile, if borrows { v.bytes() } else { 0 }).map_err(refuse)?;
     let a = Assembler::new(annotated);
-    let mut emitter = Emitter { a, v, frame, scratch: Scratch::Other, masks: Vec::new(), kernel, tile };
+    let mut emitter = Emitter {
+        a,
+        v,
+        frame,
+        scratch: Scratch::Other,
+        scratch_register: v.registers() - 1,
+        borrows,
+        masks: Vec::new(),
+        kernel,
+        tile,
+    };
     for line in emitter.frame.describe(tile) {
         emitter.a.note(|| line);
     }
@@ -98,7 +114,11 @@ impl Emitter<'_> {
                 TileStmt::Op(op) => {
                     let (kernel, tile) = (self.kernel, self.tile);
                     self.a.note(|| kernel.op_text(tile, op));
-                    self.op(op)?;
+                    if self.borrows && self.op_scratch(op) != Scratch::Free {
+                        self.borrowing(op)?;
+                    } else {
+                        self.op(op)?;
+                    }
                 }
                 TileStmt::Loop(inner) => self.tile_loop(inner, depth)?,
             }
@@ -117,8 +137,8 @@ impl Emitter<'_> {
         let scratch_use = self.scratch_use(&l.body);
         match scratch_use {
             Scratch::Free => {}
-            Scratch::Other => self.scratch = Scratch::Other,
-            constant => self.hold(constant),
+            constant if constant != Scratch::Other && !self.borrows => self.hold(constant),
+            _ => self.scratch = Scratch::Other,
         }
         let counter = self.frame.counter(depth);
         let (head, after) = (self.a.new_label(), self.a.new_label());
@@ -181,12 +201,38 @@ impl Emitter<'_> {
     fn scratch_use(&self, body: &[TileStmt]) -> Scratch {
         let of = |stmt: &TileStmt| match stmt {
             TileStmt::Loop(l) => self.scratch_use(&l.body),
-            TileStmt::Op(Op::Load { from, .. }) => self.load_scratch(from),
-            TileStmt::Op(Op::Store { to, .. }) => self.store_scratch(to),
-            TileStmt::Op(Op::Select { .. }) if !self.v.has_masks() => Scratch::Other,
-            TileStmt::Op(_) => Scratch::Free,
+            TileStmt::Op(op) => self.op_scratch(op),
         };
         body.iter().map(of).fold(Scratch::Free, Scratch::and)
+    }
+
+    fn op_scratch(&self, op: &Op) -> Scratch {
+        match op {
+            Op::Load { from, .. } => self.load_scratch(from),
+            Op::Store { to, .. } => self.store_scratch(to),
+            Op::Select { .. } if !self.v.has_masks() => Scratch::Other,
+            _ => Scratch::Free,
+        }
+    }
+
+    /// An instruction that needs a scratch register where the tile leaves none.
+    fn borrowing(&mut self, op: &Op) -> Result<(), JitError> {
+        let used: [Reg; 5] = match *op {
+            Op::Load { d, .. } => [d; 5],
+            Op::Store { s, .. } => [s; 5],
+            Op::Select { d, a, b, c, e } => [d, a, b, c, e],
+            // No other instruction asks for one.
+            _ => return self.op(op),
+        };
+        let free = (0..self.v.registers()).rev().find(|&r| used.iter().all(|u| u.0 as usize != r));
+        self.scratch_register = free.unwrap_or_default();
+        let (slot, register) = (memory(Register::RSP, 0), R(self.v.register(self.scratch_register)));
+        self.a.vector(self.v.store(), &[slot, register]);
+        self.scratch = Scratch::Other;
+        self.op(op)?;
+        self.scratch = Scratch::Other;
+        self.a.vector(self.v.load(), &[register, slot]);
+        Ok(())
     }
 
     fn op(&mut self, op: &Op) -> Result<(), JitError> {
@@ -220,7 +266,7 @@ impl Emitter<'_> {
                     self.a.mask_last(COMPARED);
                 } else {
                     self.hold(Scratch::Other);
-                    let mask = R(v.register(v.scratch()));
+                    let mask = R(v.register(self.scratch_register));
                     self.a.vector(v.compare(), &[mask, r(a), r(b), greater]);
                     self.a.vector(v.blend(), &[r(d), r(e), r(c), mask]);
                 }
