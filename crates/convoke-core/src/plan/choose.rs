@@ -256,6 +256,10 @@ impl Search<'_> {
         let oh = self.model.geometry.spatial[1].output;
         let mut options: Vec<Option<(Axis, usize)>> = vec![None];
         options.extend([1, 2, 4, 8, 16, 32].into_iter().filter(|&b| b < oh).map(|b| Some((Axis::Oh, b))));
+        let depthwise = self.algorithm == Algorithm::Depthwise && self.vector == VectorAxis::Oc;
+        if depthwise && pixels < w.output {
+            options.push(Some((Axis::Ow, pixels)));
+        }
         if oh == 1 {
             let sizes = [2, 4, 8, 16, 32].map(|tiles| tiles * pixels);
             options.extend(sizes.into_iter().filter(|&b| b < w.output).map(|b| Some((Axis::Ow, b))));
@@ -282,7 +286,7 @@ impl Search<'_> {
             None => vec![Axis::G, Axis::Oc, Axis::N, Axis::Od, Axis::Oh, Axis::Ow],
             // A block of the image stays while the weights pass.
             Some((Axis::Oh, _)) => vec![Axis::N, Axis::Od, Axis::Oh, Axis::G, Axis::Oc, Axis::Oh, Axis::Ow],
-            Some(_) => vec![Axis::N, Axis::Ow, Axis::G, Axis::Oc, Axis::Od, Axis::Oh, Axis::Ow],
+            Some(_) => vec![Axis::N, Axis::Od, Axis::Oh, Axis::Ow, Axis::G, Axis::Oc, Axis::Ow],
         };
         for &(axis, _) in block.iter().skip(1) {
             order.insert(0, axis);

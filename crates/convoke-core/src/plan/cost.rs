@@ -21,6 +21,8 @@ const LINE: f64 = 64.0;
 const NEAR: f64 = 0.4;
 /// Share of the first-level cache that the data of a tile may take to stay there for the next.
 const STAYS: f64 = 0.8;
+/// How much dearer lines are that one run brings and others find.
+const PARTLY: f64 = 1.3;
 /// How much slower lines come that do not follow each other.
 const SCATTERED: f64 = 2.0;
 /// Share of the time for loads that is not hidden behind multiply-adds.
@@ -187,12 +189,13 @@ impl<'a> Model<'a> {
         let blocks = match block {
             None => 1.0,
             Some((Axis::Oh, size)) => (d.output * h.output.div_ceil(size)) as f64,
-            Some((_, size)) => w.output.div_ceil(size) as f64,
+            Some((_, size)) => (d.output * h.output * w.output.div_ceil(size)) as f64,
         };
         // Rows of the window are read again by the next block.
         let overlap = match block {
             Some((Axis::Oh, size)) => (h.extent() + (size - 1) * h.stride) as f64 / (size * h.stride) as f64,
-            _ => 1.0,
+            Some(_) => (h.extent() as f64 / h.stride as f64).max(1.0),
+            None => 1.0,
         };
         let block_src = group_src / blocks * overlap;
         // A run of less than a panel brings its cache lines whole.
@@ -200,7 +203,7 @@ impl<'a> Model<'a> {
         let lines = (self.packing.lanes as f64 / full_run as f64).max(1.0);
         let run_weights = weights / runs.max(1.0) * lines;
         let pixel_tiles = self.positions * tiling.pixels.iter().map(|r| r.count as f64).sum::<f64>();
-        let once = ((src + dst) * self.scatter(block_src, runs) + weights) / BANDWIDTH[1];
+        let once = ((src + dst) * self.scatter(block, block_src, runs) + weights) / BANDWIDTH[1];
         let weights_again = (blocks - 1.0) * weights / self.bandwidth(weights);
         // What a tile reads does not stay in the first-level cache for the next: all of it comes again each time.
         let tile_src = self.tile_src(tiling);
@@ -233,17 +236,24 @@ impl<'a> Model<'a> {
 
     /// How much dearer the first pass over the input is than one through memory in order.
     ///
-    /// A run of depthwise channels reads a part of every pixel. Runs that follow while a block of pixels is near find the
-    /// rest of what its cache lines brought; otherwise every run fetches lines anew, and those that lie far apart.
-    fn scatter(&self, block_src: f64, runs: f64) -> f64 {
-        if self.algorithm != Algorithm::Depthwise || self.geometry.src.planes != 1 || runs <= 1.0 {
-            return 1.0;
-        }
-        if block_src <= self.target.l2_bytes as f64 * NEAR {
+    /// A run of depthwise channels reads a part of every pixel. Where few pixels wait for all channels, memory is passed
+    /// through in order. Runs that follow while a block of rows is near find the rest of what its cache lines brought;
+    /// otherwise every run fetches lines anew, and those that lie far apart.
+    fn scatter(&self, block: Option<(Axis, usize)>, block_src: f64, runs: f64) -> f64 {
+        let view = &self.geometry.src;
+        if self.algorithm != Algorithm::Depthwise || view.lanes == 1 || runs <= 1.0 {
             return 1.0;
         }
         let run_bytes = (self.geometry.oc * self.spec.dtype.bytes()) as f64 / runs;
-        SCATTERED * (LINE / run_bytes).max(1.0)
+        let parts = (LINE / run_bytes).max(1.0);
+        let near = block_src <= self.target.l2_bytes as f64 * NEAR;
+        match block {
+            Some((Axis::Ow, _)) if parts > 1.0 => PARTLY,
+            Some((Axis::Ow, _)) => 1.0,
+            _ if near => PARTLY * parts.min(PARTLY),
+            _ if view.planes > 1 => parts,
+            _ => SCATTERED * parts,
+        }
     }
 
     /// Bytes a cycle at which `bytes` that were used before come back; endless from the first level.
