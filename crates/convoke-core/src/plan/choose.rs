@@ -256,9 +256,11 @@ impl Search<'_> {
         let oh = self.model.geometry.spatial[1].output;
         let mut options: Vec<Option<(Axis, usize)>> = vec![None];
         options.extend([1, 2, 4, 8, 16, 32].into_iter().filter(|&b| b < oh).map(|b| Some((Axis::Oh, b))));
-        let depthwise = self.algorithm == Algorithm::Depthwise && self.vector == VectorAxis::Oc;
-        if depthwise && pixels < w.output {
-            options.push(Some((Axis::Ow, pixels)));
+        let g = &self.model.geometry;
+        let in_parts = self.algorithm == Algorithm::Depthwise || g.groups > 1;
+        if in_parts && self.vector == VectorAxis::Oc && g.src.lanes > 1 {
+            let sizes = [1, 2, 4, 8].map(|tiles| tiles * pixels);
+            options.extend(sizes.into_iter().filter(|&b| b < w.output).map(|b| Some((Axis::Ow, b))));
         }
         if oh == 1 {
             let sizes = [2, 4, 8, 16, 32].map(|tiles| tiles * pixels);

@@ -236,17 +236,22 @@ impl<'a> Model<'a> {
 
     /// How much dearer the first pass over the input is than one through memory in order.
     ///
-    /// A run of depthwise channels reads a part of every pixel. Where few pixels wait for all channels, memory is passed
+    /// A group, and a run of depthwise channels, reads a part of every pixel. Where few pixels wait for all channels, memory is passed
     /// through in order. Runs that follow while a block of rows is near find the rest of what its cache lines brought;
     /// otherwise every run fetches lines anew, and those that lie far apart.
     fn scatter(&self, block: Option<(Axis, usize)>, block_src: f64, runs: f64) -> f64 {
         let view = &self.geometry.src;
-        if self.algorithm != Algorithm::Depthwise || view.lanes == 1 || runs <= 1.0 {
+        let bytes = self.spec.dtype.bytes();
+        let part = match self.algorithm {
+            Algorithm::Depthwise => (self.geometry.oc * bytes) as f64 / runs,
+            _ if self.geometry.groups > 1 => (self.geometry.ic * bytes) as f64,
+            _ => return 1.0,
+        };
+        if view.lanes == 1 || runs <= 1.0 {
             return 1.0;
         }
-        let run_bytes = (self.geometry.oc * self.spec.dtype.bytes()) as f64 / runs;
-        let parts = (LINE / run_bytes).max(1.0);
-        let near = block_src <= self.target.l2_bytes as f64 * NEAR;
+        let parts = if part % LINE == 0.0 { 1.0 } else { (part + LINE) / part }.min(SCATTERED * SCATTERED);
+        let near = block_src * self.geometry.groups as f64 <= self.target.l2_bytes as f64 * NEAR;
         match block {
             Some((Axis::Ow, _)) if parts > 1.0 => PARTLY,
             Some((Axis::Ow, _)) => 1.0,
