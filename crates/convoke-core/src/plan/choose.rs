@@ -67,7 +67,10 @@ impl Refusal {
 /// If the layer's schedule pins something that cannot hold.
 pub fn choose(spec: &LayerSpec, target: &Target) -> Result<Plan, PlanError> {
     let candidates = candidates(spec, target);
-    let twin = |a: &Candidate, b: &Candidate| a.vector == b.vector && a.pack_input == b.pack_input;
+    // Depthwise weights are packed in a way of their own, which no cost may decide for one target and not for another.
+    let twin = |a: &Candidate, b: &Candidate| {
+        a.algorithm == Algorithm::Depthwise || a.vector == b.vector && a.pack_input == b.pack_input
+    };
     let is_general = |c: &Candidate| c.algorithm == Algorithm::Direct;
     let specialized = |c: &&Candidate| {
         let better = |o: &Candidate| !is_general(o) && o.outcome.is_ok() && twin(o, c);

@@ -8,6 +8,7 @@ use crate::random::Random;
 use crate::rustc::Program;
 use crate::source::Selected;
 use convoke::{Compiler, Element};
+use convoke_core::back::rust::suited;
 use convoke_core::pipeline::Compiled;
 use convoke_core::spec::{DType, LayerSpec};
 use convoke_core::target::Target;
@@ -51,7 +52,8 @@ impl Subject {
     ) -> Result<Self, Failure> {
         let emitted = match backend {
             BenchBackend::Rust => {
-                let lower = |layer: &Selected<'_>| compute::lower_layer(*layer, layer.spec, target);
+                let target = suited(target);
+                let lower = |layer: &Selected<'_>| compute::lower_layer(*layer, layer.spec, &target);
                 let lowered = layers.iter().map(lower).collect::<Result<Vec<_>, _>>()?;
                 Some((Program::compile(&lowered.iter().map(|l| &l.kernel).collect::<Vec<_>>())?, lowered))
             }

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::rustc::Program;
 use crate::source::Selected;
 use convoke::{Compiler, Element};
+use convoke_core::back::rust::suited;
 use convoke_core::pipeline::Compiled;
 use convoke_core::target::Target;
 
@@ -123,6 +124,7 @@ fn interpret<T: Element>(layer: Selected<'_>, target: &Target, cases: &Cases<T>)
 
 /// Emits and compiles every layer.
 fn emit(layers: &[Selected<'_>], target: &Target) -> Result<Emitted, Failure> {
+    let target = &suited(target);
     let mut kernels = Vec::new();
     let mut emitted = Vec::new();
     for layer in layers {

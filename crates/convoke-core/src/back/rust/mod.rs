@@ -37,7 +37,7 @@ mod x86;
 
 pub use isa::Intrinsics;
 pub use layer::{Detection, Layer, ScratchFrom, layer};
-pub use module::{TARGETS, module};
+pub use module::{TARGETS, module, suited};
 #[cfg(feature = "pretty")]
 pub use pretty::to_source;
 pub use standalone::standalone;

@@ -7,7 +7,7 @@ use crate::lower::weights::WeightsPacking;
 use crate::pipeline::{CompileError, Compiled, compile};
 use crate::span::{Span, Spanned};
 use crate::spec::{LayerSpec, Limits, PackInput, Schedule};
-use crate::target::Target;
+use crate::target::{Isa, Target};
 use proc_macro2::TokenStream;
 
 /// What an emitted layer has versions for.
@@ -15,6 +15,14 @@ pub const TARGETS: [Target; 5] = [Target::AVX512, Target::AVX2, Target::NEON, Ta
 
 /// Bytes of scratch that `run` takes from the stack; more is an argument, if the schedule pins the copy, or not used.
 const STACK_BYTES: i64 = 16 << 10;
+
+/// `target` as the Rust compiler serves it: one register of AVX2's sixteen is its own, and a tile that uses all is spilled.
+pub fn suited(target: &Target) -> Target {
+    match target.isa {
+        Isa::Avx2 => Target { registers: target.registers.min(15), ..target.clone() },
+        _ => target.clone(),
+    }
+}
 
 /// The module that `conv!` makes of `spec` (for [`TARGETS`]): a version a target behind one interface. One of the targets
 /// is [`Target::PORTABLE`].
@@ -57,6 +65,7 @@ fn versions(spec: &LayerSpec, targets: &[Target], limits: &Limits) -> Result<Vec
 /// The kernel for `target`. Without a pin that asks for it, no plan may need more scratch than the stack has room for:
 /// what `run` takes is not for the cost model to decide.
 fn version(spec: &LayerSpec, target: &Target, limits: &Limits) -> Result<Compiled, CompileError> {
+    let target = &suited(target);
     let compiled = compile(spec, target, limits)?;
     if spec.schedule.pack_input.is_some() || fits_on_stack(spec, &compiled) {
         return Ok(compiled);
