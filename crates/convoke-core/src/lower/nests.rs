@@ -39,7 +39,7 @@ pub(crate) fn compute(
         taps: Taps::All,
         run: 1,
     };
-    let mut nests = Nests { cx, full, kernel, tiles: HashMap::new() };
+    let mut nests = Nests { cx, full, kernel, tiles: HashMap::new(), axes: HashMap::new() };
     let stmts = nests.expand(&plan.order, Cursor::new(geometry));
     for stmt in stmts {
         let mut outer = match stmt {
@@ -49,8 +49,7 @@ pub(crate) fn compute(
                 Loop { var, range: Range::count(1), parallel: false, body: vec![call] }
             }
         };
-        let name = &nests.kernel.vars[outer.var.0 as usize];
-        outer.parallel = name.split('_').next() == Some(plan.parallel.name());
+        outer.parallel = nests.axes.get(&outer.var) == Some(&plan.parallel);
         nests.kernel.nests.push(Nest { label: "compute".to_owned(), outer });
     }
 }
@@ -115,10 +114,19 @@ struct Nests<'a> {
     full: TileKey,
     kernel: &'a mut Kernel,
     tiles: HashMap<TileKey, usize>,
+    /// Which axis a loop runs along.
+    axes: HashMap<Var, Axis>,
 }
 
 impl Nests<'_> {
-    /// A new variable named after its axis.
+    /// A new variable of a loop along `axis`.
+    fn axis_var(&mut self, axis: Axis, name: &str) -> Var {
+        let var = self.var(name);
+        self.axes.insert(var, axis);
+        var
+    }
+
+    /// A new variable.
     fn var(&mut self, name: &str) -> Var {
         let taken = |n: &String| self.kernel.vars.contains(n);
         let mut unique = name.to_owned();
@@ -149,7 +157,7 @@ impl Nests<'_> {
     /// A loop of `count` iterations around `rest`; one iteration needs none.
     fn repeat(
         &mut self,
-        name: &str,
+        (axis, name): (Axis, &str),
         count: Affine,
         rest: &[Axis],
         mut at: Cursor,
@@ -158,7 +166,7 @@ impl Nests<'_> {
         if count.as_constant() == Some(1) {
             return self.expand(rest, at);
         }
-        let var = self.var(name);
+        let var = self.axis_var(axis, name);
         advance(&mut at, var);
         let body = self.expand(rest, at);
         let range = Range::of(Affine::constant(0), count);
@@ -171,7 +179,7 @@ impl Nests<'_> {
             Batch::Named(_) => Affine::var(Var::BATCH, 1),
         };
         let (src, dst) = (self.cx.geometry.src.n, self.cx.geometry.dst.n);
-        self.repeat("n", count, rest, at, |at, var| {
+        self.repeat((Axis::N, "n"), count, rest, at, |at, var| {
             at.src = at.src.clone().plus(var, src);
             at.dst = at.dst.clone().plus(var, dst);
         })
@@ -201,7 +209,7 @@ impl Nests<'_> {
         let full = count / step;
         let mut stmts = Vec::new();
         if full > 1 {
-            let var = self.var("g");
+            let var = self.axis_var(Axis::G, "g");
             let inside = Cursor {
                 src: at.src.clone().plus(var, src),
                 weights: at.weights.clone().plus(var, weights),
@@ -262,7 +270,7 @@ impl Nests<'_> {
         let mut wrap = Vec::new();
         for (name, count, step) in [("oc", part.outer, part.outer_step), ("oci", part.inner, part.channels)] {
             if count > 1 {
-                let var = self.var(name);
+                let var = self.axis_var(Axis::Oc, name);
                 advance(&mut at, step, Some(var));
                 wrap.push((var, count));
             }
@@ -299,7 +307,7 @@ impl Nests<'_> {
             }
             _ => (Affine::constant(0), Range::count(size as i64)),
         };
-        let var = self.var(axis.name());
+        let var = self.axis_var(axis, axis.name());
         let position = first.plus(var, 1);
         at.src = at.src.plus_scaled(&position, a.stride as i64 * src);
         at.dst = at.dst.plus_scaled(&position, dst);
@@ -318,7 +326,7 @@ impl Nests<'_> {
         at.block.insert(axis, Block { var: None, size: block, from: 0, to: block.min(size) });
         // Rows can end anywhere, so that the last block may be shorter.
         let count = Affine::constant(size.div_ceil(block) as i64);
-        self.repeat(&format!("{axis}b"), count, rest, at, |at, var| {
+        self.repeat((axis, &format!("{axis}b")), count, rest, at, |at, var| {
             if let Some(b) = at.block.get_mut(&axis) {
                 b.var = Some(var);
             }
@@ -346,7 +354,7 @@ impl Nests<'_> {
             let dst = geometry.dst.spatial[2];
             let step = block as i64;
             let count = Affine::constant((end - first) as i64);
-            stmts.extend(self.repeat("owb", count, rest, part(from, from + block), |at, var| {
+            stmts.extend(self.repeat((Axis::Ow, "owb"), count, rest, part(from, from + block), |at, var| {
                 at.src = at.src.clone().plus(var, step * pixel);
                 at.dst = at.dst.clone().plus(var, step * dst);
             }));
@@ -395,7 +403,7 @@ impl Nests<'_> {
             at.run = run.count;
             return self.expand(rest, at);
         }
-        self.repeat("ow", Affine::constant(run.count as i64), rest, at, |at, var| {
+        self.repeat((Axis::Ow, "ow"), Affine::constant(run.count as i64), rest, at, |at, var| {
             at.src = at.src.clone().plus(var, step * pixel);
             at.dst = at.dst.clone().plus(var, step * dst);
             at.taps[2] = taps_at(&axis, &Affine::var(var, step).offset(start));

@@ -154,6 +154,9 @@ struct Search<'a> {
 /// Operations of the innermost loop that unrolling aims at.
 const WRITTEN_OUT: usize = 40;
 
+/// Iterations of a loop that a few threads can divide evenly enough.
+const ENOUGH: usize = 8;
+
 type Blocks = Vec<(Axis, usize)>;
 
 impl Search<'_> {
@@ -258,7 +261,9 @@ impl Search<'_> {
         }
         let oh = self.model.geometry.spatial[1].output;
         let mut options: Vec<Option<(Axis, usize)>> = vec![None];
-        options.extend([1, 2, 4, 8, 16, 32].into_iter().filter(|&b| b < oh).map(|b| Some((Axis::Oh, b))));
+        // Blocks that are few leave threads without work.
+        let sizes = [1, 2, 4, 8, 16, 32].into_iter().filter(|&b| oh.div_ceil(b) >= ENOUGH.min(oh));
+        options.extend(sizes.filter(|&b| b < oh).map(|b| Some((Axis::Oh, b))));
         let g = &self.model.geometry;
         let in_parts = self.algorithm == Algorithm::Depthwise || g.groups > 1;
         if in_parts && self.vector == VectorAxis::Oc && g.src.lanes > 1 {
@@ -308,13 +313,12 @@ impl Search<'_> {
     ///
     /// Pixels come last of all: dividing a row would read its weights once a part.
     fn lead(&self, tile: TileShape, order: &[Axis], block: &[(Axis, usize)]) -> Axis {
-        const ENOUGH: usize = 4;
         let g = &self.model.geometry;
         let size = |axis: Axis| block.iter().find(|b| b.0 == axis).map(|b| b.1);
         let iterations = |axis: Axis| match axis {
             Axis::N => self.spec.fixed_batch().unwrap_or(1),
             Axis::G => g.groups,
-            Axis::Oc => self.model.tiling(tile).channel_runs(),
+            Axis::Oc => self.model.tiling(tile).longest_channel_loop(),
             Axis::Od => g.spatial[0].output,
             Axis::Oh => g.spatial[1].output.div_ceil(size(Axis::Oh).unwrap_or(1)),
             Axis::Ow => size(Axis::Ow).map_or(1, |block| g.spatial[2].output / block),

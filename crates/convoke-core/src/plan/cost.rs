@@ -314,6 +314,11 @@ impl Tiling {
     pub(crate) fn channel_runs(&self) -> usize {
         self.channels.iter().map(|p| p.outer * p.inner).sum()
     }
+
+    /// Iterations of the longest loop over channels.
+    pub(crate) fn longest_channel_loop(&self) -> usize {
+        self.channels.iter().map(|p| if p.outer > 1 { p.outer } else { p.inner }).max().unwrap_or(1)
+    }
 }
 
 /// Outputs that [`total_taps`] looks at; of a longer axis it takes samples.
