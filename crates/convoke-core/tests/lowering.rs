@@ -169,11 +169,52 @@ const BLOCKED: [&str; 8] = [
     "conv3d volume { input: f64[1, 17, 3, 4, 5] @ nCdhw8c, out_channels: 9, kernel_size: 2, padding: 1, then: sigmoid }",
 ];
 
+/// Depthwise layers with several outputs a channel: fewer than a vector has lanes, as many, more; channels that fill no vector and
+/// no panel; windows that slide and that do not; a number of outputs that divides no vector, which `direct` takes.
+const MULTIPLIED: [&str; 14] = [
+    "conv2d two { input: f32[2, 6, 9, 19] @ nhwc, out_channels: 38, groups: 19, kernel_size: 3, padding: 1, then: sigmoid }",
+    "conv2d two_first { input: f32[2, 19, 5, 9] @ nchw, out_channels: 38, groups: 19, kernel_size: 3, padding: 1, bias: true }",
+    "conv2d four { input: f32[1, 7, 8, 9] @ nhwc, out_channels: 36, groups: 9, kernel_size: 3, stride: 2, padding: 1, bias: true }",
+    "conv2d four_first { input: f32[1, 9, 7, 8] @ nchw, out_channels: 36, groups: 9, kernel_size: (3, 1), stride: 2, padding: 1 }",
+    "conv2d eight { input: f32[N, 5, 9, 5] @ nhwc, out_channels: 40, groups: 5, kernel_size: (2, 8), padding: (1, 4), weights: hwio }",
+    "conv2d eight_first { input: f32[1, 5, 5, 19] @ nchw, out_channels: 40, groups: 5, kernel_size: 3, stride: (1, 2), bias: true }",
+    "conv2d sixteen { input: f32[1, 5, 6, 3] @ nhwc, out_channels: 48, groups: 3, kernel_size: 3, padding: 1, bias: true }",
+    "conv2d sixteen_first { input: f32[1, 3, 5, 20] @ nchw, out_channels: 48, groups: 3, kernel_size: 3, padding: (0, 2) }",
+    "conv2d three { input: f32[1, 5, 6, 7] @ nhwc, out_channels: 21, groups: 7, kernel_size: 3, padding: 1 }",
+    "conv2d two_double { input: f64[1, 5, 6, 13] @ nhwc, out_channels: 26, groups: 13, kernel_size: 3, padding: 1, bias: true }",
+    "conv2d four_double { input: f64[1, 5, 6, 7] @ nhwc, out_channels: 28, groups: 7, kernel_size: 1, stride: 2 }",
+    "conv2d eight_double { input: f64[1, 3, 5, 9] @ nchw, out_channels: 24, groups: 3, kernel_size: 3, padding: 1, bias: true }",
+    "conv2d sixteen_double { input: f64[1, 3, 5, 9] @ nchw, out_channels: 48, groups: 3, kernel_size: 3, padding: 1 }",
+    "conv3d volume { input: f32[1, 3, 4, 5, 6] @ ndhwc, out_channels: 24, groups: 6, kernel_size: 2, padding: 1, dilation: 2 }",
+];
+
+#[test]
+fn multiplied_channels_by_any_plan() {
+    by_any_plan(&MULTIPLIED, 24);
+}
+
+/// Whatever the target, because the layout of packed weights depends on it.
+#[test]
+fn multipliers_that_divide_a_panel_are_depthwise_on_every_target() {
+    for text in MULTIPLIED {
+        let spec: LayerSpec = text.parse().expect("a legal layer");
+        let direct = ["three", "sixteen_double"].contains(&&spec.name[..]);
+        let algorithm = if direct { plan::Algorithm::Direct } else { plan::Algorithm::Depthwise };
+        for target in &TARGETS {
+            assert_eq!(plan::choose(&spec, target).expect("a plan").algorithm, algorithm, "{text}");
+        }
+    }
+}
+
 #[test]
 fn blocked_layers_by_any_plan() {
-    for text in BLOCKED {
+    by_any_plan(&BLOCKED, 6);
+}
+
+fn by_any_plan(layers: &[&str], seeds: u64) {
+    for text in layers {
         let spec: LayerSpec = text.parse().expect("a legal layer");
-        for seed in 0..6 {
+        for seed in 0..seeds {
             match spec.dtype {
                 DType::F32 => check::<f32>(&spec, seed),
                 DType::F64 => check::<f64>(&spec, seed),

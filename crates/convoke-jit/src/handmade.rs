@@ -39,6 +39,7 @@ impl Kind {
             all.push(self.fused());
         }
         all.extend(self.short_and_strided());
+        all.extend(self.repeated());
         all.extend(WINDOWS.map(|window| self.window_sum(window)));
         all.extend(RANGES.map(|ranges| self.nested_loops(ranges)));
         all.extend(RANGES.map(|ranges| self.masks_around_loops(ranges)));
@@ -154,6 +155,38 @@ impl Kind {
                 let body = vec![load(0, 2, lanes, stride), store(0, 0, all, 1), store(0, all as i64, lanes, stride)];
                 kernels.push(self.straight(1, body, 3 + last, all as i64 + last + 1));
             }
+        }
+        kernels
+    }
+
+    /// Loads that put each element into several lanes, between exact ends of their buffers: alone, and in a loop with others
+    /// that want the same registers.
+    fn repeated(self) -> Vec<Verified> {
+        let (all, mut kernels) = (self.lanes(), Vec::new());
+        for lanes in 1..=all {
+            for (stride, repeat) in [(1, 2), (1, 3), (1, 4), (1, 8), (1, 16), (3, 2), (2, 4), (7, 40)] {
+                let last = (lanes as i64 - 1) / repeat * stride;
+                let body = vec![
+                    load_repeated(0, 2, (lanes, stride, repeat as usize)),
+                    store(0, 0, all, 1),
+                    store(0, all as i64, lanes, 2),
+                ];
+                kernels.push(self.straight(1, body, 3 + last, all as i64 + 2 * lanes as i64));
+            }
+        }
+        let mut body = Vec::new();
+        for (i, repeat) in (0..).zip([2, 2, 4, 2, 8, 4]) {
+            body.push(load_repeated(i % 3, i64::from(i), (all, 1, repeat)));
+            body.push(store(i % 3, i64::from(i) * all as i64, all, 1));
+        }
+        for chosen in [&body[..4], &body[..]] {
+            let (written, mut chosen) = (chosen.len() as i64 / 2 * all as i64, chosen.to_vec());
+            // Another use of the register, behind all.
+            chosen.push(load(0, 0, all - 1, 1));
+            chosen.push(store(0, written, all, 1));
+            let step = written + all as i64;
+            let looped = repeat(Extent::Count(3), &[(SRC, 1), (DST, step)], chosen);
+            kernels.push(self.straight(3, vec![looped], 2 * all as i64 + 8, 3 * step));
         }
         kernels
     }
@@ -344,11 +377,16 @@ fn repeat(extent: Extent, steps: &[(Ptr, i64)], body: Vec<TileStmt>) -> TileStmt
 }
 
 pub(crate) fn load(d: u32, offset: i64, lanes: usize, stride: i64) -> TileStmt {
-    TileStmt::Op(Op::Load { d: Reg(d), from: Access { at: Address { ptr: SRC, offset }, lanes, stride } })
+    TileStmt::Op(Op::Load { d: Reg(d), from: Access { at: Address { ptr: SRC, offset }, lanes, stride, repeat: 1 } })
+}
+
+fn load_repeated(d: u32, offset: i64, (lanes, stride, repeat): (usize, i64, usize)) -> TileStmt {
+    let from = Access { at: Address { ptr: SRC, offset }, lanes, stride, repeat };
+    TileStmt::Op(Op::Load { d: Reg(d), from })
 }
 
 pub(crate) fn store(s: u32, offset: i64, lanes: usize, stride: i64) -> TileStmt {
-    TileStmt::Op(Op::Store { to: Access { at: Address { ptr: DST, offset }, lanes, stride }, s: Reg(s) })
+    TileStmt::Op(Op::Store { to: Access { at: Address { ptr: DST, offset }, lanes, stride, repeat: 1 }, s: Reg(s) })
 }
 
 fn binary(op: BinaryOp, d: u32, a: u32, b: u32) -> TileStmt {

@@ -407,14 +407,14 @@ impl<'k, 'b, 'm, T: Element, const L: usize> Machine<'k, 'b, 'm, T, L> {
     fn load(&self, tile: &Tile, from: Access) -> Result<[T; L], Fault> {
         let (role, index) = self.address(from.at).ok_or_else(|| self.overflow())?;
         let memory = self.buffers.get(role);
-        if from.lanes == L && from.stride == 1 {
+        if from.lanes == L && from.stride == 1 && from.repeat == 1 {
             let all = usize::try_from(index).ok().and_then(|i| memory.get(i..)?.first_chunk::<L>());
             return all.copied().ok_or_else(|| outside(tile, role, index, L, 1, memory.len()));
         }
         let mut value = [T::default(); L];
         for (lane, slot) in value.iter_mut().enumerate().take(from.lanes) {
-            let found = lane_at(index, lane, from.stride).and_then(|i| memory.get(i));
-            *slot = *found.ok_or_else(|| outside(tile, role, index, from.lanes, from.stride, memory.len()))?;
+            let found = lane_at(index, from.element_of(lane), from.stride).and_then(|i| memory.get(i));
+            *slot = *found.ok_or_else(|| outside(tile, role, index, from.elements(), from.stride, memory.len()))?;
         }
         Ok(value)
     }

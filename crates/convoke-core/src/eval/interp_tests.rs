@@ -28,6 +28,10 @@ const COUNT: [f32; 8] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
 fn loads_and_stores() {
     check("v0 = load src[2] store dst[0] = v0", COUNT, [2.0, 3.0, 4.0, 5.0, -1.0, -1.0, -1.0, -1.0]);
     check("v0 = load src[1] lanes 3 stride 2 store dst[4] = v0", COUNT, [-1.0, -1.0, -1.0, -1.0, 1.0, 3.0, 5.0, 0.0]);
+    check("v0 = load src[1] repeat 2 store dst[0] = v0", COUNT, [1.0, 1.0, 2.0, 2.0, -1.0, -1.0, -1.0, -1.0]);
+    let most = "v0 = load src[1] lanes 3 stride 6 repeat 2 store dst[0] = v0";
+    check(most, COUNT, [1.0, 1.0, 7.0, 0.0, -1.0, -1.0, -1.0, -1.0]);
+    check("v0 = load src[7] repeat 9 store dst[0] = v0", COUNT, [7.0, 7.0, 7.0, 7.0, -1.0, -1.0, -1.0, -1.0]);
     check("v0 = load src[1] store dst[1] = v0 lanes 2 stride 4", COUNT, [-1.0, 1.0, -1.0, -1.0, -1.0, 2.0, -1.0, -1.0]);
     check("v0 = broadcast src[7] store dst[0] = v0", COUNT, [7.0, 7.0, 7.0, 7.0, -1.0, -1.0, -1.0, -1.0]);
 }

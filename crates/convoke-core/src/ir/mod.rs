@@ -12,7 +12,8 @@
 //!   the call is that of `i = 0`, which may lie outside the buffer). A constant loop counts from 0. When a loop
 //!   ends its pointers are where they were before it. `hi <= lo` runs nothing.
 //! - Every operation works on all lanes. `load` with `lanes` fewer than the kernel's fills the rest with 0; `store`
-//!   with fewer leaves the rest of memory alone. `stride` is the distance of two lanes in memory.
+//!   with fewer leaves the rest of memory alone. `stride` is the distance of two lanes in memory; a `load` with `repeat r`
+//!   puts each element into `r` lanes, one after the other.
 //! - `fma` rounds once; `mul`, `add`, `sub` and `div` round each; `max a, b` is `if a > b { a } else { b }` and
 //!   `min a, b` is `if a < b { a } else { b }` (so a NaN in `b` goes through); `select a, b, c, d` is
 //!   `if a > b { c } else { d }`.
@@ -346,15 +347,29 @@ pub struct Address {
     pub offset: i64,
 }
 
-/// Which elements a vector load or store touches: lane `i < lanes` is the element at `address + i * stride`.
+/// Which elements a vector load or store touches: lane `i < lanes` is the element at `address + i / repeat * stride`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
     /// Lane 0.
     pub at: Address,
     /// How many, from 1 to the kernel's lanes.
     pub lanes: usize,
-    /// Distance of two lanes in elements; 1 is contiguous.
+    /// Distance of two elements; 1 is contiguous.
     pub stride: i64,
+    /// Lanes that each element goes to; 1 for a store.
+    pub repeat: usize,
+}
+
+impl Access {
+    /// Elements in memory.
+    pub fn elements(&self) -> usize {
+        self.lanes.div_ceil(self.repeat.max(1))
+    }
+
+    /// Which of them lane `lane` is.
+    pub fn element_of(&self, lane: usize) -> usize {
+        lane / self.repeat.max(1)
+    }
 }
 
 /// An instruction of a tile. See the [module](self) for what each means.

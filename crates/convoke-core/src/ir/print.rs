@@ -16,7 +16,7 @@
 //!          | "select" REG ">" REG "," REG "," REG                                   if a > b { c } else { e }
 //!          | "exponent" REG
 //! address  = NAME "[" INT "]"
-//! access   = ["lanes" INT] ["stride" INT]                    all lanes of the kernel, one element apart
+//! access   = ["lanes" INT] ["stride" INT] ["repeat" INT]     all lanes of the kernel, one element apart, each once
 //! nest     = "nest" NAME "{" for "}"
 //! for      = ["parallel"] "for" NAME "in" range "{" (for | call)* "}"
 //! call     = "call" NAME "(" [arg ("," arg)*] [";" range ("," range)*] ")"
@@ -304,6 +304,9 @@ impl Printer<'_, '_, '_> {
         }
         if access.stride != 1 {
             write!(self.f, " stride {}", access.stride)?;
+        }
+        if access.repeat != 1 {
+            write!(self.f, " repeat {}", access.repeat)?;
         }
         Ok(())
     }

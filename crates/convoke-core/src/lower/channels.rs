@@ -23,6 +23,20 @@ pub(crate) struct ChannelPart {
     pub inner: usize,
 }
 
+impl ChannelPart {
+    /// The same in parts whose runs read input channels at equal distances, where `multiplier` outputs read each: runs that
+    /// do not fill up the last input channel are apart.
+    pub(crate) fn by_inputs(&self, multiplier: usize) -> Vec<Self> {
+        let shared = multiplier / self.channels;
+        if shared <= 1 || self.inner <= shared || self.inner.is_multiple_of(shared) {
+            return vec![*self];
+        }
+        let rest = self.inner % shared;
+        let full = self.inner - rest;
+        vec![Self { inner: full, ..*self }, Self { start: self.start + full * self.channels, inner: rest, ..*self }]
+    }
+}
+
 /// Cuts `oc` channels into runs of `run`, where panels hold `panel`.
 pub(crate) fn cut(oc: usize, run: usize, panel: usize, vector: VectorAxis) -> Vec<ChannelPart> {
     let aligned = run.is_multiple_of(panel) || panel.is_multiple_of(run);

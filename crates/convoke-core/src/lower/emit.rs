@@ -68,10 +68,19 @@ impl Emitter {
     }
 
     pub(crate) fn load(&mut self, d: Reg, at: Address, lanes: usize, stride: i64) {
+        self.load_repeated(d, at, lanes, stride, 1);
+    }
+
+    /// A load that puts each element into `repeat` lanes.
+    pub(crate) fn load_repeated(&mut self, d: Reg, at: Address, lanes: usize, stride: i64, repeat: usize) {
         self.define(d);
-        // One lane has no distance to another.
-        let stride = if lanes == 1 { 1 } else { stride };
-        self.push(Op::Load { d, from: Access { at, lanes, stride } });
+        let repeat = repeat.min(lanes);
+        let mut from = Access { at, lanes, stride, repeat };
+        // One element has no distance to another.
+        if from.elements() == 1 {
+            from.stride = 1;
+        }
+        self.push(Op::Load { d, from });
     }
 
     pub(crate) fn broadcast(&mut self, d: Reg, from: Address) {
@@ -81,7 +90,7 @@ impl Emitter {
 
     pub(crate) fn store(&mut self, at: Address, s: Reg, lanes: usize, stride: i64) {
         let stride = if lanes == 1 { 1 } else { stride };
-        self.push(Op::Store { to: Access { at, lanes, stride }, s });
+        self.push(Op::Store { to: Access { at, lanes, stride, repeat: 1 }, s });
     }
 
     pub(crate) fn binary(&mut self, op: BinaryOp, d: Reg, a: Reg, b: Reg) {

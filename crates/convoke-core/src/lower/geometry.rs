@@ -99,6 +99,8 @@ pub(crate) struct Geometry {
     pub oc: usize,
     /// Input channels of each that a sum runs over; 1 for depthwise.
     pub ic: usize,
+    /// Neighbouring output channels that depthwise computes from each input channel; 1 for everything else.
+    pub multiplier: usize,
 }
 
 impl Geometry {
@@ -126,7 +128,8 @@ impl Geometry {
         let dst = View::dense(Role::Dst, spec, spec.layout, spec.out_channels, spatial.map(|a| a.output));
         let depthwise = algorithm == Algorithm::Depthwise;
         let groups = if depthwise { 1 } else { spec.groups };
-        Self { src, dst, spatial, groups, oc: spec.out_channels / groups, ic: spec.ic_per_group() }
+        let multiplier = if depthwise { spec.oc_per_group() } else { 1 };
+        Self { src, dst, spatial, groups, oc: spec.out_channels / groups, ic: spec.ic_per_group(), multiplier }
     }
 }
 

@@ -239,12 +239,14 @@ impl Nests<'_> {
             VectorAxis::Oc => self.cx.plan.tile.vectors * self.cx.lanes,
             VectorAxis::Ow => self.cx.plan.tile.rows,
         };
-        let parts = channels::cut(self.cx.geometry.oc, run, self.cx.panel, self.cx.plan.vector);
+        let cut = channels::cut(self.cx.geometry.oc, run, self.cx.panel, self.cx.plan.vector);
+        let parts: Vec<_> = cut.iter().flat_map(|part| part.by_inputs(self.cx.geometry.multiplier)).collect();
         parts.iter().flat_map(|part| self.channel_part(part, rest, at.clone())).collect()
     }
 
     fn channel_part(&mut self, part: &ChannelPart, rest: &[Axis], mut at: Cursor) -> Vec<Stmt> {
         let depthwise = self.cx.plan.algorithm == Algorithm::Depthwise;
+        let multiplier = self.cx.geometry.multiplier;
         let (panel, panel_len) = (self.cx.panel, self.cx.panel_len);
         let (src, dst) = (self.cx.geometry.src, self.cx.geometry.dst);
         // Channels within a panel are neighbours; whole panels lie apart.
@@ -261,14 +263,18 @@ impl Nests<'_> {
             add(&mut at.dst, dst.channel(channels));
             add(&mut at.bias, channels as i64);
             if depthwise {
-                add(&mut at.src, src.channel(channels));
+                add(&mut at.src, src.channel(channels / multiplier));
             }
         };
         at.channels = part.channels;
         at.phase = part.phase;
         advance(&mut at, part.start, None);
         let mut wrap = Vec::new();
-        for (name, count, step) in [("oc", part.outer, part.outer_step), ("oci", part.inner, part.channels)] {
+        // Runs that read the same input channel are a loop of their own, so that each loop steps evenly.
+        let shared = (multiplier / part.channels).clamp(1, part.inner);
+        let (inner, step) = (part.inner / shared, part.channels * shared);
+        let loops = [("oc", part.outer, part.outer_step), ("oci", inner, step), ("ocm", shared, part.channels)];
+        for (name, count, step) in loops {
             if count > 1 {
                 let var = self.axis_var(Axis::Oc, name);
                 advance(&mut at, step, Some(var));

@@ -178,6 +178,25 @@ impl Body<'_> {
         view.channel(self.key.phase + vector * self.cx.lanes) - view.channel(self.key.phase)
     }
 
+    /// The same in the input, for tiles whose channels each have a window of their own.
+    fn src_channel_of(&self, vector: usize) -> i64 {
+        let (view, m) = (&self.cx.geometry.src, self.cx.geometry.multiplier);
+        let at = |channel: usize| view.channel(channel / m);
+        at(self.key.phase + vector * self.cx.lanes) - at(self.key.phase)
+    }
+
+    /// The vector's input channels, each into the lanes of the outputs that it is for. `pixel` is where the first is.
+    fn load_channels(&self, e: &mut Emitter, d: Reg, vector: usize, pixel: i64) {
+        let (view, m) = (&self.cx.geometry.src, self.cx.geometry.multiplier);
+        let at = Address { ptr: SRC, offset: pixel + self.src_channel_of(vector) };
+        if m >= self.cx.lanes {
+            // All lanes are outputs of one input channel.
+            e.broadcast(d, at);
+        } else {
+            e.load_repeated(d, at, self.lanes_of(vector), view.lane_step(), m);
+        }
+    }
+
     fn lanes_of(&self, vector: usize) -> usize {
         if vector + 1 == self.key.vectors { self.key.last_lanes } else { self.cx.lanes }
     }
@@ -318,16 +337,16 @@ impl Body<'_> {
         let weight = |kw: usize, v: usize| self.whole(kw * vectors + v);
         let x = self.whole(w.kernel * vectors);
         let product = Reg(x.0 + 1);
-        for kw in 0..w.kernel {
+        let has = |row: usize, kw: usize| match &self.key.taps {
+            Taps::Edge(taps) => taps[kw].contains(&row),
+            _ => true,
+        };
+        for kw in (0..w.kernel).filter(|&kw| (0..self.key.rows).any(|row| has(row, kw))) {
             for v in 0..vectors {
                 let offset = kw as i64 * tap + self.weights_of(v);
                 e.load(weight(kw, v), Address { ptr: WEIGHTS, offset }, lanes, 1);
             }
         }
-        let has = |row: usize, kw: usize| match &self.key.taps {
-            Taps::Edge(taps) => taps[kw].contains(&row),
-            _ => true,
-        };
         let src = self.cx.geometry.src;
         for (distance, readers) in slide(&w, self.key.rows) {
             let readers: Vec<_> = readers.into_iter().filter(|&(row, kw)| has(row, kw)).collect();
@@ -335,8 +354,7 @@ impl Body<'_> {
                 continue;
             }
             for v in 0..vectors {
-                let offset = distance as i64 * src.spatial[2] + self.channel_of(&src, v);
-                e.load(x, Address { ptr: SRC, offset }, self.lanes_of(v), src.lane_step());
+                self.load_channels(e, x, v, distance as i64 * src.spatial[2]);
                 for &(row, kw) in &readers {
                     let acc = self.acc(row, v);
                     e.multiply_add(acc, x, weight(kw, v), acc, product);
@@ -369,9 +387,7 @@ impl Body<'_> {
             }
             for v in 0..self.key.vectors {
                 if self.depthwise() && self.along_channels() {
-                    let view = self.cx.geometry.src;
-                    let from = at(SRC, src + row as i64 * pixel + self.channel_of(&view, v));
-                    e.load(self.single(), from, self.lanes_of(v), view.lane_step());
+                    self.load_channels(e, self.single(), v, src + row as i64 * pixel);
                 }
                 let acc = self.acc(row, v);
                 e.multiply_add(acc, self.single(), self.whole(v), acc, product);

@@ -4,7 +4,8 @@
 //! channel, in the order in which the tiles sum: `[g][panel][kd][kh][kw][ic][lane]`. Lanes past the group's last
 //! channel are zero. Neither the instruction set nor the plan changes it, so weights can be packed at build
 //! time and live in read-only memory.
-//! Depthwise weights are panels over all groups, `[panel][kd][kh][kw][lane]`.
+//! Depthwise weights are panels over all groups, `[panel][kd][kh][kw][lane]`; where an input channel has several outputs, these
+//! stand side by side.
 
 use crate::spec::{Algorithm, BLOCK_BYTES, DType, LayerSpec, WeightsLayout};
 

@@ -43,6 +43,9 @@ fn every_weight_has_its_place() {
         let depthwise =
             "conv2d l { input: f32[1, 21, 9, 9], out_channels: 21, kernel_size: 3, groups: depthwise, weights: W }";
         check(&depthwise.replace('W', weights), Algorithm::Depthwise);
+        let twice =
+            "conv2d l { input: f32[1, 21, 9, 9], out_channels: 42, kernel_size: 3, groups: depthwise, weights: W }";
+        check(&twice.replace('W', weights), Algorithm::Depthwise);
     }
 }
 

@@ -131,10 +131,22 @@ impl<'a> Model<'a> {
     /// Cycles of one row of the window of a sliding tile.
     fn slide(&self, rows: usize, vectors: usize) -> f64 {
         let w = &self.geometry.spatial[2];
-        let lane = if self.geometry.src.lane_step() == 1 { 1.0 } else { 2.0 * self.lanes as f64 };
-        let loads = (w.kernel * vectors) as f64 + (slide(w, rows).len() * vectors) as f64 * lane;
+        let loads = (w.kernel * vectors) as f64 + (slide(w, rows).len() * vectors) as f64 * self.channel_load();
         let taps = w.kernel as f64;
         self.limit((rows * vectors) as f64 * taps, loads, loads, taps * self.target.fma_latency as f64)
+    }
+
+    /// Loads that bringing a vector of channels to depthwise counts as.
+    fn channel_load(&self) -> f64 {
+        let (step, m) = (self.geometry.src.lane_step(), self.geometry.multiplier);
+        match m {
+            1 if step == 1 => 1.0,
+            1 => 2.0 * self.lanes as f64,
+            _ if m >= self.lanes => self.target.broadcast_uops as f64,
+            // A load and a permutation, or one by one.
+            _ if step == 1 && self.lanes * self.spec.dtype.bytes() > 16 => 2.0,
+            _ => 2.0 * self.lanes as f64,
+        }
     }
 
     /// Cycles of one tap of one input channel.
@@ -146,7 +158,7 @@ impl<'a> Model<'a> {
         let broadcasts =
             if self.along_channels() && self.algorithm == Algorithm::Depthwise { 0.0 } else { rows as f64 };
         let vector_loads = match (self.along_channels(), self.algorithm == Algorithm::Depthwise) {
-            (true, true) => vectors as f64 + sums * lane(self.geometry.src.lane_step()),
+            (true, true) => vectors as f64 + sums * self.channel_load(),
             (true, false) => vectors as f64,
             (false, _) => vectors as f64 * lane(pixel),
         };
@@ -243,7 +255,7 @@ impl<'a> Model<'a> {
         let view = &self.geometry.src;
         let bytes = self.spec.dtype.bytes();
         let part = match self.algorithm {
-            Algorithm::Depthwise => (self.geometry.oc * bytes) as f64 / runs,
+            Algorithm::Depthwise => (self.spec.in_channels * bytes) as f64 / runs,
             _ if self.geometry.groups > 1 => (self.geometry.ic * bytes) as f64,
             _ => return 1.0,
         };

@@ -3,7 +3,7 @@
 use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis};
 use crate::lower::weights::PANEL_BYTES;
 use crate::lower::{PackedAxis, epilogue_registers, slides};
-use crate::spec::LayerSpec;
+use crate::spec::{LayerSpec, depthwise};
 use crate::target::Target;
 
 /// Most steps of a reduction loop that may be written out.
@@ -32,17 +32,7 @@ pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm, pack: PackInput)
             }
             Ok(())
         }
-        Algorithm::Depthwise => {
-            let (i, o, g) = (spec.in_channels, spec.out_channels, spec.groups);
-            if g == 1 || i != g || o != g {
-                return Err(format!(
-                    "depthwise needs one input and one output channel a group, and there are {g} groups of {} and {}",
-                    i / g,
-                    o / g
-                ));
-            }
-            Ok(())
-        }
+        Algorithm::Depthwise => depthwise(spec),
     }
 }
 
@@ -71,8 +61,11 @@ pub(crate) fn tile(
     let (lanes, panel) = (target.lanes(bytes), PANEL_BYTES / bytes);
     let TileShape { rows, vectors } = tile;
     let name = format!("a tile of {rows}x{vectors}");
-    if vector == VectorAxis::Ow && algorithm == Algorithm::Depthwise && rows != 1 {
-        return Err(format!("{name} has {rows} rows; depthwise along ow works on one channel at a time, so 1"));
+    let multiplier = spec.oc_per_group();
+    if vector == VectorAxis::Ow && algorithm == Algorithm::Depthwise && rows > 0 && !multiplier.is_multiple_of(rows) {
+        return Err(format!(
+            "{name} has {rows} rows; depthwise along ow works on one input channel at a time, so a divisor of {multiplier}"
+        ));
     }
     let channels = if vector == VectorAxis::Oc { vectors.saturating_mul(lanes) } else { rows };
     if vector == VectorAxis::Ow && channels > panel {

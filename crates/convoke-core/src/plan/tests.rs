@@ -8,6 +8,8 @@ const SAME: &str = "conv2d l { input: f32[1, 56, 56, 64] @ nhwc, out_channels: 6
 const POINT: &str = "conv2d l { input: f32[1, 256, 14, 14] @ nchw, out_channels: 1024, kernel_size: 1 }";
 const DEPTHWISE: &str =
     "conv2d l { input: f32[1, 112, 112, 96] @ nhwc, out_channels: 96, kernel_size: 3, padding: 1, groups: depthwise }";
+const THRICE: &str =
+    "conv2d l { input: f32[1, 16, 16, 16] @ nhwc, out_channels: 48, kernel_size: 3, groups: depthwise }";
 const FIR: &str = "conv1d l { input: f32[1, 1, 160000] @ ncl, out_channels: 1, kernel_size: 1023, padding: 511 }";
 
 fn layer(text: &str) -> LayerSpec {
@@ -77,6 +79,11 @@ fn refused(text: &str, pins: &str, at: &str, reason: &str) {
 fn pins_that_cannot_hold_say_why() {
     refused(SAME, "algorithm: pointwise", "pointwise", "needs a window of 1, and along h it is 3");
     refused(SAME, "algorithm: depthwise", "depthwise", "there are 1 groups of 64 and 64");
+    refused(THRICE, "algorithm: depthwise", "depthwise", "divides the 16 of a panel of the weights, and there are 3");
+    let twice = THRICE.replace("48", "32");
+    refused(&twice, "vector: ow, algorithm: depthwise, tile: 4x1", "4x1", "at a time, so a divisor of 2");
+    let blocked = twice.replace("nhwc", "nChw16c");
+    refused(&blocked, "algorithm: depthwise", "depthwise", "needs one output channel a group, and there are 2");
     refused(POINT, "pack_input: pad", "pad", "no padding to write out");
     refused(SAME, "tile: 7x2", "7x2", "needs 14 registers for sums, and avx2 keeps at most 12");
     refused(SAME, "vector: ow, tile: 17x1", "17x1", "17 output channels at a time, and a panel of the weights has 16");

@@ -64,6 +64,7 @@ fn channels() -> impl Strategy<Value = (usize, usize, usize)> {
         2 => (2..=5_usize, 1..=9_usize, 1..=40_usize),
         2 => (1..=70_usize, Just(1), 1..=3_usize),
         1 => (1..=70_usize, Just(1), Just(1)),
+        1 => (1..=20_usize, Just(1), select(&[2, 4, 8, 16][..])),
     ]
 }
 

@@ -18,6 +18,7 @@ mod text;
 pub use layer::validate;
 pub use layout::{BLOCK_BYTES, Layout};
 pub use schedule::{Algorithm, Axis, PackInput, Schedule, VectorAxis};
+pub(crate) use sizes::depthwise;
 pub use text::SpecTextError;
 
 /// The kinds of layers; the rank is the index and one.

@@ -2,7 +2,7 @@
 
 use super::error::SpecError;
 use super::fields::axis_names;
-use super::{Algorithm, LayerSpec, Limits, SpatialAxis};
+use super::{Algorithm, LayerSpec, Layout, Limits, SpatialAxis};
 use crate::lower::weights::PANEL_BYTES;
 use crate::span::Span;
 
@@ -113,14 +113,40 @@ pub(super) fn check_limits(spec: &LayerSpec, limits: &Limits, spans: &Spans) -> 
     product("the work of one image", "multiply-accumulates", macs, limits.macs, spans.out_channels)
 }
 
+/// Whether the algorithm `depthwise` takes the layer; if not, why.
+///
+/// The rule may not depend on the target, because the layout of packed weights depends on it.
+pub(crate) fn depthwise(spec: &LayerSpec) -> Result<(), String> {
+    let (ic, oc, groups) = (spec.ic_per_group(), spec.oc_per_group(), spec.groups);
+    if groups == 1 || ic != 1 || oc == 0 {
+        return Err(format!(
+            "depthwise needs several groups of one input channel, and there are {groups} groups of {ic} and {oc}"
+        ));
+    }
+    let panel = PANEL_BYTES / spec.dtype.bytes();
+    if !panel.is_multiple_of(oc) {
+        return Err(format!(
+            "depthwise needs a number of output channels a group that divides the {panel} of a panel of the weights, and \
+             there are {oc}"
+        ));
+    }
+    if oc > 1 && spec.layout == Layout::Blocked {
+        return Err(format!(
+            "depthwise in a blocked layout needs one output channel a group, and there are {oc}: input and output \
+             channels are in blocks of different numbers"
+        ));
+    }
+    Ok(())
+}
+
 /// Output channels of the packed weights: of each group rounded up to whole panels, unless groups share panels.
 fn packed_channels(spec: &LayerSpec) -> u64 {
     let lanes = (PANEL_BYTES / spec.dtype.bytes()) as u64;
     let (groups, oc) = (spec.groups as u64, spec.oc_per_group() as u64);
-    let depthwise = spec.ic_per_group() == 1 && oc == 1;
+    let depthwise = depthwise(spec).is_ok();
     let pinned = spec.schedule.algorithm.as_ref().map(|a| a.value);
     if depthwise && pinned.is_none_or(|a| a == Algorithm::Depthwise) {
-        groups.next_multiple_of(lanes)
+        (spec.out_channels as u64).next_multiple_of(lanes)
     } else {
         groups * oc.next_multiple_of(lanes)
     }

@@ -123,6 +123,25 @@ mod model {
     ) -> __m512 {
         __m512([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
     }
+    #[rustfmt::skip]
+    #[allow(clippy::too_many_arguments)]
+    pub fn _mm512_setr_epi32(
+        a: i32, b: i32, c: i32, d: i32, e: i32, f: i32, g: i32, h: i32,
+        i: i32, j: i32, k: i32, l: i32, m: i32, n: i32, o: i32, p: i32,
+    ) -> __m512i {
+        let pair = |low: i32, high: i32| low as u32 as u64 | (high as u32 as u64) << 32;
+        __m512i([pair(a, b), pair(c, d), pair(e, f), pair(g, h), pair(i, j), pair(k, l), pair(m, n), pair(o, p)])
+    }
+    #[allow(clippy::too_many_arguments)]
+    pub fn _mm512_setr_epi64(a: i64, b: i64, c: i64, d: i64, e: i64, f: i64, g: i64, h: i64) -> __m512i {
+        __m512i([a, b, c, d, e, f, g, h].map(|x| x as u64))
+    }
+    pub fn _mm512_permutexvar_ps(idx: __m512i, a: __m512) -> __m512 {
+        __m512(std::array::from_fn(|i| a.0[(idx.0[i / 2] >> (i % 2 * 32)) as usize % 16]))
+    }
+    pub fn _mm512_permutexvar_pd(idx: __m512i, a: __m512d) -> __m512d {
+        __m512d(idx.0.map(|i| a.0[i as usize % 8]))
+    }
     #[allow(clippy::too_many_arguments)]
     pub fn _mm512_setr_pd(a: f64, b: f64, c: f64, d: f64, e: f64, f: f64, g: f64, h: f64) -> __m512d {
         __m512d([a, b, c, d, e, f, g, h])

@@ -27,13 +27,21 @@ conv2d copied { input: f32[N, 4, 6, 17] @ nchw, out_channels: 6, kernel_size: 3,
 conv2d matrix { input: f64[3, 7, 5, 9] @ nchw, out_channels: 11, kernel_size: 1, then: sigmoid }
 conv2d each_channel { input: f32[1, 6, 10, 19] @ nhwc, out_channels: 19, groups: 19, kernel_size: 3, padding: 1,
     then: hardswish }
-conv1d twice_each { input: f64[N, 5, 40] @ ncl, out_channels: 10, groups: 5, kernel_size: 4, dilation: 3, padding: 7 }
+conv1d thrice_each { input: f64[N, 5, 40] @ ncl, out_channels: 15, groups: 5, kernel_size: 4, dilation: 3, padding: 7 }
 conv1d far_borders { input: f32[1, 2, 6] @ ncl, out_channels: 5, kernel_size: 4, stride: 3, padding: (9..5), then: tanh }
 conv1d filter { input: f64[1, 1, 300] @ ncl, out_channels: 1, kernel_size: 31, padding: causal, then: gelu }
 conv3d volume { input: f32[1, 2, 4, 5, 6] @ ncdhw, out_channels: 4, kernel_size: 3, padding: (1, 0, 2), groups: 2,
     dilation: (1, 2, 1), then: silu }
 conv2d blocked { input: f32[2, 21, 5, 9] @ nChw16c, out_channels: 35, kernel_size: 3, padding: 1, bias: true, then: sigmoid }
 conv1d blocked_rows { input: f64[N, 9, 19] @ nCw8c, out_channels: 13, kernel_size: 2, padding: 1, schedule { vector: ow, pack_input: pad } }
+conv2d two_each { input: f32[1, 5, 9, 19] @ nhwc, out_channels: 38, groups: 19, kernel_size: 3, padding: 1, bias: true }
+conv2d four_each { input: f32[1, 5, 9, 6] @ nhwc, out_channels: 24, groups: 6, kernel_size: 3, stride: 2 }
+conv2d eight_each { input: f32[1, 5, 9, 6] @ nhwc, out_channels: 48, groups: 6, kernel_size: 3, stride: 2 }
+conv2d two_each_in_rows { input: f32[1, 5, 5, 19] @ nchw, out_channels: 10, groups: 5, kernel_size: 3, padding: 1 }
+conv2d two_each_from_planes { input: f32[1, 5, 5, 9] @ nchw, out_channels: 10, groups: 5, kernel_size: 3,
+    schedule { algorithm: depthwise, vector: oc, pack_input: none } }
+conv1d two_each_double { input: f64[1, 40, 9] @ nlc, out_channels: 18, groups: 9, kernel_size: 3 }
+conv1d four_each_double { input: f64[1, 40, 5] @ nlc, out_channels: 20, groups: 5, kernel_size: 3 }
 conv2d nothing { input: f32[0, 2, 4, 4] @ nchw, out_channels: 3, kernel_size: 3 }
 ";
 

@@ -215,7 +215,7 @@ impl Emitter<'_> {
 
     fn load(&mut self, from: Access) -> Result<Value, JitError> {
         let Lanes { element, vector, .. } = self.lanes;
-        if from.lanes == self.lanes.count() && from.stride == 1 {
+        if from.lanes == self.lanes.count() && from.stride == 1 && from.repeat == 1 {
             return self.load_element(vector, from.at, 0);
         }
         let pairs = self.pairs(from);
@@ -263,11 +263,11 @@ impl Emitter<'_> {
 
     /// Whether the first two lanes are eight contiguous bytes.
     fn pairs(&self, access: Access) -> bool {
-        self.lanes.bytes == 4 && access.stride == 1 && access.lanes >= 2
+        self.lanes.bytes == 4 && access.stride == 1 && access.repeat == 1 && access.lanes >= 2
     }
 
     fn lane_distance(&self, access: Access, lane: usize) -> Result<i64, JitError> {
-        access.stride.checked_mul(lane as i64).ok_or_else(|| self.too_far(access.stride))
+        access.stride.checked_mul(access.element_of(lane) as i64).ok_or_else(|| self.too_far(access.stride))
     }
 
     fn load_element(&mut self, kind: Type, at: Address, distance: i64) -> Result<Value, JitError> {

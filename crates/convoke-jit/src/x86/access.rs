@@ -3,7 +3,8 @@
 //! Whole contiguous vectors are one instruction. With AVX-512 fewer lanes are masked. With AVX2 fewer lanes are loaded by
 //! a mask in a vector register, but stored in pieces of 128, 64 and 32 bits, because masked stores take dozens of
 //! cycles on some processors. Lanes with a distance are put together one by one, 128 bits at a time; a distance of two,
-//! which a stride of two along a row asks for, is two loads and a permutation.
+//! which a stride of two along a row asks for, is two loads and a permutation. Contiguous elements that each go to
+//! several lanes are one load and a permutation.
 
 use convoke_core::ir::{Access, Address, Reg};
 use iced_x86::{Code, Instruction, Register};
@@ -23,12 +24,20 @@ enum Way {
     Lowest,
     Masked,
     EverySecond,
+    /// Elements that fill the lowest 64, 128 or 256 bits, each into several lanes.
+    Repeated,
     OneByOne,
 }
 
 impl Emitter<'_> {
     fn load_way(&self, from: &Access) -> Way {
         let (lanes, bytes) = (self.v.lanes(), from.lanes * self.v.element_bytes());
+        if from.repeat > 1 {
+            let elements = from.elements();
+            let even = from.lanes == lanes && elements * from.repeat == lanes && elements > 1;
+            let low = elements.is_power_of_two() && from.stride == 1;
+            return if even && low { Way::Repeated } else { Way::OneByOne };
+        }
         match from.stride {
             1 if from.lanes == lanes => Way::Whole,
             1 if !self.v.has_masks() && matches!(bytes, 4 | 8 | 16) => Way::Lowest,
@@ -46,6 +55,8 @@ impl Emitter<'_> {
             Way::Masked => Scratch::Mask(from.lanes),
             Way::EverySecond if self.v.has_masks() => Scratch::EverySecond,
             Way::EverySecond => Scratch::Other,
+            Way::Repeated if self.v.permutes_by_constant() => Scratch::Free,
+            Way::Repeated => Scratch::Repeated(from.repeat),
             Way::OneByOne if from.lanes <= self.v.part_lanes() => Scratch::Free,
             Way::OneByOne => Scratch::Other,
         }
@@ -85,7 +96,25 @@ impl Emitter<'_> {
                 self.a.vector(v.load_masked(), &[register, R(v.register(self.scratch_register)), at]);
             }
             Way::EverySecond => self.load_every_second(number, from)?,
+            Way::Repeated => self.load_repeated(number, from)?,
             Way::OneByOne => self.load_one_by_one(number, from)?,
+        }
+        Ok(())
+    }
+
+    fn load_repeated(&mut self, d: usize, from: Access) -> Result<(), JitError> {
+        let v = self.v;
+        let register = R(v.register(d));
+        if !v.permutes_by_constant() {
+            self.hold(Scratch::Repeated(from.repeat));
+        }
+        let at = self.address(from.at, 0)?;
+        let (code, low) = v.load_low(from.elements() * v.element_bytes(), d);
+        self.a.vector(code, &[R(low), at]);
+        if v.permutes_by_constant() {
+            self.a.vector(Code::VEX_Vpermpd_ymm_ymmm256_imm8, &[register, register, Imm(0b01_01_00_00)]);
+        } else {
+            self.a.vector(v.permute(), &[register, R(v.register(self.scratch_register)), register]);
         }
         Ok(())
     }
@@ -218,7 +247,8 @@ impl Emitter<'_> {
     }
 
     fn lane_address(&mut self, access: Access, lane: usize) -> Result<Operand, JitError> {
-        let distance = access.stride.checked_mul(lane as i64).ok_or_else(|| self.too_far(access.stride))?;
+        let distance =
+            access.stride.checked_mul(access.element_of(lane) as i64).ok_or_else(|| self.too_far(access.stride))?;
         self.address(access.at, distance)
     }
 
@@ -273,6 +303,7 @@ impl Emitter<'_> {
             Scratch::EverySecond => (0..lanes)
                 .flat_map(|lane| bits(if 2 * lane < lanes { 2 * lane } else { lanes + 2 * lane - (lanes - 1) }))
                 .collect(),
+            Scratch::Repeated(n) => (0..lanes).flat_map(|lane| bits(lane / n as u64)).collect(),
         };
         let at = self.a.constant(&constant);
         self.a.vector(v.load(), &[R(v.register(self.scratch_register)), at]);

@@ -283,6 +283,32 @@ impl Vectors {
         }
     }
 
+    /// Whether lanes move to other places by a constant in the instruction, and not by indices in a register.
+    pub(super) fn permutes_by_constant(self) -> bool {
+        self.double && !self.wide
+    }
+
+    /// Any lanes of the third operand, by the second. Not for doubles with AVX2.
+    pub(super) fn permute(self) -> Code {
+        match (self.wide, self.double) {
+            (false, _) => Code::VEX_Vpermps_ymm_ymm_ymmm256,
+            (true, false) => Code::EVEX_Vpermps_zmm_k1z_zmm_zmmm512b32,
+            (true, true) => Code::EVEX_Vpermpd_zmm_k1z_zmm_zmmm512b64,
+        }
+    }
+
+    /// A load of 8, 16 or 32 bytes into the lowest bits of a register, and that part of it; 32 with AVX-512 only.
+    pub(super) fn load_low(self, bytes: usize, number: usize) -> (Code, Register) {
+        let part = self.part(number);
+        match (self.wide, bytes) {
+            (false, 8) => (Code::VEX_Vmovsd_xmm_m64, part),
+            (false, _) => (Code::VEX_Vmovups_xmm_xmmm128, part),
+            (true, 8) => (Code::EVEX_Vmovsd_xmm_k1z_m64, part),
+            (true, 16) => (Code::EVEX_Vmovups_xmm_k1z_xmmm128, part),
+            (true, _) => (Code::EVEX_Vmovups_ymm_k1z_ymmm256, Register::YMM0 + number as u32),
+        }
+    }
+
     /// Lanes of two operands within each 128 bits. AVX2 only.
     pub(super) fn shuffle(self) -> Code {
         if self.double { Code::VEX_Vshufpd_ymm_ymm_ymmm256_imm8 } else { Code::VEX_Vshufps_ymm_ymm_ymmm256_imm8 }

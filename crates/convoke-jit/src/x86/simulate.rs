@@ -279,6 +279,8 @@ impl Machine<'_> {
             }
             M::Vpermt2ps => self.permute_two(i, 4)?,
             M::Vpermt2pd => self.permute_two(i, 8)?,
+            M::Vpermps => self.permute(i, 4)?,
+            M::Vpermpd if i.op_kind(2) == OpKind::Register => self.permute(i, 8)?,
             M::Vshufps => self.shuffle(i, 4)?,
             M::Vshufpd => self.shuffle(i, 8)?,
             M::Vpermpd if i.op_kind(2) == OpKind::Immediate8 => {
@@ -384,6 +386,14 @@ impl Machine<'_> {
             }
         }
         if to_memory { Ok(()) } else { self.set(i, value) }
+    }
+
+    /// Any lanes of the third operand, by indices in the second.
+    fn permute(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
+        let (indices, from) = (self.source(i, 1)?, self.source(i, 2)?);
+        let lanes = vector(i.op0_register())?.1 / bytes;
+        let index = |n: usize| indices[n / bytes * bytes] as usize % lanes * bytes + n % bytes;
+        self.set(i, std::array::from_fn(|n| from[index(n)]))
     }
 
     fn broadcast(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {

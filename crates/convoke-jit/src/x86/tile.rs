@@ -24,6 +24,8 @@ pub(super) enum Scratch {
     Mask(usize),
     /// The indices of every second element of two vectors.
     EverySecond,
+    /// The indices of elements that go to that many lanes each.
+    Repeated(usize),
     /// Something that will not be asked for again.
     Other,
 }
@@ -345,7 +347,7 @@ fn partial_lanes(body: &[TileStmt], all: usize, found: &mut BTreeSet<usize>) {
         match stmt {
             TileStmt::Loop(l) => partial_lanes(&l.body, all, found),
             TileStmt::Op(Op::Load { from: access, .. } | Op::Store { to: access, .. })
-                if access.stride == 1 && access.lanes < all =>
+                if access.stride == 1 && access.repeat == 1 && access.lanes < all =>
             {
                 found.insert(access.lanes);
             }

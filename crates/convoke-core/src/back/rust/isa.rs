@@ -21,6 +21,12 @@ pub(super) enum Helper {
     Load(usize),
     /// This many lanes, `STRIDE` elements apart.
     LoadStrided(usize),
+    /// This many lanes, each element into `repeat` of them.
+    LoadRepeated {
+        lanes: usize,
+        repeat: usize,
+        strided: bool,
+    },
     Store(usize),
     StoreStrided(usize),
     Fma,
@@ -71,6 +77,10 @@ impl Instructions {
             Helper::Splat => "splat".to_owned(),
             Helper::Load(lanes) => partial("load", lanes),
             Helper::LoadStrided(lanes) => partial("load_strided", lanes),
+            Helper::LoadRepeated { lanes, repeat, strided: false } => partial(&format!("load_repeated{repeat}"), lanes),
+            Helper::LoadRepeated { lanes, repeat, strided: true } => {
+                partial(&format!("load_strided_repeated{repeat}"), lanes)
+            }
             Helper::Store(lanes) => partial("store", lanes),
             Helper::StoreStrided(lanes) => partial("store_strided", lanes),
             Helper::Fma => "fma".to_owned(),
@@ -149,13 +159,17 @@ impl Instructions {
 
     /// Loads and stores of a number of lanes that go element by element; `None` for anything else.
     pub(super) fn by_element(&mut self, helper: Helper) -> Option<TokenStream> {
-        let (Helper::Load(lanes) | Helper::LoadStrided(lanes) | Helper::Store(lanes) | Helper::StoreStrided(lanes)) =
-            helper
-        else {
-            return None;
+        let (lanes, repeat) = match helper {
+            Helper::Load(lanes) | Helper::LoadStrided(lanes) => (lanes, 1),
+            Helper::LoadRepeated { lanes, repeat, .. } => (lanes, repeat.max(1)),
+            Helper::Store(lanes) | Helper::StoreStrided(lanes) => (lanes, 1),
+            _ => return None,
         };
         let (name, element, full) = (self.name(helper), self.element(), self.lanes);
-        let strided = matches!(helper, Helper::LoadStrided(_) | Helper::StoreStrided(_));
+        let strided = matches!(
+            helper,
+            Helper::LoadStrided(_) | Helper::StoreStrided(_) | Helper::LoadRepeated { strided: true, .. }
+        );
         let stride = strided.then(|| quote!(<const STRIDE: isize>));
         let at = |pointer: TokenStream, i: usize| match (i, strided) {
             (0, _) => pointer,
@@ -170,10 +184,10 @@ impl Instructions {
             }
         };
         Some(match helper {
-            Helper::Load(_) | Helper::LoadStrided(_) => {
+            Helper::Load(_) | Helper::LoadStrided(_) | Helper::LoadRepeated { .. } => {
                 let elements = (0..full).map(|i| match i < lanes {
                     true => {
-                        let p = at(quote!(p), i);
+                        let p = at(quote!(p), i / repeat);
                         quote!(*#p)
                     }
                     false => quote!(0.0),

@@ -231,8 +231,11 @@ impl Writer<'_> {
 
     /// A load, or a store of `value`.
     fn access(&mut self, access: Access, value: Option<Reg>) -> TokenStream {
-        let strided = access.stride != 1 && access.lanes > 1;
+        let strided = access.stride != 1 && access.elements() > 1;
         let helper = match (value, strided) {
+            (None, _) if access.repeat > 1 => {
+                Helper::LoadRepeated { lanes: access.lanes, repeat: access.repeat, strided }
+            }
             (None, false) => Helper::Load(access.lanes),
             (None, true) => Helper::LoadStrided(access.lanes),
             (Some(_), false) => Helper::Store(access.lanes),

@@ -86,6 +86,12 @@ fn function(i: &mut Instructions, helper: Helper) -> TokenStream {
             };
             i.function(quote!(unsafe fn #name(p: *mut #element, v: V)), quote!(unsafe { #body }))
         }
+        Helper::LoadRepeated { lanes, repeat, strided: false } if lanes == i.lanes && lanes.is_multiple_of(repeat) => {
+            match repeated(i, repeat) {
+                Some(body) => i.function(quote!(unsafe fn #name(p: *const #element) -> V), quote!(unsafe { #body })),
+                None => i.by_element(helper).unwrap_or_default(),
+            }
+        }
         Helper::Select => {
             let body = select(i);
             i.function(quote!(fn #name(a: V, b: V, c: V, e: V) -> V), body)
@@ -131,6 +137,29 @@ fn select(i: &Instructions) -> TokenStream {
                 #path::#or(#path::#and(greater, c), #path::#and_not(greater, e))
             }
         }
+    }
+}
+
+/// A load of elements that each go to `repeat` lanes, which fill the register: what there is, then a permutation.
+fn repeated(i: &Instructions, repeat: usize) -> Option<TokenStream> {
+    let (path, bits, elements) = (i.path(), i.dtype.bytes() * 8, i.lanes / repeat);
+    let indices = (0..i.lanes).map(|lane| Literal::usize_unsuffixed(lane / repeat));
+    match (i.isa, i.dtype) {
+        (Isa::Avx512, _) => {
+            let (load, mask) = (intrinsic(i, "maskz_loadu"), mask_bits(elements));
+            let (permute, set) = (intrinsic(i, "permutexvar"), ident(&format!("_mm512_setr_epi{bits}")));
+            Some(quote!(#path::#permute(#path::#set(#(#indices),*), #path::#load(#mask, p))))
+        }
+        (Isa::Avx2, DType::F32) => {
+            let mask = mask_vector(i, elements);
+            let indices = quote!(#path::_mm256_setr_epi32(#(#indices),*));
+            Some(quote!(#path::_mm256_permutevar8x32_ps(#path::_mm256_maskload_ps(p, #mask), #indices)))
+        }
+        (Isa::Avx2, DType::F64) if repeat == 2 => {
+            let mask = mask_vector(i, elements);
+            Some(quote!(#path::_mm256_permute4x64_pd::<0b01_01_00_00>(#path::_mm256_maskload_pd(p, #mask))))
+        }
+        _ => None,
     }
 }
 

@@ -31,8 +31,8 @@ fn op() -> impl Strategy<Value = Op> {
     let reg = || (0..40_u32).prop_map(Reg);
     let address = || (0..2_u32, number()).prop_map(|(ptr, offset)| Address { ptr: Ptr(ptr), offset });
     let access = || {
-        let shape = (1..9_usize, prop_oneof![Just(1), number()]);
-        (address(), shape).prop_map(|(at, (lanes, stride))| Access { at, lanes, stride })
+        let shape = (1..9_usize, prop_oneof![Just(1), number()], prop_oneof![Just(1), 0..20_usize]);
+        (address(), shape).prop_map(|(at, (lanes, stride, repeat))| Access { at, lanes, stride, repeat })
     };
     let value = prop_oneof![
         any::<f64>().prop_filter("NaN is not equal to itself", |v| !v.is_nan()),
@@ -220,6 +220,7 @@ kernel axpy f32 sse fma {
     tile axpy(src, dst; k) registers 3 {
         v0 = const -0.0
         v1 = load src[-2] lanes 3 stride 2
+        v1 = load src[0] repeat 2
         loop k: src += 4, dst += -1 {
             v2 = broadcast src[1]
             loop 2 {

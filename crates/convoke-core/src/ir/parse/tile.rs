@@ -132,7 +132,7 @@ fn address(t: &mut Tokens<'_>, tile: &Tile) -> Parse<Address> {
 }
 
 fn access(t: &mut Tokens<'_>, at: Address, lanes: usize) -> Parse<Access> {
-    let mut access = Access { at, lanes, stride: 1 };
+    let mut access = Access { at, lanes, stride: 1, repeat: 1 };
     if t.take_word("lanes") {
         let at = t.position();
         let what = "a number of lanes";
@@ -140,6 +140,11 @@ fn access(t: &mut Tokens<'_>, at: Address, lanes: usize) -> Parse<Access> {
     }
     if t.take_word("stride") {
         access.stride = t.integer("a stride")?;
+    }
+    if t.take_word("repeat") {
+        let at = t.position();
+        let what = "a number of lanes for each element";
+        access.repeat = t.unsigned(what)?.try_into().map_err(|_| t.expected_at(at, what))?;
     }
     Ok(access)
 }

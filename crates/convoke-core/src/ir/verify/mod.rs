@@ -94,6 +94,10 @@ pub enum VerifyError {
     Lanes { tile: String, lanes: usize, limit: usize },
     #[error("an access of tile `{tile}` has stride {stride}, the least is 1")]
     Stride { tile: String, stride: i64 },
+    #[error("an access of tile `{tile}` has repeat {repeat}, the least is 1")]
+    Repeat { tile: String, repeat: usize },
+    #[error("a store of tile `{tile}` has repeat {repeat}, and only loads can")]
+    StoreRepeat { tile: String, repeat: usize },
     #[error("tile `{tile}` has a fused multiply-add, the kernel says that it has none")]
     Fma { tile: String },
     #[error("nest `{nest}`: tile `{tile}` may reach element {} of `{}`, the first is 0", number(*element), role.name())]

@@ -229,6 +229,7 @@ fn parameters() {
 #[test]
 fn accesses() {
     accepts(&[("load weights[0]", "load weights[0] lanes 2 stride 3")]);
+    accepts(&[("load weights[0]", "load weights[0] lanes 4 stride 3 repeat 2")]);
     refuses(
         &[("load weights[0]", "load weights[0] lanes 5")],
         "an access of tile `rows` has 5 lanes, a register has 4",
@@ -244,6 +245,14 @@ fn accesses() {
     refuses(
         &[("load weights[0]", "load weights[0] stride -1")],
         "an access of tile `rows` has stride -1, the least is 1",
+    );
+    refuses(
+        &[("load weights[0]", "load weights[0] repeat 0")],
+        "an access of tile `rows` has repeat 0, the least is 1",
+    );
+    refuses(
+        &[("store dst[4] = v0", "store dst[4] = v0 repeat 2")],
+        "a store of tile `rows` has repeat 2, and only loads can",
     );
     let fma = "tile `rows` has a fused multiply-add, the kernel says that it has none";
     refuses(&[("f32 sse fma {", "f32 sse {")], fma);

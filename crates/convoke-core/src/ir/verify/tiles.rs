@@ -118,7 +118,7 @@ impl<'k> Checker<'k> {
                 d
             }
             Op::Broadcast { d, from } => {
-                self.access(Access { at: from, lanes: 1, stride: 1 }, false, place)?;
+                self.access(Access { at: from, lanes: 1, stride: 1, repeat: 1 }, false, place)?;
                 d
             }
             Op::Fma { d, a, b, c } => {
@@ -177,7 +177,7 @@ impl<'k> Checker<'k> {
     }
 
     fn access(&mut self, access: Access, stores: bool, place: usize) -> Result<(), VerifyError> {
-        let Access { at: Address { ptr, offset }, lanes, stride } = access;
+        let Access { at: Address { ptr, offset }, lanes, stride, repeat } = access;
         self.pointer(ptr)?;
         check_number("an offset", offset.into())?;
         check_number("a stride", stride.into())?;
@@ -188,10 +188,18 @@ impl<'k> Checker<'k> {
         if stride < 1 {
             return Err(VerifyError::Stride { tile: self.name(), stride });
         }
+        if repeat == 0 {
+            return Err(VerifyError::Repeat { tile: self.name(), repeat });
+        }
+        if repeat > 1 && stores {
+            return Err(VerifyError::StoreRepeat { tile: self.name(), repeat });
+        }
         if self.dead {
             return Ok(());
         }
         let pointer = ptr.0 as usize;
+        // What lanes share is accessed once.
+        let lanes = access.elements();
         let stride = if lanes == 1 { 1 } else { stride };
         let key = (place, pointer, stores, lanes, stride);
         let same = |g: &&mut Group| (g.place, g.pointer, g.stores, g.lanes, g.stride) == key;
