@@ -23,6 +23,8 @@ const NEAR: f64 = 0.4;
 const STAYS: f64 = 0.8;
 /// How much dearer lines are that one run brings and others find.
 const PARTLY: f64 = 1.3;
+/// How much dearer the same is where a few pixels are near, and not rows.
+const HALVES: f64 = 1.7;
 /// How much slower lines come that do not follow each other.
 const SCATTERED: f64 = 2.0;
 /// Share of the time for loads that is not hidden behind multiply-adds.
@@ -215,7 +217,8 @@ impl<'a> Model<'a> {
         let lines = (self.packing.lanes as f64 / full_run as f64).max(1.0);
         let run_weights = weights / runs.max(1.0) * lines;
         let pixel_tiles = self.positions * tiling.pixels.iter().map(|r| r.count as f64).sum::<f64>();
-        let once = ((src + dst) * self.scatter(block, block_src, runs) + weights) / BANDWIDTH[1];
+        let once =
+            ((src * self.rows_read() + dst) * self.scatter(block, block_src, full_run, runs) + weights) / BANDWIDTH[1];
         let weights_again = (blocks - 1.0) * weights / self.bandwidth(weights);
         // What a tile reads does not stay in the first-level cache for the next: all of it comes again each time.
         let tile_src = self.tile_src(tiling);
@@ -251,11 +254,13 @@ impl<'a> Model<'a> {
     /// A group, and a run of depthwise channels, reads a part of every pixel. Where few pixels wait for all channels, memory is passed
     /// through in order. Runs that follow while a block of rows is near find the rest of what its cache lines brought;
     /// otherwise every run fetches lines anew, and those that lie far apart.
-    fn scatter(&self, block: Option<(Axis, usize)>, block_src: f64, runs: f64) -> f64 {
+    fn scatter(&self, block: Option<(Axis, usize)>, block_src: f64, full_run: usize, runs: f64) -> f64 {
         let view = &self.geometry.src;
         let bytes = self.spec.dtype.bytes();
         let part = match self.algorithm {
-            Algorithm::Depthwise => (self.spec.in_channels * bytes) as f64 / runs,
+            Algorithm::Depthwise => {
+                (full_run * self.spec.in_channels / self.spec.out_channels.max(1) * bytes).max(bytes) as f64
+            }
             _ if self.geometry.groups > 1 => (self.geometry.ic * bytes) as f64,
             _ => return 1.0,
         };
@@ -265,8 +270,7 @@ impl<'a> Model<'a> {
         let parts = if part % LINE == 0.0 { 1.0 } else { (part + LINE) / part }.min(SCATTERED * SCATTERED);
         let near = block_src * self.geometry.groups as f64 <= self.target.l2_bytes as f64 * NEAR;
         match block {
-            Some((Axis::Ow, _)) if parts > 1.0 => PARTLY,
-            Some((Axis::Ow, _)) => 1.0,
+            Some((Axis::Ow, _)) if view.planes == 1 => parts.min(HALVES),
             _ if near => PARTLY * parts.min(PARTLY),
             _ if view.planes > 1 => parts,
             _ => SCATTERED * parts,
@@ -306,7 +310,14 @@ impl<'a> Model<'a> {
         };
         let rows = (d.size * h.size * if src.lanes == copy.lanes { copy.planes } else { 1 }) as f64;
         let bytes = elements * self.spec.dtype.bytes() as f64;
-        elements * per_element + rows * CALL + 2.0 * bytes / self.bandwidth(bytes)
+        let read = (self.spec.src_image() * self.spec.dtype.bytes()) as f64;
+        let read = read * rows_read(&self.spec.spatial);
+        elements * per_element + rows * CALL + read / BANDWIDTH[1] + 2.0 * bytes / self.bandwidth(bytes)
+    }
+
+    /// Share of the rows that the tiles read.
+    fn rows_read(&self) -> f64 {
+        rows_read(&self.geometry.spatial)
     }
 
     /// Cycles that the multiply-adds alone take.
@@ -331,6 +342,11 @@ impl Tiling {
     pub(crate) fn longest_channel_loop(&self) -> usize {
         self.channels.iter().map(|p| if p.outer > 1 { p.outer } else { p.inner }).max().unwrap_or(1)
     }
+}
+
+/// Share of the input's rows that some window sees.
+fn rows_read([d, h, _]: &[SpatialAxis; 3]) -> f64 {
+    [d, h].into_iter().map(|a| (a.kernel as f64 / a.stride as f64).min(1.0)).product()
 }
 
 /// Outputs that [`total_taps`] looks at; of a longer axis it takes samples.
