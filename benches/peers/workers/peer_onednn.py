@@ -27,22 +27,22 @@ class Sizes(ctypes.Structure):
 
 class Library(Peer):
     def __init__(self, path: str) -> None:
-        self.library = ctypes.CDLL(path)
+        self.native = ctypes.CDLL(path)
         for name, result in {"conv_message": ctypes.c_char_p, "conv_version": ctypes.c_char_p,
                              "conv_create": ctypes.c_void_p, "conv_implementation": ctypes.c_char_p,
                              "conv_time": ctypes.c_double, "conv_output": ctypes.c_int, "conv_free": None}.items():
-            getattr(self.library, name).restype = result
+            getattr(self.native, name).restype = result
 
     def version(self) -> str:
-        return self.library.conv_version().decode()
+        return self.native.conv_version().decode()
 
     def prepare(self, task: Task) -> Prepared:
-        return Convolution(self.library, task)
+        return Convolution(self.native, task)
 
 
 class Convolution(Prepared):
     def __init__(self, library: ctypes.CDLL, task: Task) -> None:
-        self.library, self.handle, self.shape = library, None, task.output_shape
+        self.native, self.handle, self.shape = library, None, task.output_shape
         create_us = ctypes.c_double()
         self.handle = library.conv_create(ctypes.byref(Sizes(task.layer)), task.options["format"].encode(),
                                           pointer(task.input), pointer(task.weights),
@@ -58,20 +58,20 @@ class Convolution(Prepared):
         self.time(1, "cpu")
 
     def time(self, calls: int, clock: str) -> float:
-        us = self.library.conv_time(self.handle, calls, ctypes.c_bool(clock == "cpu"))
+        us = self.native.conv_time(self.handle, calls, ctypes.c_bool(clock == "cpu"))
         if us < 0:
-            raise RuntimeError(self.library.conv_message().decode())
+            raise RuntimeError(self.native.conv_message().decode())
         return us
 
     def output(self) -> np.ndarray:
         result = np.empty(self.shape, dtype=np.float32)
-        if self.library.conv_output(self.handle, pointer(result)) != 0:
-            raise RuntimeError(self.library.conv_message().decode())
+        if self.native.conv_output(self.handle, pointer(result)) != 0:
+            raise RuntimeError(self.native.conv_message().decode())
         return result
 
     def __del__(self) -> None:
         if self.handle:
-            self.library.conv_free(self.handle)
+            self.native.conv_free(self.handle)
 
 
 def pointer(array: np.ndarray) -> ctypes.c_void_p:
