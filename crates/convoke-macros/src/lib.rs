@@ -33,8 +33,9 @@ use proc_macro::TokenStream;
 ///   layer names. With a named batch, as in `f32[N, 3, 32, 32]`, `Src` and `Dst` are one image.
 /// - `pack(&Weights, &Bias) -> Packed`, a `const fn`, and `pack_into(&mut Packed, &Weights, &Bias)`; without a bias, neither
 ///   takes one.
-/// - `run(&Src, &Packed, &mut Dst)`; with a named batch it takes slices. If the schedule pins `pack_input: pad` there is a
-///   type `Scratch`, and `run` takes a `&mut Scratch` behind `dst`.
+/// - `run(&Src, &Packed, &mut Dst)`; with a named batch it takes slices. If the schedule pins a
+///   `pack_input` whose copy takes more than 16 KB, there is a type `Scratch`, and `run` takes a `&mut Scratch` behind
+///   `dst`.
 /// - `isa()`, which version `run` takes; `Isa::ALL`, `Isa::is_available` and `run_with(Isa, …)`, to take another.
 ///
 /// Emitted code needs `core` alone. With the feature `std` it asks the CPU which of its versions it can run; without,

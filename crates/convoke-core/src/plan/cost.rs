@@ -217,8 +217,9 @@ impl<'a> Model<'a> {
         let lines = (self.packing.lanes as f64 / full_run as f64).max(1.0);
         let run_weights = weights / runs.max(1.0) * lines;
         let pixel_tiles = self.positions * tiling.pixels.iter().map(|r| r.count as f64).sum::<f64>();
-        let once =
-            ((src * self.rows_read() + dst) * self.scatter(block, block_src, full_run, runs) + weights) / BANDWIDTH[1];
+        let once = ((src * rows_read(&self.geometry.spatial) + dst) * self.scatter(block, block_src, full_run, runs)
+            + weights)
+            / BANDWIDTH[1];
         let weights_again = (blocks - 1.0) * weights / self.bandwidth(weights);
         // What a tile reads does not stay in the first-level cache for the next: all of it comes again each time.
         let tile_src = self.tile_src(tiling);
@@ -313,11 +314,6 @@ impl<'a> Model<'a> {
         let read = (self.spec.src_image() * self.spec.dtype.bytes()) as f64;
         let read = read * rows_read(&self.spec.spatial);
         elements * per_element + rows * CALL + read / BANDWIDTH[1] + 2.0 * bytes / self.bandwidth(bytes)
-    }
-
-    /// Share of the rows that the tiles read.
-    fn rows_read(&self) -> f64 {
-        rows_read(&self.geometry.spatial)
     }
 
     /// Cycles that the multiply-adds alone take.
