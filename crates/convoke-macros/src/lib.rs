@@ -34,8 +34,7 @@ use proc_macro::TokenStream;
 /// - `pack(&Weights, &Bias) -> Packed`, a `const fn`, and `pack_into(&mut Packed, &Weights, &Bias)`; without a bias, neither
 ///   takes one.
 /// - `run(&Src, &Packed, &mut Dst)`; with a named batch it takes slices. If the schedule pins a
-///   `pack_input` whose copy takes more than 16 KB, there is a type `Scratch`, and `run` takes a `&mut Scratch` behind
-///   `dst`.
+///   `pack_input` other than `none`, there is a type `Scratch`, and `run` takes a `&mut Scratch` behind `dst`.
 /// - `isa()`, which version `run` takes; `Isa::ALL`, `Isa::is_available` and `run_with(Isa, …)`, to take another.
 ///
 /// Emitted code needs `core` alone. With the feature `std` it asks the CPU which of its versions it can run; without,
