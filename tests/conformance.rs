@@ -125,22 +125,32 @@ impl<'a, T: Element> Case<'a, T> {
 
     fn interpret(&self, kernel: &Verified, packed: &[T]) -> Result<Vec<T>, String> {
         let mut dst = self.poisoned(self.batch * self.spec.dst_image());
-        let scratch = kernel.buffers.iter().find(|b| b.role == Role::Scratch);
-        let scratch = scratch.map_or(0, |b| b.len.eval(&[self.batch as i64]) as usize);
-        let mut scratch = self.poisoned(scratch);
-        let buffers =
-            &mut Buffers { src: &self.src, weights: packed, bias: &self.bias, dst: &mut dst, scratch: &mut scratch };
-        interp::run(kernel, self.batch, buffers).map_err(|e| e.to_string())?;
+        let [mut scratch, mut local] = [Role::Scratch, Role::Local].map(|role| {
+            let buffer = kernel.buffers.iter().find(|b| b.role == role);
+            self.poisoned(buffer.map_or(0, |b| b.len.eval(&[self.batch as i64]) as usize))
+        });
+        let mut buffers = self.buffers(packed, &mut dst, &mut scratch, &mut local);
+        interp::run(kernel, self.batch, &mut buffers).map_err(|e| e.to_string())?;
         Ok(dst)
     }
 
     fn run(&self, program: &Program, packed: &[T], executor: &dyn Executor) -> Result<Vec<T>, String> {
         let mut dst = self.poisoned(self.batch * self.spec.dst_image());
         let mut scratch = self.poisoned(program.len(Role::Scratch, self.batch) as usize);
-        let buffers =
-            Buffers { src: &self.src, weights: packed, bias: &self.bias, dst: &mut dst, scratch: &mut scratch };
+        let mut local = self.poisoned(program.local_len(executor.threads()) as usize);
+        let buffers = self.buffers(packed, &mut dst, &mut scratch, &mut local);
         program.run(self.batch, buffers, executor).map_err(|e| e.to_string())?;
         Ok(dst)
+    }
+
+    fn buffers<'b>(
+        &'b self,
+        packed: &'b [T],
+        dst: &'b mut [T],
+        scratch: &'b mut [T],
+        local: &'b mut [T],
+    ) -> Buffers<'b, T> {
+        Buffers { src: &self.src, weights: packed, bias: &self.bias, dst, scratch, local }
     }
 
     /// Memory that shows what was not written, or read before it was.

@@ -79,9 +79,12 @@ pub(crate) fn interpret_packed<T: Element>(
     dst: &mut [T],
 ) -> Result<(), interp::RunError> {
     let batch = tensors.batch as i64;
-    let scratch = lowered.kernel.buffers.iter().find(|b| b.role == Role::Scratch).map_or(0, |b| b.len.eval(&[batch]));
-    let mut scratch = vec![T::from_f64(f64::NAN); usize::try_from(scratch).unwrap_or(0)];
-    let mut buffers = Buffers { src: &tensors.src, weights, bias: &tensors.bias, dst, scratch: &mut scratch };
+    let [mut scratch, mut local] = [Role::Scratch, Role::Local].map(|role| {
+        let len = lowered.kernel.buffers.iter().find(|b| b.role == role).map_or(0, |b| b.len.eval(&[batch]));
+        vec![T::from_f64(f64::NAN); usize::try_from(len).unwrap_or(0)]
+    });
+    let (src, bias, scratch, local) = (&tensors.src, &tensors.bias, &mut scratch, &mut local);
+    let mut buffers = Buffers { src, weights, bias, dst, scratch, local };
     interp::run(&lowered.kernel, tensors.batch, &mut buffers)
 }
 

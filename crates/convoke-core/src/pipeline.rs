@@ -32,10 +32,10 @@ pub enum CompileError {
         /// [`Limits::code_ops`].
         limit: usize,
     },
-    /// The packed input would be too large.
-    #[error("the padded copy of the input needs {bytes} bytes, and the limit is {limit}")]
+    /// The packed input, or what one thread has for itself, would be too large.
+    #[error("the layer needs {bytes} bytes of scratch, and the limit is {limit}")]
     TooMuchScratch {
-        /// Bytes of scratch, for a named batch of one image.
+        /// Bytes of scratch, for a named batch of one image, and of one local buffer.
         bytes: u64,
         /// [`Limits::tensor_bytes`].
         limit: u64,
@@ -69,11 +69,11 @@ pub fn compile(spec: &LayerSpec, target: &Target, limits: &Limits) -> Result<Com
     if ops > limits.code_ops {
         return Err(CompileError::TooMuchCode { ops, limit: limits.code_ops });
     }
-    if let Some(scratch) = kernel.buffers.iter().find(|b| b.role == Role::Scratch) {
-        let bytes = elements(&scratch.len).saturating_mul(spec.dtype.bytes() as u64);
-        if bytes > limits.tensor_bytes {
-            return Err(CompileError::TooMuchScratch { bytes, limit: limits.tensor_bytes });
-        }
+    let scratch = kernel.buffers.iter().filter(|b| matches!(b.role, Role::Scratch | Role::Local));
+    let elements = scratch.map(|b| elements(&b.len)).fold(0, u64::saturating_add);
+    let bytes = elements.saturating_mul(spec.dtype.bytes() as u64);
+    if bytes > limits.tensor_bytes {
+        return Err(CompileError::TooMuchScratch { bytes, limit: limits.tensor_bytes });
     }
     Ok(Compiled { plan, kernel: ir::verify(kernel)? })
 }

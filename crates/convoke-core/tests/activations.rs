@@ -15,7 +15,7 @@ fn apply<T: Element>(then: &str, xs: &[T], target: &Target) -> Vec<T> {
     let compiled = compile(&spec, target, &Limits::default()).expect("it compiles");
     let weights: Vec<T> = (0..64 / T::DTYPE.bytes()).map(|i| T::from_f64(if i == 0 { 1.0 } else { 0.0 })).collect();
     let mut dst = vec![T::default(); n];
-    let mut buffers = Buffers { src: xs, weights: &weights, bias: &[], dst: &mut dst, scratch: &mut [] };
+    let mut buffers = Buffers { src: xs, weights: &weights, dst: &mut dst, ..Buffers::default() };
     interp::run(&compiled.kernel, 1, &mut buffers).expect("lengths are the kernel's");
     dst
 }

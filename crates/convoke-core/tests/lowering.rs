@@ -106,8 +106,9 @@ impl<T: Element> Data<T> {
         let len = |role| kernel.buffers.iter().find(|b| b.role == role).map_or(0, |b| b.len.eval(&[self.batch as i64]));
         let mut dst = vec![T::from_f64(f64::NAN); len(Role::Dst) as usize];
         let mut scratch = vec![T::from_f64(f64::NAN); len(Role::Scratch) as usize];
+        let mut local = vec![T::default(); len(Role::Local) as usize];
         let (src, weights, bias) = (&self.src[..], &packed[..], &self.bias[..]);
-        let mut buffers = Buffers { src, weights, bias, dst: &mut dst, scratch: &mut scratch };
+        let mut buffers = Buffers { src, weights, bias, dst: &mut dst, scratch: &mut scratch, local: &mut local };
         for (i, nest) in kernel.nests.iter().enumerate() {
             let all = interp::outer_range(kernel, i, self.batch).expect("the batch is not negative");
             let middle = if nest.outer.parallel { (all.start + all.end) / 2 } else { all.start };

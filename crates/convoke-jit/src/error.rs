@@ -84,4 +84,14 @@ pub enum JitError {
         /// Batch size of the call.
         batch: usize,
     },
+    /// There is not a local buffer for each thread.
+    #[error("local has {given} elements, and the kernel needs {expected} on {threads} threads")]
+    Local {
+        /// The least it should have.
+        expected: i128,
+        /// Elements it has.
+        given: usize,
+        /// Threads of the executor.
+        threads: usize,
+    },
 }

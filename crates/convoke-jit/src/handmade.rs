@@ -38,6 +38,7 @@ impl Kind {
         if self.fma {
             all.push(self.fused());
         }
+        all.push(self.shifted_in_local());
         all.extend(self.short_and_strided());
         all.extend(self.repeated());
         all.extend(WINDOWS.map(|window| self.window_sum(window)));
@@ -315,6 +316,41 @@ impl Kind {
         self.kernel(tile(2, &["k"], body), nests, lengths, &["N", "n", "o"])
     }
 
+    /// A parallel nest whose iterations double 64 elements into `local`, shift them there five times by one, and store them;
+    /// and a serial one that takes the first vector of each image through `local`.
+    pub(crate) fn shifted_in_local(self) -> Verified {
+        let Self { isa, fma, dtype } = self;
+        let (lanes, fma) = (self.lanes(), if fma { "fma " } else { "" });
+        let (vectors, len, all) = (64 / lanes, 64 + lanes, 24 * 64);
+        let text = format!(
+            "kernel shifted {dtype} {isa} {fma}{{
+                buffer src[{all}*N] buffer dst[{all}*N + {lanes}*N] buffer local[{len}]
+                vars N, p, i, r, j, k, q
+                tile double(src, local) registers 1 {{ v0 = load src[0] v0 = add v0, v0 store local[0] = v0 }}
+                tile edge(local) registers 1 {{ v0 = const 0.5 store local[0] = v0 }}
+                tile turn(local) registers 1 {{ v0 = load local[1] store local[0] = v0 }}
+                tile take(local, dst) registers 1 {{ v0 = load local[0] store dst[0] = v0 }}
+                nest shift {{
+                    parallel for p in 0..24*N {{
+                        for i in 0..{vectors} {{ call double(src[64*p + {lanes}*i], local[{lanes}*i]) }}
+                        call edge(local[64])
+                        for r in 0..5 {{ for j in 0..{vectors} {{ call turn(local[{lanes}*j]) }} }}
+                        for k in 0..{vectors} {{ call take(local[{lanes}*k], dst[64*p + {lanes}*k]) }}
+                    }}
+                }}
+                nest first {{
+                    for q in 0..N {{
+                        call double(src[{all}*q], local[0])
+                        call take(local[0], dst[{all}*N + {lanes}*q])
+                    }}
+                }}
+            }}",
+            isa = isa.name(),
+            dtype = dtype.name(),
+        );
+        convoke_core::ir::verify(text.parse().unwrap()).unwrap()
+    }
+
     /// A loop whose bounds are divided, on both sides of zero.
     pub(crate) fn bounds_of_loops(self, divisor: i64) -> Verified {
         let (n, o) = (Var(1), Var(2));
@@ -404,6 +440,7 @@ pub(crate) struct Case<T> {
     pub(crate) weights: Vec<T>,
     pub(crate) bias: Vec<T>,
     pub(crate) scratch: Vec<T>,
+    pub(crate) local: Vec<T>,
     /// The output before the run.
     pub(crate) fresh: Vec<T>,
     expected: Vec<T>,
@@ -418,12 +455,19 @@ impl<T: Element> Case<T> {
         };
         let mut filled = |role| (0..len(role)).map(|i| T::from_f64(value(i))).collect::<Vec<_>>();
         let (src, weights, bias) = (filled(Role::Src), filled(Role::Weights), filled(Role::Bias));
-        let [fresh, scratch] = [Role::Dst, Role::Scratch].map(|role| vec![T::from_f64(-99.0); len(role)]);
-        let (mut expected, mut used) = (fresh.clone(), scratch.clone());
-        let mut buffers =
-            interp::Buffers { src: &src, weights: &weights, bias: &bias, dst: &mut expected, scratch: &mut used };
+        let written = [Role::Dst, Role::Scratch, Role::Local];
+        let [fresh, scratch, local] = written.map(|role| vec![T::from_f64(-99.0); len(role)]);
+        let (mut expected, mut used, mut used_local) = (fresh.clone(), scratch.clone(), local.clone());
+        let mut buffers = interp::Buffers {
+            src: &src,
+            weights: &weights,
+            bias: &bias,
+            dst: &mut expected,
+            scratch: &mut used,
+            local: &mut used_local,
+        };
         interp::run(kernel, batch, &mut buffers).unwrap();
-        Self { batch, src, weights, bias, scratch, fresh, expected }
+        Self { batch, src, weights, bias, scratch, local, fresh, expected }
     }
 
     /// Whether `dst` is what the interpreter computes, bit for bit but for the payload of a NaN.

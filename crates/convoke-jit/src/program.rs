@@ -67,9 +67,24 @@ impl Program {
         self.code.bytes()
     }
 
-    /// Elements of `role` at a batch size; 0 if the kernel has no such buffer.
+    /// Elements of `role` at a batch size, of `local` what one thread has; 0 if the kernel has no such buffer.
     pub fn len(&self, role: Role, batch: usize) -> i128 {
         self.buffers.iter().find(|b| b.role == role).map_or(0, |b| eval_len(&b.len, batch))
+    }
+
+    /// Elements of [`Buffers::local`] that a run on `threads` threads needs: one local buffer a thread, each a whole number of
+    /// cache lines behind the first. 0 if the kernel has none.
+    pub fn local_len(&self, threads: usize) -> i128 {
+        let more = (threads as i128 - 1).max(0);
+        more * i128::from(self.local_stride()) + self.len(Role::Local, 0)
+    }
+
+    /// Elements from one thread's local buffer to the next one's.
+    fn local_stride(&self) -> i64 {
+        let len = self.buffers.iter().find(|b| b.role == Role::Local).map_or(0, |b| b.len.constant);
+        let line = (LINE / self.dtype.bytes()) as i64;
+        // No length in a verified kernel is near the greatest number.
+        len.saturating_add(line - 1) / line * line
     }
 
     /// Computes a batch of `batch` images.
@@ -79,14 +94,17 @@ impl Program {
     ///
     /// # Errors
     /// If `T` is not the kernel's element type, or a buffer does not have the length that the kernel needs at that
-    /// batch size; scratch may be longer. Nothing is written then.
+    /// batch size and [`Program::local_len`] says for the executor's threads; scratch and local may be longer. Nothing is
+    /// written then.
     pub fn run<T: Element>(
         &self,
         batch: usize,
         buffers: Buffers<'_, T>,
         executor: &dyn Executor,
     ) -> Result<(), JitError> {
-        self.check(batch, &buffers)?;
+        // Asked once: it says how many local buffers there are.
+        let threads = executor.threads().max(1);
+        self.check(batch, threads, &buffers)?;
         let Ok(n) = i64::try_from(batch) else {
             // Only kernels whose buffers are empty pass the check with such a batch.
             return Ok(());
@@ -100,32 +118,40 @@ impl Program {
             bias: buffers.bias.as_ptr().cast(),
             dst: buffers.dst.as_mut_ptr().cast(),
             scratch: buffers.scratch.as_mut_ptr().cast(),
+            local: buffers.local.as_mut_ptr().cast(),
         };
+        let local_bytes = self.local_stride() as usize * self.dtype.bytes();
         for (info, &entry) in self.nests.iter().zip(self.code.entries()) {
             let range = info.range.eval(&[n]);
-            let run = |part: Range<i64>| {
+            let run = |slot: usize, part: Range<i64>| {
+                let pointers = pointers.with_local(slot * local_bytes);
                 // SAFETY: the entry is code of this program, which `self` keeps alive. The kernel was verified, so for
-                // buffers of the lengths checked above it stays inside them; the CPU has the features that the code
-                // needs. `part` lies in `range`, and pieces that run at the same time are disjoint parts of a parallel
-                // loop, whose iterations write apart. No other reference to `dst` or `scratch` exists.
+                // buffers of the lengths checked above it stays inside them: `slot` is less than `threads`, for which
+                // `local` was checked. The CPU has the features that the code needs. `part` lies in `range`, and pieces
+                // that run at the same time are disjoint parts of a parallel loop, whose iterations write apart but for
+                // `local`; of that they have different slots. No other reference to `dst`, `scratch` or `local` exists.
                 unsafe { pointers.call(entry, n, part) }
             };
-            if info.parallel { share(range, executor, &run) } else { run(range) }
+            if info.parallel { share(range, threads, executor, &run) } else { run(0, range) }
         }
         Ok(())
     }
 
-    fn check<T: Element>(&self, batch: usize, buffers: &Buffers<'_, T>) -> Result<(), JitError> {
+    fn check<T: Element>(&self, batch: usize, threads: usize, buffers: &Buffers<'_, T>) -> Result<(), JitError> {
         if T::DTYPE != self.dtype {
             let (expected, given) = (self.dtype.name(), T::DTYPE.name());
             return Err(JitError::DType { kernel: self.name.clone(), expected, given });
         }
-        for buffer in &self.buffers {
+        for buffer in self.buffers.iter().filter(|b| b.role != Role::Local) {
             let (role, expected, given) = (buffer.role, eval_len(&buffer.len, batch), buffers.get(buffer.role).len());
             let fits = if role == Role::Scratch { given as i128 >= expected } else { given as i128 == expected };
             if !fits {
                 return Err(JitError::Length { role, expected, given, batch });
             }
+        }
+        let (expected, given) = (self.local_len(threads), buffers.local.len());
+        if (given as i128) < expected {
+            return Err(JitError::Local { expected, given, threads });
         }
         self.code.check_features(&self.name)
     }
@@ -138,33 +164,45 @@ fn eval_len(len: &Affine, batch: usize) -> i128 {
 }
 
 /// Hands `range` out in pieces, each exactly once, to whoever `executor` lets ask, and does what is left over itself.
-fn share(range: Range<i64>, executor: &dyn Executor, run: &(dyn Fn(Range<i64>) + Sync)) {
+///
+/// `run` gets a slot besides, less than `threads`, that no other call of it has at the same time.
+fn share(range: Range<i64>, threads: usize, executor: &dyn Executor, run: &(dyn Fn(usize, Range<i64>) + Sync)) {
     let count = range.end.saturating_sub(range.start);
-    let threads = i64::try_from(executor.threads()).unwrap_or(i64::MAX).min(count);
+    let threads = i64::try_from(threads).unwrap_or(i64::MAX).min(count);
     if threads <= 1 {
         return if count > 0 {
-            run(range)
+            run(0, range)
         };
     }
     let pieces = threads.saturating_mul(PIECES_PER_THREAD).min(count);
-    let next = AtomicI64::new(0);
+    let (next, workers) = (AtomicI64::new(0), AtomicI64::new(0));
     let (size, longer) = (count / pieces, count % pieces);
-    let work = || {
+    let work = |slot: usize| {
         loop {
             let piece = next.fetch_add(1, Ordering::Relaxed);
             if piece >= pieces {
                 return;
             }
             let lo = range.start + piece * size + piece.min(longer);
-            run(lo..lo + size + i64::from(piece < longer));
+            run(slot, lo..lo + size + i64::from(piece < longer));
         }
     };
-    executor.broadcast(&work);
-    work();
+    executor.broadcast(&|| {
+        let slot = workers.fetch_add(1, Ordering::Relaxed);
+        // Who comes when all slots are taken has no local buffer, and is more than the executor said.
+        if slot < threads {
+            work(slot as usize);
+        }
+    });
+    // Every call has ended, so the first slot is free again.
+    work(0);
 }
 
 /// More pieces than threads, so that a thread that is late holds the others up less.
 const PIECES_PER_THREAD: i64 = 4;
+
+/// Bytes of a cache line; threads' local buffers share none, if the first starts on one.
+const LINE: usize = 64;
 
 /// Addresses of the buffers, as entry points take them.
 #[derive(Clone, Copy)]
@@ -174,24 +212,31 @@ struct Pointers {
     bias: *const u8,
     dst: *mut u8,
     scratch: *mut u8,
+    local: *mut u8,
 }
 
 // SAFETY: threads that share the pointers only pass them to an entry point; `Program::run` says why that is sound.
 unsafe impl Sync for Pointers {}
 
 impl Pointers {
+    /// The same with the local buffer that lies `bytes` behind the first.
+    fn with_local(self, bytes: usize) -> Self {
+        Self { local: self.local.wrapping_add(bytes), ..self }
+    }
+
     /// # Safety
     /// `entry` must be alive, the pointers must be to buffers of the kernel's lengths at batch size `n`, and no one else
-    /// may write what the iterations `part` read or write.
+    /// may write what the iterations `part` read or write, nor use `local`.
     unsafe fn call(&self, entry: Entry, n: i64, part: Range<i64>) {
         // SAFETY: what the caller promises is what an entry point asks for.
-        unsafe { entry(self.src, self.weights, self.bias, self.dst, self.scratch, n, part.start, part.end) }
+        unsafe { entry(self.src, self.weights, self.bias, self.dst, self.scratch, self.local, n, part.start, part.end) }
     }
 }
 
 /// Who runs the parallel loops: a thread pool, or nobody.
 ///
-/// Results are right whatever an implementation does; one that calls `work` less often only wastes threads.
+/// Results are right whatever an implementation does; one that calls `work` less often only wastes threads, and one that
+/// calls it more often gains nothing.
 pub trait Executor: Sync {
     /// On how many threads [`Executor::broadcast`] runs.
     fn threads(&self) -> usize;

@@ -17,7 +17,7 @@ fn run(program: &Program) -> [f32; 7] {
     (weights[0], weights[16]) = (1.0, 1.0);
     let (src, mut dst) = ([1.0; 8], [0.0; 7]);
     let mut scratch = vec![0.0; usize::try_from(program.len(ir::Role::Scratch, 1)).unwrap()];
-    let buffers = Buffers { src: &src, weights: &weights, bias: &[], dst: &mut dst, scratch: &mut scratch };
+    let buffers = Buffers { src: &src, weights: &weights, dst: &mut dst, scratch: &mut scratch, ..Buffers::default() };
     program.run(1, buffers, &Serial).unwrap();
     dst
 }

@@ -34,7 +34,9 @@ use proc_macro::TokenStream;
 /// - `pack(&Weights, &Bias) -> Packed`, a `const fn`, and `pack_into(&mut Packed, &Weights, &Bias)`; without a bias, neither
 ///   takes one.
 /// - `run(&Src, &Packed, &mut Dst)`; with a named batch it takes slices. If the schedule pins a
-///   `pack_input` other than `none`, there is a type `Scratch`, and `run` takes a `&mut Scratch` behind `dst`.
+///   `pack_input` other than `none`, there is a type `Scratch`, and `run` takes a `&mut Scratch` behind `dst`. If some version
+///   needs space for one step of its outermost loop, there is a type `Local`, and `run` takes a `&mut Local` behind all,
+///   for any number of images.
 /// - `isa()`, which version `run` takes; `Isa::ALL`, `Isa::is_available` and `run_with(Isa, …)`, to take another.
 ///
 /// Emitted code needs `core` alone. With the feature `std` it asks the CPU which of its versions it can run; without,

@@ -107,12 +107,12 @@ pub enum Error {
         /// What it was given.
         given: Vec<usize>,
     },
-    /// There is no memory for the scratch buffer.
+    /// There is no memory for the scratch buffer and the threads' local ones.
     #[error("no memory for {elements} elements of scratch for layer {layer} at batch size {batch}")]
     Scratch {
         /// Name of the layer.
         layer: String,
-        /// How many.
+        /// How many, all buffers together.
         elements: usize,
         /// Batch size.
         batch: usize,

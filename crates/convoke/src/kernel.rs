@@ -26,7 +26,7 @@ pub struct Kernel {
     packing: WeightsPacking,
     threads: usize,
     pools: Arc<Pools>,
-    /// Scratch of runs that have ended.
+    /// Scratch and local buffers of runs that have ended.
     idle: Mutex<Vec<Workspace>>,
 }
 
@@ -220,10 +220,6 @@ impl Kernel {
         let images = |image: usize| batch.saturating_mul(image);
         self.check_len("src", images(self.spec.src_image()), src.len(), Some(batch))?;
         self.check_len("dst", images(self.spec.dst_image()), dst.len(), Some(batch))?;
-        let elements = usize::try_from(self.program.len(Role::Scratch, batch)).unwrap_or(usize::MAX);
-        let scratch = workspace.take(elements);
-        let scratch = scratch.ok_or_else(|| Error::Scratch { layer: self.spec.name.clone(), elements, batch })?;
-        let buffers = Buffers { src, weights: &packed.weights, bias: &packed.bias, dst, scratch };
         let worth = self.spec.macs_per_image().saturating_mul(batch as u64) / MACS_PER_THREAD;
         let pool;
         let executor: &dyn Executor = if threads > 1 && worth > 1 {
@@ -232,6 +228,15 @@ impl Kernel {
         } else {
             &Serial
         };
+        let elements = |len: i128| usize::try_from(len).unwrap_or(usize::MAX);
+        let scratch = elements(self.program.len(Role::Scratch, batch));
+        let local = elements(self.program.local_len(executor.threads()));
+        let [scratch, local] = workspace.take(scratch, local).ok_or_else(|| Error::Scratch {
+            layer: self.spec.name.clone(),
+            elements: scratch.saturating_add(local),
+            batch,
+        })?;
+        let buffers = Buffers { src, weights: &packed.weights, bias: &packed.bias, dst, scratch, local };
         Ok(self.program.run(batch, buffers, executor)?)
     }
 

@@ -100,6 +100,53 @@ fn threads_and_workspaces_change_no_bit() {
     });
 }
 
+/// A kernel made by hand, of the sizes of a layer that is worth several threads: a nest copies `src` to `scratch`, and each
+/// iteration of another doubles 64 elements in `local`, shifts them there five times by one, and stores them.
+const SHIFTED: &str = "
+kernel shifted f32 portable {
+    buffer src[65536] buffer weights[16384] buffer dst[65536] buffer scratch[65536] buffer local[68]
+    vars N, c, p, i, r, j, k
+    tile copy(from, to) registers 1 { v0 = load from[0] store to[0] = v0 }
+    tile double(from, to) registers 1 { v0 = load from[0] v0 = add v0, v0 store to[0] = v0 }
+    tile edge(to) registers 1 { v0 = const 0.5 store to[0] = v0 }
+    nest copy { parallel for c in 0..16384 { call copy(src[4*c], scratch[4*c]) } }
+    nest shift {
+        parallel for p in 0..1024 {
+            for i in 0..16 { call double(scratch[64*p + 4*i], local[4*i]) }
+            call edge(local[64])
+            for r in 0..5 { for j in 0..16 { call copy(local[4*j + 1], local[4*j]) } }
+            for k in 0..16 { call copy(local[4*k], dst[64*p + 4*k]) }
+        }
+    }
+}";
+
+#[test]
+fn every_thread_has_a_local_buffer() {
+    let spec: LayerSpec = "conv1d c { input: f32[1, 128, 512], out_channels: 128, kernel_size: 1 }".parse().unwrap();
+    let plain = compile(&spec).unwrap();
+    let ir = convoke_core::ir::verify(SHIFTED.parse().unwrap()).unwrap();
+    let program = Program::compile(&ir).unwrap();
+    let Kernel { plan, target, pools, .. } = plain;
+    let kernel = Kernel::new(spec, plan, target, ir, program, 1, pools);
+    let packed = kernel.pack(&[0.0f32; 128 * 128], None).unwrap();
+    let src: Vec<f32> = (0..65536).map(|i| (i * 7919 % 1000) as f32).collect();
+    let expected = |i: usize| if i % 64 + 5 < 64 { 2.0 * src[i + 5] } else { 0.5 };
+    let expected: Vec<f32> = (0..65536).map(expected).collect();
+    let mut dst = vec![f32::NAN; 65536];
+    // Scratch, and as much local memory as threads: 68 elements are five cache lines.
+    for (threads, lines) in [(1, 5), (2, 10), (3, 15), (2, 15), (7, 35)] {
+        for _ in 0..5 {
+            dst.fill(f32::NAN);
+            kernel.run_threads(threads, &packed, &src, &mut dst).unwrap();
+            assert!(dst == expected, "{threads} threads");
+        }
+        assert_eq!(kernel.idle.lock().unwrap()[0].bytes(), 65536 * 4 + lines * 64);
+    }
+    let mut workspace = Workspace::new();
+    kernel.run_in(&mut workspace, &packed, &src, &mut dst).unwrap();
+    assert_eq!((dst == expected, workspace.bytes()), (true, 65536 * 4 + 5 * 64));
+}
+
 #[test]
 fn kernels_can_be_sent_and_shared() {
     fn is_send_sync<T: Send + Sync>(_: &T) {}

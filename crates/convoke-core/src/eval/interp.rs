@@ -2,7 +2,8 @@
 //!
 //! In come a [`Verified`] kernel, the batch size and the buffers; the outputs are written in place. Buffers of another
 //! length or element type are refused. Every access is checked again, so that a kernel that the verifier should have
-//! refused ends in [`RunError::OutOfBounds`].
+//! refused ends in [`RunError::OutOfBounds`]. An iteration of an outermost loop finds NaN in `local`, so that a kernel that
+//! uses what another left there shows.
 //!
 //! Nothing is compiled: registers are arrays of as many lanes as the kernel's, and each statement is one match.
 
@@ -30,6 +31,8 @@ pub struct Buffers<'a, T> {
     pub dst: &'a mut [T],
     /// Space between nests.
     pub scratch: &'a mut [T],
+    /// Space of one iteration of an outermost loop.
+    pub local: &'a mut [T],
 }
 
 impl<T> Buffers<'_, T> {
@@ -41,6 +44,7 @@ impl<T> Buffers<'_, T> {
             Role::Bias => self.bias,
             Role::Dst => self.dst,
             Role::Scratch => self.scratch,
+            Role::Local => self.local,
         }
     }
 
@@ -49,6 +53,7 @@ impl<T> Buffers<'_, T> {
             Role::Src | Role::Weights | Role::Bias => None,
             Role::Dst => Some(self.dst),
             Role::Scratch => Some(self.scratch),
+            Role::Local => Some(self.local),
         }
     }
 }
@@ -243,13 +248,20 @@ fn run_part<T: Element>(
 ) -> Result<(), RunError> {
     let outer = &nest.outer;
     let done = match kernel.lanes() {
-        2 => Machine::<T, 2>::new(kernel, values, buffers).repeat(outer, part),
-        4 => Machine::<T, 4>::new(kernel, values, buffers).repeat(outer, part),
-        8 => Machine::<T, 8>::new(kernel, values, buffers).repeat(outer, part),
-        16 => Machine::<T, 16>::new(kernel, values, buffers).repeat(outer, part),
+        2 => Machine::<T, 2>::new(kernel, values, buffers).outermost(outer, part),
+        4 => Machine::<T, 4>::new(kernel, values, buffers).outermost(outer, part),
+        8 => Machine::<T, 8>::new(kernel, values, buffers).outermost(outer, part),
+        16 => Machine::<T, 16>::new(kernel, values, buffers).outermost(outer, part),
         _ => return Err(malformed(kernel, "the number of lanes")),
     };
     done.map_err(|fault| *fault)
+}
+
+fn uses_local(l: &Loop) -> bool {
+    l.body.iter().any(|stmt| match stmt {
+        Stmt::For(inner) => uses_local(inner),
+        Stmt::Call(call) => call.args.iter().any(|arg| arg.role == Role::Local),
+    })
 }
 
 /// Behind a pointer, so that what every instruction returns is small.
@@ -268,6 +280,18 @@ struct Machine<'k, 'b, 'm, T, const L: usize> {
 impl<'k, 'b, 'm, T: Element, const L: usize> Machine<'k, 'b, 'm, T, L> {
     fn new(kernel: &'k Kernel, values: Vec<i64>, buffers: &'b mut Buffers<'m, T>) -> Self {
         Self { kernel, values, buffers, registers: Vec::new(), pointers: Vec::new(), ranges: Vec::new() }
+    }
+
+    /// Runs iterations `part` of a nest's outermost loop.
+    fn outermost(&mut self, outer: &'k Loop, part: Range<i64>) -> Result<(), Fault> {
+        if !uses_local(outer) {
+            return self.repeat(outer, part);
+        }
+        for i in part {
+            self.buffers.local.fill(T::from_f64(f64::NAN));
+            self.repeat(outer, i..i + 1)?;
+        }
+        Ok(())
     }
 
     fn repeat(&mut self, l: &'k Loop, range: Range<i64>) -> Result<(), Fault> {

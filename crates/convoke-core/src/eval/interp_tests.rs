@@ -1,6 +1,6 @@
 use super::{Buffers, RunError, outer_range, run, run_kernel, run_nest};
 use crate::eval::Element;
-use crate::ir::{Kernel, verify};
+use crate::ir::{Kernel, Verified, verify};
 
 fn kernel(text: &str) -> Kernel {
     text.parse().unwrap_or_else(|e| panic!("{e} in\n{text}"))
@@ -109,6 +109,47 @@ fn a_nest_runs_in_parts() {
     }
     assert_eq!(parts, whole);
     run(&kernel, 0, &mut Buffers::<f64>::default()).unwrap();
+}
+
+/// Each iteration copies four elements by way of `local`; it begins to write there at `to`, and reads at 0.
+fn through_local(to: i64, how: &str) -> Verified {
+    let text = format!(
+        "kernel k f32 sse {{
+            buffer src[8] buffer dst[8] buffer local[12] vars N, p
+            tile copy(from, to) registers 1 {{ v0 = load from[0] store to[0] = v0 }}
+            nest n {{ {how} for p in 0..2 {{ call copy(src[4*p], local[{to}]) call copy(local[0], dst[4*p]) }} }}
+        }}"
+    );
+    verify(kernel(&text)).unwrap_or_else(|e| panic!("{e} in\n{text}"))
+}
+
+#[test]
+fn an_iteration_finds_nothing_in_local() {
+    for how in ["", "parallel"] {
+        let copy = |to| {
+            let (mut dst, mut local) = ([-1.0_f32; 8], [7.0; 12]);
+            let mut buffers = Buffers { src: &COUNT, dst: &mut dst, local: &mut local, ..Buffers::default() };
+            run(&through_local(to, how), 0, &mut buffers).unwrap();
+            dst
+        };
+        assert_eq!(copy(0), COUNT);
+        assert!(copy(8).iter().all(|x| x.is_nan()), "neither what was there before nor what the last iteration left");
+        let half = copy(2);
+        assert_eq!([2, 3, 6, 7].map(|i| half[i]), [0.0, 1.0, 4.0, 5.0]);
+        assert!([0, 1, 4, 5].iter().all(|&i| half[i].is_nan()));
+    }
+    let (kernel, mut dst, mut local) = (through_local(0, "parallel"), [0.0_f32; 8], [0.0; 12]);
+    for (part, at) in [(1..2, 4), (0..1, 0)] {
+        let mut buffers = Buffers { src: &COUNT, dst: &mut dst, local: &mut local, ..Buffers::default() };
+        run_nest(&kernel, 0, part, 0, &mut buffers).unwrap();
+        assert_eq!(dst[at..at + 4], COUNT[at..at + 4]);
+    }
+    for len in [0, 11, 13] {
+        let mut local = vec![0.0; len];
+        let mut buffers = Buffers { src: &COUNT, dst: &mut dst, local: &mut local, ..Buffers::default() };
+        let found = run(&kernel, 3, &mut buffers).map_err(|e| e.to_string());
+        assert_eq!(found, Err(format!("`local` must have 12 elements for a batch of 3, it has {len}")));
+    }
 }
 
 #[test]

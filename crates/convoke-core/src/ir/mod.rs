@@ -7,6 +7,8 @@
 //! # What it means
 //! - Sizes and offsets count *elements* of the kernel's dtype.
 //! - Nests run one after the other; each may use what the ones before it wrote.
+//! - `local` belongs to one iteration of a nest's outermost loop: what is in it when an iteration starts means nothing, so
+//!   none sees what another left there. Iterations that run at the same time have one each.
 //! - A tile is called with an offset a pointer and `lo..hi` a range. A tile loop over range `r` with step `s` for
 //!   pointer `p` runs its body for `i = lo, …, hi - 1` with `p` moved by `i * s` (so the offset passed by
 //!   the call is that of `i = 0`, which may lie outside the buffer). A constant loop counts from 0. When a loop
@@ -63,7 +65,7 @@ impl Kernel {
 pub struct Buffer {
     /// Which one.
     pub role: Role,
-    /// Elements, as a function of the batch size ([`Var::BATCH`]) alone.
+    /// Elements, as a function of the batch size ([`Var::BATCH`]) alone; of `local`, a number.
     pub len: Affine,
 }
 
@@ -80,13 +82,15 @@ pub enum Role {
     Dst,
     /// Space between nests; its contents on entry mean nothing.
     Scratch,
+    /// Space of one iteration of a nest's outermost loop; its contents when an iteration starts mean nothing.
+    Local,
 }
 
 impl Role {
     /// Every role, in the order of an entry point's arguments.
-    pub const ALL: [Self; 5] = [Self::Src, Self::Weights, Self::Bias, Self::Dst, Self::Scratch];
+    pub const ALL: [Self; 6] = [Self::Src, Self::Weights, Self::Bias, Self::Dst, Self::Scratch, Self::Local];
 
-    /// `src`, `weights`, `bias`, `dst` or `scratch`.
+    /// `src`, `weights`, `bias`, `dst`, `scratch` or `local`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Src => "src",
@@ -94,12 +98,13 @@ impl Role {
             Self::Bias => "bias",
             Self::Dst => "dst",
             Self::Scratch => "scratch",
+            Self::Local => "local",
         }
     }
 
     /// Whether a kernel may store to it.
     pub const fn is_written(self) -> bool {
-        matches!(self, Self::Dst | Self::Scratch)
+        matches!(self, Self::Dst | Self::Scratch | Self::Local)
     }
 }
 

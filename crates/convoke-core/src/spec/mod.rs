@@ -226,7 +226,8 @@ impl LayerSpec {
 /// What a layer may ask for before it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one tensor, `src`, `dst`, weights or scratch (for a named batch: of one image).
+    /// Bytes of one tensor, `src`, `dst`, weights or scratch (for a named batch: of one image). A local buffer
+    /// counts as scratch.
     pub tensor_bytes: u64,
     /// Multiply-accumulates of one image.
     pub macs: u64,

@@ -1,7 +1,7 @@
 //! The module that `conv!` expands to: its text, and what rustc and clippy say of it.
 
-use crate::LAYERS;
 use crate::machine::{Random, layers};
+use crate::{LAYERS, local};
 use convoke_core::back::rust::{Detection, Layer, RustError, ScratchFrom, layer, to_source};
 use convoke_core::ir::Verified;
 use convoke_core::lower::weights::WeightsPacking;
@@ -20,8 +20,16 @@ fn source(spec: &LayerSpec, targets: &[Target], detection: Detection) -> Result<
     Ok(to_source(code).expect("emitted code is items"))
 }
 
-fn from(spec: &LayerSpec) -> ScratchFrom {
+pub(crate) fn from(spec: &LayerSpec) -> ScratchFrom {
     if spec.fixed_batch().is_some() { ScratchFrom::Stack } else { ScratchFrom::Argument }
+}
+
+/// Compiles without a complaint.
+#[track_caller]
+pub(crate) fn rustc(options: &[&str], files: &[&Path]) {
+    let rustc = std::env::var_os("RUSTC").unwrap_or("rustc".into());
+    let output = Command::new(rustc).args(options).args(files).output().expect("rustc runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -75,6 +83,7 @@ fn modules_pass_clippy_without_std() {
     for spec in layers(LAYERS) {
         text += &source(&spec, &targets, Detection::CompileTime).expect("it has source");
     }
+    text += &local::modules(Detection::CompileTime);
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let file = dir.join("modules.rs");
     std::fs::write(&file, text).expect("the source is written");
@@ -118,10 +127,7 @@ fn emitted_packing_is_that_of_the_compiler() {
     let (file, binary) = (dir.join("packing.rs"), dir.join("packing"));
     let program = program + "#[allow(non_upper_case_globals)] fn main() {\n" + &calls + "}\n";
     std::fs::write(&file, program).expect("the source is written");
-    let rustc = std::env::var_os("RUSTC").unwrap_or("rustc".into());
-    let output =
-        Command::new(rustc).args(["--edition=2024", "-o"]).args([&binary, &file]).output().expect("rustc runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    rustc(&["--edition=2024", "-o"], &[&binary, &file]);
     let output = Command::new(binary).output().expect("the program runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

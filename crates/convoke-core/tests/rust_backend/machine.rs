@@ -50,6 +50,10 @@ impl Case {
         Self { label, batch: spec.fixed_batch().unwrap_or(BATCH), kernel: compiled.kernel }
     }
 
+    pub(crate) fn of_kernel(kernel: Verified, batch: usize) -> Self {
+        Self { label: format!("{} for {batch} images", kernel.name), batch, kernel }
+    }
+
     /// Runs kernel `index` of `program`, which is this one, on random data.
     #[track_caller]
     pub(crate) fn check(&self, index: usize, program: &Program) {
@@ -75,7 +79,7 @@ impl Case {
             let len = buffer.map_or(0, |b| b.len.eval(&[self.batch as i64]) as usize);
             (0..len).map(|_| from(if role.is_written() { f64::NAN } else { random.next() })).collect()
         };
-        let [src, weights, bias, mut dst, mut scratch] = Role::ALL.map(&mut buffer);
+        let [src, weights, bias, mut dst, mut scratch, mut local] = Role::ALL.map(&mut buffer);
         let to_bytes = |elements: &[T]| elements.iter().flat_map(|x| bytes(*x)).collect::<Vec<u8>>();
         for (role, elements) in [("src", &src), ("weights", &weights), ("bias", &bias)] {
             std::fs::write(dir.join(role), to_bytes(elements)).expect("inputs are written");
@@ -84,7 +88,7 @@ impl Case {
         let found = std::fs::read(dir.join("dst")).expect("the program has written dst");
 
         let (src, weights, bias) = (&src, &weights, &bias);
-        let mut buffers = Buffers { src, weights, bias, dst: &mut dst, scratch: &mut scratch };
+        let mut buffers = Buffers { src, weights, bias, dst: &mut dst, scratch: &mut scratch, local: &mut local };
         interp::run(&self.kernel, self.batch, &mut buffers).expect("the interpreter runs");
         let expected = to_bytes(&dst);
         assert_eq!(found.len(), expected.len(), "{}", self.label);

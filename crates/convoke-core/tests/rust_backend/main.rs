@@ -3,6 +3,7 @@
 //! Versions that this CPU lacks, AVX-512 and NEON, run on a model of their intrinsics; AVX-512 is also compiled as it is.
 
 mod interface;
+mod local;
 mod machine;
 
 use convoke_core::back::rust::Intrinsics;
@@ -47,8 +48,9 @@ conv2d nothing { input: f32[0, 2, 4, 4] @ nchw, out_channels: 3, kernel_size: 3 
 
 #[track_caller]
 fn check(name: &str, targets: &[Target], intrinsics: &Intrinsics, model: &str) {
-    let cases: Vec<Case> =
+    let mut cases: Vec<Case> =
         layers(LAYERS).iter().flat_map(|spec| targets.iter().map(|target| Case::new(spec, target))).collect();
+    cases.extend(targets.iter().flat_map(|target| local::cases(target.isa)));
     let program = Program::compile(name, &cases, intrinsics, model, true);
     for (index, case) in cases.iter().enumerate() {
         case.check(index, &program);

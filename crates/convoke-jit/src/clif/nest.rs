@@ -24,9 +24,9 @@ pub(super) fn build(
     builder.switch_to_block(entry);
     builder.seal_block(entry);
     let parameters: [Value; PARAMETERS] = std::array::from_fn(|at| builder.block_params(entry)[at]);
-    let [src, weights, bias, dst, scratch, batch, lo, hi] = parameters;
+    let [src, weights, bias, dst, scratch, local, batch, lo, hi] = parameters;
     let tiles = super::import_tiles(&mut builder, kernel, isa);
-    let scope = Scope::new(batch, [src, weights, bias, dst, scratch]);
+    let scope = Scope::new(batch, [src, weights, bias, dst, scratch, local]);
     let bytes = kernel.dtype.bytes() as i64;
     let mut emitter = Emitter { builder, scope, tiles, bytes };
     let outer = &kernel.nests[index].outer;

@@ -94,6 +94,7 @@ fn check_as<T: Lane>(kernel: &Verified, case: &Case<T>) -> Result<(), String> {
     machine.place(Role::Bias, &case.bias);
     machine.place(Role::Dst, &case.fresh);
     machine.place(Role::Scratch, &case.scratch);
+    machine.place(Role::Local, &case.local);
     machine.values = vec![0; kernel.vars.len()];
     machine.values[0] = case.batch as i64;
     for nest in &kernel.nests {

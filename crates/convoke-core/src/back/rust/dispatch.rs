@@ -30,7 +30,7 @@ fn sure(version: &Verified) -> Option<TokenStream> {
 }
 
 /// The items.
-pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool) -> TokenStream {
+pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool, local: bool) -> TokenStream {
     let isa = isa(layer.detection, versions);
     let batch = layer.spec.fixed_batch();
     let of = |name: &str| {
@@ -42,6 +42,13 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool) ->
         true => (quote!(, scratch: &mut #scratch_type), quote!(, scratch)),
         false => Default::default(),
     };
+    let (local_parameter, local_argument) = match local {
+        true => (quote!(, local: &mut Local), quote!(, local)),
+        false => Default::default(),
+    };
+    // The versions that are compiled may all be ones without.
+    let unused = (local && versions.iter().any(|k| kernel::buffer_len(k, Role::Local).is_none()))
+        .then(|| quote!(#[allow(unused_variables)]));
     let check = batch.is_none().then(|| {
         let scratch =
             scratch.then(|| quote!(assert_eq!(src.len(), scratch.len(), "src and scratch must have as many images");));
@@ -72,6 +79,7 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool) ->
             Role::Bias => quote!(packed.bias.as_ptr()),
             Role::Dst => quote!(dst.as_mut_ptr().cast()),
             Role::Scratch => quote!(scratch.as_mut_ptr().cast()),
+            Role::Local => quote!(local.as_mut_ptr()),
         });
         let own =
             kernel::buffer_len(k, Role::Scratch).filter(|_| layer.scratch == ScratchFrom::Stack).map(|(len, _)| {
@@ -91,15 +99,18 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool) ->
 
         /// Computes `dst` from `src`, in the best version that the CPU has: [`isa`].
         #panics
-        pub fn run(src: &#src_type, packed: &Packed, dst: &mut #dst_type #scratch_parameter) {
-            run_with(isa(), src, packed, dst #scratch_argument);
+        pub fn run(src: &#src_type, packed: &Packed, dst: &mut #dst_type #scratch_parameter #local_parameter) {
+            run_with(isa(), src, packed, dst #scratch_argument #local_argument);
         }
 
         /// Computes `dst` from `src` in the version for `isa`, if the CPU has it; else returns `false`.
         ///
         /// It is sound: the arrays have the lengths that the version was compiled for, and the CPU was asked.
         #panics
-        pub fn run_with(isa: Isa, src: &#src_type, packed: &Packed, dst: &mut #dst_type #scratch_parameter) -> bool {
+        #unused
+        pub fn run_with(
+            isa: Isa, src: &#src_type, packed: &Packed, dst: &mut #dst_type #scratch_parameter #local_parameter
+        ) -> bool {
             #check
             if !isa.is_available() {
                 return false;

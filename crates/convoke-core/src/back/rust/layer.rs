@@ -59,10 +59,11 @@ pub fn layer(layer: &Layer<'_>) -> Result<TokenStream, RustError> {
         ScratchFrom::Stack => None,
     };
     let scratch = scratch.map(|len| len.0);
+    let local = versions.iter().filter_map(|k| kernel::buffer_len(k, Role::Local)).map(|len| len.0).max();
     let module = ident(&layer.spec.name);
-    let types = types(layer, scratch);
+    let types = types(layer, scratch, local);
     let pack = pack(layer);
-    let dispatch = dispatch::items(layer, &versions, scratch.is_some());
+    let dispatch = dispatch::items(layer, &versions, scratch.is_some(), local.is_some());
     let mut modules = TokenStream::new();
     for version in &versions {
         let items = kernel::items(version, Intrinsics::Core)?;
@@ -148,8 +149,8 @@ fn array(spec: &LayerSpec, len: usize) -> TokenStream {
     quote!([#element; #len])
 }
 
-/// `Src`, `Weights`, `Bias`, `Dst`, `Scratch` and `Packed`.
-fn types(layer: &Layer<'_>, scratch: Option<i64>) -> TokenStream {
+/// `Src`, `Weights`, `Bias`, `Dst`, `Scratch`, `Local` and `Packed`.
+fn types(layer: &Layer<'_>, scratch: Option<i64>, local: Option<i64>) -> TokenStream {
     let spec = layer.spec;
     let images = spec.fixed_batch().unwrap_or(1);
     let of = if spec.fixed_batch().is_some() { "" } else { ", of which an image is one array" };
@@ -173,6 +174,10 @@ fn types(layer: &Layer<'_>, scratch: Option<i64>) -> TokenStream {
     if let Some(len) = scratch {
         let doc = format!(" Space that `run` needs for itself{of}; what is in it means nothing.");
         define("Scratch", doc, usize::try_from(len).unwrap_or(0));
+    }
+    if let Some(len) = local {
+        let doc = " Space that `run` needs for itself, however many images; what is in it means nothing.";
+        define("Local", doc.to_owned(), usize::try_from(len).unwrap_or(0));
     }
     let packed = array(spec, layer.packing.packed_len());
     let (bias_field, bias_zero) = match spec.bias {

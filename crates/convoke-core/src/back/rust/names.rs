@@ -4,9 +4,9 @@ use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use std::collections::HashSet;
 
 /// Words that emitted code uses itself, and Rust's keywords.
-const RESERVED: &str = "src weights bias dst scratch n lo hi V splat load store fma add sub mul div max min select \
-    exponent ceil_div core std run crate self super Self as async await break const continue dyn else enum extern \
-    false fn for gen if impl in let loop match mod move mut pub ref return static struct trait true type unsafe use \
+const RESERVED: &str = "src weights bias dst scratch local n lo hi V splat load store fma add sub mul div max min \
+    select exponent ceil_div core std run crate self super Self as async await break const continue dyn else enum \
+    extern false fn for gen if impl in let loop match mod move mut pub ref return static struct trait true type unsafe use \
     where while yield abstract become box do final macro override priv try typeof unsized virtual _";
 
 /// The names of one scope.

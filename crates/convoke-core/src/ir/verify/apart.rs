@@ -1,8 +1,9 @@
 //! Iterations of a parallel loop keep apart.
 //!
-//! For each buffer that the nest writes, every element that iteration `p` touches, loads included, has to tell `p`. All
-//! its accesses have the same factor `c` of `p`. For some `Q`, terms whose factor is a multiple of it are *high*, the others
-//! and `p`'s own are *low*. An element modulo `Q` is then its low part, up to a multiple of `Q` in the constant. If
+//! For each buffer that the nest writes, `local` aside, every element that iteration `p` touches, loads included, has to
+//! tell `p`. All its accesses have the same factor `c` of `p`. For some `Q`, terms whose factor is a multiple of it are
+//! *high*, the others and `p`'s own are *low*. An element modulo `Q` is then its low part, up to a multiple of `Q` in the
+//! constant. If
 //!
 //! - all low parts lie in one interval shorter than `Q` (any, if nothing is high), and
 //! - all low parts without `c * p` lie in one interval no longer than `|c|`,
@@ -20,7 +21,7 @@ use crate::ir::{Range, Role};
 /// The slot of a nest's outermost loop.
 const OUTER: usize = 1;
 
-/// Accesses to a written buffer that differ in their constant alone, and the loops around them.
+/// Accesses to a written buffer that iterations share, which differ in their constant alone, and the loops around them.
 #[derive(Clone, Debug)]
 pub(super) struct Site {
     role: Role,

@@ -3,20 +3,23 @@
 //! In goes a [`Kernel`], out comes a [`Verified`] one or the first rule that it breaks:
 //!
 //! 1. Names are Rust identifiers; variables, tiles, buffers are unique, and so are a tile's pointers and ranges together.
-//! 2. Buffers come in the order of [`Role::ALL`]; a length speaks of `N` alone, with no negative part.
+//! 2. Buffers come in the order of [`Role::ALL`]; a length speaks of `N` alone, with no negative part, and that of `local` is
+//!    a number.
 //! 3. Every number is at most 2^40 in magnitude; affines are in normal form; divisors are at least 1.
 //! 4. A loop binds a variable that no other loop binds, never `N`, and its range speaks of outer variables only. Nests
 //!    are at most [`MAX_NEST_DEPTH`] loops deep, tiles at most [`MAX_TILE_DEPTH`]. Only a nest's outermost loop is parallel.
 //! 5. A call names a tile and passes one argument a pointer and one range a range, into buffers that exist.
-//! 6. A tile stores to `dst` and `scratch` only, and never loads from `dst`.
+//! 6. A tile stores to `dst`, `scratch` and `local` only, and never loads from `dst`.
 //! 7. A tile uses no more registers than the instruction set has, and each is defined before it is used on every
 //!    path: what a loop defines counts after it only if the loop runs a constant number of times, at least once.
 //! 8. Accesses touch 1 to all lanes, at least one element apart. `fma` only where the kernel has it.
 //! 9. Every access lies within its buffer, for every batch size from 0.
-//! 10. Iterations of a parallel loop neither write what another writes nor use what another writes.
+//! 10. Iterations of a parallel loop neither write what another writes nor use what another writes. `local` does not
+//!     count: each has its own.
 //!
 //! Rules 9 and 10 are proofs, not samples, so they refuse some kernels that would be fine. `bounds` and `apart` say how
-//! they are made. Whether every element of `dst` is written is not checked.
+//! they are made. Whether every element of `dst` is written is not checked, nor whether one of
+//! `local` or `scratch` is written before it is read.
 
 mod apart;
 mod bounds;
@@ -48,10 +51,12 @@ pub enum VerifyError {
     Duplicate { what: &'static str, name: String },
     #[error("the first variable must be the batch size, the kernel has no variables")]
     NoBatch,
-    #[error("buffer `{}` comes after `{}`, the order is src, weights, bias, dst, scratch", second.name(), first.name())]
+    #[error("buffer `{}` comes after `{}`, the order is src, weights, bias, dst, scratch, local", second.name(), first.name())]
     BufferOrder { first: Role, second: Role },
     #[error("the length of `{}` must be made of `N` and numbers that are not negative", role.name())]
     BufferLength { role: Role },
+    #[error("the length of `local` must be a number, it grows by {each} elements an image")]
+    LocalLength { each: i64 },
     #[error("{what} is {number}, numbers go up to {MAX_NUMBER}")]
     Number { what: &'static str, number: i128 },
     #[error("an affine in {what} is not in normal form: variables in order, each once, no factor 0")]
@@ -181,6 +186,9 @@ fn check_buffers(kernel: &Kernel) -> Result<(), VerifyError> {
             return Err(VerifyError::BufferLength { role: buffer.role });
         }
         check_affine(&buffer.len, || format!("the length of `{}`", buffer.role.name()))?;
+        if buffer.role == Role::Local && buffer.len.as_constant().is_none() {
+            return Err(VerifyError::LocalLength { each: buffer.len.factor(Var::BATCH) });
+        }
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ struct Checker<'k> {
     /// Which variables some loop has bound.
     bound: Vec<bool>,
     space: Space,
-    /// Accesses to written buffers, if the nest is parallel.
+    /// Accesses to written buffers that iterations share, if the nest is parallel.
     sites: Vec<Site>,
 }
 
@@ -136,7 +136,7 @@ impl Checker<'_> {
             }
             let place = bounds::enter(&mut self.space, group, base, &ranges);
             bounds::check(&self.space, group, &place, len, || (self.nest.label.clone(), tile.name.clone(), role))?;
-            if self.nest.outer.parallel && role.is_written() {
+            if self.nest.outer.parallel && role.is_written() && role != Role::Local {
                 self.sites.push(Site::new(&self.space, group, &place, role));
             }
             for _ in &group.loops {

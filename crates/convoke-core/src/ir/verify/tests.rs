@@ -98,7 +98,7 @@ fn names() {
 fn buffers() {
     let mut kernel = parse(ROWS);
     kernel.buffers.swap(1, 2);
-    let order = "buffer `weights` comes after `dst`, the order is src, weights, bias, dst, scratch";
+    let order = "buffer `weights` comes after `dst`, the order is src, weights, bias, dst, scratch, local";
     refuses_kernel(kernel, order);
     let mut kernel = parse(ROWS);
     kernel.buffers[1] = kernel.buffers[0].clone();
@@ -411,6 +411,54 @@ fn parallel_iterations_do_not_read_what_others_write() {
         let found = verify(kernel(load)).map(|_| ());
         assert!(matches!(found, Err(VerifyError::Together { .. })), "{load}: {found:?}");
     }
+}
+
+/// Iterations that all use the first places of `space`, which has `len` elements.
+fn overlapping(space: &str, len: &str) -> Kernel {
+    parse(&format!(
+        "kernel k f32 sse {{
+            buffer src[64] buffer dst[64] buffer {space}[{len}]
+            vars N, p
+            tile put(src, space) registers 1 {{ v0 = load src[0] store space[4] = v0 }}
+            tile take(space, dst) registers 1 {{ v0 = load space[3] store dst[0] = v0 }}
+            nest n {{
+                parallel for p in 0..16 {{
+                    call put(src[4*p], {space}[0])
+                    call take({space}[0], dst[4*p])
+                }}
+            }}
+        }}"
+    ))
+}
+
+#[test]
+fn iterations_have_local_buffers_of_their_own() {
+    assert_eq!(verify(overlapping("local", "8")).map(|_| ()), Ok(()));
+    refuses_kernel(
+        overlapping("scratch", "8"),
+        "nest `n` is parallel over `p`, but its iterations are not known to keep apart in `scratch`: \
+         it does not move its accesses",
+    );
+}
+
+#[test]
+fn local_buffers_have_a_length_and_bounds() {
+    refuses_kernel(
+        overlapping("local", "8*N"),
+        "the length of `local` must be a number, it grows by 8 elements an image",
+    );
+    refuses_kernel(
+        overlapping("local", "N + 8"),
+        "the length of `local` must be a number, it grows by 1 elements an image",
+    );
+    refuses_kernel(overlapping("local", "7"), "nest `n`: tile `put` may reach element 1 past the last of `local`");
+    let mut kernel = overlapping("local", "8");
+    kernel.buffers.swap(1, 2);
+    let order = "buffer `dst` comes after `local`, the order is src, weights, bias, dst, scratch, local";
+    refuses_kernel(kernel, order);
+    let mut kernel = overlapping("local", "8");
+    kernel.buffers.pop();
+    refuses_kernel(kernel, "a call of `put` passes `local`, which the kernel does not list");
 }
 
 #[test]
