@@ -7,7 +7,8 @@ use convoke_core::eval::{Element, interp, reference};
 use convoke_core::ir::{Role, Verified};
 use convoke_core::lower::weights::WeightsPacking;
 use convoke_core::pipeline::{self, Compiled};
-use convoke_core::spec::{Batch, DType, Epilogue, LayerSpec, Limits, arbitrary};
+use convoke_core::span::{Span, Spanned};
+use convoke_core::spec::{Algorithm, Batch, DType, Epilogue, LayerSpec, Limits, arbitrary};
 use convoke_core::target::Target;
 use convoke_jit::{Buffers, Executor, Program, Serial, native_target};
 use proptest::prelude::*;
@@ -95,9 +96,9 @@ impl<'a, T: Element> Case<'a, T> {
     }
 
     fn check(&self, pool: &Threads) -> Result<(), String> {
-        let (kernel, packed) = self.lower(&self.target)?;
+        let (kernel, packed, algorithm) = self.lower(self.spec, &self.target)?;
         let expected = self.interpret(&kernel, &packed)?;
-        self.check_reference(&expected)?;
+        self.check_reference(&expected, algorithm)?;
         let program = Program::compile(&kernel).map_err(|e| e.to_string())?;
         for executor in [&Serial as &dyn Executor, pool] {
             let dst = self.run(&program, &packed, executor)?;
@@ -106,21 +107,23 @@ impl<'a, T: Element> Case<'a, T> {
         }
         // What can fuse gives the same bits, whatever its width.
         if self.target.fma {
+            let mut spec = self.spec.clone();
+            spec.schedule.algorithm = Some(Spanned::new(algorithm, Span::default()));
             for other in [Target::AVX512, Target::AVX2] {
-                let (kernel, packed) = self.lower(&other)?;
+                let (kernel, packed, _) = self.lower(&spec, &other)?;
                 same_bits(&kernel.name, &self.interpret(&kernel, &packed)?, &expected)?;
             }
         }
         Ok(())
     }
 
-    fn lower(&self, target: &Target) -> Result<(Verified, Vec<T>), String> {
-        let compiled = pipeline::compile(self.spec, target, &Limits::default());
+    fn lower(&self, spec: &LayerSpec, target: &Target) -> Result<(Verified, Vec<T>, Algorithm), String> {
+        let compiled = pipeline::compile(spec, target, &Limits::default());
         let Compiled { plan, kernel } = compiled.map_err(|e| e.to_string())?;
         let packing = WeightsPacking::new(self.spec, plan.algorithm);
         let mut packed = vec![T::default(); packing.packed_len()];
         packing.pack(&self.weights, &mut packed);
-        Ok((kernel, packed))
+        Ok((kernel, packed, plan.algorithm))
     }
 
     fn interpret(&self, kernel: &Verified, packed: &[T]) -> Result<Vec<T>, String> {
@@ -158,8 +161,10 @@ impl<'a, T: Element> Case<'a, T> {
         vec![T::from_f64(f64::NAN); len]
     }
 
-    fn check_reference(&self, dst: &[T]) -> Result<(), String> {
+    fn check_reference(&self, dst: &[T], algorithm: Algorithm) -> Result<(), String> {
         let sums = LayerSpec { then: Vec::new(), ..self.spec.clone() };
+        let (src, weights, bias) = (&self.src, &self.weights, &self.bias);
+        let magnitudes = reference::magnitudes(&sums, algorithm, self.batch, src, weights, bias);
         for (index, value) in dst.iter().enumerate() {
             let Some(at) = reference::Position::of(self.spec, index) else {
                 if value.bits() != T::default().bits() {
@@ -171,11 +176,8 @@ impl<'a, T: Element> Case<'a, T> {
             let exact = self.spec.then.iter().fold(sum, |x, &step| reference::epilogue(step, x));
             let off = (value.to_f64() - exact).abs();
             let bound = match self.numbers {
-                Numbers::Integers => (T::from_f64(exact).to_f64() - exact).abs(),
-                Numbers::Fractions => {
-                    let magnitude = reference::magnitude_at(&sums, &self.src, &self.weights, &self.bias, at);
-                    reference::error_bound::<T>(self.spec, sum, magnitude)
-                }
+                Numbers::Integers if algorithm.is_exact() => (T::from_f64(exact).to_f64() - exact).abs(),
+                _ => reference::error_bound::<T>(self.spec, algorithm, sum, magnitudes[index]),
             };
             if off.is_nan() || off > bound {
                 return Err(format!("dst[{index}] is {value} and should be {exact}, {off} off; allowed is {bound}"));

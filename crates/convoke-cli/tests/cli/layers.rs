@@ -38,7 +38,7 @@ error: there is no field `out_channel`
 3 |     out_channel: 4,
   |     ^^^^^^^^^^^ did you mean `out_channels`?
   |
-  = help: known are input, out_channels, kernel_size, stride, padding, dilation, groups, bias, weights, then, schedule
+  = help: known are input, out_channels, kernel_size, stride, padding, dilation, groups, bias, weights, then, accuracy, schedule
 
 error: `kernel_size` may not be 0
  --> <stdin>:4:18
@@ -134,7 +134,7 @@ fn explain_says_why_and_why_not() {
     let text = convoke("explain specs/resnet50.conv --layer r04 --target avx2").assert().success();
     let text = String::from_utf8(text.get_output().stdout.clone()).unwrap();
     for part in
-        ["Chosen: direct", "Estimated cycles", "pointwise needs a window of 1", "% more", "OIhw16o", "same bits"]
+        ["Chosen: winograd4", "Estimated cycles", "pointwise needs a window of 1", "% more", "OIhw16o", "same bits"]
     {
         assert!(text.contains(part), "no `{part}` in {text}");
     }

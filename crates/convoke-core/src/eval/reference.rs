@@ -8,12 +8,14 @@
 
 mod bound;
 mod erf;
+mod magnitude;
 
 use super::Element;
 use crate::spec::{Epilogue, LayerSpec, Layout, WeightsLayout};
 
 pub use bound::error_bound;
 pub use erf::{erf, erfc};
+pub use magnitude::magnitudes;
 
 /// A type that sums are made in.
 pub trait Accumulator: Element {}
@@ -95,16 +97,6 @@ pub fn output_at<T: Element, Acc: Accumulator>(
     let mut sum = if spec.bias { acc(bias[position.oc]) } else { acc(T::default()) };
     each_product(spec, src, weights, position, |x, w| sum = sum + acc(x) * acc(w));
     Acc::from_f64(spec.then.iter().fold(sum.to_f64(), |x, &step| epilogue(step, x)))
-}
-
-/// `|bias| +` the sum of `|src * weights|` of one output: what the error of its sum is measured by.
-///
-/// # Panics
-/// If `src`, `weights` or `bias` is shorter than the layer says.
-pub fn magnitude_at<T: Element>(spec: &LayerSpec, src: &[T], weights: &[T], bias: &[T], position: Position) -> f64 {
-    let mut sum = if spec.bias { bias[position.oc].to_f64().abs() } else { 0.0 };
-    each_product(spec, src, weights, position, |x, w| sum += (x.to_f64() * w.to_f64()).abs());
-    sum
 }
 
 /// Calls `f` with the factors of each product of an output, in the order of the sum. Taps on the padding have none.

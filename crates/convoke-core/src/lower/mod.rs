@@ -25,6 +25,7 @@ mod pack;
 mod pixels;
 mod tile;
 pub mod weights;
+mod winograd;
 
 pub(crate) use activation::registers as epilogue_registers;
 pub(crate) use channels::{ChannelPart, cut as cut_channels};
@@ -32,6 +33,11 @@ pub(crate) use geometry::{Geometry, View};
 pub(crate) use pack::PackedAxis;
 pub(crate) use pixels::{PixelRun, Taps, cut as cut_pixels};
 pub(crate) use tile::{slide, slides};
+pub(crate) use winograd::{
+    LEAST_REGISTERS as WINOGRAD_REGISTERS, spatial as winograd_axis, steps as winograd_steps,
+    transforms as winograd_transforms,
+};
+pub(crate) use winograd::{Shape as WinogradShape, TAPS as WINOGRAD_TAPS, TileAxis};
 
 use crate::ir::{Affine, Buffer, Kernel, Role, Var};
 use crate::plan::{Plan, VectorAxis};
@@ -68,7 +74,10 @@ pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
         buffer(Role::Scratch, per_batch(geometry.src.n));
         pack::nest(spec, &geometry, &mut kernel);
     }
-    nests::compute(spec, plan, &geometry, &packing, &mut kernel);
+    match plan.algorithm.winograd() {
+        Some(_) => winograd::compute(spec, plan, &geometry, &packing, target, &mut kernel),
+        None => nests::compute(spec, plan, &geometry, &packing, &mut kernel),
+    }
     blank::nest(spec, &mut kernel);
     kernel
 }

@@ -54,6 +54,18 @@ pub(crate) fn compute(
     }
 }
 
+/// A variable called `name`, or the like if there is one of that name.
+pub(crate) fn new_var(kernel: &mut Kernel, name: &str) -> Var {
+    let mut unique = name.to_owned();
+    let mut i = 2;
+    while kernel.vars.contains(&unique) {
+        unique = format!("{name}_{i}");
+        i += 1;
+    }
+    kernel.vars.push(unique);
+    Var(kernel.vars.len() as u32 - 1)
+}
+
 /// Whether some output lacks taps along the axis.
 fn is_cut(axis: &SpatialAxis) -> bool {
     let last = (axis.output.max(1) - 1) * axis.stride + axis.extent();
@@ -128,15 +140,7 @@ impl Nests<'_> {
 
     /// A new variable.
     fn var(&mut self, name: &str) -> Var {
-        let taken = |n: &String| self.kernel.vars.contains(n);
-        let mut unique = name.to_owned();
-        let mut i = 2;
-        while taken(&unique) {
-            unique = format!("{name}_{i}");
-            i += 1;
-        }
-        self.kernel.vars.push(unique);
-        Var(self.kernel.vars.len() as u32 - 1)
+        new_var(self.kernel, name)
     }
 
     /// The statements for the axes of `order`, outermost first.

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::cost::{Model, Tiling};
 use super::legal;
+use super::winograd;
 use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
 use crate::diagnostic::Diagnostic;
 use crate::span::{Span, Spanned};
@@ -50,11 +51,11 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn layer(reason: String) -> Self {
+    pub(super) fn layer(reason: String) -> Self {
         Self { reason, pin: None }
     }
 
-    fn pinned(reason: impl Into<String>, span: Span) -> Self {
+    pub(super) fn pinned(reason: impl Into<String>, span: Span) -> Self {
         Self { reason: reason.into(), pin: Some(span) }
     }
 }
@@ -80,11 +81,13 @@ pub fn choose(spec: &LayerSpec, target: &Target) -> Result<Plan, PlanError> {
     if let Some(best) = plans.min_by(|a, b| a.cost.total().total_cmp(&b.cost.total())) {
         return Ok(best.clone());
     }
-    let refusals = || candidates.iter().filter_map(|c| c.outcome.as_ref().err());
-    let fault = refusals().filter(|r| r.pin.is_some()).min_by_key(|r| r.reason.starts_with(OTHER));
+    let refusals = || candidates.iter().filter_map(|c| Some((c.algorithm, c.outcome.as_ref().err()?)));
+    // What a direct sum could not do either says most, unless a pin names another algorithm.
+    let least = |r: &(Algorithm, &Refusal)| (r.1.reason.starts_with(OTHER), !r.0.is_exact());
+    let fault = refusals().filter(|r| r.1.pin.is_some()).min_by_key(least);
     let (reason, span) = match fault {
-        Some(Refusal { reason, pin: Some(span) }) => (reason.clone(), *span),
-        _ => (refusals().next().map(|r| r.reason.clone()).unwrap_or_default(), Span::default()),
+        Some((_, Refusal { reason, pin: Some(span) })) => (reason.clone(), *span),
+        _ => (refusals().next().map(|r| r.1.reason.clone()).unwrap_or_default(), Span::default()),
     };
     Err(PlanError { reason, span })
 }
@@ -117,8 +120,15 @@ fn candidate(
     legal::algorithm(spec, algorithm, pack).map_err(|reason| blame(&pins.algorithm, algorithm, reason))?;
     legal::pack_input(spec, pack).map_err(|reason| blame(&pins.pack_input, pack, reason))?;
     excluded("algorithm", &pins.algorithm, algorithm)?;
+    legal::vector(algorithm, vector).map_err(|reason| match pins.algorithm {
+        Some(_) => blame(&pins.vector, vector, reason),
+        None => Refusal::layer(reason),
+    })?;
     excluded("vector", &pins.vector, vector)?;
     excluded("pack_input", &pins.pack_input, pack)?;
+    if algorithm.winograd().is_some() {
+        return winograd::Search { spec, target, pins, algorithm, pack }.best();
+    }
     let model = Model::new(spec, target, algorithm, vector, pack);
     let search = Search { spec, target, pins, algorithm, vector, pack, model };
     search.best()
@@ -155,9 +165,29 @@ struct Search<'a> {
 const WRITTEN_OUT: usize = 40;
 
 /// Iterations of a loop that a few threads can divide evenly enough.
-const ENOUGH: usize = 8;
+pub(super) const ENOUGH: usize = 8;
 
-type Blocks = Vec<(Axis, usize)>;
+pub(super) type Blocks = Vec<(Axis, usize)>;
+
+/// What the schedule says of unrolling.
+pub(super) fn pinned_unroll(pins: &Schedule) -> Result<Option<usize>, Refusal> {
+    match &pins.unroll {
+        Some(pin) if !(1..=legal::MOST_UNROLL).contains(&pin.value) => {
+            let reason = format!("unroll is from 1 to {}, and not {}", legal::MOST_UNROLL, pin.value);
+            Err(Refusal::pinned(reason, pin.span))
+        }
+        pin => Ok(pin.as_ref().map(|pin| pin.value)),
+    }
+}
+
+/// How many of `count` steps of the innermost loop to write out: a divisor of them where one is near.
+pub(super) fn unroll(count: usize, tile: TileShape) -> usize {
+    // A step of a large tile hides the loop's own instructions, and text costs compile time.
+    let step = tile.rows * tile.vectors + tile.rows + tile.vectors;
+    let most = (WRITTEN_OUT / step).clamp(1, 8).min(count);
+    let divisor = (1..=most).rev().find(|u| count.is_multiple_of(*u)).unwrap_or(1);
+    if divisor * 2 > most { divisor } else { most.min(4) }
+}
 
 impl Search<'_> {
     fn best(&self) -> Result<Plan, Refusal> {
@@ -226,22 +256,11 @@ impl Search<'_> {
         channels >= g.oc.max(1) || pixels >= g.spatial[2].output.max(1)
     }
 
-    /// How many steps of the innermost loop to write out: a divisor of its count where one is near.
+    /// How many steps of the innermost loop to write out.
     fn unroll(&self, tile: TileShape) -> Result<usize, Refusal> {
-        if let Some(pin) = &self.pins.unroll {
-            if !(1..=legal::MOST_UNROLL).contains(&pin.value) {
-                let reason = format!("unroll is from 1 to {}, and not {}", legal::MOST_UNROLL, pin.value);
-                return Err(Refusal::pinned(reason, pin.span));
-            }
-            return Ok(pin.value);
-        }
         let g = &self.model.geometry;
         let count = if g.ic > 1 { g.src.innermost(g.ic) } else { g.spatial[2].kernel };
-        // A step of a large tile hides the loop's own instructions, and text costs compile time.
-        let step = tile.rows * tile.vectors + tile.rows + tile.vectors;
-        let most = (WRITTEN_OUT / step).clamp(1, 8).min(count);
-        let divisor = (1..=most).rev().find(|u| count.is_multiple_of(*u)).unwrap_or(1);
-        Ok(if divisor * 2 > most { divisor } else { most.min(4) })
+        Ok(pinned_unroll(self.pins)?.unwrap_or_else(|| unroll(count, tile)))
     }
 
     /// Cache blocks: none, or rows or pixels at a time, whichever moves least.
@@ -334,7 +353,7 @@ impl Search<'_> {
         let how = match self.algorithm {
             Algorithm::Pointwise => "the window is a single pixel, so all pixels form one matrix product",
             Algorithm::Depthwise => "every channel has a window of its own",
-            Algorithm::Direct => "the sum over the window as it stands",
+            _ => "the sum over the window as it stands",
         };
         let TileShape { rows, vectors } = tile;
         let percent = 100.0 * self.model.ideal() / cost.total().max(1.0);

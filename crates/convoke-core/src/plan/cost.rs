@@ -14,7 +14,7 @@ use crate::spec::{LayerSpec, SpatialAxis};
 use crate::target::Target;
 
 /// Bytes a cycle from the second-level cache, the last-level cache, and memory.
-const BANDWIDTH: [f64; 3] = [24.0, 12.0, 5.0];
+pub(super) const BANDWIDTH: [f64; 3] = [24.0, 12.0, 5.0];
 /// Bytes of a cache line.
 const LINE: f64 = 64.0;
 /// Share of the second-level cache that a block of rows may take to stay there beside everything else.
@@ -279,7 +279,7 @@ impl<'a> Model<'a> {
     }
 
     /// Bytes a cycle at which `bytes` that were used before come back; endless from the first level.
-    fn bandwidth(&self, bytes: f64) -> f64 {
+    pub(super) fn bandwidth(&self, bytes: f64) -> f64 {
         let t = self.target;
         let fits = |cache: usize, share: f64| bytes <= cache as f64 * share;
         if fits(t.l1_bytes, 0.5) {

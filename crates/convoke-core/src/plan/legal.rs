@@ -1,8 +1,8 @@
 //! What a plan must satisfy, and the words for what it does not.
 
-use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis};
-use crate::lower::weights::PANEL_BYTES;
-use crate::lower::{PackedAxis, epilogue_registers, slides};
+use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis, accuracy};
+use crate::lower::weights::{PANEL_BYTES, WeightsPacking};
+use crate::lower::{Geometry, PackedAxis, TileAxis, WINOGRAD_TAPS, epilogue_registers, slides, winograd_axis};
 use crate::spec::{LayerSpec, depthwise};
 use crate::target::Target;
 
@@ -33,7 +33,91 @@ pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm, pack: PackInput)
             Ok(())
         }
         Algorithm::Depthwise => depthwise(spec),
+        Algorithm::Winograd2 | Algorithm::Winograd4 | Algorithm::Winograd6 => {
+            winograd(spec, algorithm)?;
+            accuracy::allows(spec, algorithm)
+        }
     }
+}
+
+/// Bytes that transformed weights, or what lies between transforms, may take.
+pub(super) const MOST_TRANSFORMED: usize = 1 << 30;
+
+/// Whether Winograd's algorithm takes the layer.
+fn winograd(spec: &LayerSpec, algorithm: Algorithm) -> Result<(), String> {
+    let names = ["d", "h", "w"];
+    for (name, a) in names.iter().zip(&spec.spatial) {
+        if a.kernel != 1 && a.kernel != WINOGRAD_TAPS {
+            let kernel = a.kernel;
+            return Err(format!("Winograd's algorithm needs windows of 3 (or 1), and along {name} it is {kernel}"));
+        }
+        if a.kernel == WINOGRAD_TAPS && a.stride != 1 {
+            return Err(format!("Winograd's algorithm needs stride 1, and along {name} it is {}", a.stride));
+        }
+        if a.output == 0 {
+            return Err(format!("along {name} there is no output"));
+        }
+    }
+    if spec.spatial.iter().all(|a| a.kernel != WINOGRAD_TAPS) {
+        return Err("Winograd's algorithm needs a window of 3 along some axis".to_owned());
+    }
+    if depthwise(spec).is_ok() {
+        return Err("every channel has a window of its own, which `depthwise` is for".to_owned());
+    }
+    let bytes = WeightsPacking::new(spec, algorithm).packed_len().saturating_mul(spec.dtype.bytes());
+    if bytes > MOST_TRANSFORMED {
+        return Err(format!("transformed weights would take {bytes} bytes, and {MOST_TRANSFORMED} are the most"));
+    }
+    let block = spec.layout.lanes(spec.out_channels, spec.dtype);
+    let oc = spec.oc_per_group();
+    if spec.groups > 1 && block > 1 && block < spec.out_channels && !oc.is_multiple_of(block) {
+        return Err(format!("groups of {oc} output channels share blocks of {block}"));
+    }
+    Ok(())
+}
+
+/// Whether vectors can run along that axis.
+pub(crate) fn vector(algorithm: Algorithm, vector: VectorAxis) -> Result<(), String> {
+    match (algorithm.winograd(), vector) {
+        (Some(_), VectorAxis::Ow) => Err("vectors of Winograd's algorithm run along the channels".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the axes of a plan of Winograd's algorithm can be blocked so: one axis of the image, in whole tiles, and the output
+/// channels, in whole panels.
+pub(crate) fn winograd_block(
+    spec: &LayerSpec,
+    geometry: &Geometry,
+    m: usize,
+    block: &[(Axis, usize)],
+    panel: usize,
+) -> Result<(), String> {
+    let mut image = None;
+    for (i, &(axis, size)) in block.iter().enumerate() {
+        if block[..i].iter().any(|b| b.0 == axis) {
+            return Err(format!("{axis} is blocked twice"));
+        }
+        if size == 0 {
+            return Err(format!("a block of {axis} must hold at least 1 output, and has 0"));
+        }
+        match axis {
+            Axis::G => return Err("groups cannot be blocked".to_owned()),
+            Axis::Oc if size < geometry.oc && !size.is_multiple_of(panel) => {
+                return Err(format!("a block of {size} output channels is no multiple of a panel's {panel}"));
+            }
+            Axis::Oc => continue,
+            _ => {}
+        }
+        if let Some(other) = image.replace(axis) {
+            return Err(format!("Winograd's tiles are blocked along one axis, and not along {other} and {axis}"));
+        }
+        let tile = winograd_axis(axis).map_or(1, |a| TileAxis::new(&spec.spatial[a], m).m);
+        if !size.is_multiple_of(tile) {
+            return Err(format!("a block of {size} outputs along {axis} is no multiple of a tile's {tile}"));
+        }
+    }
+    Ok(())
 }
 
 /// Whether the input can be packed that way.

@@ -3,12 +3,14 @@
 //! [`choose`] takes a [`LayerSpec`](crate::spec::LayerSpec) and a [`Target`](crate::target::Target) and answers with a
 //! [`Plan`]. It prints as a `schedule { }` block, which parses back to pins that choose the same plan.
 
+mod accuracy;
 mod choose;
 mod cost;
 mod legal;
 mod print;
 #[cfg(test)]
 mod tests;
+mod winograd;
 
 pub use choose::{Candidate, PlanError, Refusal, candidates, choose};
 

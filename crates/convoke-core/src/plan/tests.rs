@@ -16,6 +16,11 @@ fn layer(text: &str) -> LayerSpec {
     text.parse().expect("a legal layer")
 }
 
+/// `text` with direct sums alone.
+fn exact(text: &str) -> String {
+    text.replace(" }", ", accuracy: exact }")
+}
+
 /// `text` with `pins` in its schedule.
 fn pinned(text: &str, pins: &str) -> LayerSpec {
     layer(&text.replace(" }", &format!(", schedule {{ {pins} }} }}")))
@@ -33,7 +38,8 @@ fn chosen(text: &str, target: &Target, algorithm: Algorithm, vector: VectorAxis,
 fn each_kind_of_layer_has_its_algorithm() {
     for target in [Target::AVX512, Target::AVX2, Target::SSE, Target::SSE_FMA, Target::NEON, Target::PORTABLE] {
         let name = target.name();
-        chosen(SAME, &target, Algorithm::Direct, VectorAxis::Oc, name);
+        chosen(SAME, &target, Algorithm::Winograd4, VectorAxis::Oc, name);
+        chosen(&exact(SAME), &target, Algorithm::Direct, VectorAxis::Oc, name);
         chosen(DEPTHWISE, &target, Algorithm::Depthwise, VectorAxis::Oc, name);
         chosen(FIR, &target, Algorithm::Direct, VectorAxis::Ow, name);
         let point = choose(&layer(POINT), &target).expect("without pins there is a plan");
@@ -44,7 +50,7 @@ fn each_kind_of_layer_has_its_algorithm() {
 #[test]
 fn sums_fill_the_registers_of_wide_targets() {
     for (target, tile) in [(Target::AVX512, (14, 2)), (Target::AVX2, (4, 3))] {
-        let plan = choose(&layer(SAME), &target).expect("without pins there is a plan");
+        let plan = choose(&layer(&exact(SAME)), &target).expect("without pins there is a plan");
         assert_eq!((plan.tile.rows, plan.tile.vectors), tile, "{}", target.name());
     }
 }
@@ -91,6 +97,42 @@ fn pins_that_cannot_hold_say_why() {
     refused(SAME, "block: (oc: 4)", "(oc: 4)", "only oh and ow can be blocked, not oc");
     refused(SAME, "order: (n, oc, od, oh, ow)", "(n, oc, od, oh, ow)", "must name g 1 time(s), and names it 0");
     refused(SAME, "order: (n, g, oc, od, oh, ow), parallel: oh", "oh", "the outermost loop, which is n and not oh");
+}
+
+#[test]
+fn pins_of_winograds_algorithm_that_cannot_hold_say_why() {
+    let pinned = |pins: &str| format!("algorithm: winograd4, {pins}");
+    let refused = |text: &str, pins: &str, at: &str, reason: &str| refused(text, &pinned(pins), at, reason);
+    refused(SAME, "vector: ow", "ow", "run along the channels");
+    refused(SAME, "block: (oh: 6)", "(oh: 6)", "no multiple of a tile's 4");
+    refused(SAME, "block: (oh: 4, ow: 4)", "(oh: 4, ow: 4)", "blocked along one axis, and not along oh and ow");
+    refused(SAME, "block: (oc: 24)", "(oc: 24)", "no multiple of a panel's 16");
+    refused(SAME, "block: (oh: 4), parallel: g", "g", "the output channels or a loop around blocks of tiles");
+    refused(
+        SAME,
+        "order: (n, g, oc, od, oh, ow), block: (oh: 4)",
+        "(n, g, oc, od, oh, ow)",
+        "follows from block and parallel",
+    );
+    let strided = SAME.replace("padding: 1", "stride: 2");
+    refused(&strided, "unroll: 1", "winograd4", "needs stride 1, and along h it is 2");
+    refused(POINT, "unroll: 1", "winograd4", "a window of 3 along some axis");
+    refused(DEPTHWISE, "unroll: 1", "winograd4", "a window of its own");
+    refused(&exact(SAME), "unroll: 1", "winograd4", "says `accuracy: exact`");
+    let rough = SAME.replace(" }", ", accuracy: 1.5 }");
+    refused(&rough, "unroll: 1", "winograd4", "times that of a direct sum, and the layer allows 1.5");
+}
+
+#[test]
+fn accuracy_decides_what_may_be_chosen() {
+    let best = |accuracy: &str| {
+        let text = SAME.replace(" }", &format!(", accuracy: {accuracy} }}"));
+        choose(&layer(&text), &Target::AVX2).expect("without pins there is a plan").algorithm
+    };
+    assert_eq!(best("exact"), Algorithm::Direct);
+    assert_eq!(best("1"), Algorithm::Winograd2);
+    assert_eq!(best("4"), Algorithm::Winograd4);
+    assert_ne!(best("fast"), Algorithm::Direct);
 }
 
 #[test]

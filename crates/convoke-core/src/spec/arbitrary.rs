@@ -7,7 +7,7 @@
 use super::layout::fits_blocks;
 use super::sizes;
 use super::{
-    Algorithm, Axis, Batch, DType, Epilogue, LayerSpec, Layout, PackInput, Schedule, SpatialAxis, VectorAxis,
+    Accuracy, Algorithm, Axis, Batch, DType, Epilogue, LayerSpec, Layout, PackInput, Schedule, SpatialAxis, VectorAxis,
     WeightsLayout,
 };
 use crate::span::{Span, Spanned};
@@ -45,6 +45,7 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
             spatial,
             bias,
             then,
+            accuracy: Accuracy::default(),
             schedule: Schedule::default(),
         };
         keep_small(&mut spec);

@@ -52,6 +52,8 @@ pub(super) enum SpecError {
     },
     #[error("the kernel reaches past the padded input")]
     KernelTooLarge { axis: &'static str, size: super::SpatialAxis, span: Span },
+    #[error("`accuracy` may not be {times}, the least is 1")]
+    Accuracy { times: f64, span: Span },
     #[error("`causal` padding is for conv1d")]
     Causal { kind: &'static str, span: Span },
     #[error("{what} {}", if *limit < u64::MAX { "is larger than the limit" } else { "does not fit in 64 bits" })]
@@ -136,6 +138,8 @@ impl SpecError {
             }
             Self::Groups { .. } => self.groups(&message),
             Self::KernelTooLarge { axis, size, span } => kernel_too_large(&message, axis, size, *span),
+            Self::Accuracy { span, .. } => at(span, "times the error of a direct sum")
+                .with_help("write `accuracy: exact` for direct sums, or at least 1"),
             Self::Causal { span, kind } => {
                 at(span, &format!("this is a {kind}")).with_help("say what each axis gets, as in `padding: (2..0, 1)`")
             }

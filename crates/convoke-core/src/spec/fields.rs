@@ -3,7 +3,7 @@
 use super::error::SpecError;
 use super::schedule::{Algorithm, Axis, PackInput, Schedule, VectorAxis};
 use super::sizes::{MAX_SIZE, Padding};
-use super::{Epilogue, SCHEDULE_NAMES};
+use super::{Accuracy, Epilogue, SCHEDULE_NAMES};
 use crate::front::ast::{Field, Value, ValueKind};
 use crate::span::{Span, Spanned};
 
@@ -263,6 +263,26 @@ impl Reader<'_> {
             return self.report(SpecError::BeyondF32 { value: number, span: value.span });
         }
         Some(number)
+    }
+
+    /// `exact`, `fast`, or how many times the error of a direct sum.
+    pub(super) fn accuracy(&mut self, value: &Value) -> Option<Accuracy> {
+        let times = match &value.kind {
+            ValueKind::Word(_) => {
+                let known = [("exact", Accuracy::Exact), ("fast", Accuracy::Fast)];
+                return Some(self.choice("accuracy", "accuracy", value, &known)?.value);
+            }
+            ValueKind::Int(n) => *n as f64,
+            ValueKind::Float(x) => *x,
+            _ => {
+                let expected = "exact, fast, or a number: how many times the error of a direct sum is allowed";
+                return self.form("accuracy", expected, value);
+            }
+        };
+        if times.is_finite() && times >= 1.0 {
+            return Some(Accuracy::Times(times));
+        }
+        self.report(SpecError::Accuracy { times, span: value.span })
     }
 
     /// A `schedule { }` block. Only what can be judged without the layer is judged.

@@ -5,7 +5,9 @@ use super::fields::{Reader, axis_names};
 use super::layout::{LAYOUTS, MEANINGS, fits_blocks};
 use super::sizes::{self, MAX_SIZE, Padding, Spans};
 use super::suggest::nearest;
-use super::{Batch, DType, FIELD_NAMES, LAYER_KINDS, LayerSpec, Layout, Limits, Schedule, SpatialAxis, WeightsLayout};
+use super::{
+    Accuracy, Batch, DType, FIELD_NAMES, LAYER_KINDS, LayerSpec, Layout, Limits, Schedule, SpatialAxis, WeightsLayout,
+};
 use crate::diagnostic::Diagnostic;
 use crate::front::ast::{File, Layer, Value, ValueKind};
 use crate::span::{Span, Spanned};
@@ -101,6 +103,7 @@ impl Parts<'_> {
         let weights_layout = self.optional("weights", Some(WeightsLayout::Oihw), |v| read_weights_layout(reader, v));
         let is_f32 = input.as_ref().is_none_or(|input| input.dtype == DType::F32);
         let then = self.optional("then", Some(Vec::new()), |v| reader.then(v, is_f32));
+        let accuracy = self.optional("accuracy", Some(Accuracy::default()), |v| reader.accuracy(v));
         let schedule = self.optional("schedule", Some(Schedule::default()), |v| reader.schedule(v));
 
         let (input, out_channels) = (input?, out_channels?);
@@ -120,6 +123,7 @@ impl Parts<'_> {
             spatial,
             bias: bias?,
             then: then?,
+            accuracy: accuracy?,
             schedule: schedule?,
         };
         let spans = Spans {

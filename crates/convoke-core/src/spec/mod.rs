@@ -25,7 +25,7 @@ pub use text::SpecTextError;
 pub const LAYER_KINDS: [&str; 3] = ["conv1d", "conv2d", "conv3d"];
 
 /// The fields of a layer, in the order of the canonical text.
-pub const FIELD_NAMES: [&str; 11] = [
+pub const FIELD_NAMES: [&str; 12] = [
     "input",
     "out_channels",
     "kernel_size",
@@ -36,6 +36,7 @@ pub const FIELD_NAMES: [&str; 11] = [
     "bias",
     "weights",
     "then",
+    "accuracy",
     "schedule",
 ];
 
@@ -73,6 +74,8 @@ pub struct LayerSpec {
     pub bias: bool,
     /// The fused epilogue, applied in order.
     pub then: Vec<Epilogue>,
+    /// What error an algorithm may have.
+    pub accuracy: Accuracy,
     /// What the source pins of the plan.
     pub schedule: Schedule,
 }
@@ -149,6 +152,27 @@ pub enum WeightsLayout {
     Oihw,
     /// `lio`, `hwio`, `dhwio`: `[kd][kh][kw][ic / groups][oc]`, Keras'.
     Hwio,
+}
+
+/// What error an algorithm may have, relative to that of the sum as it stands.
+///
+/// Errors are those of the whole output in the Euclidean norm, for inputs and weights of a normal distribution; `docs/accuracy.md` has
+/// them for every algorithm, measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Accuracy {
+    /// Sums of the products of the formula, in the order of the language.
+    Exact,
+    /// At most so many times the error of such a sum.
+    Times(f64),
+    /// Whatever is fastest.
+    Fast,
+}
+
+impl Default for Accuracy {
+    /// Four times the error of a direct sum.
+    fn default() -> Self {
+        Self::Times(4.0)
+    }
 }
 
 /// One step of the fused epilogue. What each computes, and how exactly, is in [`crate::lower`].

@@ -33,6 +33,29 @@ pub enum Algorithm {
     Pointwise,
     /// One input and one output channel a group.
     Depthwise,
+    /// F(2, 3): windows of 3 taps, two outputs at a time along each axis, for 4 products instead of 6.
+    Winograd2,
+    /// F(4, 3): four outputs at a time, for 6 products instead of 12.
+    Winograd4,
+    /// F(6, 3): six outputs at a time, for 8 products instead of 18.
+    Winograd6,
+}
+
+impl Algorithm {
+    /// Outputs that a tile of Winograd's algorithm has along each axis; `None` for what is not Winograd's.
+    pub const fn winograd(self) -> Option<usize> {
+        match self {
+            Self::Winograd2 => Some(2),
+            Self::Winograd4 => Some(4),
+            Self::Winograd6 => Some(6),
+            Self::Direct | Self::Pointwise | Self::Depthwise => None,
+        }
+    }
+
+    /// Whether outputs are sums of the products that the layer's formula has, in the order of the language.
+    pub const fn is_exact(self) -> bool {
+        self.winograd().is_none()
+    }
 }
 
 /// Which output axis the lanes of a vector run along.
@@ -98,7 +121,14 @@ macro_rules! names {
     };
 }
 
-names!(Algorithm { Pointwise = "pointwise", Depthwise = "depthwise", Direct = "direct" });
+names!(Algorithm {
+    Pointwise = "pointwise",
+    Depthwise = "depthwise",
+    Winograd2 = "winograd2",
+    Winograd4 = "winograd4",
+    Winograd6 = "winograd6",
+    Direct = "direct",
+});
 names!(VectorAxis { Oc = "oc", Ow = "ow" });
 names!(Axis { N = "n", G = "g", Oc = "oc", Od = "od", Oh = "oh", Ow = "ow" });
 names!(PackInput { None = "none", Pad = "pad", ChannelsLast = "channels_last" });

@@ -1,7 +1,7 @@
 //! A layer back to text, and text to one layer.
 
 use super::layer::WEIGHTS_LAYOUTS;
-use super::{Batch, Epilogue, LAYER_KINDS, LayerSpec, Limits, Schedule, SpatialAxis, WeightsLayout};
+use super::{Accuracy, Batch, Epilogue, LAYER_KINDS, LayerSpec, Limits, Schedule, SpatialAxis, WeightsLayout};
 use crate::diagnostic::{self, Diagnostic};
 use std::fmt;
 use std::str::FromStr;
@@ -41,6 +41,12 @@ impl fmt::Display for LayerSpec {
                 let steps: Vec<_> = steps.iter().map(Epilogue::to_string).collect();
                 writeln!(f, "    then: [{}],", steps.join(", "))?;
             }
+        }
+        match self.accuracy {
+            default if default == Accuracy::default() => {}
+            Accuracy::Exact => writeln!(f, "    accuracy: exact,")?,
+            Accuracy::Fast => writeln!(f, "    accuracy: fast,")?,
+            Accuracy::Times(times) => writeln!(f, "    accuracy: {},", number(times))?,
         }
         if self.schedule != Schedule::default() {
             for line in self.schedule.to_string().lines() {

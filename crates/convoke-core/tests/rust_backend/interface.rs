@@ -6,12 +6,15 @@ use convoke_core::back::rust::{Detection, Layer, RustError, ScratchFrom, layer, 
 use convoke_core::ir::Verified;
 use convoke_core::lower::weights::WeightsPacking;
 use convoke_core::pipeline::compile;
-use convoke_core::spec::{LayerSpec, Limits};
+use convoke_core::spec::{Accuracy, LayerSpec, Limits};
 use convoke_core::target::Target;
 use std::path::Path;
 use std::process::Command;
 
 fn source(spec: &LayerSpec, targets: &[Target], detection: Detection) -> Result<String, RustError> {
+    // As `module` does.
+    let accuracy = if spec.schedule.algorithm.is_some() { spec.accuracy } else { Accuracy::Exact };
+    let spec = &LayerSpec { accuracy, ..spec.clone() };
     let compiled: Vec<_> =
         targets.iter().map(|t| compile(spec, t, &Limits::default()).expect("the layer compiles")).collect();
     let packing = WeightsPacking::new(spec, compiled[0].plan.algorithm);
@@ -104,7 +107,11 @@ fn emitted_packing_is_that_of_the_compiler() {
     let text = "
         conv2d grouped { input: f32[1, 6, 3, 3] @ nchw, out_channels: 38, groups: 2, kernel_size: 2, bias: true }
         conv2d keras { input: f64[1, 3, 3, 5] @ nhwc, out_channels: 11, kernel_size: (2, 3), weights: hwio, bias: true }
-        conv1d each { input: f32[1, 5, 4] @ ncl, out_channels: 20, groups: 5, kernel_size: 3, bias: true }";
+        conv1d each { input: f32[1, 5, 4] @ ncl, out_channels: 20, groups: 5, kernel_size: 3, bias: true }
+        conv1d line { input: f64[1, 9, 5] @ nlc, out_channels: 20, bias: true, kernel_size: 3, accuracy: fast, schedule { algorithm: winograd6 } }
+        conv2d plane { input: f32[1, 9, 9, 6] @ nhwc, out_channels: 38, groups: 2, bias: true, kernel_size: 3, weights: hwio, schedule { algorithm: winograd2 } }
+        conv2d column { input: f32[1, 9, 4, 2] @ nhwc, out_channels: 3, bias: true, kernel_size: (3, 1), accuracy: fast, schedule { algorithm: winograd4 } }
+        conv3d volume { input: f32[1, 5, 5, 5, 2] @ ndhwc, out_channels: 3, bias: true, kernel_size: 3, accuracy: fast, schedule { algorithm: winograd4 } }";
     let (mut program, mut calls) = (String::new(), String::new());
     for spec in layers(text) {
         program += &source(&spec, &[Target::PORTABLE], Detection::CompileTime).expect("it has source");

@@ -6,7 +6,7 @@ use convoke_core::eval::interp::{self, Buffers};
 use convoke_core::front;
 use convoke_core::ir::{Role, Verified};
 use convoke_core::pipeline::compile;
-use convoke_core::spec::{DType, LayerSpec, Limits};
+use convoke_core::spec::{Accuracy, DType, LayerSpec, Limits};
 use convoke_core::target::Target;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -45,6 +45,9 @@ pub(crate) struct Case {
 
 impl Case {
     pub(crate) fn new(spec: &LayerSpec, target: &Target) -> Self {
+        // As `conv!` does.
+        let accuracy = if spec.schedule.algorithm.is_some() { spec.accuracy } else { Accuracy::Exact };
+        let spec = &LayerSpec { accuracy, ..spec.clone() };
         let label = format!("{spec}\non {}", target.name());
         let compiled = compile(spec, target, &Limits::default()).unwrap_or_else(|e| panic!("{label}: {e}"));
         Self { label, batch: spec.fixed_batch().unwrap_or(BATCH), kernel: compiled.kernel }

@@ -43,6 +43,12 @@ conv2d two_each_from_planes { input: f32[1, 5, 5, 9] @ nchw, out_channels: 10, g
     schedule { algorithm: depthwise, vector: oc, pack_input: none } }
 conv1d two_each_double { input: f64[1, 40, 9] @ nlc, out_channels: 18, groups: 9, kernel_size: 3 }
 conv1d four_each_double { input: f64[1, 40, 5] @ nlc, out_channels: 20, groups: 5, kernel_size: 3 }
+conv2d transformed { input: f32[2, 7, 9, 21] @ nhwc, out_channels: 19, kernel_size: 3, padding: 1, bias: true, then: gelu,
+    accuracy: fast, schedule { algorithm: winograd4, block: (oh: 4) } }
+conv1d transformed_row { input: f64[N, 5, 30] @ ncl, out_channels: 9, kernel_size: 3, dilation: 2, padding: 2,
+    accuracy: fast, schedule { algorithm: winograd6, parallel: oc } }
+conv3d transformed_volume { input: f32[1, 5, 5, 6, 3] @ ndhwc, out_channels: 33, kernel_size: 3, padding: 1,
+    accuracy: fast, schedule { algorithm: winograd2, block: (oc: 16) } }
 conv2d nothing { input: f32[0, 2, 4, 4] @ nchw, out_channels: 3, kernel_size: 3 }
 ";
 

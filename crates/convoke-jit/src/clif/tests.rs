@@ -12,7 +12,7 @@ fn verified(layer: &str, target: &Target) -> ir::Verified {
 }
 
 const LAYER: &str = "conv2d layer { input: f32[1, 16, 12, 12] @ nhwc, out_channels: 32, kernel_size: 3, padding: 1,
-                     then: relu, schedule { vector: oc } }";
+                     then: relu, accuracy: exact, schedule { vector: oc } }";
 
 #[test]
 #[cfg(target_arch = "x86_64")]

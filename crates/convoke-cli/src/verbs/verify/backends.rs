@@ -9,6 +9,7 @@ use crate::source::Selected;
 use convoke::{Compiler, Element};
 use convoke_core::back::rust::suited;
 use convoke_core::pipeline::Compiled;
+use convoke_core::spec::Algorithm;
 use convoke_core::target::Target;
 
 /// A backend under check.
@@ -63,6 +64,7 @@ struct EmittedLayer {
 
 /// What a backend computed.
 pub(super) struct Results<T> {
+    pub(super) algorithm: Algorithm,
     pub(super) whole: Vec<T>,
     /// On one thread, then on several if the backend has threads.
     pub(super) random: Vec<Vec<T>>,
@@ -108,7 +110,7 @@ impl Backends {
         }
         let exact = compute::compile(layer, &cases.exact, &self.compiler).map_err(|e| e.to_string())?;
         let whole = compute::run_kernel(&exact, self.threads, &cases.whole)?;
-        Ok(Results { whole, random })
+        Ok(Results { algorithm: kernel.plan().algorithm, whole, random })
     }
 }
 
@@ -116,10 +118,12 @@ impl Backends {
 fn interpret<T: Element>(layer: Selected<'_>, target: &Target, cases: &Cases<T>) -> Result<Results<T>, String> {
     let run = |spec, tensors| {
         let lowered = compute::lower_layer(layer, spec, target).map_err(|e| e.to_string())?;
-        compute::interpret(spec, &lowered, tensors).map_err(|e| e.to_string())
+        let dst = compute::interpret(spec, &lowered, tensors).map_err(|e| e.to_string())?;
+        Ok::<_, String>((lowered.plan.algorithm, dst))
     };
     let (whole, random) = rayon::join(|| run(&cases.exact, &cases.whole), || run(&cases.spec, &cases.random));
-    Ok(Results { whole: whole?, random: vec![random?] })
+    let (algorithm, random) = random?;
+    Ok(Results { algorithm, whole: whole?.1, random: vec![random] })
 }
 
 /// Emits and compiles every layer.
@@ -149,6 +153,8 @@ impl Emitted {
             self.program.prepare(tensors, &weights)?;
             self.program.run(index, tensors.batch)
         };
-        Ok(Results { whole: run(layer.exact, &cases.whole)?, random: vec![run(layer.full, &cases.random)?] })
+        let algorithm = layer.lowered.plan.algorithm;
+        let random = vec![run(layer.full, &cases.random)?];
+        Ok(Results { algorithm, whole: run(layer.exact, &cases.whole)?, random })
     }
 }

@@ -3,8 +3,8 @@
 use crate::compute::{Tensors, each_output, reference};
 use crate::random::Random;
 use convoke::Element;
-use convoke_core::eval::reference::{Position, epilogue, error_bound, magnitude_at, output_at};
-use convoke_core::spec::{Epilogue, LayerSpec};
+use convoke_core::eval::reference::{Position, epilogue, error_bound, magnitudes, output_at};
+use convoke_core::spec::{Algorithm, Epilogue, LayerSpec};
 
 /// Images of a layer whose batch is a name.
 const NAMED_BATCH: usize = 3;
@@ -49,27 +49,29 @@ pub(super) fn exact(spec: &LayerSpec) -> LayerSpec {
 /// What the reference says.
 pub(super) struct Truth<T> {
     whole: Vec<T>,
-    /// The exact output and how far a backend may be away from it.
-    random: Vec<(f64, f64)>,
+    /// The exact sums of the random numbers, before the epilogue.
+    sums: Vec<f64>,
 }
 
 impl<T: Element> Truth<T> {
     pub(super) fn new(cases: &Cases<T>) -> Self {
-        let spec = &cases.spec;
-        let plain = LayerSpec { then: Vec::new(), ..spec.clone() };
+        let plain = LayerSpec { then: Vec::new(), ..cases.spec.clone() };
         let Tensors { batch, src, weights, bias } = &cases.random;
-        let random = each_output(spec, *batch, |position| {
-            let sum = output_at::<T, f64>(&plain, src, weights, bias, position);
-            let magnitude = magnitude_at(spec, src, weights, bias, position);
-            let value = spec.then.iter().fold(sum, |x, &step| epilogue(step, x));
-            (value, error_bound::<T>(spec, sum, magnitude))
-        });
-        Self { whole: reference(&cases.exact, &cases.whole), random }
+        let sum = |position| output_at::<T, f64>(&plain, src, weights, bias, position);
+        Self { whole: reference(&cases.exact, &cases.whole), sums: each_output(&plain, *batch, sum) }
     }
 
-    /// Whether `found` is exactly the result on whole numbers.
-    pub(super) fn check_whole(&self, cases: &Cases<T>, found: &[T]) -> Result<(), String> {
+    /// Whether `found`, which `algorithm` computed, is exactly the result on whole numbers; if it is not exact, whether it is close
+    /// enough.
+    pub(super) fn check_whole(&self, cases: &Cases<T>, algorithm: Algorithm, found: &[T]) -> Result<(), String> {
         check_len(self.whole.len(), found.len())?;
+        if !algorithm.is_exact() {
+            // Where the epilogue does not round, what it makes of the exact sum is what the reference says.
+            let plain = LayerSpec { then: Vec::new(), ..cases.exact.clone() };
+            let sums = reference(&plain, &cases.whole);
+            let sums = sums.iter().map(|sum| sum.to_f64());
+            return within(&cases.exact, algorithm, &cases.whole, sums, found, "whole").map(|_| ());
+        }
         match self.whole.iter().zip(found).position(|(expected, found)| expected != found) {
             None => Ok(()),
             Some(at) => {
@@ -79,29 +81,57 @@ impl<T: Element> Truth<T> {
         }
     }
 
-    /// Whether `found` is close enough to the result on random numbers; the error that comes closest to its bound, and
-    /// that bound.
-    pub(super) fn check_random(&self, cases: &Cases<T>, found: &[T]) -> Result<(f64, f64), String> {
-        check_len(self.random.len(), found.len())?;
-        let mut worst = (0.0, 0.0, 0.0);
-        for (at, (&(expected, bound), found)) in self.random.iter().zip(found).enumerate() {
-            let found = found.to_f64();
-            let error = (found - expected).abs();
-            // A NaN is not within any bound.
-            let within = error <= bound;
-            if !within {
-                let place = place(&cases.spec, at);
-                return Err(format!(
-                    "on random numbers, the output {place} is {found:e}, and the reference says {expected:e}: {error:.2e} away, where {bound:.2e} is allowed"
-                ));
-            }
-            let share = error / bound.max(f64::MIN_POSITIVE);
-            if share >= worst.0 {
-                worst = (share, error, bound);
-            }
-        }
-        Ok((worst.1, worst.2))
+    /// Whether `found`, which `algorithm` computed, is close enough to the result on random numbers; the error that comes closest to
+    /// its bound, and that bound.
+    pub(super) fn check_random(
+        &self,
+        cases: &Cases<T>,
+        algorithm: Algorithm,
+        found: &[T],
+    ) -> Result<(f64, f64), String> {
+        check_len(self.sums.len(), found.len())?;
+        within(&cases.spec, algorithm, &cases.random, self.sums.iter().copied(), found, "random")
     }
+}
+
+/// Whether `found` is as close to the result as `algorithm` has to come; `sums` are exact. The error that comes closest to its bound,
+/// and that bound.
+fn within<T: Element>(
+    spec: &LayerSpec,
+    algorithm: Algorithm,
+    tensors: &Tensors<T>,
+    sums: impl Iterator<Item = f64>,
+    found: &[T],
+    numbers: &str,
+) -> Result<(f64, f64), String> {
+    let Tensors { batch, src, weights, bias } = tensors;
+    let magnitudes = magnitudes(spec, algorithm, *batch, src, weights, bias);
+    let mut worst = (0.0, 0.0, 0.0);
+    for (at, ((sum, magnitude), found)) in sums.zip(magnitudes).zip(found).enumerate() {
+        let padding = Position::of(spec, at).is_none();
+        let (expected, bound) = match padding {
+            true => (0.0, 0.0),
+            false => {
+                let value = spec.then.iter().fold(sum, |x, &step| epilogue(step, x));
+                (value, error_bound::<T>(spec, algorithm, sum, magnitude))
+            }
+        };
+        let found = found.to_f64();
+        let error = (found - expected).abs();
+        // A NaN is not within any bound.
+        let within = error <= bound;
+        if !within {
+            let place = place(spec, at);
+            return Err(format!(
+                "on {numbers} numbers, the output {place} is {found:e}, and the reference says {expected:e}: {error:.2e} away, where {bound:.2e} is allowed"
+            ));
+        }
+        let share = error / bound.max(f64::MIN_POSITIVE);
+        if share >= worst.0 {
+            worst = (share, error, bound);
+        }
+    }
+    Ok((worst.1, worst.2))
 }
 
 fn check_len(expected: usize, found: usize) -> Result<(), String> {

@@ -1,5 +1,6 @@
 use super::{Cases, Truth, exact, same_bits};
 use crate::compute::reference;
+use convoke_core::spec::Algorithm;
 
 const LAYER: &str =
     "conv2d a { input: f32[2, 3, 5, 5], out_channels: 4, kernel_size: 3, bias: true, then: [relu6, gelu] }";
@@ -13,8 +14,8 @@ fn cases() -> (Cases<f32>, Truth<f32>) {
 #[test]
 fn the_reference_passes() {
     let (cases, truth) = cases();
-    assert_eq!(truth.check_whole(&cases, &reference(&cases.exact, &cases.whole)), Ok(()));
-    let (error, bound) = truth.check_random(&cases, &reference(&cases.spec, &cases.random)).unwrap();
+    assert_eq!(truth.check_whole(&cases, Algorithm::Direct, &reference(&cases.exact, &cases.whole)), Ok(()));
+    let (error, bound) = truth.check_random(&cases, Algorithm::Direct, &reference(&cases.spec, &cases.random)).unwrap();
     assert!(error <= bound && bound < 1e-3, "{error} {bound}");
 }
 
@@ -23,16 +24,16 @@ fn one_wrong_output_fails_and_is_named() {
     let (cases, truth) = cases();
     let mut whole = reference(&cases.exact, &cases.whole);
     whole[36] += 1.0;
-    let reason = truth.check_whole(&cases, &whole).unwrap_err();
+    let reason = truth.check_whole(&cases, Algorithm::Direct, &whole).unwrap_err();
     assert!(reason.contains("[n 1, oc 0, d 0, h 0, w 0]"), "{reason}");
 
     for wrong in [0.01, f32::NAN] {
         let mut random = reference(&cases.spec, &cases.random);
         random[17] += wrong;
-        let reason = truth.check_random(&cases, &random).unwrap_err();
+        let reason = truth.check_random(&cases, Algorithm::Direct, &random).unwrap_err();
         assert!(reason.contains("[n 0, oc 1, d 0, h 2, w 2]"), "{reason}");
     }
-    assert!(truth.check_whole(&cases, &whole[1..]).is_err());
+    assert!(truth.check_whole(&cases, Algorithm::Direct, &whole[1..]).is_err());
 }
 
 #[test]

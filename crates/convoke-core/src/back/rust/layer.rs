@@ -9,7 +9,8 @@ use super::names::ident;
 use super::{RustError, dispatch};
 use crate::ir::{Role, Verified};
 use crate::lower::weights::WeightsPacking;
-use crate::spec::{Batch, LayerSpec};
+use crate::lower::{WINOGRAD_TAPS, winograd_transforms};
+use crate::spec::{Batch, DType, LayerSpec};
 use crate::target::Isa;
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
@@ -205,15 +206,9 @@ fn types(layer: &Layer<'_>, scratch: Option<i64>, local: Option<i64>) -> TokenSt
 fn pack(layer: &Layer<'_>) -> TokenStream {
     let p = layer.packing;
     let n = Literal::usize_unsuffixed;
-    let (groups, panels, taps, ic, lanes, oc) = (n(p.groups), n(p.panels()), n(p.taps), n(p.ic), n(p.lanes), n(p.oc));
-    let times = |what: TokenStream, factor: usize| match factor {
-        1 => what,
-        _ => {
-            let factor = n(factor);
-            quote!(#what * #factor)
-        }
-    };
-    let (g_oc, panel_oc) = (times(quote!(g), p.oc), times(quote!(panel), p.lanes));
+    let (groups, taps, ic, lanes, oc) = (n(p.groups), n(p.taps), n(p.ic), n(p.lanes), n(p.oc));
+    let g_oc = times(quote!(g), p.oc);
+    let all_oc = n(p.panels() * p.lanes);
     let from =
         [times(quote!((#g_oc + oc)), p.oc_stride), times(quote!(tap), p.tap_stride), times(quote!(ic), p.ic_stride)];
     let [from_oc, from_tap, from_ic] = from;
@@ -221,6 +216,19 @@ fn pack(layer: &Layer<'_>) -> TokenStream {
         true => (quote!(, bias: &Bias), quote!(, bias), quote!(packed.bias = *bias;)),
         false => Default::default(),
     };
+    let tap_ic = times(quote!(tap), p.ic);
+    let copy = match p.winograd {
+        Some(m) => transformed(p, m, layer.spec, [&from_oc, &from_ic, &from_tap]),
+        None => quote! {
+            let mut tap = 0;
+            while tap < #taps {
+                packed.weights[to + (#tap_ic + ic) * #lanes] =
+                    if oc < #oc { weights[#from_oc + #from_tap + #from_ic] } else { 0.0 };
+                tap += 1;
+            }
+        },
+    };
+    let (panel_len, g_panels) = (n(p.panel_len()), times(quote!(g), p.panels()));
     quote! {
         /// Packs `weights` for `run`. What takes long at build time (a million weights and more) is better packed
         /// when the program starts, by [`pack_into`].
@@ -232,32 +240,96 @@ fn pack(layer: &Layer<'_>) -> TokenStream {
 
         /// Packs `weights` into `packed`: nothing large passes over the stack.
         pub const fn pack_into(packed: &mut Packed, weights: &Weights #bias_parameter) {
-            let mut to = 0;
             let mut g = 0;
             while g < #groups {
-                let mut panel = 0;
-                while panel < #panels {
-                    let mut tap = 0;
-                    while tap < #taps {
-                        let mut ic = 0;
-                        while ic < #ic {
-                            let mut lane = 0;
-                            while lane < #lanes {
-                                let oc = #panel_oc + lane;
-                                packed.weights[to] =
-                                    if oc < #oc { weights[#from_oc + #from_tap + #from_ic] } else { 0.0 };
-                                to += 1;
-                                lane += 1;
-                            }
-                            ic += 1;
-                        }
-                        tap += 1;
+                let mut oc = 0;
+                while oc < #all_oc {
+                    let to = (#g_panels + oc / #lanes) * #panel_len + oc % #lanes;
+                    let mut ic = 0;
+                    while ic < #ic {
+                        #copy
+                        ic += 1;
                     }
-                    panel += 1;
+                    oc += 1;
                 }
                 g += 1;
             }
             #bias_copy
+        }
+    }
+}
+
+/// `what * factor`, in as few words as clippy asks for.
+fn times(what: TokenStream, factor: usize) -> TokenStream {
+    if factor == 1 {
+        return what;
+    }
+    let factor = Literal::usize_unsuffixed(factor);
+    quote!(#what * #factor)
+}
+
+/// The statements that transform the window of one output and one input channel, as [`WeightsPacking::pack`] does.
+fn transformed(p: &WeightsPacking, m: usize, spec: &LayerSpec, from: [&TokenStream; 3]) -> TokenStream {
+    let n = Literal::usize_unsuffixed;
+    let matrix = winograd_transforms(m).kernel.iter();
+    let rows = matrix.map(|row| {
+        let row =
+            row.iter().map(|&x| Literal::f64_suffixed(x.abs())).zip(row).map(|(abs, x)| match x.is_sign_negative() {
+                true => quote!(-#abs),
+                false => quote!(#abs),
+            });
+        quote!([#(#row),*])
+    });
+    let (taps, oc, lanes, tap_ic) = (n(p.taps), n(p.oc), n(p.lanes), times(quote!(tap), p.ic));
+    let plain: usize = p.window.iter().product();
+    let [from_oc, from_ic, from_tap] = from;
+    let plain = n(plain);
+    let (widened, rounded) = match spec.dtype {
+        DType::F32 => (quote!(as f64), quote!(as f32)),
+        DType::F64 => Default::default(),
+    };
+    let mut sizes = p.window;
+    let mut axes = TokenStream::new();
+    let alpha = m + WINOGRAD_TAPS - 1;
+    for axis in (0..3).rev().filter(|&a| p.window[a] == WINOGRAD_TAPS) {
+        let (outer, inner): (usize, usize) = (sizes[..axis].iter().product(), sizes[axis + 1..].iter().product());
+        let (all, rows, step) = (n(outer * alpha * inner), n(alpha), n(inner));
+        let (second, third) = (n(inner), n(2 * inner));
+        // Neighbours of a window's element along the axis are `inner` apart.
+        let (row, at) = match inner {
+            1 => (quote!(i % #rows), quote!(i / #rows * 3)),
+            _ => {
+                let (slab, before) = (n(alpha * inner), n(WINOGRAD_TAPS * inner));
+                (quote!(i / #step % #rows), quote!(i / #slab * #before + i % #step))
+            }
+        };
+        axes.extend(quote! {
+            let before = window;
+            let mut i = 0;
+            while i < #all {
+                let (row, at) = (#row, #at);
+                window[i] = KERNEL[row][0] * before[at]
+                    + KERNEL[row][1] * before[at + #second]
+                    + KERNEL[row][2] * before[at + #third];
+                i += 1;
+            }
+        });
+        sizes[axis] = alpha;
+    }
+    let alpha = n(alpha);
+    quote! {
+        const KERNEL: [[f64; 3]; #alpha] = [#(#rows),*];
+        let mut window = [0.0_f64; #taps];
+        let mut tap = 0;
+        while oc < #oc && tap < #plain {
+            window[tap] = weights[#from_oc + #from_tap + #from_ic] #widened;
+            tap += 1;
+        }
+        #axes
+        let mut tap = 0;
+        while tap < #taps {
+            packed.weights[to + (#tap_ic + ic) * #lanes] = window[tap] #rounded;
+            tap += 1;
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::ir::{Role, Verified};
 use crate::lower::weights::WeightsPacking;
 use crate::pipeline::{CompileError, Compiled, compile};
 use crate::span::{Span, Spanned};
-use crate::spec::{LayerSpec, Limits, PackInput, Schedule};
+use crate::spec::{Accuracy, LayerSpec, Limits, PackInput, Schedule};
 use crate::target::{Isa, Target};
 use proc_macro2::TokenStream;
 
@@ -35,6 +35,9 @@ pub fn module(
     limits: &Limits,
     detection: Detection,
 ) -> Result<TokenStream, Diagnostic> {
+    // The arguments of `run` and the layout of packed weights are not for the cost model to decide.
+    let accuracy = if spec.schedule.algorithm.is_some() { spec.accuracy } else { Accuracy::Exact };
+    let spec = &LayerSpec { accuracy, ..spec.clone() };
     let compiled = versions(spec, targets, limits)?;
     let packing = WeightsPacking::new(spec, compiled[0].plan.algorithm);
     let scratch = match compiled.iter().all(|c| fits_on_stack(spec, c)) {

@@ -2,19 +2,20 @@
 //!
 //! A sum of `k + 1` terms made of rounded products, in any order, is off by at most `gamma(k + 1)` times the sum of the
 //! terms' magnitudes, `gamma(k) = k u / (1 - k u)` with `u` the unit roundoff (Higham, "Accuracy and Stability of
-//! Numerical Algorithms", 2nd ed., section 3.1; fusing only takes roundings away). An epilogue step stretches that by
+//! Numerical Algorithms", 2nd ed., section 3.1; fusing only takes roundings away). Transforms are such sums too, one behind the
+//! other. An epilogue step stretches that by
 //! at most its Lipschitz constant and adds its own error, which is stated as relative to the result, or to the input
 //! where the two cancel.
 
-use super::{Epilogue, LayerSpec, epilogue};
+use super::{Epilogue, LayerSpec, epilogue, magnitude};
 use crate::eval::Element;
+use crate::spec::Algorithm;
 
 /// Most that an output computed in `T` may differ from `exact`, the output before rounding computed in a type with
-/// enough bits. `sum` is its exact sum before the epilogue, and `magnitude` what
-/// [`magnitude_at`](super::magnitude_at) gives.
-pub fn error_bound<T: Element>(spec: &LayerSpec, sum: f64, magnitude: f64) -> f64 {
+/// enough bits. `sum` is its exact sum before the epilogue, and `magnitude` what [`magnitudes`](super::magnitudes) gives for it.
+pub fn error_bound<T: Element>(spec: &LayerSpec, algorithm: Algorithm, sum: f64, magnitude: f64) -> f64 {
     let u = T::UNIT_ROUNDOFF;
-    let terms = (spec.ic_per_group() * spec.taps() + 1) as f64;
+    let terms = magnitude::terms(spec, algorithm);
     let gamma = terms * u / (1.0 - terms * u);
     // What falls below the least normal number loses at most half its last bit at each step.
     let tiny = if u > 1e-10 { f64::from(f32::from_bits(1)) } else { f64::from_bits(1) };

@@ -1,5 +1,7 @@
-use super::{Position, epilogue, erf, erfc, error_bound, magnitude_at, output_at, run};
-use crate::spec::{Batch, DType, Epilogue, LayerSpec, Layout, Schedule, SpatialAxis, WeightsLayout};
+use super::{Position, epilogue, erf, erfc, error_bound, magnitudes, output_at, run};
+use crate::spec::{
+    Accuracy, Algorithm, Batch, DType, Epilogue, LayerSpec, Layout, Schedule, SpatialAxis, WeightsLayout,
+};
 
 fn axis(input: usize, kernel: usize, stride: usize, dilation: usize, (pad_lo, pad_hi): (usize, usize)) -> SpatialAxis {
     let output = (pad_lo + input + pad_hi - dilation * (kernel - 1) - 1) / stride + 1;
@@ -20,6 +22,7 @@ fn layer(in_channels: usize, out_channels: usize, spatial: [SpatialAxis; 3]) -> 
         spatial,
         bias: false,
         then: Vec::new(),
+        accuracy: Accuracy::default(),
         schedule: Schedule::default(),
     }
 }
@@ -100,9 +103,9 @@ fn magnitudes_add_up_and_bound_the_error() {
     let (src, weights, bias) = ([1.0_f32, -2.0, 3.0], [2.0_f32, 3.0, -1.0], [-4.0_f32]);
     let at = Position::of(&spec, 0).expect("the first output is one");
     assert_eq!(output_at::<f32, f64>(&spec, &src, &weights, &bias, at), -11.0);
-    assert_eq!(magnitude_at(&spec, &src, &weights, &bias, at), 15.0);
+    assert_eq!(magnitudes(&spec, Algorithm::Direct, 1, &src, &weights, &bias)[0], 15.0);
     let u = f64::from(f32::EPSILON) / 2.0;
-    let bound = error_bound::<f32>(&spec, -11.0, 15.0);
+    let bound = error_bound::<f32>(&spec, Algorithm::Direct, -11.0, 15.0);
     assert!(bound > 4.0 * u * 15.0 && bound < 6.0 * u * 15.0, "{bound:e}");
 }
 
@@ -121,8 +124,8 @@ fn f32_sums_stay_within_the_bound_and_a_wrong_one_does_not() {
     let at = Position::of(&spec, 0).expect("the first output is one");
     let exact: f64 = output_at(&spec, &src, &weights, &[], at);
     let single: f32 = output_at(&spec, &src, &weights, &[], at);
-    let magnitude = magnitude_at(&spec, &src, &weights, &[], at);
-    let bound = error_bound::<f32>(&spec, exact, magnitude);
+    let magnitude = magnitudes(&spec, Algorithm::Direct, 1, &src, &weights, &[])[0];
+    let bound = error_bound::<f32>(&spec, Algorithm::Direct, exact, magnitude);
     assert!((f64::from(single) - exact).abs() <= bound);
     let mut other = src.clone();
     other[17] += 0.05;

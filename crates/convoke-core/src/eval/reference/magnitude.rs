@@ -1,0 +1,161 @@
+//! What the error of an output is measured by.
+
+use super::{Position, each_product, src_index, weights_index};
+use crate::eval::Element;
+use crate::lower::{TileAxis, WINOGRAD_TAPS, winograd_transforms};
+use crate::spec::{Algorithm, LayerSpec};
+
+/// For every element of `dst`, the magnitude that the error of a kernel is at most a multiple of (see
+/// [`error_bound`](super::error_bound)).
+///
+/// Of a direct sum it is `|bias| +` the sum of `|src * weights|`. Of Winograd's algorithm it is the output's formula with the magnitudes
+/// of all factors, those of the matrices too: `|A^T| [(|G| |g|) . (|B^T| |d|)]`.
+///
+/// # Panics
+/// If `src`, `weights` or `bias` is shorter than the layer says.
+pub fn magnitudes<T: Element>(
+    spec: &LayerSpec,
+    algorithm: Algorithm,
+    batch: usize,
+    src: &[T],
+    weights: &[T],
+    bias: &[T],
+) -> Vec<f64> {
+    let offset = |at: Position| if spec.bias { bias[at.oc].to_f64().abs() } else { 0.0 };
+    let positions = (0..batch * spec.dst_image()).map(|index| Position::of(spec, index));
+    let Some(m) = algorithm.winograd() else {
+        let sum = |at: Position| {
+            let mut sum = offset(at);
+            each_product(spec, src, weights, at, |x, w| sum += (x.to_f64() * w.to_f64()).abs());
+            sum
+        };
+        return positions.map(|at| at.map_or(0.0, sum)).collect();
+    };
+    let sums = Winograd::new(spec, m).sums(batch, src, weights);
+    let [d, h, w] = spec.spatial.map(|a| a.output);
+    let index = |at: Position| (((at.n * spec.out_channels + at.oc) * d + at.at[0]) * h + at.at[1]) * w + at.at[2];
+    positions.map(|at| at.map_or(0.0, |at| offset(at) + sums[index(at)])).collect()
+}
+
+type Matrix = Vec<Vec<f64>>;
+
+/// Winograd's algorithm with magnitudes for numbers.
+struct Winograd<'a> {
+    spec: &'a LayerSpec,
+    axes: [TileAxis; 3],
+    input: Matrix,
+    kernel: Matrix,
+    output: Matrix,
+}
+
+impl<'a> Winograd<'a> {
+    fn new(spec: &'a LayerSpec, m: usize) -> Self {
+        let transforms = winograd_transforms(m);
+        let magnitude = |row: &[f64]| row.iter().map(|x| x.abs()).collect::<Vec<f64>>();
+        Self {
+            spec,
+            axes: spec.spatial.map(|a| TileAxis::new(&a, m)),
+            input: transforms.input_matrix.iter().map(|row| magnitude(row)).collect(),
+            kernel: transforms.kernel.iter().map(|row| magnitude(row)).collect(),
+            output: transforms.output_matrix.iter().map(|row| magnitude(row)).collect(),
+        }
+    }
+
+    /// `values`, of `sizes`, with `matrix` applied along every axis that is transformed.
+    fn transformed(&self, matrix: &Matrix, mut sizes: [usize; 3], mut values: Vec<f64>) -> Vec<f64> {
+        for axis in (0..3).filter(|&a| self.axes[a].is_transformed()) {
+            let inner: usize = sizes[axis + 1..].iter().product();
+            let outer: usize = sizes[..axis].iter().product();
+            let mut next = Vec::with_capacity(outer * matrix.len() * inner);
+            for o in 0..outer {
+                for row in matrix {
+                    for i in 0..inner {
+                        let line = row.iter().enumerate();
+                        next.push(line.map(|(k, c)| c * values[(o * row.len() + k) * inner + i]).sum());
+                    }
+                }
+            }
+            sizes[axis] = matrix.len();
+            values = next;
+        }
+        values
+    }
+
+    /// The transformed window of each output and input channel.
+    fn windows<T: Element>(&self, weights: &[T]) -> Vec<Vec<f64>> {
+        let window = self.spec.spatial.map(|a| a.kernel);
+        let channels = (0..self.spec.out_channels).flat_map(|oc| (0..self.spec.ic_per_group()).map(move |ic| (oc, ic)));
+        let one = |(oc, ic)| {
+            let tap = |tap| weights[weights_index(self.spec, oc, ic, tap)].to_f64().abs();
+            self.transformed(&self.kernel, window, each(window).map(tap).collect())
+        };
+        channels.map(one).collect()
+    }
+
+    /// The sums, in the order `[n][oc][d][h][w]`.
+    fn sums<T: Element>(&self, batch: usize, src: &[T], weights: &[T]) -> Vec<f64> {
+        let spec = self.spec;
+        let (ic, oc) = (spec.ic_per_group(), spec.out_channels);
+        let windows = self.windows(weights);
+        let (alpha, m) = (self.axes.map(|a| a.alpha), self.axes.map(|a| a.m));
+        let outputs = spec.spatial.map(|a| a.output);
+        let mut sums = vec![0.0; batch * oc * outputs.iter().product::<usize>()];
+        let tiles = self.axes.map(|a| a.phases * a.tiles);
+        for (n, tile) in (0..batch).flat_map(|n| each(tiles).map(move |tile| (n, tile))) {
+            let first = [0, 1, 2].map(|a| {
+                let axis = &self.axes[a];
+                tile[a] / axis.tiles + tile[a] % axis.tiles * axis.advance()
+            });
+            let inputs: Vec<Vec<f64>> = (0..spec.in_channels)
+                .map(|channel| {
+                    let element = |i: [usize; 3]| {
+                        let at = self.input_at(first, i);
+                        at.map_or(0.0, |at| src[src_index(spec, n, channel, at)].to_f64().abs())
+                    };
+                    self.transformed(&self.input, alpha, each(alpha).map(element).collect())
+                })
+                .collect();
+            for channel in 0..oc {
+                let group = channel / spec.oc_per_group() * ic;
+                let mut products = vec![0.0; alpha.iter().product()];
+                for i in 0..ic {
+                    let factors = inputs[group + i].iter().zip(&windows[channel * ic + i]);
+                    products.iter_mut().zip(factors).for_each(|(p, (x, w))| *p += x * w);
+                }
+                let tile = self.transformed(&self.output, alpha, products);
+                for (i, value) in each(m).zip(tile) {
+                    let at = [0, 1, 2].map(|a| first[a] + i[a] * self.axes[a].step);
+                    if (0..3).all(|a| at[a] < outputs[a]) {
+                        let [d, h, w] = at;
+                        sums[(((n * oc + channel) * outputs[0] + d) * outputs[1] + h) * outputs[2] + w] = value;
+                    }
+                }
+            }
+        }
+        sums
+    }
+
+    /// Element `i` of the tile whose first output is `first`; `None` in the padding.
+    fn input_at(&self, first: [usize; 3], i: [usize; 3]) -> Option<[usize; 3]> {
+        let mut at = [0; 3];
+        for (a, axis) in self.axes.iter().enumerate() {
+            let position = first[a] * axis.stride + i[a] * axis.step;
+            at[a] = position.checked_sub(axis.pad_lo).filter(|&x| x < axis.input)?;
+        }
+        Some(at)
+    }
+}
+
+/// Every index below `sizes`, the last fastest.
+fn each(sizes: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
+    let [_, h, w] = sizes;
+    (0..sizes.iter().product()).map(move |i: usize| [i / w / h, i / w % h, i % w])
+}
+
+/// How many roundings lie one behind the other in an output, about: what [`magnitudes`] is multiplied by, in units of roundoff.
+pub(super) fn terms(spec: &LayerSpec, algorithm: Algorithm) -> f64 {
+    let Some(m) = algorithm.winograd() else { return (spec.ic_per_group() * spec.taps() + 1) as f64 };
+    let axes = spec.spatial.iter().filter(|a| a.kernel == WINOGRAD_TAPS).count();
+    // A line of a transform is a sum of at most m + 2 terms with rounded factors, some of them products of two.
+    (spec.ic_per_group() + 1 + axes * (2 * (m + 2 + 4) + 4)) as f64
+}

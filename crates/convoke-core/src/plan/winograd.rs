@@ -1,0 +1,351 @@
+//! The search for a plan of Winograd's algorithm: a register tile for the matrix products, and blocks that stay in cache.
+
+use super::choose::{Blocks, ENOUGH, Refusal, pinned_unroll, unroll};
+use super::cost::Model;
+use super::legal;
+use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
+use crate::lower::weights::WeightsPacking;
+use crate::lower::{Geometry, WINOGRAD_REGISTERS, WinogradShape, winograd_steps};
+use crate::spec::{Batch, LayerSpec, Layout, Schedule, SpatialAxis};
+use crate::target::Target;
+
+/// Tiles that a block may have.
+const MOST_TILES: usize = 1024;
+/// Instructions a cycle in the transforms.
+const TRANSFORM_RATE: f64 = 2.6;
+/// Instructions that a line costs besides its loads, stores and steps.
+const LINE: f64 = 5.0;
+/// Share of the second-level cache that a block's transformed data may take to be found there again.
+const NEAR: f64 = 0.8;
+
+pub(super) struct Search<'a> {
+    pub spec: &'a LayerSpec,
+    pub target: &'a Target,
+    pub pins: &'a Schedule,
+    pub algorithm: Algorithm,
+    pub pack: PackInput,
+}
+
+/// The parts of a plan that the search decides.
+#[derive(Clone)]
+struct Found {
+    tile: TileShape,
+    block: Vec<(Axis, usize)>,
+    parallel: Axis,
+    unroll: usize,
+    cost: Cost,
+}
+
+impl Search<'_> {
+    pub(super) fn best(&self) -> Result<Plan, Refusal> {
+        if self.target.registers < WINOGRAD_REGISTERS {
+            let registers = self.target.registers;
+            return Err(Refusal::layer(format!(
+                "the transforms take {WINOGRAD_REGISTERS} registers, and there are {registers}"
+            )));
+        }
+        let geometry = Geometry::of(self.spec, self.algorithm, self.pack);
+        let mut best: Option<Found> = None;
+        let mut refusal = None;
+        for (block, parallel) in self.blocks(&geometry)? {
+            match self.found(&geometry, block, parallel) {
+                Ok(found) if best.as_ref().is_none_or(|b| found.cost.total() < b.cost.total()) => best = Some(found),
+                Ok(_) => {}
+                Err(reason) => refusal = Some(reason),
+            }
+        }
+        let none = || refusal.unwrap_or_else(|| Refusal::layer("no block of tiles fits".to_owned()));
+        let Found { tile, block, parallel, unroll, cost } = best.ok_or_else(none)?;
+        let order = order(&block, parallel);
+        if let Some(pin) = self.pins.order.as_ref().filter(|pin| pin.value != order) {
+            let names: Vec<_> = order.iter().map(|a| a.name()).collect();
+            let reason =
+                format!("the order of Winograd's algorithm follows from block and parallel: ({})", names.join(", "));
+            return Err(Refusal::pinned(reason, pin.span));
+        }
+        let m = self.algorithm.winograd().unwrap_or(2);
+        let rank = self.spec.spatial.iter().filter(|a| a.kernel == 3).count() as i32;
+        let saved = (3.0 * m as f64 / (m + 2) as f64).powi(rank);
+        let why = format!(
+            "{saved:.2} times fewer products, summed in tiles of {}x{} sums, and the transforms should leave {:.2} times",
+            tile.rows,
+            tile.vectors,
+            self.ideal() / cost.total().max(1.0),
+        );
+        Ok(Plan {
+            algorithm: self.algorithm,
+            vector: VectorAxis::Oc,
+            tile,
+            block,
+            order,
+            parallel,
+            pack_input: self.pack,
+            unroll,
+            cost,
+            why,
+        })
+    }
+
+    /// Cycles of the multiply-adds of a direct sum.
+    fn ideal(&self) -> f64 {
+        let lanes = self.target.lanes(self.spec.dtype.bytes());
+        self.spec.macs_per_image() as f64 / (lanes * self.target.fma_per_cycle) as f64
+    }
+
+    /// Blocks to look at, each with the axis that threads divide.
+    fn blocks(&self, geometry: &Geometry) -> Result<Vec<(Blocks, Axis)>, Refusal> {
+        let m = self.algorithm.winograd().unwrap_or(2);
+        let shape = |block: &[(Axis, usize)]| WinogradShape::new(self.spec, geometry, m, block, Axis::N);
+        let panel = WeightsPacking::new(self.spec, self.algorithm).lanes;
+        if let Some(pin) = &self.pins.block {
+            legal::winograd_block(self.spec, geometry, m, &pin.value, panel)
+                .map_err(|reason| Refusal::pinned(reason, pin.span))?;
+            let parallel = match &self.pins.parallel {
+                Some(parallel) => {
+                    self.divides(geometry, &pin.value, parallel.value)
+                        .map_err(|reason| Refusal::pinned(reason, parallel.span))?;
+                    parallel.value
+                }
+                None => self.lead(geometry, &pin.value),
+            };
+            return Ok(vec![(pin.value.clone(), parallel)]);
+        }
+        let mut images: Vec<Option<(Axis, usize)>> = Vec::new();
+        let whole = shape(&[]);
+        if whole.tiles <= MOST_TILES {
+            images.push(None);
+        }
+        if let Batch::Fixed(n) = self.spec.batch {
+            images.extend([1, 2, 4, 8, 16, 32].into_iter().filter(|&b| b < n).map(|b| Some((Axis::N, b))));
+        }
+        for (a, axis) in [Axis::Od, Axis::Oh, Axis::Ow].into_iter().enumerate() {
+            let tiles = whole.axes[a].tiles;
+            let sizes = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96].into_iter().filter(|&b| b < tiles);
+            images.extend(sizes.map(|b| Some((axis, b * whole.axes[a].m))));
+        }
+        let near = self.target.l2_bytes as f64 * NEAR / self.spec.dtype.bytes() as f64;
+        let (mut found, mut refusal) = (Vec::new(), None);
+        for image in images {
+            let block: Vec<_> = image.into_iter().collect();
+            let cut = shape(&block);
+            // Far too large, or so small that weights pass for a handful of tiles.
+            if cut.tiles > MOST_TILES || (cut.input_len() as f64 > 2.0 * near && cut.tiles > 32) {
+                continue;
+            }
+            for size in channel_blocks(geometry.oc, panel) {
+                let mut block = block.clone();
+                if size < geometry.oc {
+                    block.push((Axis::Oc, size));
+                }
+                let cut = shape(&block);
+                let bytes = |elements: usize| elements.saturating_mul(self.spec.dtype.bytes());
+                let each = bytes(cut.input_len().saturating_add(cut.output_len()));
+                let blocks = cut.outer.iter().map(|&o| cut.outer_count(o).unwrap_or(1));
+                let all = blocks.fold(bytes(cut.input_len()), usize::saturating_mul);
+                if each > legal::MOST_TRANSFORMED {
+                    continue;
+                }
+                let lead = self.lead(geometry, &block);
+                // Blocks of channels that are few leave threads without work.
+                let enough = geometry.oc.div_ceil(size) >= ENOUGH.min(geometry.oc.div_ceil(panel))
+                    && all <= legal::MOST_TRANSFORMED;
+                if lead == Axis::Oc && !enough && self.pins.parallel.is_none() {
+                    continue;
+                }
+                if let Some(pin) = &self.pins.parallel {
+                    match self.divides(geometry, &block, pin.value) {
+                        Ok(()) => found.push((block, pin.value)),
+                        Err(reason) => refusal = Some(Refusal::pinned(reason, pin.span)),
+                    }
+                    continue;
+                }
+                found.push((block.clone(), lead));
+                if lead != Axis::Oc && enough {
+                    found.push((block, Axis::Oc));
+                }
+            }
+        }
+        match refusal {
+            Some(refusal) if found.is_empty() => Err(refusal),
+            _ => Ok(found),
+        }
+    }
+
+    /// Whether threads can divide `parallel`: the output channels, or a loop around blocks.
+    fn divides(&self, geometry: &Geometry, block: &[(Axis, usize)], parallel: Axis) -> Result<(), String> {
+        let m = self.algorithm.winograd().unwrap_or(2);
+        let shape = WinogradShape::new(self.spec, geometry, m, block, parallel);
+        let rows = geometry.spatial[0].output * geometry.spatial[1].output;
+        if parallel == Axis::Ow && rows > 1 {
+            return Err("threads divide rows or the output channels where there are rows, and not ow".to_owned());
+        }
+        if parallel == Axis::Oc || shape.divided {
+            return Ok(());
+        }
+        Err(format!(
+            "threads divide the output channels or a loop around blocks of tiles, and {parallel} is neither here"
+        ))
+    }
+
+    /// The axis with enough blocks for threads, or else the output channels.
+    fn lead(&self, geometry: &Geometry, block: &[(Axis, usize)]) -> Axis {
+        let m = self.algorithm.winograd().unwrap_or(2);
+        let shape = WinogradShape::new(self.spec, geometry, m, block, Axis::N);
+        let axes = shape.outer.iter().filter_map(|&o| Some((shape.along(o)?, shape.outer_count(o).unwrap_or(ENOUGH))));
+        let axes = axes.filter(|a| self.divides(geometry, block, a.0).is_ok());
+        // The first of those with the most.
+        axes.min_by_key(|a| std::cmp::Reverse(a.1.min(ENOUGH))).filter(|a| a.1 > 1).map_or(Axis::Oc, |a| a.0)
+    }
+
+    /// The best tile for a block, and what all of it costs.
+    fn found(&self, geometry: &Geometry, block: Vec<(Axis, usize)>, parallel: Axis) -> Result<Found, Refusal> {
+        let m = self.algorithm.winograd().unwrap_or(2);
+        let shape = WinogradShape::new(self.spec, geometry, m, &block, parallel);
+        let inner = self.inner(geometry, &shape);
+        let model = Model::new(&inner, self.target, Algorithm::Pointwise, VectorAxis::Oc, PackInput::None);
+        let legal = |t| legal::tile(&inner, self.target, Algorithm::Pointwise, VectorAxis::Oc, t);
+        let pinned_unroll = pinned_unroll(self.pins)?;
+        let mut best: Option<(TileShape, usize, f64)> = None;
+        let mut look = |tile: TileShape| {
+            let unroll = pinned_unroll.unwrap_or_else(|| unroll(geometry.ic, tile));
+            let compute = model.compute(&model.tiling(tile), unroll);
+            if best.is_none_or(|b| compute < b.2) {
+                best = Some((tile, unroll, compute));
+            }
+        };
+        if let Some(pin) = &self.pins.tile {
+            let tile = TileShape { rows: pin.value.0, vectors: pin.value.1 };
+            legal(tile).map_err(|reason| Refusal::pinned(reason, pin.span))?;
+            look(tile);
+        } else {
+            let lanes = self.target.lanes(self.spec.dtype.bytes());
+            for vectors in 1..=self.target.accumulators.min(geometry.oc.div_ceil(lanes)) {
+                let most = (self.target.accumulators / vectors).min(shape.tiles);
+                let even = shape.tiles.div_ceil(shape.tiles.div_ceil(most.max(1)));
+                for rows in [most, even] {
+                    let tile = TileShape { rows, vectors };
+                    if legal(tile).is_ok() {
+                        look(tile);
+                    }
+                }
+            }
+        }
+        let Some((tile, unroll, product)) = best else {
+            return Err(Refusal::layer(format!("no tile fits the {} registers", self.target.registers)));
+        };
+        let cost = self.cost(geometry, &shape, &model, tile, product, parallel);
+        Ok(Found { tile, block, parallel, unroll, cost })
+    }
+
+    /// The product for one element of the tiles, as a layer.
+    fn inner(&self, geometry: &Geometry, shape: &WinogradShape) -> LayerSpec {
+        let w = SpatialAxis { input: shape.tiles, output: shape.tiles, ..SpatialAxis::UNIT };
+        LayerSpec {
+            name: String::new(),
+            rank: 1,
+            batch: Batch::Fixed(1),
+            in_channels: geometry.ic,
+            out_channels: geometry.oc,
+            groups: 1,
+            layout: Layout::ChannelsLast,
+            spatial: [SpatialAxis::UNIT, SpatialAxis::UNIT, w],
+            bias: false,
+            then: Vec::new(),
+            schedule: Schedule::default(),
+            ..self.spec.clone()
+        }
+    }
+
+    /// Cycles for one image.
+    fn cost(
+        &self,
+        geometry: &Geometry,
+        shape: &WinogradShape,
+        model: &Model<'_>,
+        tile: TileShape,
+        product: f64,
+        parallel: Axis,
+    ) -> Cost {
+        let bytes = self.spec.dtype.bytes() as f64;
+        let lanes = self.target.lanes(self.spec.dtype.bytes());
+        let images = self.spec.fixed_batch().unwrap_or(1).max(1) as f64;
+        let blocks: f64 = shape.outer.iter().map(|&o| shape.outer_count(o).unwrap_or(1) as f64).product::<f64>();
+        let blocks = (blocks / images).max(1.0 / images);
+        let (groups, elements) = (geometry.groups as f64, shape.elements as f64);
+        let vectors = |channels: usize| channels.div_ceil(lanes) as f64;
+        let [forward, back] = winograd_steps(self.algorithm.winograd().unwrap_or(2));
+        let tiles = shape.tiles as f64;
+        // Lines of a tile: along each axis, as many as there are elements along the others.
+        let (mut lines, mut lines_back, mut left) = ([0.0, 0.0], [0.0, 0.0], elements);
+        for a in shape.transformed() {
+            let axis = shape.axes[a];
+            lines = [lines[0] + elements / axis.alpha as f64, axis.alpha as f64];
+            let others = left / axis.alpha as f64;
+            lines_back = [lines_back[0] + others, (axis.alpha + axis.m) as f64];
+            left = others * axis.m as f64;
+        }
+        let strided =
+            |view_lanes: usize| if view_lanes == 1 && lanes > 1 { 2.0 * lanes as f64 * elements } else { 0.0 };
+        let input = lines[0] * (2.0 * lines[1] + forward as f64 + LINE) + strided(geometry.src.lanes);
+        let epilogue = 2.0 + self.spec.then.len() as f64;
+        let output = lines_back[0] * (lines_back[1] + back as f64 + LINE)
+            + left * (2.0 + epilogue)
+            + strided(geometry.dst.lanes) * left / elements;
+        let transforms = tiles * (input * vectors(self.spec.in_channels) + output * vectors(self.spec.out_channels));
+        let compute = blocks * (elements * groups * product + transforms / TRANSFORM_RATE);
+
+        let weights = WeightsPacking::new(self.spec, self.algorithm).packed_len() as f64 * bytes;
+        let (input, output) = (shape.input_len() as f64 * bytes, shape.output_len() as f64 * bytes);
+        let all_input = if parallel == Axis::Oc { input * blocks * images } else { input };
+        let channel_blocks = (geometry.oc.div_ceil(shape.channels.max(1))) as f64;
+        let near = model.bandwidth(all_input + output);
+        let far = model.bandwidth(weights + all_input + output);
+        // Weights pass once a block; what a block reads of its input passes once a block of channels.
+        let passes = if parallel == Axis::Oc && weights / channel_blocks + input < self.target.l2_bytes as f64 {
+            1.0 / (blocks * images)
+        } else {
+            1.0
+        };
+        let mut memory = blocks * weights * passes / far;
+        memory += blocks * input * (1.0 + channel_blocks) / near;
+        memory += blocks * 2.0 * output * groups * channel_blocks / model.bandwidth(output);
+        // A run's weights for one element, and the rows that a tile reads: whether they stay in the first level.
+        let run = (tile.vectors * lanes) as f64;
+        let (panel, rows) = (geometry.ic as f64 * run * bytes, (tile.rows * geometry.ic) as f64 * bytes);
+        if panel + rows > self.target.l1_bytes as f64 * 0.8 {
+            let calls = (tiles / tile.rows as f64).ceil() * (geometry.oc as f64 / run).ceil() * groups * elements;
+            memory += blocks * calls * (panel + rows) / model.bandwidth(self.target.l2_bytes as f64 * 0.5);
+        }
+        let (src, dst) = (geometry.src.n as f64 * bytes, self.spec.dst_image() as f64 * bytes);
+        memory += (src + dst) / super::cost::BANDWIDTH[1];
+        let whole = Model::new(self.spec, self.target, self.algorithm, VectorAxis::Oc, self.pack);
+        Cost { compute, memory, packing: whole.packing() }
+    }
+}
+
+/// Sizes of blocks of output channels: all of them, or some panels.
+fn channel_blocks(oc: usize, panel: usize) -> Vec<usize> {
+    let mut sizes = vec![oc];
+    sizes.extend([1, 2, 4, 8].map(|panels| panels * panel).into_iter().filter(|&s| s < oc));
+    sizes
+}
+
+/// The loops as a plan names them: around the blocks, then the output channels, then inside.
+fn order(block: &[(Axis, usize)], parallel: Axis) -> Vec<Axis> {
+    let blocked = |axis: Axis| block.iter().any(|b| b.0 == axis);
+    let image = [Axis::N, Axis::Od, Axis::Oh, Axis::Ow];
+    let at = image.iter().position(|&a| blocked(a)).unwrap_or(0);
+    let mut order: Vec<Axis> = image[..at].to_vec();
+    order.extend(image.iter().copied().filter(|&a| blocked(a)));
+    order.push(Axis::G);
+    order.push(Axis::Oc);
+    order.extend(&image[at..]);
+    if blocked(Axis::Oc) {
+        order.push(Axis::Oc);
+    }
+    if let Some(lead) = order.iter().position(|&a| a == parallel) {
+        let first = order.remove(lead);
+        order.insert(0, first);
+    }
+    order
+}
