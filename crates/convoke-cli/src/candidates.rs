@@ -10,8 +10,6 @@ use convoke_core::target::Target;
 
 /// Kinds whose neighbours are looked at.
 const KINDS: usize = 3;
-/// Most steps of a loop that a neighbour writes out.
-const MOST_UNROLL: usize = 16;
 
 /// The plans of a layer in the order of their predicted cost, each once, and which of them is the planner's choice.
 #[derive(Debug)]
@@ -144,7 +142,7 @@ fn unrollings(spec: &LayerSpec, plan: &Plan) -> Vec<Schedule> {
     if spec.schedule.unroll.is_some() {
         return Vec::new();
     }
-    let to = [plan.unroll / 2, plan.unroll * 2].into_iter().filter(|u| (1..=MOST_UNROLL).contains(u));
+    let to = [plan.unroll / 2, plan.unroll * 2].into_iter().filter(|u| *u > 0);
     to.map(|unroll| Schedule { unroll: pin(unroll), ..plan.to_schedule() }).collect()
 }
 
