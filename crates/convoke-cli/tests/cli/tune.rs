@@ -267,33 +267,53 @@ fn several_at_once_do_not_disturb_each_other() {
     assert_eq!(stdout(&result).matches("times from the cache").count(), 2);
 }
 
+/// Starts `tune --write` for a layer, and comes back when it has read the file and measures.
+#[cfg(unix)]
+fn start(path: &Path, layer: &str, budget: &str) -> std::process::Child {
+    let mut child = std::process::Command::new(snapbox::cmd::cargo_bin!("convoke"))
+        .args(["tune", "--write", "--layer", layer, "--budget", budget, "--cache-dir"])
+        .arg(path.with_file_name("cache"))
+        .arg(path)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut head = [0];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut head).unwrap();
+    child
+}
+
 /// Ctrl-C leaves the file as it was, and whole files in the cache.
 #[cfg(unix)]
 #[test]
 fn an_interrupt_leaves_nothing_half_written() {
     use std::time::{Duration, Instant};
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../specs/lenet.conv")).unwrap();
-    let (folder, path) = file(&text);
-    let mut child = std::process::Command::new(snapbox::cmd::cargo_bin!("convoke"))
-        .args(["tune", "--write", "--budget", "1000", "--layer", "c3", "--cache-dir"])
-        .arg(folder.path().join("cache"))
-        .arg(&path)
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    // The head is there when measuring begins.
-    let mut head = [0];
-    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut head).unwrap();
+    let (folder, path) = file(FILE);
+    let mut child = start(&path, "a", "1000");
     std::thread::sleep(Duration::from_millis(300));
     let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
-    let start = Instant::now();
+    let begin = Instant::now();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(start.elapsed() < Duration::from_secs(60), "it ends at once, not when the budget is used up");
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    assert!(begin.elapsed() < Duration::from_secs(60), "it ends at once, not when the budget is used up");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), FILE);
     assert!(cached(&path).is_empty());
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| name == "net.conv" || name == "cache"), "{left:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_changes_meanwhile_is_left_alone() {
+    let (_folder, path) = file(FILE);
+    let child = start(&path, "a", "0.5");
+    let changed = FILE.replace("odd", "even");
+    std::fs::write(&path, &changed).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("the file has changed meanwhile"), "{text}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), changed);
 }
 
 #[test]

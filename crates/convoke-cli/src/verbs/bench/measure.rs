@@ -7,7 +7,6 @@ use crate::measure::{self, Clock, gflops, tensors};
 use crate::rustc::Program;
 use crate::source::Selected;
 use convoke::{Compiler, Element};
-use convoke_core::back::rust::suited;
 use convoke_core::pipeline::Compiled;
 use convoke_core::spec::{DType, LayerSpec};
 use convoke_core::target::Target;
@@ -49,8 +48,7 @@ impl Subject {
     ) -> Result<Self, Failure> {
         let emitted = match backend {
             BenchBackend::Rust => {
-                let target = suited(target);
-                let lower = |layer: &Selected<'_>| compute::lower_layer(*layer, layer.spec, &target);
+                let lower = |layer: &Selected<'_>| compute::lower_for_rust(*layer, layer.spec, target);
                 let lowered = layers.iter().map(lower).collect::<Result<Vec<_>, _>>()?;
                 Some((Program::compile(&lowered.iter().map(|l| &l.kernel).collect::<Vec<_>>())?, lowered))
             }
