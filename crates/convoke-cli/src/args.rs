@@ -33,8 +33,9 @@ pub(crate) enum Verb {
     Plan(Planning),
     /// Say why a plan was chosen, what it should cost, and why not the others
     #[command(after_help = "Examples:\n  convoke explain specs/resnet50.conv --layer r04\n  \
-        convoke explain net.conv --target neon")]
-    Explain(Planning),
+        convoke explain net.conv --target neon\n  \
+        convoke explain specs/resnet50.conv --layer r04 --measure")]
+    Explain(Explain),
     /// Print the text of any stage of the compiler
     #[command(after_help = "Examples:\n  convoke emit specs/edges.conv --stage ir\n  \
         convoke emit specs/edges.conv --stage rust -o edges.rs\n  \
@@ -64,6 +65,23 @@ to 1 is written as its absolute value over the greatest one, unless --tone says 
     #[command(after_help = "Examples:\n  convoke bench specs/resnet50.conv\n  \
         convoke bench specs/resnet50.conv --backend rust --layer r04 --json")]
     Bench(Bench),
+    /// Measure the plans that a layer may have, say what the planner's choice costs against the fastest, and pin that one
+    #[command(
+        mut_arg("files", |files| files.required(false).required_unless_present("clear_cache")),
+        after_help = "Examples:
+  convoke tune specs/resnet50.conv
+  convoke tune net.conv --layer stem --budget 10 --schedule
+  convoke tune net.conv --write
+
+Measured are the planner's best plan of every kind that could be, and some near the best kinds: those whose predicted cost \
+        is within a factor of the least. Pins of a layer are kept. The regret is the time of the planner's choice over that of \
+        the fastest.
+
+Times are kept in the user's cache directory, a file a layer and machine, and taken from there when the same plans are asked \
+        for again. No other verb reads them: what a layer becomes follows from its text and the target alone. A schedule that \
+        is written into a file says what was fastest on this machine for this --target and these --threads."
+    )]
+    Tune(Tune),
     /// Rewrite files in the canonical layout
     #[command(after_help = "Examples:\n  convoke fmt specs/*.conv\n  convoke fmt --check specs/*.conv\n  \
         convoke fmt - < net.conv")]
@@ -111,6 +129,24 @@ pub(crate) struct Planning {
     /// avx512, avx2, sse, sse+fma, neon, portable, or native: what the run-time backend uses here
     #[arg(long, value_name = "TARGET", default_value = "native")]
     pub(crate) target: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) planning: Planning,
+    /// Measure every plan too; this CPU must be able to run the target's code
+    #[arg(long)]
+    pub(crate) measure: bool,
+    /// How long the plans of a layer are run for --measure, all together
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
+    pub(crate) budget: f64,
+    /// On how many threads they run for --measure; one is pinned to its core
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: u16,
+    /// An object a line, a line a layer and plan
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -266,6 +302,58 @@ pub(crate) enum BenchBackend {
     Interp,
     /// The emitted Rust, compiled by rustc
     Rust,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tune {
+    #[command(flatten)]
+    pub(crate) layers: Layers,
+    /// What code is made for, as in `convoke plan`; this CPU must be able to run it
+    #[arg(long, value_name = "TARGET", default_value = "native")]
+    pub(crate) target: String,
+    /// How many threads; one is pinned to its core
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: u16,
+    /// How long the plans of a layer are run, all together
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds)]
+    pub(crate) budget: f64,
+    /// Leave out what is predicted to take more than this many times as long as the best
+    #[arg(long, value_name = "FACTOR", default_value_t = 3.0, value_parser = factor)]
+    pub(crate) within: f64,
+    /// How many plans with other tiles, blocks or unrolling to try of each of the best kinds
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(0..=100))]
+    pub(crate) neighbours: u16,
+    /// Print the fastest plan of each layer as a `schedule { }` block
+    #[arg(long)]
+    pub(crate) schedule: bool,
+    /// Pin the fastest plan of each layer in its file; comments and layout stay
+    #[arg(long)]
+    pub(crate) write: bool,
+    /// An object a line: a line a plan, one a layer, one for all
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Neither use nor keep times
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Keep times in this folder instead of the user's cache directory
+    #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// Forget all times first; no file need be named then
+    #[arg(long, conflicts_with = "no_cache")]
+    pub(crate) clear_cache: bool,
+}
+
+/// A time that one may wait for.
+fn seconds(text: &str) -> Result<f64, String> {
+    const MOST: f64 = 86_400.0;
+    let number = text.parse::<f64>().ok().filter(|s| (0.0..=MOST).contains(s));
+    number.ok_or_else(|| format!("seconds are a number from 0 to {MOST}"))
+}
+
+/// A factor that leaves something.
+fn factor(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|f| f.is_finite() && *f >= 1.0);
+    number.ok_or_else(|| "a factor is a number from 1 on".to_owned())
 }
 
 #[derive(Debug, Args)]

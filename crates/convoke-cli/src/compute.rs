@@ -3,13 +3,14 @@
 use crate::failure::Failure;
 use crate::source::Selected;
 use convoke::{Compiler, Element, Kernel};
+use convoke_core::back::rust::suited;
 use convoke_core::eval::interp::{self, Buffers};
 use convoke_core::eval::reference::{self, Position};
 use convoke_core::ir::Role;
 use convoke_core::lower::weights::WeightsPacking;
 use convoke_core::pipeline::{self, Compiled};
-use convoke_core::plan::Plan;
-use convoke_core::spec::{LayerSpec, Limits};
+use convoke_core::plan::{self, Plan};
+use convoke_core::spec::{LayerSpec, Limits, Schedule};
 use convoke_core::target::Target;
 use rayon::prelude::*;
 
@@ -33,6 +34,17 @@ impl<T> Tensors<T> {
 /// Plans, lowers and verifies `spec`, which is the layer or made from it.
 pub(crate) fn lower_layer(layer: Selected<'_>, spec: &LayerSpec, target: &Target) -> Result<Compiled, Failure> {
     pipeline::compile(spec, target, &Limits::default()).map_err(|e| layer.refuse(e.into()))
+}
+
+/// As [`lower_layer`], for the emitted Rust: on a target as its compiler serves it, which leaves fewer registers. Pins that hold on
+/// `target` but not there are left out, but for the algorithm, as `conv!` leaves them out.
+pub(crate) fn lower_for_rust(layer: Selected<'_>, spec: &LayerSpec, target: &Target) -> Result<Compiled, Failure> {
+    let fewer = suited(target);
+    if plan::choose(spec, &fewer).is_err() && plan::choose(spec, target).is_ok() {
+        let schedule = Schedule { algorithm: spec.schedule.algorithm, ..Schedule::default() };
+        return lower_layer(layer, &LayerSpec { schedule, ..spec.clone() }, &fewer);
+    }
+    lower_layer(layer, spec, &fewer)
 }
 
 /// Native code for `spec`, which is the layer or made from it.

@@ -52,3 +52,9 @@ impl Failure {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 }
+
+/// Says on standard error what does not end the command.
+pub(crate) fn warn(what: impl Display) {
+    let style = clap::builder::styling::AnsiColor::Yellow.on_default().bold();
+    anstream::eprintln!("{style}warning:{style:#} {what}");
+}

@@ -5,13 +5,18 @@
 //! command quietly, and files are written whole or not at all.
 
 mod args;
+mod cache;
+mod candidates;
 mod compute;
 mod data;
 mod failure;
 mod filters;
+mod hash;
 mod interrupt;
+mod measure;
 mod numbers;
 mod preview;
+mod progress;
 mod random;
 mod rustc;
 mod source;

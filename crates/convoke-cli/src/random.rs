@@ -1,5 +1,6 @@
 //! Numbers that look random and are the same for the same seed, everywhere.
 
+use crate::hash::hash;
 use convoke_core::eval::Element;
 
 /// The generator SplitMix64 (Steele, Lea, Flood, 2014).
@@ -13,9 +14,7 @@ impl Random {
 
     /// Another generator, for something that has a name.
     pub(crate) fn for_name(seed: u64, name: &str) -> Self {
-        let hash =
-            name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-        Self(seed ^ hash)
+        Self(seed ^ hash(name))
     }
 
     fn next(&mut self) -> u64 {

@@ -117,6 +117,9 @@ pub(crate) fn extension(path: &Path) -> Option<String> {
     Some(path.extension()?.to_str()?.to_ascii_lowercase())
 }
 
+/// How the names of files begin that are not whole yet.
+pub(crate) const TEMPORARY: &str = ".convoke-";
+
 /// Writes a file so that it is there whole or not at all. Devices and pipes are written to as they are.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let write = || {
@@ -127,7 +130,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         }
         let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".convoke-");
+        builder.prefix(TEMPORARY);
         #[cfg(unix)]
         let all_may_read = std::os::unix::fs::PermissionsExt::from_mode(0o666);
         #[cfg(unix)]

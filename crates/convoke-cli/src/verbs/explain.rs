@@ -1,8 +1,11 @@
 //! `explain`: why a plan was chosen, what it should cost, and why not the others.
 
-use crate::args::Planning;
+use super::plan_line::PlanLine;
+use crate::args::{Explain, Planning};
 use crate::failure::Failure;
-use crate::numbers::{short, three_digits};
+use crate::measure::{Outcome, Timer, gflops};
+use crate::numbers::{short, three_digits, time};
+use crate::progress;
 use crate::source::{self, Selected};
 use convoke_core::lower::weights::WeightsPacking;
 use convoke_core::plan::{self, Candidate, Plan};
@@ -10,39 +13,138 @@ use convoke_core::spec::PackInput;
 use convoke_core::target::Target;
 use std::io::Write;
 
-pub(crate) fn run(args: &Planning, out: &mut dyn Write) -> Result<(), Failure> {
-    let target = super::target(&args.target)?;
-    let sources = source::read(&args.layers)?;
-    let selected = source::select(&sources, &args.layers)?;
+pub(crate) fn run(args: &Explain, out: &mut dyn Write) -> Result<(), Failure> {
+    let Planning { layers, target } = &args.planning;
+    let target = if args.measure { super::runnable_target(target)? } else { super::target(target)? };
+    let timer = args.measure.then(|| Timer::new(&target, usize::from(args.threads), args.budget));
+    let sources = source::read(layers)?;
+    let selected = source::select(&sources, layers)?;
+    let bar = progress::steps(selected.len(), args.json || timer.is_none());
     for (at, layer) in selected.into_iter().enumerate() {
-        if at > 0 {
-            writeln!(out)?;
-        }
-        explain(layer, &target, out)?;
+        bar.set_message(layer.name());
+        let explained = Explained::new(layer, &target, timer.as_ref())?;
+        bar.suspend(|| {
+            if args.json {
+                return explained.lines(out);
+            }
+            if at > 0 {
+                writeln!(out)?;
+            }
+            explained.text(&target, out)
+        })?;
+        bar.inc(1);
     }
+    bar.finish_and_clear();
     Ok(())
 }
 
-fn explain(layer: Selected<'_>, target: &Target, out: &mut dyn Write) -> Result<(), Failure> {
-    let spec = layer.spec;
-    let chosen = super::plan::choose(layer, target)?;
-    writeln!(out, "{} on {}", layer.name(), target.name())?;
-    writeln!(out, "\nChosen: {}, {}", title(&chosen), chosen.why)?;
-    for line in chosen.to_string().lines() {
-        writeln!(out, "    {line}")?;
+/// What is known of a layer's plans.
+struct Explained<'a> {
+    layer: Selected<'a>,
+    chosen: Plan,
+    /// Those with a plan in the order of its predicted cost, then those that cannot be.
+    candidates: Vec<Candidate>,
+    /// What became of each plan, if they were measured.
+    times: Vec<Outcome>,
+    timer: Option<&'a Timer>,
+}
+
+impl<'a> Explained<'a> {
+    fn new(layer: Selected<'a>, target: &Target, timer: Option<&'a Timer>) -> Result<Self, Failure> {
+        let chosen = super::plan::choose(layer, target)?;
+        let mut candidates = plan::candidates(layer.spec, target);
+        let cost = |c: &Candidate| c.outcome.as_ref().map_or(f64::INFINITY, |plan| plan.cost.total());
+        candidates.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
+        let times = match timer {
+            None => Vec::new(),
+            Some(timer) => measure(layer, &candidates, &chosen, timer)?,
+        };
+        Ok(Self { layer, chosen, candidates, times, timer })
     }
-    cost(&chosen, spec.macs_per_image(), target, spec.dtype.bytes(), out)?;
-    writeln!(out, "\nNot chosen:")?;
-    for candidate in plan::candidates(spec, target) {
-        if let Some(line) = passed_over(&candidate, &chosen) {
+
+    fn text(&self, target: &Target, out: &mut dyn Write) -> Result<(), Failure> {
+        let (spec, chosen) = (self.layer.spec, &self.chosen);
+        writeln!(out, "{} on {}", self.layer.name(), target.name())?;
+        writeln!(out, "\nChosen: {}, {}", title(chosen), chosen.why)?;
+        for line in chosen.to_string().lines() {
             writeln!(out, "    {line}")?;
         }
+        cost(chosen, spec.macs_per_image(), target, spec.dtype.bytes(), out)?;
+        if let (Some(timer), Some(Ok(measured))) = (self.timer, self.time_of_chosen()) {
+            let (time, speed) = (time(measured.seconds), three_digits(gflops(spec, measured.seconds)));
+            writeln!(out, "Measured: {time}, {speed} GFLOP/s ({})", timer.text())?;
+        }
+        writeln!(out, "\nNot chosen:")?;
+        for (at, candidate) in self.candidates.iter().enumerate() {
+            if let Some(line) = passed_over(candidate, chosen) {
+                writeln!(out, "    {line}{}", self.measured(at))?;
+            }
+        }
+        let packing = WeightsPacking::new(spec, chosen.algorithm);
+        let bytes = packing.packed_len() * spec.dtype.bytes();
+        let name = packing.name(spec.dtype);
+        writeln!(out, "\nWeights are packed as {name}, {}B, on every target.", short(bytes as f64))?;
+        writeln!(out, "{}", same_bits(target))?;
+        Ok(())
     }
-    let packing = WeightsPacking::new(spec, chosen.algorithm);
-    let bytes = packing.packed_len() * spec.dtype.bytes();
-    writeln!(out, "\nWeights are packed as {}, {}B, on every target.", packing.name(spec.dtype), short(bytes as f64))?;
-    writeln!(out, "{}", same_bits(target))?;
-    Ok(())
+
+    fn time_of_chosen(&self) -> Option<&Outcome> {
+        let at = self.candidates.iter().position(|c| c.outcome.as_ref() == Ok(&self.chosen))?;
+        self.times.get(at)
+    }
+
+    /// What a candidate's line says of its time.
+    fn measured(&self, at: usize) -> String {
+        match (self.times.get(at), self.time_of_chosen()) {
+            (Some(Ok(m)), Some(Ok(chosen))) => {
+                let change = 100.0 * (m.seconds / chosen.seconds.max(1e-12) - 1.0);
+                let (percent, how) = (change.abs(), if change < 0.0 { "less" } else { "more" });
+                format!("; measured {}, {percent:.0} % {how}", time(m.seconds))
+            }
+            (Some(Ok(m)), _) => format!("; measured {}", time(m.seconds)),
+            (Some(Err(why)), _) => format!("; not measured: {why}"),
+            (None, _) => String::new(),
+        }
+    }
+
+    fn lines(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        for (at, candidate) in self.candidates.iter().enumerate() {
+            let line = match &candidate.outcome {
+                Ok(plan) => {
+                    let analytic = *plan == self.chosen;
+                    let status = if analytic { "chosen" } else { "passed_over" };
+                    PlanLine { rank: Some(at + 1), analytic, ..PlanLine::new(self.layer, status).of(plan) }
+                }
+                Err(refusal) => PlanLine {
+                    reason: Some(&refusal.reason),
+                    algorithm: candidate.algorithm.name(),
+                    vector: candidate.vector.name(),
+                    pack_input: candidate.pack_input.name(),
+                    ..PlanLine::new(self.layer, "refused")
+                },
+            };
+            let line = match (self.times.get(at), self.timer) {
+                (Some(Ok(measured)), Some(timer)) => line.measured(self.layer, timer, measured),
+                (Some(Err(why)), _) => PlanLine { reason: Some(why), ..line },
+                _ => line,
+            };
+            super::json_line(out, &line)?;
+        }
+        Ok(())
+    }
+}
+
+/// Measures the candidates that have a plan, which come first.
+fn measure(
+    layer: Selected<'_>,
+    candidates: &[Candidate],
+    chosen: &Plan,
+    timer: &Timer,
+) -> Result<Vec<Outcome>, Failure> {
+    let plans: Vec<&Plan> = candidates.iter().filter_map(|c| c.outcome.as_ref().ok()).collect();
+    let kernels: Vec<_> = plans.iter().map(|plan| timer.kernel(layer.spec, plan)).collect();
+    let keep = plans.iter().position(|plan| *plan == chosen).unwrap_or(0);
+    timer.measure(layer, &kernels, keep, &mut |_| ())
 }
 
 fn cost(plan: &Plan, macs: u64, target: &Target, bytes: usize, out: &mut dyn Write) -> Result<(), Failure> {
@@ -68,11 +170,14 @@ fn title(plan: &Plan) -> String {
 fn passed_over(candidate: &Candidate, chosen: &Plan) -> Option<String> {
     match &candidate.outcome {
         Ok(plan) if plan == chosen => None,
-        Ok(plan) if plan.algorithm == chosen.algorithm => {
-            let more = 100.0 * (plan.cost.total() / chosen.cost.total().max(1.0) - 1.0);
-            Some(format!("{}: {} cycles, {more:.0} % more", title(plan), short(plan.cost.total()).trim_end()))
+        Ok(plan) => {
+            let change = 100.0 * (plan.cost.total() / chosen.cost.total().max(1.0) - 1.0);
+            let (percent, how) = (change.abs(), if change < 0.0 { "less" } else { "more" });
+            let cycles = short(plan.cost.total());
+            // What costs no more can only have been passed over for another algorithm.
+            let first = if change <= 0.0 { format!(", but {} comes first", chosen.algorithm) } else { String::new() };
+            Some(format!("{}: {} cycles, {percent:.0} % {how}{first}", title(plan), cycles.trim_end()))
         }
-        Ok(plan) => Some(format!("{}: {} comes first and takes the layer", title(plan), chosen.algorithm)),
         Err(refusal) => {
             let pack = copied(candidate.pack_input);
             Some(format!("{}, vector {}{pack}: {}", candidate.algorithm, candidate.vector, refusal.reason))

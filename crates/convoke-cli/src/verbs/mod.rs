@@ -6,7 +6,9 @@ mod emit;
 mod explain;
 mod fmt;
 mod plan;
+mod plan_line;
 mod run;
+mod tune;
 mod verify;
 
 use crate::args::{Cli, Verb};
@@ -25,6 +27,7 @@ pub(crate) fn run(verb: Verb, out: &mut dyn Write) -> Result<(), Failure> {
         Verb::Run(args) => run::run(&args, out),
         Verb::Verify(args) => verify::run(&args, out),
         Verb::Bench(args) => bench::run(&args, out),
+        Verb::Tune(args) => tune::run(&args, out),
         Verb::Fmt(args) => fmt::run(&args, out),
         Verb::Completions { shell } => {
             // The generator panics where it cannot write, so a closed pipe must not reach it.

@@ -95,7 +95,7 @@ error: edges.jpeg: the name must end with .npy, .png or .wav
 
 #[test]
 fn every_help_has_examples() {
-    for verb in ["", "check", "plan", "explain", "emit", "run", "verify", "bench", "fmt", "completions"] {
+    for verb in ["", "check", "plan", "explain", "emit", "run", "verify", "bench", "tune", "fmt", "completions"] {
         let help = convoke(verb).arg("--help").assert().success();
         let text = String::from_utf8(help.get_output().stdout.clone()).unwrap();
         assert!(text.contains("Examples:\n  convoke") || text.contains("Examples:\n  echo"), "{verb}: {text}");

@@ -5,6 +5,7 @@
 mod data;
 mod layers;
 mod measure;
+mod tune;
 
 use snapbox::cmd::{Command, OutputAssert};
 use std::path::{Path, PathBuf};

@@ -16,6 +16,18 @@ specs/lenet.conv:c3: interp jit rust ok, error [..] of [..], [..]
 "#]]);
 }
 
+/// What is pinned for native code may take a register more than the Rust compiler leaves.
+#[test]
+fn verify_takes_plans_that_are_pinned() {
+    let plan = convoke("plan specs/resnet50.conv --layer r04").assert().success();
+    let plan = String::from_utf8(plan.get_output().stdout.clone()).unwrap();
+    let layer = "conv2d r04 { input: f32[1, 14, 14, 64] @ nhwc, out_channels: 64, kernel_size: 3, padding: 1,";
+    let text = format!("{layer}\n{plan} }}");
+    let result = with_input("verify - --layer r04", &text).success();
+    assert!(String::from_utf8_lossy(&result.get_output().stdout).ends_with("3 passed, 0 failed\n"));
+    with_input("bench - --layer r04 --backend rust", &text).success();
+}
+
 #[test]
 fn verify_writes_json() {
     convoke("verify specs/didactic.conv --layer moving_average --backend jit --seed 3 --json").assert().success().stdout_eq(str![[r#"

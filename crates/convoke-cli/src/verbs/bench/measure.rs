@@ -1,25 +1,21 @@
 //! Times of one layer.
 
-use super::clock::Clock;
 use crate::args::BenchBackend;
 use crate::compute::{self, Tensors};
 use crate::failure::Failure;
-use crate::random::Random;
+use crate::measure::{self, Clock, gflops, tensors};
 use crate::rustc::Program;
 use crate::source::Selected;
 use convoke::{Compiler, Element};
-use convoke_core::back::rust::suited;
 use convoke_core::pipeline::Compiled;
 use convoke_core::spec::{DType, LayerSpec};
 use convoke_core::target::Target;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a layer is run for.
 const RUN_FOR: Duration = Duration::from_millis(200);
 /// How often at least, unless a single run takes longer than that.
 const RUNS: usize = 5;
-/// Shorter runs are timed several together, since a look at the clock of the CPU is a system call.
-const TIMED: Duration = Duration::from_micros(50);
 
 /// What is measured.
 pub(super) struct Subject {
@@ -52,8 +48,7 @@ impl Subject {
     ) -> Result<Self, Failure> {
         let emitted = match backend {
             BenchBackend::Rust => {
-                let target = suited(target);
-                let lower = |layer: &Selected<'_>| compute::lower_layer(*layer, layer.spec, &target);
+                let lower = |layer: &Selected<'_>| compute::lower_for_rust(*layer, layer.spec, target);
                 let lowered = layers.iter().map(lower).collect::<Result<Vec<_>, _>>()?;
                 Some((Program::compile(&lowered.iter().map(|l| &l.kernel).collect::<Vec<_>>())?, lowered))
             }
@@ -84,10 +79,9 @@ impl Subject {
             (_, None) => self.interp(layer, &tensors)?,
             (_, Some((program, lowered))) => self.emitted(layer, at, program, &lowered[at], &tensors)?,
         };
-        let flops = 2.0 * spec.macs_per_image() as f64 * tensors.batch as f64;
         Ok(Measured {
             plan,
-            gflops: flops / run / 1e9,
+            gflops: gflops(spec, run),
             compile_us: compile.map(|s| s * 1e6),
             pack_us: pack * 1e6,
             run_us: run * 1e6,
@@ -151,39 +145,10 @@ impl Subject {
         })
     }
 
-    /// The median time of at least `runs` runs and at least `duration`, in seconds. One that takes longer than `duration` is
-    /// run no more than `runs` times.
-    fn median(
-        &self,
-        runs: usize,
-        duration: Duration,
-        mut f: impl FnMut() -> Result<(), Failure>,
-    ) -> Result<f64, Failure> {
-        const MOST: usize = 100_000;
-        let begin = Instant::now();
-        let first = self.clock.time(&mut f)?;
-        let together = (TIMED.as_nanos() / first.as_nanos().max(1)).clamp(1, 1_000) as u32;
-        let mut times = if together == 1 { vec![first.as_secs_f64()] } else { Vec::new() };
-        while times.len() < runs || (begin.elapsed() < duration && times.len() < MOST) {
-            let time = self.clock.time(|| (0..together).try_for_each(|_| f()))?;
-            times.push(time.as_secs_f64() / f64::from(together));
-        }
-        times.sort_by(f64::total_cmp);
-        Ok(times[times.len() / 2])
+    fn median(&self, runs: usize, duration: Duration, f: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
+        measure::seconds(self.clock, runs, duration, f)
     }
 }
 
 /// Plan, and seconds to compile, pack and run.
 type Times = (String, Option<f64>, f64, f64);
-
-/// Random numbers, one image where the batch is a name.
-fn tensors<T: Element>(spec: &LayerSpec) -> Tensors<T> {
-    let mut random = Random::for_name(1, &spec.name);
-    let batch = spec.fixed_batch().unwrap_or(1);
-    Tensors {
-        batch,
-        src: random.units(batch * spec.src_image()),
-        weights: random.units(spec.weights_len()),
-        bias: random.units(if spec.bias { spec.out_channels } else { 0 }),
-    }
-}

@@ -4,15 +4,14 @@
 //! the median of many runs on data that stay in the caches. What runs on one thread is timed with the clock of the CPU, which
 //! other programs on the machine do not move; several threads, and the program of the backend rust, with that on the wall.
 
-mod clock;
 mod measure;
 mod peak;
 
 use crate::args::{Bench, BenchBackend, name_of};
 use crate::failure::Failure;
+use crate::measure::{Clock, geometric_mean, pin};
 use crate::numbers::{three_digits, time};
 use crate::source;
-use clock::Clock;
 use convoke_core::target::Target;
 use measure::{Measured, Subject};
 use peak::Peak;
@@ -104,11 +103,6 @@ fn row(names: usize, name: &str, plan: &str, cells: [Option<f64>; 5], out: &mut 
     Ok(writeln!(out, "{}", line.trim_end())?)
 }
 
-fn geometric_mean(values: impl Iterator<Item = f64>) -> f64 {
-    let (sum, n) = values.fold((0.0, 0), |(sum, n), x| (sum + x.max(f64::MIN_POSITIVE).ln(), n + 1));
-    (sum / f64::from(n.max(1))).exp()
-}
-
 #[derive(Serialize)]
 struct Line<'a> {
     file: &'a str,
@@ -143,19 +137,4 @@ impl<'a> Line<'a> {
             plan,
         }
     }
-}
-
-/// Keeps this thread, and the programs that it starts, on the core where it is now.
-#[cfg(target_os = "linux")]
-fn pin() -> Option<usize> {
-    let core = rustix::thread::sched_getcpu();
-    let mut set = rustix::thread::CpuSet::new();
-    set.set(core);
-    rustix::thread::sched_setaffinity(None, &set).ok().map(|()| core)
-}
-
-/// Other systems have no such call, or none that holds.
-#[cfg(not(target_os = "linux"))]
-fn pin() -> Option<usize> {
-    None
 }

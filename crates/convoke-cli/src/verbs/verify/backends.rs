@@ -7,7 +7,6 @@ use crate::failure::Failure;
 use crate::rustc::Program;
 use crate::source::Selected;
 use convoke::{Compiler, Element};
-use convoke_core::back::rust::suited;
 use convoke_core::pipeline::Compiled;
 use convoke_core::spec::Algorithm;
 use convoke_core::target::Target;
@@ -128,16 +127,15 @@ fn interpret<T: Element>(layer: Selected<'_>, target: &Target, cases: &Cases<T>)
 
 /// Emits and compiles every layer.
 fn emit(layers: &[Selected<'_>], target: &Target) -> Result<Emitted, Failure> {
-    let target = &suited(target);
     let mut kernels = Vec::new();
     let mut emitted = Vec::new();
     for layer in layers {
-        let lowered = compute::lower_layer(*layer, layer.spec, target)?;
+        let lowered = compute::lower_for_rust(*layer, layer.spec, target)?;
         let full = kernels.len();
         kernels.push(lowered.kernel.clone());
         let without = exact(layer.spec);
         if without != *layer.spec {
-            kernels.push(compute::lower_layer(*layer, &without, target)?.kernel);
+            kernels.push(compute::lower_for_rust(*layer, &without, target)?.kernel);
         }
         emitted.push(EmittedLayer { lowered, full, exact: kernels.len() - 1 });
     }

@@ -11,11 +11,11 @@ mod oracle;
 use crate::args::{Verify, name_of};
 use crate::failure::Failure;
 use crate::numbers::time;
+use crate::progress;
 use crate::source::{self, Selected};
 use backends::{Backends, Name};
 use convoke::Element;
 use convoke_core::spec::DType;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use oracle::{Cases, Truth};
 use serde::Serialize;
 use std::io::Write;
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Verify, out: &mut dyn Write) -> Result<(), Failure> {
     let sources = source::read(&args.layers)?;
     let selected = source::select(&sources, &args.layers)?;
     let names = Name::of(args.backend);
-    let bar = progress(selected.len(), args.json);
+    let bar = progress::steps(selected.len(), args.json);
     if names.contains(&Name::Rust) {
         bar.set_message("compiling the emitted Rust");
     }
@@ -88,16 +88,6 @@ fn check<T: Element>(layer: Selected<'_>, at: usize, backends: &Backends, seed: 
         reports.push(Report { backend, reason: outcome.err(), error });
     }
     reports
-}
-
-fn progress(layers: usize, quiet: bool) -> ProgressBar {
-    // Drawn on standard error, and by itself only where that is a terminal.
-    let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    let bar = ProgressBar::with_draw_target(Some(layers as u64), target);
-    if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}") {
-        bar.set_style(style);
-    }
-    bar
 }
 
 #[derive(Serialize)]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// A clock. That of the CPU stands still while other programs have the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Clock {
+pub(crate) enum Clock {
     /// The time that the calling thread computes.
     #[cfg(target_os = "linux")]
     Cpu,
@@ -14,14 +14,14 @@ pub(super) enum Clock {
 
 impl Clock {
     /// The clock for what runs on the calling thread alone.
-    pub(super) fn of_this_thread() -> Self {
+    pub(crate) fn of_this_thread() -> Self {
         #[cfg(target_os = "linux")]
         return Self::Cpu;
         #[cfg(not(target_os = "linux"))]
         Self::Wall
     }
 
-    pub(super) fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             #[cfg(target_os = "linux")]
             Self::Cpu => "cpu",
@@ -30,7 +30,7 @@ impl Clock {
     }
 
     /// How long `f` takes.
-    pub(super) fn time<E>(self, f: impl FnOnce() -> Result<(), E>) -> Result<Duration, E> {
+    pub(crate) fn time<E>(self, f: impl FnOnce() -> Result<(), E>) -> Result<Duration, E> {
         match self {
             #[cfg(target_os = "linux")]
             Self::Cpu => {

@@ -1,0 +1,94 @@
+//! Times of kernels: with which clock, on which core, on which data, and of several kernels beside each other.
+
+mod clock;
+mod rounds;
+mod timer;
+
+pub(crate) use clock::Clock;
+pub(crate) use rounds::{Run, seconds_in_rounds};
+pub(crate) use timer::{Measured, Outcome, Timer, outcomes};
+
+use crate::compute::Tensors;
+use crate::failure::Failure;
+use crate::random::Random;
+use convoke::Element;
+use convoke_core::spec::LayerSpec;
+use std::time::{Duration, Instant};
+
+/// Shorter runs are timed several together, since a look at the clock of the CPU is a system call.
+const TIMED: Duration = Duration::from_micros(50);
+
+/// How many runs are timed together if one takes `once`.
+fn together(once: Duration) -> u32 {
+    (TIMED.as_nanos() / once.as_nanos().max(1)).clamp(1, 1_000) as u32
+}
+
+/// Seconds that one run takes, `together` of them timed as one.
+fn sample(clock: Clock, together: u32, mut f: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
+    let time = clock.time(|| (0..together).try_for_each(|_| f()))?;
+    Ok(time.as_secs_f64() / f64::from(together))
+}
+
+/// The median time of at least `runs` runs and at least `duration`, in seconds. One that takes longer than `duration` is
+/// run no more than `runs` times.
+pub(crate) fn seconds(
+    clock: Clock,
+    runs: usize,
+    duration: Duration,
+    mut f: impl FnMut() -> Result<(), Failure>,
+) -> Result<f64, Failure> {
+    const MOST: usize = 100_000;
+    let begin = Instant::now();
+    let first = clock.time(&mut f)?;
+    let together = together(first);
+    let mut times = if together == 1 { vec![first.as_secs_f64()] } else { Vec::new() };
+    while times.len() < runs || (begin.elapsed() < duration && times.len() < MOST) {
+        times.push(sample(clock, together, &mut f)?);
+    }
+    Ok(median(&mut times))
+}
+
+/// The middle of `times`, which it sorts; 0 if there is none.
+fn median(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// Random numbers, one image where the batch is a name.
+pub(crate) fn tensors<T: Element>(spec: &LayerSpec) -> Tensors<T> {
+    let mut random = Random::for_name(1, &spec.name);
+    let batch = spec.fixed_batch().unwrap_or(1);
+    Tensors {
+        batch,
+        src: random.units(batch * spec.src_image()),
+        weights: random.units(spec.weights_len()),
+        bias: random.units(if spec.bias { spec.out_channels } else { 0 }),
+    }
+}
+
+/// 10^9 floating-point operations a second, as a direct sum counts them, of what [`tensors`] makes.
+pub(crate) fn gflops(spec: &LayerSpec, seconds: f64) -> f64 {
+    let batch = spec.fixed_batch().unwrap_or(1);
+    2.0 * spec.macs_per_image() as f64 * batch as f64 / seconds / 1e9
+}
+
+/// The mean of what is compared as ratios.
+pub(crate) fn geometric_mean(values: impl Iterator<Item = f64>) -> f64 {
+    let (sum, n) = values.fold((0.0, 0), |(sum, n), x| (sum + x.max(f64::MIN_POSITIVE).ln(), n + 1));
+    (sum / f64::from(n.max(1))).exp()
+}
+
+/// Keeps this thread, and the programs that it starts, on the core where it is now.
+#[cfg(target_os = "linux")]
+pub(crate) fn pin() -> Option<usize> {
+    let core = rustix::thread::sched_getcpu();
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(core);
+    rustix::thread::sched_setaffinity(None, &set).ok().map(|()| core)
+}
+
+/// Other systems have no such call, or none that holds.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn pin() -> Option<usize> {
+    None
+}

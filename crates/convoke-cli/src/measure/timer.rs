@@ -1,0 +1,111 @@
+//! Kernels of one layer, compiled by their plans and timed beside each other.
+
+use super::{Clock, Run, pin, seconds_in_rounds, tensors};
+use crate::failure::Failure;
+use crate::source::Selected;
+use convoke::{Compiler, Element, Error, Kernel};
+use convoke_core::plan::Plan;
+use convoke_core::spec::{DType, LayerSpec};
+use convoke_core::target::Target;
+use std::time::Duration;
+
+/// A kernel that was measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    /// The kernel's name.
+    pub(crate) kernel: String,
+    /// The median of its runs.
+    pub(crate) seconds: f64,
+}
+
+/// What became of a plan: a time, or why there is no kernel.
+pub(crate) type Outcome = Result<Measured, String>;
+
+/// `seconds` of those kernels that there are.
+pub(crate) fn outcomes(kernels: &[Result<Kernel, String>], seconds: Vec<f64>) -> Vec<Outcome> {
+    let mut seconds = seconds.into_iter();
+    let mut measured = |kernel: &Kernel| Measured {
+        kernel: kernel.name().to_owned(),
+        seconds: seconds.next().unwrap_or(f64::INFINITY),
+    };
+    kernels.iter().map(|kernel| kernel.as_ref().map(&mut measured).map_err(Clone::clone)).collect()
+}
+
+/// How kernels are made and timed.
+pub(crate) struct Timer {
+    compiler: Compiler,
+    pub(crate) threads: usize,
+    pub(crate) clock: Clock,
+    /// How long the kernels of one layer are run, all together.
+    budget: Duration,
+    /// The core that the only thread keeps to.
+    pub(crate) core: Option<usize>,
+}
+
+impl Timer {
+    /// One thread is pinned to its core.
+    pub(crate) fn new(target: &Target, threads: usize, budget: f64) -> Self {
+        let alone = threads == 1;
+        Self {
+            compiler: Compiler::new().target(target.clone()).threads(threads),
+            threads,
+            clock: if alone { Clock::of_this_thread() } else { Clock::Wall },
+            budget: Duration::from_secs_f64(budget),
+            core: if alone { pin() } else { None },
+        }
+    }
+
+    /// What the times are of: `1 thread on core 0, cpu time`.
+    pub(crate) fn text(&self) -> String {
+        let core = self.core.map_or(String::new(), |core| format!(" on core {core}"));
+        let s = if self.threads == 1 { "" } else { "s" };
+        format!("{} thread{s}{core}, {} time", self.threads, self.clock.text())
+    }
+
+    /// Native code for `spec`, computed as `plan` says, or why there is none.
+    pub(crate) fn kernel(&self, spec: &LayerSpec, plan: &Plan) -> Result<Kernel, String> {
+        let pinned = LayerSpec { schedule: plan.to_schedule(), ..spec.clone() };
+        self.compiler.compile(&pinned).map_err(|e| match e {
+            Error::Compile { source, .. } => source.to_string(),
+            e => e.to_string(),
+        })
+    }
+
+    /// Times of the kernels of a layer; number `keep` is measured to the end however slow it is.
+    pub(crate) fn measure(
+        &self,
+        layer: Selected<'_>,
+        kernels: &[Result<Kernel, String>],
+        keep: usize,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Vec<Outcome>, Failure> {
+        let good: Vec<&Kernel> = kernels.iter().filter_map(|kernel| kernel.as_ref().ok()).collect();
+        let keep = kernels.iter().take(keep).filter(|kernel| kernel.is_ok()).count();
+        let seconds = match layer.spec.dtype {
+            DType::F32 => self.seconds_of::<f32>(layer, &good, keep, progress)?,
+            DType::F64 => self.seconds_of::<f64>(layer, &good, keep, progress)?,
+        };
+        Ok(outcomes(kernels, seconds))
+    }
+
+    fn seconds_of<T: Element>(
+        &self,
+        layer: Selected<'_>,
+        kernels: &[&Kernel],
+        keep: usize,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Vec<f64>, Failure> {
+        let failed = |e: Error| Failure::layer(&layer.name(), e);
+        let tensors = tensors::<T>(layer.spec);
+        let dst = std::cell::RefCell::new(vec![T::default(); tensors.batch * layer.spec.dst_image()]);
+        let mut runs: Vec<Run<'_>> = Vec::with_capacity(kernels.len());
+        for kernel in kernels {
+            let packed = kernel.pack(&tensors.weights, tensors.bias(layer.spec)).map_err(failed)?;
+            let (src, dst) = (&tensors.src, &dst);
+            runs.push(Box::new(move || {
+                kernel.run_threads(self.threads, &packed, src, &mut dst.borrow_mut()).map_err(failed)
+            }));
+        }
+        seconds_in_rounds(self.clock, self.budget, keep, &mut runs, progress)
+    }
+}
