@@ -6,7 +6,7 @@
 #[cfg(feature = "candle")]
 mod candle;
 #[allow(dead_code, reason = "the command uses more of it")]
-#[path = "../../../../crates/convoke-cli/src/verbs/bench/clock.rs"]
+#[path = "../../../../crates/convoke-cli/src/measure/clock.rs"]
 mod clock;
 mod convoke;
 mod data;
@@ -18,6 +18,7 @@ mod timing;
 #[cfg(feature = "tract")]
 mod tract;
 
+use clock::Clock;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -1,6 +1,6 @@
 //! The most multiply-adds that one core does, measured: a loop of independent ones, nothing else.
 
-use crate::measure::Clock;
+use super::Clock;
 use convoke_core::spec::DType;
 use convoke_core::target::{Isa, Target};
 use std::hint::black_box;
