@@ -84,26 +84,46 @@ impl WeightsPacking {
     /// If a length is another.
     pub fn pack<T: Element>(&self, plain: &[T], packed: &mut [T]) {
         assert_eq!((plain.len(), packed.len()), (self.plain_len(), self.packed_len()));
-        let transform = self.winograd.map(|m| &winograd::transforms(m).kernel);
-        let mut window = vec![0.0; self.taps];
-        for g in 0..self.groups {
-            for oc in 0..self.panels() * self.lanes {
-                let to = (g * self.panels() + oc / self.lanes) * self.panel_len() + oc % self.lanes;
-                for ic in 0..self.ic {
-                    let at = |tap: usize| to + (tap * self.ic + ic) * self.lanes;
-                    if oc >= self.oc {
-                        (0..self.taps).for_each(|tap| packed[at(tap)] = T::default());
-                        continue;
-                    }
-                    let from = (g * self.oc + oc) * self.oc_stride + ic * self.ic_stride;
-                    let Some(matrix) = transform else {
-                        (0..self.taps).for_each(|tap| packed[at(tap)] = plain[from + tap * self.tap_stride]);
-                        continue;
+        if let Some(m) = self.winograd {
+            return self.pack_transformed(&winograd::transforms(m).kernel, plain, packed);
+        }
+        let mut rows = packed.chunks_exact_mut(self.lanes);
+        for (g, panel) in (0..self.groups).flat_map(|g| (0..self.panels()).map(move |panel| (g, panel))) {
+            let oc0 = panel * self.lanes;
+            let used = self.lanes.min(self.oc - oc0);
+            for (tap, ic) in (0..self.taps).flat_map(|tap| (0..self.ic).map(move |ic| (tap, ic))) {
+                let Some(row) = rows.next() else { return };
+                let from = (g * self.oc + oc0) * self.oc_stride + tap * self.tap_stride + ic * self.ic_stride;
+                for (lane, slot) in row.iter_mut().enumerate() {
+                    *slot = if lane < used { plain[from + lane * self.oc_stride] } else { T::default() };
+                }
+            }
+        }
+    }
+
+    /// The windows of a panel's channels side by side, so that each line of the packed weights is written at once.
+    fn pack_transformed<T: Element>(&self, matrix: &[[f64; winograd::TAPS]], plain: &[T], packed: &mut [T]) {
+        let taps: usize = self.window.iter().product();
+        let mut windows = [vec![0.0; self.taps * self.lanes], vec![0.0; self.taps * self.lanes]];
+        let mut panels = packed.chunks_exact_mut(self.panel_len());
+        for (g, panel) in (0..self.groups).flat_map(|g| (0..self.panels()).map(move |panel| (g, panel))) {
+            let Some(to) = panels.next() else { return };
+            let oc0 = panel * self.lanes;
+            let used = self.lanes.min(self.oc - oc0);
+            for ic in 0..self.ic {
+                let from = (g * self.oc + oc0) * self.oc_stride + ic * self.ic_stride;
+                for (tap, lane) in (0..taps).flat_map(|tap| (0..self.lanes).map(move |lane| (tap, lane))) {
+                    let weight = if lane < used {
+                        plain[from + lane * self.oc_stride + tap * self.tap_stride]
+                    } else {
+                        T::default()
                     };
-                    let taps = self.window.iter().product::<usize>();
-                    (0..taps).for_each(|tap| window[tap] = plain[from + tap * self.tap_stride].to_f64());
-                    winograd::transform_window(matrix, self.window, &mut window);
-                    (0..self.taps).for_each(|tap| packed[at(tap)] = T::from_f64(window[tap]));
+                    windows[0][tap * self.lanes + lane] = weight.to_f64();
+                }
+                winograd::transform_windows(matrix, self.window, self.lanes, &mut windows);
+                for (tap, line) in windows[0].chunks_exact(self.lanes).enumerate() {
+                    let at = (tap * self.ic + ic) * self.lanes;
+                    to[at..at + self.lanes].iter_mut().zip(line).for_each(|(slot, &x)| *slot = T::from_f64(x));
                 }
             }
         }

@@ -9,7 +9,7 @@ use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
 use crate::diagnostic::Diagnostic;
 use crate::span::{Span, Spanned};
 use crate::spec::{LayerSpec, Schedule};
-use crate::target::Target;
+use crate::target::{Isa, Target};
 
 /// Why there is no plan: the schedule pins something that cannot hold. Without pins there is always a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -226,7 +226,7 @@ impl Search<'_> {
         for rows in 1..=self.target.accumulators {
             for vectors in 1..=self.target.accumulators / rows {
                 let tile = TileShape { rows, vectors };
-                if self.too_wide(tile) || legal(tile).is_err() {
+                if self.too_wide(tile) || self.masks_spill(tile) || legal(tile).is_err() {
                     continue;
                 }
                 let (tiling, unroll) = (self.model.tiling(tile), self.unroll(tile)?);
@@ -254,6 +254,17 @@ impl Search<'_> {
             VectorAxis::Ow => (tile.rows - 1, (tile.vectors - 1) * lanes),
         };
         channels >= g.oc.max(1) || pixels >= g.spatial[2].output.max(1)
+    }
+
+    /// Tiles of one vector that is not full, on AVX2, whose masks are vectors: they need a register, and in a tile without a free
+    /// one each load brings them anew.
+    fn masks_spill(&self, tile: TileShape) -> bool {
+        let lanes = self.target.lanes(self.spec.dtype.bytes());
+        let masked = self.vector == VectorAxis::Oc && self.model.geometry.oc < tile.vectors * lanes;
+        let fewer = Target { registers: self.target.registers - 1, ..self.target.clone() };
+        self.target.isa == Isa::Avx2
+            && masked
+            && legal::tile(self.spec, &fewer, self.algorithm, self.vector, tile).is_err()
     }
 
     /// How many steps of the innermost loop to write out.

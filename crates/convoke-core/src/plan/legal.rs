@@ -144,17 +144,19 @@ pub(crate) fn tile(
     let bytes = spec.dtype.bytes();
     let (lanes, panel) = (target.lanes(bytes), PANEL_BYTES / bytes);
     let TileShape { rows, vectors } = tile;
-    let name = format!("a tile of {rows}x{vectors}");
+    let name = || format!("a tile of {rows}x{vectors}");
     let multiplier = spec.oc_per_group();
     if vector == VectorAxis::Ow && algorithm == Algorithm::Depthwise && rows > 0 && !multiplier.is_multiple_of(rows) {
         return Err(format!(
-            "{name} has {rows} rows; depthwise along ow works on one input channel at a time, so a divisor of {multiplier}"
+            "{} has {rows} rows; depthwise along ow works on one input channel at a time, so a divisor of {multiplier}",
+            name()
         ));
     }
     let channels = if vector == VectorAxis::Oc { vectors.saturating_mul(lanes) } else { rows };
     if vector == VectorAxis::Ow && channels > panel {
         return Err(format!(
-            "{name} computes {channels} output channels at a time, and a panel of the weights has {panel}"
+            "{} computes {channels} output channels at a time, and a panel of the weights has {panel}",
+            name()
         ));
     }
     let sums = rows.saturating_mul(vectors);
@@ -165,14 +167,16 @@ pub(crate) fn tile(
     let needed = sums.saturating_add(operands.max(epilogue));
     if rows > 0 && sums > target.accumulators {
         return Err(format!(
-            "{name} needs {sums} registers for sums, and {} keeps at most {} through a loop",
+            "{} needs {sums} registers for sums, and {} keeps at most {} through a loop",
+            name(),
             target.name(),
             target.accumulators
         ));
     }
     if sums == 0 || needed > target.registers {
         return Err(format!(
-            "{name} needs {sums} registers for sums and {} besides, and {} has {}",
+            "{} needs {sums} registers for sums and {} besides, and {} has {}",
+            name(),
             operands.max(epilogue),
             target.name(),
             target.registers

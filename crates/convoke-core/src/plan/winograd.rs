@@ -11,6 +11,10 @@ use crate::target::Target;
 
 /// Tiles that a block may have.
 const MOST_TILES: usize = 1024;
+/// Blocks of the image for which all blocks of channels are looked at.
+const CLOSER: usize = 3;
+/// Vectors of the widest tile to look at.
+const WIDEST: usize = 4;
 /// Instructions a cycle in the transforms.
 const TRANSFORM_RATE: f64 = 2.6;
 /// Instructions that a line costs besides its loads, stores and steps.
@@ -45,24 +49,28 @@ impl Search<'_> {
             )));
         }
         let geometry = Geometry::of(self.spec, self.algorithm, self.pack);
-        let mut best: Option<Found> = None;
-        let mut refusal = None;
-        for (block, parallel) in self.blocks(&geometry)? {
-            match self.found(&geometry, block, parallel) {
-                Ok(found) if best.as_ref().is_none_or(|b| found.cost.total() < b.cost.total()) => best = Some(found),
-                Ok(_) => {}
-                Err(reason) => refusal = Some(reason),
+        // The first of each kind of block says which kinds are worth a closer look.
+        let kinds = self.blocks(&geometry)?;
+        let mut refusal = Refusal::layer("no block of tiles fits".to_owned());
+        let mut found: Vec<(usize, Found)> = Vec::new();
+        for (kind, options) in kinds.iter().enumerate() {
+            match options.first().map(|(block, parallel)| self.found(&geometry, block, *parallel)) {
+                Some(Ok(first)) => found.push((kind, first)),
+                Some(Err(reason)) => refusal = reason,
+                None => {}
             }
         }
-        let none = || refusal.unwrap_or_else(|| Refusal::layer("no block of tiles fits".to_owned()));
-        let Found { tile, block, parallel, unroll, cost } = best.ok_or_else(none)?;
-        let order = order(&block, parallel);
-        if let Some(pin) = self.pins.order.as_ref().filter(|pin| pin.value != order) {
-            let names: Vec<_> = order.iter().map(|a| a.name()).collect();
-            let reason =
-                format!("the order of Winograd's algorithm follows from block and parallel: ({})", names.join(", "));
-            return Err(Refusal::pinned(reason, pin.span));
+        let total = |found: &Found| found.cost.total();
+        found.sort_by(|a, b| total(&a.1).total_cmp(&total(&b.1)));
+        let closer: Vec<usize> = found.iter().take(CLOSER).map(|f| f.0).collect();
+        for kind in closer {
+            let others = kinds[kind].iter().skip(1);
+            found.extend(others.filter_map(|(block, p)| Some((kind, self.found(&geometry, block, *p).ok()?))));
         }
+        let best = found.into_iter().map(|f| f.1).min_by(|a, b| total(a).total_cmp(&total(b)));
+        let Found { tile, block, parallel, unroll, mut cost } = best.ok_or(refusal)?;
+        cost.packing = Model::new(self.spec, self.target, self.algorithm, VectorAxis::Oc, self.pack).packing();
+        let order = order(&block, parallel);
         let m = self.algorithm.winograd().unwrap_or(2);
         let rank = self.spec.spatial.iter().filter(|a| a.kernel == 3).count() as i32;
         let saved = (3.0 * m as f64 / (m + 2) as f64).powi(rank);
@@ -92,8 +100,8 @@ impl Search<'_> {
         self.spec.macs_per_image() as f64 / (lanes * self.target.fma_per_cycle) as f64
     }
 
-    /// Blocks to look at, each with the axis that threads divide.
-    fn blocks(&self, geometry: &Geometry) -> Result<Vec<(Blocks, Axis)>, Refusal> {
+    /// Blocks to look at, each with the axis that threads divide, those of one block of the image together.
+    fn blocks(&self, geometry: &Geometry) -> Result<Vec<Vec<(Blocks, Axis)>>, Refusal> {
         let m = self.algorithm.winograd().unwrap_or(2);
         let shape = |block: &[(Axis, usize)]| WinogradShape::new(self.spec, geometry, m, block, Axis::N);
         let panel = WeightsPacking::new(self.spec, self.algorithm).lanes;
@@ -108,7 +116,7 @@ impl Search<'_> {
                 }
                 None => self.lead(geometry, &pin.value),
             };
-            return Ok(vec![(pin.value.clone(), parallel)]);
+            return self.in_order(vec![vec![(pin.value.clone(), parallel)]]);
         }
         let mut images: Vec<Option<(Axis, usize)>> = Vec::new();
         let whole = shape(&[]);
@@ -120,11 +128,11 @@ impl Search<'_> {
         }
         for (a, axis) in [Axis::Od, Axis::Oh, Axis::Ow].into_iter().enumerate() {
             let tiles = whole.axes[a].tiles;
-            let sizes = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96].into_iter().filter(|&b| b < tiles);
+            let sizes = [1, 2, 3, 4, 6, 8, 12, 16, 24, 48, 96].into_iter().filter(|&b| b < tiles);
             images.extend(sizes.map(|b| Some((axis, b * whole.axes[a].m))));
         }
         let near = self.target.l2_bytes as f64 * NEAR / self.spec.dtype.bytes() as f64;
-        let (mut found, mut refusal) = (Vec::new(), None);
+        let (mut kinds, mut refusal) = (Vec::new(), None);
         for image in images {
             let block: Vec<_> = image.into_iter().collect();
             let cut = shape(&block);
@@ -132,6 +140,7 @@ impl Search<'_> {
             if cut.tiles > MOST_TILES || (cut.input_len() as f64 > 2.0 * near && cut.tiles > 32) {
                 continue;
             }
+            let mut found = Vec::new();
             for size in channel_blocks(geometry.oc, panel) {
                 let mut block = block.clone();
                 if size < geometry.oc {
@@ -147,7 +156,7 @@ impl Search<'_> {
                 }
                 let lead = self.lead(geometry, &block);
                 // Blocks of channels that are few leave threads without work.
-                let enough = geometry.oc.div_ceil(size) >= ENOUGH.min(geometry.oc.div_ceil(panel))
+                let enough = geometry.oc.div_ceil(size) >= (ENOUGH / 2).min(geometry.oc.div_ceil(panel))
                     && all <= legal::MOST_TRANSFORMED;
                 if lead == Axis::Oc && !enough && self.pins.parallel.is_none() {
                     continue;
@@ -164,11 +173,26 @@ impl Search<'_> {
                     found.push((block, Axis::Oc));
                 }
             }
+            kinds.push(found);
         }
         match refusal {
-            Some(refusal) if found.is_empty() => Err(refusal),
-            _ => Ok(found),
+            Some(refusal) if kinds.iter().all(Vec::is_empty) => Err(refusal),
+            _ => self.in_order(kinds),
         }
+    }
+
+    /// Those of `kinds` whose loops are in the order that is pinned.
+    fn in_order(&self, mut kinds: Vec<Vec<(Blocks, Axis)>>) -> Result<Vec<Vec<(Blocks, Axis)>>, Refusal> {
+        let Some(pin) = &self.pins.order else { return Ok(kinds) };
+        let orders: Vec<Vec<Axis>> = kinds.iter().flatten().map(|(block, parallel)| order(block, *parallel)).collect();
+        kinds.iter_mut().for_each(|kind| kind.retain(|(block, parallel)| order(block, *parallel) == pin.value));
+        if kinds.iter().any(|kind| !kind.is_empty()) {
+            return Ok(kinds);
+        }
+        let names: Vec<_> = orders.first().into_iter().flatten().map(|a| a.name()).collect();
+        let names = names.join(", ");
+        let reason = format!("the order of Winograd's algorithm follows from block and parallel: ({names})");
+        Err(Refusal::pinned(reason, pin.span))
     }
 
     /// Whether threads can divide `parallel`: the output channels, or a loop around blocks.
@@ -198,17 +222,23 @@ impl Search<'_> {
     }
 
     /// The best tile for a block, and what all of it costs.
-    fn found(&self, geometry: &Geometry, block: Vec<(Axis, usize)>, parallel: Axis) -> Result<Found, Refusal> {
+    fn found(&self, geometry: &Geometry, block: &Blocks, parallel: Axis) -> Result<Found, Refusal> {
         let m = self.algorithm.winograd().unwrap_or(2);
-        let shape = WinogradShape::new(self.spec, geometry, m, &block, parallel);
-        let inner = self.inner(geometry, &shape);
-        let model = Model::new(&inner, self.target, Algorithm::Pointwise, VectorAxis::Oc, PackInput::None);
+        let shape = WinogradShape::new(self.spec, geometry, m, block, parallel);
+        let inner = self.inner(geometry, &shape, shape.channels);
+        let model_of = |inner| Model::new(inner, self.target, Algorithm::Pointwise, VectorAxis::Oc, PackInput::None);
+        let model = model_of(&inner);
+        // What full blocks of channels leave over.
+        let (full, rest) = (geometry.oc / shape.channels, geometry.oc % shape.channels);
+        let inner_rest = self.inner(geometry, &shape, rest.max(1));
+        let model_rest = (rest > 0).then(|| model_of(&inner_rest));
         let legal = |t| legal::tile(&inner, self.target, Algorithm::Pointwise, VectorAxis::Oc, t);
         let pinned_unroll = pinned_unroll(self.pins)?;
         let mut best: Option<(TileShape, usize, f64)> = None;
         let mut look = |tile: TileShape| {
             let unroll = pinned_unroll.unwrap_or_else(|| unroll(geometry.ic, tile));
-            let compute = model.compute(&model.tiling(tile), unroll);
+            let rest = model_rest.as_ref().map_or(0.0, |m| m.compute(&m.tiling(tile), unroll));
+            let compute = full as f64 * model.compute(&model.tiling(tile), unroll) + rest;
             if best.is_none_or(|b| compute < b.2) {
                 best = Some((tile, unroll, compute));
             }
@@ -219,7 +249,7 @@ impl Search<'_> {
             look(tile);
         } else {
             let lanes = self.target.lanes(self.spec.dtype.bytes());
-            for vectors in 1..=self.target.accumulators.min(geometry.oc.div_ceil(lanes)) {
+            for vectors in 1..=WIDEST.min(shape.channels.div_ceil(lanes)) {
                 let most = (self.target.accumulators / vectors).min(shape.tiles);
                 let even = shape.tiles.div_ceil(shape.tiles.div_ceil(most.max(1)));
                 for rows in [most, even] {
@@ -234,25 +264,27 @@ impl Search<'_> {
             return Err(Refusal::layer(format!("no tile fits the {} registers", self.target.registers)));
         };
         let cost = self.cost(geometry, &shape, &model, tile, product, parallel);
-        Ok(Found { tile, block, parallel, unroll, cost })
+        Ok(Found { tile, block: block.clone(), parallel, unroll, cost })
     }
 
-    /// The product for one element of the tiles, as a layer.
-    fn inner(&self, geometry: &Geometry, shape: &WinogradShape) -> LayerSpec {
+    /// The product for one element of the tiles and `channels` output channels, as a layer.
+    fn inner(&self, geometry: &Geometry, shape: &WinogradShape, channels: usize) -> LayerSpec {
         let w = SpatialAxis { input: shape.tiles, output: shape.tiles, ..SpatialAxis::UNIT };
         LayerSpec {
             name: String::new(),
             rank: 1,
             batch: Batch::Fixed(1),
             in_channels: geometry.ic,
-            out_channels: geometry.oc,
+            out_channels: channels,
             groups: 1,
             layout: Layout::ChannelsLast,
             spatial: [SpatialAxis::UNIT, SpatialAxis::UNIT, w],
             bias: false,
             then: Vec::new(),
             schedule: Schedule::default(),
-            ..self.spec.clone()
+            dtype: self.spec.dtype,
+            weights_layout: self.spec.weights_layout,
+            accuracy: self.spec.accuracy,
         }
     }
 
@@ -318,15 +350,14 @@ impl Search<'_> {
         }
         let (src, dst) = (geometry.src.n as f64 * bytes, self.spec.dst_image() as f64 * bytes);
         memory += (src + dst) / super::cost::BANDWIDTH[1];
-        let whole = Model::new(self.spec, self.target, self.algorithm, VectorAxis::Oc, self.pack);
-        Cost { compute, memory, packing: whole.packing() }
+        Cost { compute, memory, packing: 0.0 }
     }
 }
 
 /// Sizes of blocks of output channels: all of them, or some panels.
 fn channel_blocks(oc: usize, panel: usize) -> Vec<usize> {
     let mut sizes = vec![oc];
-    sizes.extend([1, 2, 4, 8].map(|panels| panels * panel).into_iter().filter(|&s| s < oc));
+    sizes.extend([1, 2, 3, 4, 6, 8].map(|panels| panels * panel).into_iter().filter(|&s| s < oc));
     sizes
 }
 

@@ -131,21 +131,24 @@ pub(crate) fn transformed(kernel: usize, m: usize) -> usize {
     if kernel == TAPS { m + TAPS - 1 } else { kernel }
 }
 
-/// Transforms a window in place along every axis of three taps, the last first; `values` has room for the result.
-pub(crate) fn transform_window(matrix: &[[f64; TAPS]], window: [usize; 3], values: &mut [f64]) {
+/// Transforms `lanes` windows side by side along every axis of three taps, the last first. The first of `values` holds them and
+/// then the result; the second is room to work in.
+pub(crate) fn transform_windows(matrix: &[[f64; TAPS]], window: [usize; 3], lanes: usize, values: &mut [Vec<f64>; 2]) {
     let mut sizes = window;
     for axis in (0..3).rev().filter(|&a| window[a] == TAPS) {
-        let inner: usize = sizes[axis + 1..].iter().product();
+        let inner = sizes[axis + 1..].iter().product::<usize>() * lanes;
         let outer: usize = sizes[..axis].iter().product();
-        let before: Vec<f64> = values[..outer * TAPS * inner].to_vec();
-        for o in 0..outer {
-            for (row, factors) in matrix.iter().enumerate() {
-                for i in 0..inner {
-                    let tap = |k: usize| factors[k] * before[(o * TAPS + k) * inner + i];
-                    values[(o * matrix.len() + row) * inner + i] = tap(0) + tap(1) + tap(2);
+        let [before, after] = values;
+        let slabs = before.chunks_exact(TAPS * inner).zip(after.chunks_exact_mut(matrix.len() * inner));
+        for (from, to) in slabs.take(outer) {
+            for (factors, line) in matrix.iter().zip(to.chunks_exact_mut(inner)) {
+                let taps = from[..inner].iter().zip(&from[inner..2 * inner]).zip(&from[2 * inner..]);
+                for (x, ((a, b), c)) in line.iter_mut().zip(taps) {
+                    *x = factors[0] * a + factors[1] * b + factors[2] * c;
                 }
             }
         }
+        values.swap(0, 1);
         sizes[axis] = matrix.len();
     }
 }
