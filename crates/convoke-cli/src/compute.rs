@@ -9,7 +9,7 @@ use convoke_core::eval::reference::{self, Position};
 use convoke_core::ir::Role;
 use convoke_core::lower::weights::WeightsPacking;
 use convoke_core::pipeline::{self, Compiled};
-use convoke_core::plan::{self, Plan};
+use convoke_core::plan;
 use convoke_core::spec::{LayerSpec, Limits, Schedule};
 use convoke_core::target::Target;
 use rayon::prelude::*;
@@ -64,8 +64,8 @@ pub(crate) fn run_kernel<T: Element>(kernel: &Kernel, threads: usize, tensors: &
 }
 
 /// Packs weights as every backend reads them.
-pub(crate) fn pack<T: Element>(spec: &LayerSpec, plan: &Plan, weights: &[T]) -> Vec<T> {
-    let packing = WeightsPacking::new(spec, plan.algorithm);
+pub(crate) fn pack<T: Element>(spec: &LayerSpec, lowered: &Compiled, weights: &[T]) -> Vec<T> {
+    let packing = WeightsPacking::of(spec, &lowered.plan, lowered.kernel.lanes());
     let mut packed = vec![T::default(); packing.packed_len()];
     packing.pack(weights, &mut packed);
     packed
@@ -77,7 +77,7 @@ pub(crate) fn interpret<T: Element>(
     lowered: &Compiled,
     tensors: &Tensors<T>,
 ) -> Result<Vec<T>, interp::RunError> {
-    let weights = pack(spec, &lowered.plan, &tensors.weights);
+    let weights = pack(spec, lowered, &tensors.weights);
     let mut dst = vec![T::from_f64(f64::NAN); tensors.batch * spec.dst_image()];
     interpret_packed(lowered, tensors, &weights, &mut dst)?;
     Ok(dst)

@@ -50,10 +50,15 @@ fn random_plan(spec: &LayerSpec, target: &Target, r: &mut Random) -> (LayerSpec,
         let before = pinned.schedule.clone();
         let s = &mut pinned.schedule;
         match step {
+            0 if s.algorithm.is_some() => {}
             0 => s.algorithm = pin(plan::Algorithm::ALL[r.below(plan::Algorithm::ALL.len())]),
             1 => s.vector = pin(plan::VectorAxis::ALL[r.below(2)]),
             2 => s.pack_input = pin(plan::PackInput::ALL[r.below(3)]),
             3 => s.tile = pin((1 + r.below(14), 1 + r.below(4))),
+            4 if s.algorithm.as_ref().is_some_and(|a| a.value == plan::Algorithm::Fft) => {
+                let lanes = target.lanes(spec.dtype.bytes());
+                s.block = pin(vec![(Axis::Ow, (1 + r.below(6)) * lanes)]);
+            }
             4 => {
                 let axis = [Axis::N, Axis::Od, Axis::Oh, Axis::Oh, Axis::Ow, Axis::Ow][r.below(6)];
                 let mut block = vec![(axis, (1 + r.below(5)) * [1, 2, 4, 6][r.below(4)])];
@@ -110,7 +115,7 @@ impl<T: Element> Data<T> {
 
     /// Runs `kernel`, its outer loops cut in two and the parts in reverse, as threads might.
     fn run(&self, spec: &LayerSpec, plan: &Plan, kernel: &Verified) -> Vec<T> {
-        let packing = WeightsPacking::new(spec, plan.algorithm);
+        let packing = WeightsPacking::of(spec, plan, kernel.lanes());
         let mut packed = vec![T::from_f64(f64::NAN); packing.packed_len()];
         packing.pack(&self.weights, &mut packed);
         let len = |role| kernel.buffers.iter().find(|b| b.role == role).map_or(0, |b| b.len.eval(&[self.batch as i64]));
@@ -227,6 +232,29 @@ fn multipliers_that_divide_a_panel_are_depthwise_on_every_target() {
             assert_eq!(plan::choose(&spec, target).expect("a plan").algorithm, algorithm, "{text}");
         }
     }
+}
+
+/// What `fft` takes: windows of a row, several blocks and less than one, borders that reach past a block, dilation, groups, multipliers,
+/// rows that are skipped, all layouts.
+const FFT: [&str; 12] = [
+    "conv1d taps { input: f32[1, 1, 300] @ ncl, out_channels: 1, kernel_size: 15, padding: same }",
+    "conv1d long { input: f32[2, 1, 1500] @ ncl, out_channels: 1, kernel_size: 65, padding: causal, bias: true, then: relu }",
+    "conv1d batch { input: f32[N, 2, 90] @ ncl, out_channels: 3, kernel_size: 31, padding: 20, bias: true, then: gelu }",
+    "conv1d double { input: f64[2, 200, 3] @ nlc, out_channels: 5, kernel_size: 33, padding: (3..40), then: sigmoid }",
+    "conv1d dilated { input: f32[1, 2, 170] @ ncl, out_channels: 2, kernel_size: 9, padding: 13, dilation: 3, bias: true }",
+    "conv1d wide { input: f32[1, 1, 7] @ ncl, out_channels: 1, kernel_size: 9, padding: 20, dilation: 5 }",
+    "conv1d each { input: f32[1, 5, 120] @ ncl, out_channels: 10, groups: 5, kernel_size: 17, padding: same, bias: true }",
+    "conv1d groups { input: f32[2, 100, 6] @ nlc, out_channels: 9, groups: 3, kernel_size: 15, padding: 9, weights: lio }",
+    "conv2d rows { input: f32[1, 2, 9, 60] @ nchw, out_channels: 3, kernel_size: (1, 21), stride: (2, 1), padding: (0, 10) }",
+    "conv3d planes { input: f64[1, 2, 5, 40, 2] @ ndhwc, out_channels: 2, kernel_size: (1, 1, 2), stride: (1, 3, 1), padding: (0, 0, 1) }",
+    "conv1d blocks { input: f32[1, 21, 50] @ nCw16c, out_channels: 35, kernel_size: 15, padding: 7, bias: true, then: sigmoid }",
+    "conv2d whole { input: f32[1, 32, 2, 70] @ nChw16c, out_channels: 64, groups: 2, kernel_size: (1, 16), padding: (0, 8) }",
+];
+
+#[test]
+fn fft_by_any_plan() {
+    let pinned = FFT.map(|text| text.replace(" }", ", accuracy: fast, schedule { algorithm: fft } }"));
+    by_any_plan(&pinned.each_ref().map(|text| &text[..]), 8);
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl Kernel {
         threads: usize,
         pools: Arc<Pools>,
     ) -> Self {
-        let packing = WeightsPacking::new(&spec, plan.algorithm);
+        let packing = WeightsPacking::of(&spec, &plan, ir.lanes());
         Self { spec, plan, target, ir, program, packing, threads, pools, idle: Mutex::default() }
     }
 

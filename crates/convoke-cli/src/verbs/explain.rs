@@ -80,10 +80,11 @@ impl<'a> Explained<'a> {
                 writeln!(out, "    {line}{}", self.measured(at))?;
             }
         }
-        let packing = WeightsPacking::new(spec, chosen.algorithm);
+        let packing = WeightsPacking::of(spec, chosen, target.lanes(spec.dtype.bytes()));
         let bytes = packing.packed_len() * spec.dtype.bytes();
         let name = packing.name(spec.dtype);
-        writeln!(out, "\nWeights are packed as {name}, {}B, on every target.", short(bytes as f64))?;
+        let everywhere = if packing.fft.is_none() { ", on every target" } else { "" };
+        writeln!(out, "\nWeights are packed as {name}, {}B{everywhere}.", short(bytes as f64))?;
         writeln!(out, "{}", same_bits(target))?;
         Ok(())
     }

@@ -19,6 +19,7 @@ mod activation;
 mod blank;
 mod channels;
 mod emit;
+mod fft;
 mod geometry;
 mod nests;
 mod pack;
@@ -29,6 +30,7 @@ mod winograd;
 
 pub(crate) use activation::registers as epilogue_registers;
 pub(crate) use channels::{ChannelPart, cut as cut_channels};
+pub(crate) use fft::{LEAST_REGISTERS as FFT_REGISTERS, Pass as FftPass, Shape as FftShape, points as fft_points};
 pub(crate) use geometry::{Geometry, View};
 pub(crate) use pack::PackedAxis;
 pub(crate) use pixels::{PixelRun, Taps, cut as cut_pixels};
@@ -40,14 +42,14 @@ pub(crate) use winograd::{
 pub(crate) use winograd::{Shape as WinogradShape, TAPS as WINOGRAD_TAPS, TileAxis};
 
 use crate::ir::{Affine, Buffer, Kernel, Role, Var};
-use crate::plan::{Plan, VectorAxis};
+use crate::plan::{Algorithm, Plan, VectorAxis};
 use crate::spec::{Batch, LayerSpec};
 use crate::target::Target;
 use weights::WeightsPacking;
 
 /// Lowers `spec` by `plan` for `target`; `plan` must be one that [`plan::choose`](crate::plan::choose) made for them.
 pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
-    let packing = WeightsPacking::new(spec, plan.algorithm);
+    let packing = WeightsPacking::of(spec, plan, target.lanes(spec.dtype.bytes()));
     let geometry = Geometry::new(spec, plan);
     let mut kernel = Kernel {
         name: kernel_name(spec, plan, target),
@@ -74,9 +76,10 @@ pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
         buffer(Role::Scratch, per_batch(geometry.src.n));
         pack::nest(spec, &geometry, &mut kernel);
     }
-    match plan.algorithm.winograd() {
-        Some(_) => winograd::compute(spec, plan, &geometry, &packing, target, &mut kernel),
-        None => nests::compute(spec, plan, &geometry, &packing, &mut kernel),
+    match plan.algorithm {
+        Algorithm::Fft => fft::compute(spec, plan, &geometry, &mut kernel),
+        a if a.winograd().is_some() => winograd::compute(spec, plan, &geometry, &packing, target, &mut kernel),
+        _ => nests::compute(spec, plan, &geometry, &packing, &mut kernel),
     }
     blank::nest(spec, &mut kernel);
     kernel

@@ -6,11 +6,14 @@
 //! time and live in read-only memory.
 //! Where windows are transformed (Winograd's algorithm), a tap is an element of the transformed window: there are more of them, and
 //! each is a sum that is made in `f64` and rounded once.
+//! For `fft`, which has a layout of its own, see [`FftPacking`].
 //! Depthwise weights are panels over all groups, `[panel][kd][kh][kw][lane]`; where an input channel has several outputs, these
 //! stand side by side.
 
-use super::winograd;
+pub use super::fft::FftPacking;
+use super::{Geometry, fft, winograd};
 use crate::eval::Element;
+use crate::plan::Plan;
 use crate::spec::{Algorithm, BLOCK_BYTES, DType, LayerSpec, WeightsLayout};
 
 /// Bytes of output channels that a panel holds for one tap of one input channel.
@@ -41,10 +44,27 @@ pub struct WeightsPacking {
     pub window: [usize; 3],
     /// Outputs of a tile of Winograd's algorithm, for which axes of three taps are transformed.
     pub winograd: Option<usize>,
+    /// How filters are transformed for `fft`.
+    pub fft: Option<FftPacking>,
 }
 
 impl WeightsPacking {
-    /// The packing for a layer computed by `algorithm`.
+    /// The packing for a layer computed by `plan` with vectors of `lanes`.
+    pub fn of(spec: &LayerSpec, plan: &Plan, lanes: usize) -> Self {
+        if plan.algorithm != Algorithm::Fft {
+            return Self::new(spec, plan.algorithm);
+        }
+        let geometry = Geometry::new(spec, plan);
+        let shape = fft::Shape::new(&geometry, spec.dtype, lanes, plan.tile, &plan.block);
+        Self::transformed(spec, shape.packing(spec.dtype))
+    }
+
+    /// The packing for `fft`.
+    pub(crate) fn transformed(spec: &LayerSpec, fft: FftPacking) -> Self {
+        Self { fft: Some(fft), ..Self::new(spec, Algorithm::Fft) }
+    }
+
+    /// The packing for a layer computed by `algorithm`, which is not `fft`: there a plan has to say how, see [`Self::of`].
     pub fn new(spec: &LayerSpec, algorithm: Algorithm) -> Self {
         let (taps, ic, oc) = (spec.taps(), spec.ic_per_group(), spec.out_channels);
         let (window, winograd) = (spec.spatial.map(|a| a.kernel), algorithm.winograd());
@@ -55,7 +75,7 @@ impl WeightsPacking {
         let groups = if algorithm == Algorithm::Depthwise { 1 } else { spec.groups };
         let lanes = PANEL_BYTES / spec.dtype.bytes();
         let taps = winograd.map_or(taps, |m| window.iter().map(|&k| winograd::transformed(k, m)).product());
-        Self { groups, oc: oc / groups, taps, ic, lanes, oc_stride, ic_stride, tap_stride, window, winograd }
+        Self { groups, oc: oc / groups, taps, ic, lanes, oc_stride, ic_stride, tap_stride, window, winograd, fft: None }
     }
 
     /// Panels a group.
@@ -70,6 +90,9 @@ impl WeightsPacking {
 
     /// Elements of all packed weights.
     pub fn packed_len(&self) -> usize {
+        if let Some(fft) = self.fft {
+            return fft.twiddles() + self.groups * self.oc * fft.filters(self.ic);
+        }
         self.groups * self.panels() * self.panel_len()
     }
 
@@ -84,6 +107,9 @@ impl WeightsPacking {
     /// If a length is another.
     pub fn pack<T: Element>(&self, plain: &[T], packed: &mut [T]) {
         assert_eq!((plain.len(), packed.len()), (self.plain_len(), self.packed_len()));
+        if let Some(fft) = self.fft {
+            return self.pack_filters(fft, plain, packed);
+        }
         if let Some(m) = self.winograd {
             return self.pack_transformed(&winograd::transforms(m).kernel, plain, packed);
         }
@@ -129,8 +155,25 @@ impl WeightsPacking {
         }
     }
 
-    /// `OIhw16o`, as oneDNN writes such layouts.
+    /// The tables of roots, then the transformed filters.
+    fn pack_filters<T: Element>(&self, fft: FftPacking, plain: &[T], packed: &mut [T]) {
+        fft.pack_twiddles(|i, value| packed[i] = T::from_f64(value));
+        let (bin, mut taps, mut filters) = (fft.bin(), vec![0.0; self.taps], fft.plan());
+        for oc in 0..self.groups * self.oc {
+            for ic in 0..self.ic {
+                let from = oc * self.oc_stride + ic * self.ic_stride;
+                taps.iter_mut().enumerate().for_each(|(tap, x)| *x = plain[from + tap * self.tap_stride].to_f64());
+                let to = fft.twiddles() + oc * fft.filters(self.ic) + ic * bin;
+                filters.transform(&taps, |row, at, value| packed[to + row * self.ic * bin + at] = T::from_f64(value));
+            }
+        }
+    }
+
+    /// `OIhw16o`, as oneDNN writes such layouts; of transformed filters, how they are.
     pub fn name(&self, dtype: DType) -> String {
+        if let Some(FftPacking { lanes, rows, .. }) = self.fft {
+            return format!("transforms of {lanes} phases of {rows} elements");
+        }
         format!("OIhw{}o", PANEL_BYTES / dtype.bytes())
     }
 }

@@ -11,6 +11,9 @@ use crate::spec::{Accuracy, LayerSpec};
 /// Relative error of a sum of `k` products, in units of roundoff, over the root of `k`.
 const SUM: f64 = 0.29;
 
+/// Squares of errors of `fft`, in units of roundoff: of a halving of its transforms, and of a sum over one channel.
+const FFT: [f64; 2] = [0.5, 0.65];
+
 /// Errors of F(m, 3) along one, two and three axes, in units of roundoff: of the transforms, and of a sum over one channel.
 const fn winograd(m: usize, axes: usize) -> (f64, f64) {
     match (m, axes) {
@@ -26,8 +29,20 @@ const fn winograd(m: usize, axes: usize) -> (f64, f64) {
     }
 }
 
+/// The same of `fft`.
+fn fft(spec: &LayerSpec) -> f64 {
+    let (channels, taps) = (spec.ic_per_group() as f64, spec.taps() as f64);
+    // Blocks are a few times as long as windows.
+    let [transforms, sum] = FFT;
+    let error = (transforms * (4.0 * taps).log2() + sum * channels).sqrt();
+    error / (SUM * (channels * taps).sqrt()).max(SUM)
+}
+
 /// How many times the error of a direct sum `algorithm` has for the layer, about.
 pub(crate) fn times(spec: &LayerSpec, algorithm: Algorithm) -> f64 {
+    if algorithm == Algorithm::Fft {
+        return fft(spec);
+    }
     let Some(m) = algorithm.winograd() else { return 1.0 };
     let axes = spec.spatial.iter().filter(|a| a.kernel > 1).count();
     let (transforms, sum) = winograd(m, axes);

@@ -3,9 +3,8 @@
 use thiserror::Error;
 
 use super::cost::{Model, Tiling};
-use super::legal;
-use super::winograd;
 use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
+use super::{fft, legal, winograd};
 use crate::diagnostic::Diagnostic;
 use crate::span::{Span, Spanned};
 use crate::spec::{LayerSpec, Schedule};
@@ -74,7 +73,7 @@ pub fn choose(spec: &LayerSpec, target: &Target) -> Result<Plan, PlanError> {
     };
     let is_general = |c: &Candidate| c.algorithm == Algorithm::Direct;
     let specialized = |c: &&Candidate| {
-        let better = |o: &Candidate| !is_general(o) && o.outcome.is_ok() && twin(o, c);
+        let better = |o: &Candidate| !is_general(o) && o.algorithm.is_exact() && o.outcome.is_ok() && twin(o, c);
         !(is_general(c) && candidates.iter().any(better))
     };
     let plans = candidates.iter().filter(specialized).filter_map(|c| c.outcome.as_ref().ok());
@@ -128,6 +127,9 @@ fn candidate(
     excluded("pack_input", &pins.pack_input, pack)?;
     if algorithm.winograd().is_some() {
         return winograd::Search { spec, target, pins, algorithm, pack }.best();
+    }
+    if algorithm == Algorithm::Fft {
+        return fft::Search { spec, target, pins, pack }.best();
     }
     let model = Model::new(spec, target, algorithm, vector, pack);
     let search = Search { spec, target, pins, algorithm, vector, pack, model };

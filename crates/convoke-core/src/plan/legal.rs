@@ -37,6 +37,10 @@ pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm, pack: PackInput)
             winograd(spec, algorithm)?;
             accuracy::allows(spec, algorithm)
         }
+        Algorithm::Fft => {
+            fft(spec)?;
+            accuracy::allows(spec, algorithm)
+        }
     }
 }
 
@@ -76,10 +80,42 @@ fn winograd(spec: &LayerSpec, algorithm: Algorithm) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether `fft` takes the layer.
+fn fft(spec: &LayerSpec) -> Result<(), String> {
+    let [d, h, w] = &spec.spatial;
+    for (name, a) in [("d", d), ("h", h)] {
+        if a.kernel != 1 {
+            return Err(format!("fft is for windows along w alone so far, and along {name} it has {} taps", a.kernel));
+        }
+        if a.pad_lo + a.pad_hi != 0 {
+            return Err(format!("fft needs no padding along {name}, and there it is {}..{}", a.pad_lo, a.pad_hi));
+        }
+    }
+    if w.kernel == 1 {
+        return Err("fft needs a window of several taps along w, and there it is 1".to_owned());
+    }
+    if w.stride != 1 {
+        return Err(format!("fft needs stride 1 along w, and there it is {}", w.stride));
+    }
+    if spec.spatial.iter().any(|a| a.output == 0) {
+        return Err("there is no output".to_owned());
+    }
+    let (ic, oc) = (spec.ic_per_group(), spec.oc_per_group());
+    for channels in [ic, oc] {
+        let block = spec.layout.lanes(channels * spec.groups, spec.dtype);
+        let several = block > 1 && block < channels * spec.groups;
+        if spec.groups > 1 && several && !channels.is_multiple_of(block) {
+            return Err(format!("groups of {channels} channels share blocks of {block}"));
+        }
+    }
+    Ok(())
+}
+
 /// Whether vectors can run along that axis.
 pub(crate) fn vector(algorithm: Algorithm, vector: VectorAxis) -> Result<(), String> {
     match (algorithm.winograd(), vector) {
         (Some(_), VectorAxis::Ow) => Err("vectors of Winograd's algorithm run along the channels".to_owned()),
+        _ if algorithm == Algorithm::Fft && vector == VectorAxis::Oc => Err("vectors of fft run along ow".to_owned()),
         _ => Ok(()),
     }
 }

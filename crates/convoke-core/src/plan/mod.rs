@@ -6,6 +6,7 @@
 mod accuracy;
 mod choose;
 mod cost;
+mod fft;
 mod legal;
 mod print;
 #[cfg(test)]

@@ -41,7 +41,7 @@ fn each_kind_of_layer_has_its_algorithm() {
         chosen(SAME, &target, Algorithm::Winograd4, VectorAxis::Oc, name);
         chosen(&exact(SAME), &target, Algorithm::Direct, VectorAxis::Oc, name);
         chosen(DEPTHWISE, &target, Algorithm::Depthwise, VectorAxis::Oc, name);
-        chosen(FIR, &target, Algorithm::Direct, VectorAxis::Ow, name);
+        chosen(&FIR.replace(" }", ", accuracy: exact }"), &target, Algorithm::Direct, VectorAxis::Ow, name);
         let point = choose(&layer(POINT), &target).expect("without pins there is a plan");
         assert_eq!(point.algorithm, Algorithm::Pointwise, "{name}");
     }
@@ -70,6 +70,37 @@ fn every_candidate_has_a_plan_or_a_reason() {
     let best = choose(&layer(SAME), &Target::AVX2).expect("without pins there is a plan");
     let direct = all.iter().filter(|c| c.algorithm == Algorithm::Direct).filter_map(|c| c.outcome.as_ref().ok());
     assert!(direct.into_iter().all(|plan| plan.cost.total() >= best.cost.total()));
+}
+
+#[test]
+fn long_filters_are_transformed() {
+    for target in [Target::AVX512, Target::AVX2, Target::SSE, Target::SSE_FMA, Target::NEON, Target::PORTABLE] {
+        let name = target.name();
+        chosen(FIR, &target, Algorithm::Fft, VectorAxis::Ow, name);
+        let short = FIR.replace("1023", "9").replace("511", "4");
+        chosen(&short, &target, Algorithm::Direct, VectorAxis::Ow, name);
+    }
+}
+
+#[test]
+fn pins_of_fft_say_why() {
+    let fft = |pins: &str| format!("algorithm: fft, {pins}");
+    refused(
+        &FIR.replace("511", "511, stride: 2"),
+        "algorithm: fft",
+        "fft",
+        "needs stride 1 along w, and there it is 2",
+    );
+    refused(SAME, "algorithm: fft", "fft", "along h it has 3 taps");
+    refused(FIR, &fft("block: (ow: 100)"), "(ow: 100)", "100 outputs is not made of vectors of 8");
+    refused(FIR, &fft("block: (ow: 160008)"), "(ow: 160008)", "longer than a row, which has 160000");
+    refused(FIR, &fft("block: (ow: 150000)"), "(ow: 150000)", "1023 taps is longer than 131072 elements");
+    refused(FIR, &fft("block: (oh: 8)"), "(oh: 8)", "blocked along ow alone");
+    refused(FIR, &fft("tile: 2x2"), "2x2", "needs 16 registers for sums and 6 besides");
+    refused(FIR, &fft("unroll: 3"), "3", "writes out the 8 steps of a vector, and not 3");
+    refused(FIR, &fft("parallel: oc"), "oc", "and not oc");
+    let exact = FIR.replace("511", "511, accuracy: exact");
+    refused(&exact, "algorithm: fft", "fft", "accuracy: exact");
 }
 
 /// The pin at fault and the reason, for a schedule that cannot hold.

@@ -39,6 +39,8 @@ pub enum Algorithm {
     Winograd4,
     /// F(6, 3): six outputs at a time, for 8 products instead of 18.
     Winograd6,
+    /// Fourier transforms of blocks of a row: windows along `w` alone, with stride 1 there.
+    Fft,
 }
 
 impl Algorithm {
@@ -48,13 +50,13 @@ impl Algorithm {
             Self::Winograd2 => Some(2),
             Self::Winograd4 => Some(4),
             Self::Winograd6 => Some(6),
-            Self::Direct | Self::Pointwise | Self::Depthwise => None,
+            Self::Direct | Self::Pointwise | Self::Depthwise | Self::Fft => None,
         }
     }
 
     /// Whether outputs are sums of the products that the layer's formula has, in the order of the language.
     pub const fn is_exact(self) -> bool {
-        self.winograd().is_none()
+        !matches!(self, Self::Winograd2 | Self::Winograd4 | Self::Winograd6 | Self::Fft)
     }
 }
 
@@ -127,6 +129,7 @@ names!(Algorithm {
     Winograd2 = "winograd2",
     Winograd4 = "winograd4",
     Winograd6 = "winograd6",
+    Fft = "fft",
     Direct = "direct",
 });
 names!(VectorAxis { Oc = "oc", Ow = "ow" });

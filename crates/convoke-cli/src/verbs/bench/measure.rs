@@ -111,7 +111,7 @@ impl Subject {
         let compile = self.median(RUNS, Duration::from_millis(20), || lower().map(drop))?;
         let lowered = lower()?;
         let pack = self.pack(layer.spec, &lowered, tensors)?;
-        let weights = compute::pack(layer.spec, &lowered.plan, &tensors.weights);
+        let weights = compute::pack(layer.spec, &lowered, &tensors.weights);
         let mut dst = vec![T::default(); tensors.batch * layer.spec.dst_image()];
         let run = self.median(1, RUN_FOR, || {
             let run = compute::interpret_packed(&lowered, tensors, &weights, &mut dst);
@@ -130,7 +130,7 @@ impl Subject {
     ) -> Result<Times, Failure> {
         let failed = |e| Failure::layer(&layer.name(), e);
         let pack = self.pack(layer.spec, lowered, tensors)?;
-        let weights = compute::pack(layer.spec, &lowered.plan, &tensors.weights);
+        let weights = compute::pack(layer.spec, lowered, &tensors.weights);
         program.prepare(tensors, &weights).map_err(failed)?;
         let once = program.time(at, tensors.batch, 3).map_err(failed)?;
         let repeat = (RUN_FOR.as_secs_f64() / once.as_secs_f64().max(1e-9)).clamp(RUNS as f64, 1e5) as u32;
@@ -140,7 +140,7 @@ impl Subject {
 
     fn pack<T: Element>(&self, spec: &LayerSpec, lowered: &Compiled, tensors: &Tensors<T>) -> Result<f64, Failure> {
         self.median(RUNS, Duration::from_millis(10), || {
-            std::hint::black_box(compute::pack(spec, &lowered.plan, &tensors.weights));
+            std::hint::black_box(compute::pack(spec, lowered, &tensors.weights));
             Ok(())
         })
     }

@@ -147,7 +147,7 @@ impl Emitted {
     fn run<T: Element>(&self, at: usize, cases: &Cases<T>) -> Result<Results<T>, String> {
         let layer = &self.layers[at];
         let run = |index, tensors: &compute::Tensors<T>| {
-            let weights = compute::pack(&cases.spec, &layer.lowered.plan, &tensors.weights);
+            let weights = compute::pack(&cases.spec, &layer.lowered, &tensors.weights);
             self.program.prepare(tensors, &weights)?;
             self.program.run(index, tensors.batch)
         };

@@ -6,7 +6,7 @@ use crate::ir::{Role, Verified};
 use crate::lower::weights::WeightsPacking;
 use crate::pipeline::{CompileError, Compiled, compile};
 use crate::span::{Span, Spanned};
-use crate::spec::{Accuracy, LayerSpec, Limits, PackInput, Schedule};
+use crate::spec::{Accuracy, Algorithm, LayerSpec, Limits, PackInput, Schedule};
 use crate::target::{Isa, Target};
 use proc_macro2::TokenStream;
 
@@ -39,6 +39,11 @@ pub fn module(
     let accuracy = if spec.schedule.algorithm.is_some() { spec.accuracy } else { Accuracy::Exact };
     let spec = &LayerSpec { accuracy, ..spec.clone() };
     let compiled = versions(spec, targets, limits)?;
+    if let (Algorithm::Fft, Some(pin)) = (compiled[0].plan.algorithm, &spec.schedule.algorithm) {
+        let reason = "each instruction set packs transformed filters in its own way, and a module packs them once";
+        return Err(Diagnostic::at(pin.span, "a module cannot use fft", reason)
+            .with_help("pin another algorithm, or compile the layer at run time"));
+    }
     let packing = WeightsPacking::new(spec, compiled[0].plan.algorithm);
     let scratch = match compiled.iter().all(|c| fits_on_stack(spec, c)) {
         true => ScratchFrom::Stack,
@@ -69,6 +74,12 @@ fn versions(spec: &LayerSpec, targets: &[Target], limits: &Limits) -> Result<Vec
 /// what `run` takes is not for the cost model to decide.
 fn version(spec: &LayerSpec, target: &Target, limits: &Limits) -> Result<Compiled, CompileError> {
     let target = &suited(target);
+    // How weights are packed is not for the cost model to decide either.
+    let mut spec = spec.clone();
+    if spec.schedule.algorithm.is_none() {
+        spec.accuracy = Accuracy::Exact;
+    }
+    let spec = &spec;
     let compiled = compile(spec, target, limits)?;
     if spec.schedule.pack_input.is_some() || fits_on_stack(spec, &compiled) {
         return Ok(compiled);

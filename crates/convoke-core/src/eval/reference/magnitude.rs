@@ -9,7 +9,9 @@ use crate::spec::{Algorithm, LayerSpec};
 /// [`error_bound`](super::error_bound)).
 ///
 /// Of a direct sum it is `|bias| +` the sum of `|src * weights|`. Of Winograd's algorithm it is the output's formula with the magnitudes
-/// of all factors, those of the matrices too: `|A^T| [(|G| |g|) . (|B^T| |d|)]`.
+/// of all factors, those of the matrices too: `|A^T| [(|G| |g|) . (|B^T| |d|)]`. Of `fft` it is `|bias| +` the sum over the input
+/// channels of the Euclidean norms of the input's row times that of the filter: errors of transforms are bounded by norms of blocks,
+/// whose elements are some of the row's, each in at most two.
 ///
 /// # Panics
 /// If `src`, `weights` or `bias` is shorter than the layer says.
@@ -23,6 +25,10 @@ pub fn magnitudes<T: Element>(
 ) -> Vec<f64> {
     let offset = |at: Position| if spec.bias { bias[at.oc].to_f64().abs() } else { 0.0 };
     let positions = (0..batch * spec.dst_image()).map(|index| Position::of(spec, index));
+    if algorithm == Algorithm::Fft {
+        let norms = Norms::new(spec, batch, src, weights);
+        return positions.map(|at| at.map_or(0.0, |at| offset(at) + norms.at(at))).collect();
+    }
     let Some(m) = algorithm.winograd() else {
         let sum = |at: Position| {
             let mut sum = offset(at);
@@ -35,6 +41,45 @@ pub fn magnitudes<T: Element>(
     let [d, h, w] = spec.spatial.map(|a| a.output);
     let index = |at: Position| (((at.n * spec.out_channels + at.oc) * d + at.at[0]) * h + at.at[1]) * w + at.at[2];
     positions.map(|at| at.map_or(0.0, |at| offset(at) + sums[index(at)])).collect()
+}
+
+/// Euclidean norms of rows and filters.
+struct Norms<'a> {
+    spec: &'a LayerSpec,
+    /// Of each row of `src`, in the order `[n][ic][d][h]`.
+    rows: Vec<f64>,
+    /// Of each filter, in the order `[oc][ic]`.
+    filters: Vec<f64>,
+}
+
+impl<'a> Norms<'a> {
+    fn new<T: Element>(spec: &'a LayerSpec, batch: usize, src: &[T], weights: &[T]) -> Self {
+        let [d, h, w] = spec.spatial.map(|a| a.input);
+        let norm = |values: &mut dyn Iterator<Item = T>| values.map(|x| x.to_f64().powi(2)).sum::<f64>().sqrt();
+        let row = |i: usize| {
+            let (n, ic, at) = (i / h / d / spec.in_channels, i / h / d % spec.in_channels, [i / h % d, i % h]);
+            norm(&mut (0..w).map(|x| src[src_index(spec, n, ic, [at[0], at[1], x])]))
+        };
+        let ic = spec.ic_per_group();
+        let window = spec.spatial.map(|a| a.kernel);
+        let filter = |i: usize| norm(&mut each(window).map(|tap| weights[weights_index(spec, i / ic, i % ic, tap)]));
+        Self {
+            spec,
+            rows: (0..batch * spec.in_channels * d * h).map(row).collect(),
+            filters: (0..spec.out_channels * ic).map(filter).collect(),
+        }
+    }
+
+    /// Of the sum at an output; the windows have one row.
+    fn at(&self, at: Position) -> f64 {
+        let [d, h, _] = &self.spec.spatial;
+        let ic = self.spec.ic_per_group();
+        let first = at.oc / self.spec.oc_per_group() * ic;
+        let (z, y) = (at.at[0] * d.stride, at.at[1] * h.stride);
+        let row = |c: usize| self.rows[((at.n * self.spec.in_channels + first + c) * d.input + z) * h.input + y];
+        // A complex transform holds two blocks, which have some elements in common.
+        (0..ic).map(|c| std::f64::consts::SQRT_2 * row(c) * self.filters[at.oc * ic + c]).sum()
+    }
 }
 
 type Matrix = Vec<Vec<f64>>;
@@ -154,8 +199,21 @@ fn each(sizes: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
 
 /// How many roundings lie one behind the other in an output, about: what [`magnitudes`] is multiplied by, in units of roundoff.
 pub(super) fn terms(spec: &LayerSpec, algorithm: Algorithm) -> f64 {
+    if algorithm == Algorithm::Fft {
+        return fft_terms(spec);
+    }
     let Some(m) = algorithm.winograd() else { return (spec.ic_per_group() * spec.taps() + 1) as f64 };
     let axes = spec.spatial.iter().filter(|a| a.kernel == WINOGRAD_TAPS).count();
     // A line of a transform is a sum of at most m + 2 terms with rounded factors, some of them products of two.
     (spec.ic_per_group() + 1 + axes * (2 * (m + 2 + 4) + 4)) as f64
+}
+
+/// A transform of length `2^t` is off by at most `t (1 + 4 (sqrt 2 + 1)) u` of its norm, to the first order and with factors that are rounded
+/// once (Higham, section 24.1); there are one before and one after the products. These sum over the phases of a vector, too.
+fn fft_terms(spec: &LayerSpec) -> f64 {
+    let w = &spec.spatial[2];
+    let most_lanes = 16;
+    let longest = (w.output + w.kernel + most_lanes).max(2 * most_lanes).next_power_of_two();
+    let length = f64::from(longest.trailing_zeros());
+    2.0 * 11.0 * length + (4 * most_lanes * spec.ic_per_group() + 8) as f64
 }

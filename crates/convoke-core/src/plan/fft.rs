@@ -1,0 +1,287 @@
+//! The search for a plan of `fft`: how long blocks are, and how many are transformed side by side.
+
+use super::choose::{ENOUGH, Refusal};
+use super::cost::{BANDWIDTH, Model};
+use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
+use crate::lower::weights::WeightsPacking;
+use crate::lower::{FFT_REGISTERS, FftPass, FftShape, Geometry, epilogue_registers, fft_points};
+use crate::spec::{LayerSpec, Schedule};
+use crate::target::Target;
+
+/// Elements of the longest block.
+const MOST_POINTS: usize = 1 << 17;
+/// Bytes of the transformed filters, and of the buffers of one iteration, at most.
+const MOST_BYTES: usize = 256 << 20;
+/// Instructions a cycle in the transforms, up to what the target starts.
+const RATE: f64 = 4.0;
+/// Instructions of a loop's control.
+const LOOP: f64 = 4.0;
+/// Cycles to store a row of outputs, besides the epilogue.
+const OUTPUT: f64 = 2.0;
+/// Cycles to call a tile and come back.
+const CALL: f64 = 15.0;
+
+pub(super) struct Search<'a> {
+    pub spec: &'a LayerSpec,
+    pub target: &'a Target,
+    pub pins: &'a Schedule,
+    pub pack: PackInput,
+}
+
+impl Search<'_> {
+    pub(super) fn best(&self) -> Result<Plan, Refusal> {
+        if self.pack != PackInput::None {
+            let reason = "fft reads the input itself".to_owned();
+            return Err(match &self.pins.pack_input {
+                Some(pin) if self.pins.algorithm.is_some() => Refusal::pinned(reason, pin.span),
+                _ => Refusal::layer(reason),
+            });
+        }
+        let registers = self.target.registers;
+        if registers < FFT_REGISTERS {
+            return Err(Refusal::layer(format!(
+                "a transform takes {FFT_REGISTERS} registers, and there are {registers}"
+            )));
+        }
+        if let Some(pin) = self.pins.unroll.as_ref().filter(|pin| pin.value != self.lanes()) {
+            let reason = format!("fft writes out the {} steps of a vector, and not {}", self.lanes(), pin.value);
+            return Err(Refusal::pinned(reason, pin.span));
+        }
+        let geometry = Geometry::of(self.spec, Algorithm::Fft, PackInput::None);
+        let mut best: Option<(FftShape, TileShape, Cost)> = None;
+        let mut refusal = Refusal::layer(format!("no block of at most {MOST_POINTS} elements fits"));
+        for tile in self.tiles(&geometry)? {
+            for hop in self.hops(&geometry)? {
+                let shape = self.shape(&geometry, tile, hop);
+                match self.fits(&shape) {
+                    Err(reason) => refusal = reason,
+                    Ok(()) => {
+                        let cost = self.cost(&geometry, &shape);
+                        if best.as_ref().is_none_or(|b| cost.total() < b.2.total()) {
+                            best = Some((shape, tile, cost));
+                        }
+                    }
+                }
+            }
+        }
+        let (shape, tile, cost) = best.ok_or(refusal)?;
+        let parallel = self.parallel(&geometry, &shape)?;
+        let order = order(parallel);
+        if let Some(pin) = self.pins.order.as_ref().filter(|pin| pin.value != order) {
+            let names: Vec<_> = order.iter().map(|a| a.name()).collect();
+            let reason = format!("the order of fft follows from parallel: ({})", names.join(", "));
+            return Err(Refusal::pinned(reason, pin.span));
+        }
+        let ideal = self.spec.macs_per_image() as f64 / (self.lanes() * self.target.fma_per_cycle) as f64;
+        let why = format!(
+            "transforms of {} elements give {} outputs each, which should take {:.2} of the time of the multiply-adds",
+            shape.points(),
+            shape.hop,
+            cost.total() / ideal.max(1.0),
+        );
+        Ok(Plan {
+            algorithm: Algorithm::Fft,
+            vector: VectorAxis::Ow,
+            tile,
+            block: vec![(Axis::Ow, shape.hop)],
+            order,
+            parallel,
+            pack_input: PackInput::None,
+            unroll: self.lanes(),
+            cost,
+            why,
+        })
+    }
+
+    fn lanes(&self) -> usize {
+        self.target.lanes(self.spec.dtype.bytes())
+    }
+
+    fn shape(&self, geometry: &Geometry, tile: TileShape, hop: usize) -> FftShape {
+        FftShape::new(geometry, self.spec.dtype, self.lanes(), tile, &[(Axis::Ow, hop)])
+    }
+
+    /// Tiles of products to look at: output channels by pairs of blocks.
+    fn tiles(&self, geometry: &Geometry) -> Result<Vec<TileShape>, Refusal> {
+        if let Some(pin) = &self.pins.tile {
+            let tile = TileShape { rows: pin.value.0, vectors: pin.value.1 };
+            self.legal(tile).map_err(|reason| Refusal::pinned(reason, pin.span))?;
+            return Ok(vec![tile]);
+        }
+        let most = self.target.accumulators / 4;
+        let all = (1..=most).flat_map(|rows| (1..=most / rows).map(move |vectors| TileShape { rows, vectors }));
+        Ok(all.filter(|t| t.rows <= geometry.oc && self.legal(*t).is_ok()).collect())
+    }
+
+    /// Whether the sums and what is multiplied fit the registers.
+    fn legal(&self, tile: TileShape) -> Result<(), String> {
+        let TileShape { rows, vectors } = tile;
+        let sums = rows.saturating_mul(vectors).saturating_mul(4);
+        let besides = rows.saturating_mul(2).saturating_add(2 + usize::from(!self.target.fma));
+        let (name, registers, most) = (self.target.name(), self.target.registers, self.target.accumulators);
+        if sums == 0 || sums > most || sums.saturating_add(besides) > registers {
+            return Err(format!(
+                "a tile of {rows} output channels by {vectors} pairs of blocks needs {sums} registers for sums and \
+                 {besides} besides, and {name} has {registers} and keeps at most {most} sums"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Outputs of a block.
+    fn hops(&self, geometry: &Geometry) -> Result<Vec<usize>, Refusal> {
+        let (lanes, w) = (self.lanes(), &geometry.spatial[2]);
+        let all = w.output.div_ceil(w.dilation).next_multiple_of(lanes);
+        if let Some(pin) = &self.pins.block {
+            let refuse = |reason: String| Err(Refusal::pinned(reason, pin.span));
+            let &[(Axis::Ow, hop)] = &pin.value[..] else {
+                return refuse("fft is blocked along ow alone".to_owned());
+            };
+            if hop == 0 || hop % lanes != 0 {
+                return refuse(format!("a block of {hop} outputs is not made of vectors of {lanes}"));
+            }
+            if hop > all {
+                return refuse(format!(
+                    "a block of {hop} outputs is longer than a row, which has {all} with its last vector"
+                ));
+            }
+            if fft_points(hop, w.kernel, lanes) > MOST_POINTS {
+                return refuse(format!(
+                    "a block of {hop} outputs of {} taps is longer than {MOST_POINTS} elements",
+                    w.kernel
+                ));
+            }
+            return Ok(vec![hop]);
+        }
+        let mut hops = Vec::new();
+        let mut points = fft_points(lanes, w.kernel, lanes);
+        while points <= MOST_POINTS {
+            let hop = (points + 1 - w.kernel) / lanes * lanes;
+            hops.push(hop.min(all));
+            if hop >= all {
+                break;
+            }
+            points *= 2;
+        }
+        Ok(hops)
+    }
+
+    /// Whether the filters and the buffers are not too large.
+    fn fits(&self, shape: &FftShape) -> Result<(), Refusal> {
+        let bytes = self.spec.dtype.bytes();
+        let filters = self.packing(shape).packed_len().saturating_mul(bytes);
+        let local = shape.local().saturating_mul(bytes);
+        let of = |what: &str, bytes: usize| {
+            let reason = format!("{what} take {} MB, and the limit is {}", bytes >> 20, MOST_BYTES >> 20);
+            match (&self.pins.block, &self.pins.tile) {
+                (Some(pin), _) => Err(Refusal::pinned(reason, pin.span)),
+                _ => Err(Refusal::layer(reason)),
+            }
+        };
+        if filters > MOST_BYTES {
+            return of("the transformed filters", filters);
+        }
+        if local > MOST_BYTES {
+            return of("transformed blocks", local);
+        }
+        Ok(())
+    }
+
+    fn packing(&self, shape: &FftShape) -> WeightsPacking {
+        WeightsPacking::transformed(self.spec, shape.packing(self.spec.dtype))
+    }
+
+    /// The axis that threads divide: the first with enough iterations, or else the one with the most.
+    fn parallel(&self, geometry: &Geometry, shape: &FftShape) -> Result<Axis, Refusal> {
+        let counts = [
+            (Axis::N, self.spec.fixed_batch().unwrap_or(ENOUGH)),
+            (Axis::Od, geometry.spatial[0].output),
+            (Axis::Oh, geometry.spatial[1].output),
+            (Axis::G, geometry.groups),
+            (Axis::Ow, shape.sets),
+        ];
+        if let Some(pin) = &self.pins.parallel {
+            let divides = |&(axis, n): &(Axis, usize)| axis == pin.value && (n != 1 || axis == Axis::Ow);
+            if !counts.iter().any(divides) {
+                let reason = format!(
+                    "threads divide images, rows, groups or blocks of ow, of which there are several, and not {}",
+                    pin.value
+                );
+                return Err(Refusal::pinned(reason, pin.span));
+            }
+            return Ok(pin.value);
+        }
+        let enough = counts.iter().find(|c| c.1 >= ENOUGH);
+        let most = counts.iter().rev().max_by_key(|c| c.1).filter(|c| c.1 > 1);
+        Ok(enough.or(most).map_or(Axis::Ow, |c| c.0))
+    }
+
+    /// Cycles for one image.
+    fn cost(&self, geometry: &Geometry, shape: &FftShape) -> Cost {
+        let t = self.target;
+        let bytes = self.spec.dtype.bytes() as f64;
+        let lanes = shape.lanes as f64;
+        let (ic, oc, pairs) = (geometry.ic as f64, geometry.oc as f64, shape.pairs as f64);
+        let rows_of_image = (geometry.spatial[0].output * geometry.spatial[1].output) as f64;
+        let sets = rows_of_image * (shape.phases * shape.sets * geometry.groups) as f64;
+        let rows = shape.rows as f64;
+        let rate = RATE.min(t.uops_per_cycle as f64);
+
+        let transform: f64 = shape.passes().iter().map(|pass| self.pass(pass, shape) / rate).sum();
+        let strided = |step: i64| if step * shape.step as i64 == 1 { 0.0 } else { 2.0 * lanes };
+        let forward = transform + 2.0 * rows * strided(geometry.src.spatial[2]) + CALL;
+        let epilogue: f64 = self.spec.then.iter().map(|&e| (epilogue_registers(e) as f64).powi(2)).sum();
+        let hop = (shape.hop / shape.lanes) as f64;
+        let output = 2.0 * hop * (OUTPUT + epilogue + strided(geometry.dst.spatial[2]));
+        let backward = transform + output + 3.0 * CALL;
+        // Sets at borders are copied first.
+        let border = 1.0 - shape.interior().len() as f64 / shape.sets as f64;
+        let copies =
+            border * 2.0 * (rows * 2.0 + 4.0 * lanes * 2.0 + 2.0 * CALL + rows * strided(geometry.src.spatial[2]));
+        let channels = shape.channels as f64;
+        let (products, loads) = (4.0 * channels * pairs, 2.0 * channels + 2.0 * pairs);
+        let slots = if t.fma { products } else { 2.0 * products };
+        let load_uops = 2.0 * channels + 2.0 * pairs * t.broadcast_uops as f64;
+        let step = (slots / t.fma_per_cycle as f64)
+            .max(loads / t.loads_per_cycle as f64)
+            .max((slots + load_uops) / t.uops_per_cycle as f64)
+            .max(t.fma_latency as f64);
+        let product = rows * (ic * lanes * step + products + t.fma_latency as f64 * 2.0) + CALL;
+        let product = product * (oc / channels).ceil();
+        let compute = sets * (pairs * (ic * (forward + copies) + oc * backward) + product);
+
+        let model = Model::new(self.spec, t, Algorithm::Direct, VectorAxis::Ow, PackInput::None);
+        let filters = self.packing(shape).packed_len() as f64 * bytes / geometry.groups as f64;
+        let work = shape.work() as f64 * bytes;
+        let local = shape.local() as f64 * bytes;
+        let near = model.bandwidth(local + filters.min(t.l2_bytes as f64 * 0.5));
+        // Each transform passes over its block once or twice beyond the first level, products over all of them.
+        let passes = if shape.parted { 3.0 } else { 1.5 };
+        let block = passes * work / near;
+        let mut memory = sets * pairs * (ic + oc) * block;
+        memory +=
+            sets * (filters + ic * pairs * work * ((oc / channels).ceil() - 1.0)) / model.bandwidth(filters + local);
+        let (src, dst) = (geometry.src.n as f64 * bytes, self.spec.dst_image() as f64 * bytes);
+        memory += (src + dst) / BANDWIDTH[1];
+        Cost { compute, memory, packing: 0.0 }
+    }
+
+    /// Instructions of a pass over a pair of blocks.
+    fn pass(&self, pass: &FftPass, shape: &FftShape) -> f64 {
+        let t = self.target;
+        let butterflies = (shape.rows / pass.radix) as f64;
+        let fused = if t.fma { 1.0 } else { 2.0 };
+        let factors = if pass.has_twiddles() { 6.0 + 6.0 * fused + 9.0 * t.broadcast_uops as f64 } else { 0.0 };
+        let sums = if pass.radix == 2 { 4.0 } else { 16.0 };
+        butterflies * (sums + factors + 4.0 * pass.radix as f64 + LOOP)
+    }
+}
+
+/// The loops as a plan names them, the one that threads divide first.
+fn order(parallel: Axis) -> Vec<Axis> {
+    let mut order = vec![Axis::N, Axis::Od, Axis::Oh, Axis::G, Axis::Ow, Axis::Oc, Axis::Ow];
+    if let Some(lead) = order.iter().position(|&a| a == parallel) {
+        order[..=lead].rotate_right(1);
+    }
+    order
+}
