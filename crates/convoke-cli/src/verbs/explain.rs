@@ -9,7 +9,7 @@ use crate::progress;
 use crate::source::{self, Selected};
 use convoke_core::lower::weights::WeightsPacking;
 use convoke_core::plan::{self, Candidate, Plan};
-use convoke_core::spec::PackInput;
+use convoke_core::spec::{Accuracy, Algorithm, LayerSpec, PackInput};
 use convoke_core::target::Target;
 use std::io::Write;
 
@@ -69,6 +69,9 @@ impl<'a> Explained<'a> {
         for line in chosen.to_string().lines() {
             writeln!(out, "    {line}")?;
         }
+        if let Some(error) = error(spec, chosen.algorithm) {
+            writeln!(out, "\n{error}")?;
+        }
         cost(chosen, spec.macs_per_image(), target, spec.dtype.bytes(), out)?;
         if let (Some(timer), Some(Ok(measured))) = (self.timer, self.time_of_chosen()) {
             let (time, speed) = (time(measured.seconds), three_digits(gflops(spec, measured.seconds)));
@@ -83,9 +86,11 @@ impl<'a> Explained<'a> {
         let packing = WeightsPacking::of(spec, chosen, target.lanes(spec.dtype.bytes()));
         let bytes = packing.packed_len() * spec.dtype.bytes();
         let name = packing.name(spec.dtype);
+        let algorithm = chosen.algorithm;
+        let how = if algorithm.is_exact() { "packed" } else { "transformed and packed" };
         let everywhere = if packing.fft.is_none() { ", on every target" } else { "" };
-        writeln!(out, "\nWeights are packed as {name}, {}B{everywhere}.", short(bytes as f64))?;
-        writeln!(out, "{}", same_bits(target))?;
+        writeln!(out, "\nWeights for {algorithm} are {how} as {name}, {}B{everywhere}.", short(bytes as f64))?;
+        writeln!(out, "{}", same_bits(algorithm, target))?;
         Ok(())
     }
 
@@ -186,13 +191,31 @@ fn passed_over(candidate: &Candidate, chosen: &Plan) -> Option<String> {
     }
 }
 
-/// The order of a sum is the language's, so only the rounding of a product tells targets apart.
-fn same_bits(target: &Target) -> &'static str {
-    if target.fma {
-        "The result has the same bits on every target with fused multiply-adds (avx512, avx2, sse+fma, neon), on any number of threads."
-    } else {
-        "The result has the same bits on every target without fused multiply-adds (sse, portable), on any number of threads; targets with them round once less a product."
+/// What error the algorithm should have, if it may have another than the direct sum.
+fn error(spec: &LayerSpec, algorithm: Algorithm) -> Option<String> {
+    let times = (!algorithm.is_exact()).then(|| plan::error_times(spec, algorithm))?;
+    let allowed = match spec.accuracy {
+        Accuracy::Times(most) => format!("the layer allows {most}"),
+        Accuracy::Fast => "the layer allows any".to_owned(),
+        Accuracy::Exact => "the layer allows none".to_owned(),
+    };
+    Some(format!("Estimated error: about {times:.1} times that of a direct sum; {allowed} (`accuracy`)"))
+}
+
+/// The order of every sum follows from the algorithm, so only the rounding of a product tells targets apart that have the same.
+fn same_bits(algorithm: Algorithm, target: &Target) -> String {
+    if algorithm == Algorithm::Fft {
+        return format!(
+            "The result of {algorithm} has the same bits on any number of threads, and on targets of equal vectors."
+        );
     }
+    let (targets, others) = if target.fma {
+        ("with fused multiply-adds (avx512, avx2, sse+fma, neon)", "")
+    } else {
+        let others = "; targets with them round once less a product";
+        ("without fused multiply-adds (sse, portable)", others)
+    };
+    format!("The result of {algorithm} has the same bits on every target {targets}, on any number of threads{others}.")
 }
 
 /// How the input is read, if not as it comes.

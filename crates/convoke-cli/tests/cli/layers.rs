@@ -141,6 +141,30 @@ fn explain_says_why_and_why_not() {
 }
 
 #[test]
+fn explain_says_what_error_to_expect() {
+    let layer = "conv2d l { input: f32[1, 56, 56, 64] @ nhwc, out_channels: 64, kernel_size: 3, padding: 1";
+    let explained = |fields: &str| {
+        let result = with_input("explain - --target avx2", &format!("{layer}{fields} }}")).success();
+        String::from_utf8(result.get_output().stdout.clone()).unwrap()
+    };
+    for (fields, error) in [
+        ("", "about 2.0 times that of a direct sum; the layer allows 4 "),
+        (
+            ", accuracy: fast, schedule { algorithm: winograd6 }",
+            "about 8.1 times that of a direct sum; the layer allows any ",
+        ),
+    ] {
+        let text = explained(fields);
+        for part in [error, "Weights for winograd", "are transformed and packed", "The result of winograd"] {
+            assert!(text.contains(part), "no `{part}` in {text}");
+        }
+    }
+    let text = explained(", accuracy: exact");
+    assert!(!text.contains("Estimated error"), "{text}");
+    assert!(text.contains("Weights for direct are packed as OIhw16o"), "{text}");
+}
+
+#[test]
 fn emit_prints_every_stage() {
     let stages = [
         ("ast", "(layer"),

@@ -13,6 +13,7 @@ mod print;
 mod tests;
 mod winograd;
 
+pub use accuracy::error_times;
 pub use choose::{Candidate, PlanError, Refusal, candidates, choose};
 
 pub use crate::spec::{Algorithm, Axis, PackInput, VectorAxis};

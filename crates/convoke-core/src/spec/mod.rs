@@ -156,8 +156,9 @@ pub enum WeightsLayout {
 
 /// What error an algorithm may have, relative to that of the sum as it stands.
 ///
-/// Errors are those of the whole output in the Euclidean norm, for inputs and weights of a normal distribution; `docs/accuracy.md` has
-/// them for every algorithm, measured.
+/// Errors are those of the whole output in the Euclidean norm, for inputs and weights of a normal distribution around zero;
+/// `docs/accuracy.md` has them for every algorithm, measured. Weights with a mean far from zero may double them. Single outputs that are
+/// small beside others of their tile may be off by far more.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Accuracy {
     /// Sums of the products of the formula, in the order of the language.
