@@ -117,6 +117,14 @@ pub enum Error {
         /// Batch size.
         batch: usize,
     },
+    /// There is no memory for packed weights.
+    #[error("no memory for {elements} elements of packed weights for layer {layer}")]
+    Weights {
+        /// Name of the layer.
+        layer: String,
+        /// How many.
+        elements: usize,
+    },
     /// The threads could not be started.
     #[error("{threads} threads could not be started: {reason}")]
     Threads {

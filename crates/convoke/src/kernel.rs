@@ -10,6 +10,7 @@ use convoke_core::target::Target;
 use convoke_jit::{Buffers, Element, Executor, Program, Serial};
 
 use crate::error::Error;
+use crate::memory::Memory;
 use crate::shape;
 use crate::tensor::Tensor;
 use crate::threads::Pools;
@@ -31,18 +32,25 @@ pub struct Kernel {
 }
 
 /// Weights and bias in the order in which the kernels of a layer read them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Packed<T> {
     layer: String,
     packing: WeightsPacking,
-    weights: Vec<T>,
+    weights: Memory,
     bias: Vec<T>,
 }
 
-impl<T> Packed<T> {
+impl<T: Element> PartialEq for Packed<T> {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |p: &Self| (p.packing, p.layer.clone());
+        parts(self) == parts(other) && self.weights() == other.weights() && self.bias == other.bias
+    }
+}
+
+impl<T: Element> Packed<T> {
     /// The packed weights; see [`WeightsPacking`].
     pub fn weights(&self) -> &[T] {
-        &self.weights
+        &self.weights.elements()[..self.packing.packed_len()]
     }
 
     /// The bias, one element an output channel; empty without.
@@ -114,7 +122,8 @@ impl Kernel {
     /// Packs weights, in the layer's weights layout, and the bias, one element an output channel.
     ///
     /// # Errors
-    /// If a length or the element type is not the layer's, or there is a bias where none belongs, or the other way round.
+    /// If a length or the element type is not the layer's, there is a bias where none belongs or the other way round, or there is no
+    /// memory for the packed weights.
     pub fn pack<T: Element>(&self, weights: &[T], bias: Option<&[T]>) -> Result<Packed<T>, Error> {
         self.check_dtype::<T>()?;
         self.check_len("weights", self.packing.plain_len(), weights.len(), None)?;
@@ -127,8 +136,12 @@ impl Kernel {
                 return Err(Error::Bias { layer: self.spec.name.clone(), expected, given });
             }
         }
-        let mut packed = vec![T::default(); self.packing.packed_len()];
-        self.packing.pack(weights, &mut packed);
+        let elements = self.packing.packed_len();
+        let mut packed = Memory::default();
+        let lines = elements.div_ceil(Memory::per_line::<T>());
+        let room = packed.grow(lines).and_then(|()| packed.split::<T>(lines)?.0.get_mut(..elements));
+        let room = room.ok_or_else(|| Error::Weights { layer: self.spec.name.clone(), elements })?;
+        self.packing.pack(weights, room);
         Ok(Packed {
             layer: self.spec.name.clone(),
             packing: self.packing,
@@ -236,7 +249,7 @@ impl Kernel {
             elements: scratch.saturating_add(local),
             batch,
         })?;
-        let buffers = Buffers { src, weights: &packed.weights, bias: &packed.bias, dst, scratch, local };
+        let buffers = Buffers { src, weights: packed.weights(), bias: &packed.bias, dst, scratch, local };
         Ok(self.program.run(batch, buffers, executor)?)
     }
 
@@ -268,7 +281,7 @@ impl Kernel {
         Err(Error::Length { layer: self.spec.name.clone(), what, expected, given, batch })
     }
 
-    fn check_packed<T>(&self, packed: &Packed<T>) -> Result<(), Error> {
+    fn check_packed<T: Element>(&self, packed: &Packed<T>) -> Result<(), Error> {
         let bias = if self.spec.bias { self.spec.out_channels } else { 0 };
         if packed.packing == self.packing && packed.bias.len() == bias {
             return Ok(());

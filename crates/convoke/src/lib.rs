@@ -34,6 +34,8 @@ mod error;
 #[cfg(feature = "jit")]
 mod kernel;
 #[cfg(feature = "jit")]
+mod memory;
+#[cfg(feature = "jit")]
 pub mod shape;
 #[cfg(feature = "jit")]
 mod tensor;
