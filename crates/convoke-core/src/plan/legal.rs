@@ -120,6 +120,18 @@ pub(crate) fn vector(algorithm: Algorithm, vector: VectorAxis) -> Result<(), Str
     }
 }
 
+/// What every block must be: not empty, and the only one of its axis.
+fn sound_block(block: &[(Axis, usize)], i: usize) -> Result<(), String> {
+    let (axis, size) = block[i];
+    if block[..i].iter().any(|b| b.0 == axis) {
+        return Err(format!("{axis} is blocked twice"));
+    }
+    if size == 0 {
+        return Err(format!("a block of {axis} must hold at least 1 output, and has 0"));
+    }
+    Ok(())
+}
+
 /// Whether the axes of a plan of Winograd's algorithm can be blocked so: one axis of the image, in whole tiles, and the output
 /// channels, in whole panels.
 pub(crate) fn winograd_block(
@@ -131,12 +143,7 @@ pub(crate) fn winograd_block(
 ) -> Result<(), String> {
     let mut image = None;
     for (i, &(axis, size)) in block.iter().enumerate() {
-        if block[..i].iter().any(|b| b.0 == axis) {
-            return Err(format!("{axis} is blocked twice"));
-        }
-        if size == 0 {
-            return Err(format!("a block of {axis} must hold at least 1 output, and has 0"));
-        }
+        sound_block(block, i)?;
         match axis {
             Axis::G => return Err("groups cannot be blocked".to_owned()),
             Axis::Oc if size < geometry.oc && !size.is_multiple_of(panel) => {
@@ -224,12 +231,7 @@ pub(crate) fn tile(
 /// Whether the axes can be blocked so; `pixels` is a tile's extent along `ow`.
 pub(crate) fn block(block: &[(Axis, usize)], pixels: usize) -> Result<(), String> {
     for (i, &(axis, size)) in block.iter().enumerate() {
-        if block[..i].iter().any(|b| b.0 == axis) {
-            return Err(format!("{axis} is blocked twice"));
-        }
-        if size == 0 {
-            return Err(format!("a block of {axis} must hold at least 1 output, and has 0"));
-        }
+        sound_block(block, i)?;
         match axis {
             Axis::Oh => {}
             Axis::Ow if size % pixels != 0 => {

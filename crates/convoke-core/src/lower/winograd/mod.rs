@@ -11,10 +11,12 @@
 //! | `surd`, `toom_cook` | the matrices, exactly, from the points of interpolation |
 //! | `linear`, `schedule` | a matrix as a straight-line program, and that in few registers |
 //! | `shape` | tiles and blocks of them |
+//! | `places` | where what lies between the transforms is |
 //! | `tiles`, `nests` | the transforms and the loops |
 
 mod linear;
 mod nests;
+mod places;
 mod schedule;
 mod shape;
 mod surd;
