@@ -2,7 +2,7 @@
 
 use convoke_core::diagnostic::{Diagnostic, plain, render};
 use convoke_core::front;
-use convoke_core::spec::{LayerSpec, Limits};
+use convoke_core::spec::{LayerSpec, Limits, Operation};
 use peak_alloc::PeakAlloc;
 use std::time::{Duration, Instant};
 
@@ -16,17 +16,18 @@ const MEGABYTES: f32 = 256.0;
 const CASES: usize = 100_000;
 
 /// Legal texts to start from.
-const CORPUS: [&str; 6] = [
+const CORPUS: [&str; 7] = [
     "conv2d conv1 {\n    input: f32[1, 3, 224, 224] @ nchw, // sizes\n    out_channels: 64,\n    kernel_size: 7x7,\n    stride: 2,\n    padding: 3,\n    bias: true,\n    then: relu,\n}\n",
     "conv1d causal { input: f64[N, 32, 400], out_channels: 32, kernel_size: 2, dilation: 128, padding: causal, then: [tanh, clamp(-1, 0.5)] }",
     "/* a /* nested */ comment */ conv3d c3d { input: f32[2, 16, 112, 112, 3] @ ndhwc, out_channels: 64, kernel_size: (3, 3, 3), padding: (1, 0..2, 1..1), weights: dhwio }",
     "conv2d dw { input: f32[0, 32, 14, 14], out_channels: 64, kernel_size: 3, groups: depthwise, padding: same_lower, stride: 2x1, then: leaky_relu(1e-2) }",
+    "conv_transpose2d up { input: f32[1, 8, 14, 14], out_channels: 4, kernel_size: 4, stride: 2x3, padding: same, output_size: 28x43, weights: hwoi }",
     "conv2d pinned { input: f32[1, 64, 56, 56], out_channels: 64, kernel_size: 1,\n schedule { algorithm: direct, vector: oc, tile: 6x2, block: (oh: 4, ow: 84), order: (n, oh, g, oc, oh, ow), parallel: oh, pack_input: none, unroll: 4 } }",
     "// two layers\nconv1d a { input: f32[1, 1, 64], out_channels: 1, kernel_size: 31, padding: same }\n\n// and a second\nconv1d b { input: f32[1, 1, 64], out_channels: 1, kernel_size: 31, }",
 ];
 
 /// Pieces that mutations put in.
-const PIECES: [&str; 58] = [
+const PIECES: [&str; 60] = [
     "{",
     "}",
     "(",
@@ -77,6 +78,8 @@ const PIECES: [&str; 58] = [
     "NaN",
     "inf",
     "conv2d",
+    "conv_transpose2d",
+    "output_padding: 1,",
     "conv2d z {",
     "input",
     "schedule {",
@@ -208,8 +211,17 @@ fn check(text: &str) -> Option<Vec<LayerSpec>> {
 /// What validation promises: sizes that follow from one another, and no product that overflows.
 fn check_sizes(layer: &LayerSpec) {
     for axis in layer.spatial {
-        let room = axis.pad_lo + axis.input + axis.pad_hi - axis.extent();
-        assert_eq!(axis.output, room / axis.stride + 1);
+        let pads = axis.pad_lo + axis.pad_hi;
+        match layer.operation {
+            Operation::Convolution => {
+                assert_eq!(axis.output, (pads + axis.input - axis.extent()) / axis.stride + 1);
+            }
+            Operation::Transposed => {
+                let spread = (axis.input - 1) * axis.stride + axis.extent();
+                assert!(axis.output >= 1 && axis.output + pads >= spread);
+                assert!(axis.output + pads < spread + axis.stride.max(axis.dilation));
+            }
+        }
     }
     assert_eq!((layer.in_channels % layer.groups, layer.out_channels % layer.groups), (0, 0));
     let images = layer.fixed_batch().unwrap_or(1) as u64;

@@ -24,12 +24,14 @@ pub fn declared_dst(spec: &LayerSpec, batch: usize) -> Vec<usize> {
 }
 
 /// Shape of the weights as the user gives them: `[oc, ic, (kd, (kh,)) kw]`, or `[(kd, (kh,)) kw, ic, oc]`, with `ic`
-/// the channels of one group.
+/// the channels of one group; transposed `[ic, oc, (kd, (kh,)) kw]` or `[(kd, (kh,)) kw, oc, ic]`, with `oc` those.
 pub fn weights(spec: &LayerSpec) -> Vec<usize> {
     let window = spec.spatial[3 - spec.rank..].iter().map(|axis| axis.kernel);
     match spec.weights_layout {
         WeightsLayout::Oihw => [spec.out_channels, spec.ic_per_group()].into_iter().chain(window).collect(),
         WeightsLayout::Hwio => window.chain([spec.ic_per_group(), spec.out_channels]).collect(),
+        WeightsLayout::Iohw => [spec.in_channels, spec.oc_per_group()].into_iter().chain(window).collect(),
+        WeightsLayout::Hwoi => window.chain([spec.oc_per_group(), spec.in_channels]).collect(),
     }
 }
 

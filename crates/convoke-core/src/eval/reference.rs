@@ -1,7 +1,8 @@
 //! What a layer computes, as plainly as it can be said: from the [`LayerSpec`] alone.
 //!
 //! In come the layer and its tensors as the user has them (weights not packed); out comes the output, each element
-//! summed in the order bias, `kd`, `kh`, `kw`, `ic` and then sent through the epilogue. [`Accumulator`] chooses the
+//! summed in the order bias, `kd`, `kh`, `kw`, `ic` (transposed with the taps from the last to the first, which is
+//! the order of the inputs) and then sent through the epilogue. [`Accumulator`] chooses the
 //! type of the sum.
 //!
 //! [`error_bound`] says how far a kernel may be away from the exact result.
@@ -11,7 +12,7 @@ mod erf;
 mod magnitude;
 
 use super::Element;
-use crate::spec::{Epilogue, LayerSpec, Layout, WeightsLayout};
+use crate::spec::{Epilogue, LayerSpec, Layout, Operation, WeightsLayout};
 
 pub use bound::error_bound;
 pub use erf::{erf, erfc};
@@ -103,7 +104,11 @@ pub fn output_at<T: Element, Acc: Accumulator>(
 fn each_product<T: Element>(spec: &LayerSpec, src: &[T], weights: &[T], position: Position, mut f: impl FnMut(T, T)) {
     let group = position.oc / spec.oc_per_group();
     let [kd, kh, kw] = spec.spatial.map(|a| a.kernel);
-    for tap in (0..kd * kh * kw).map(|t| [t / kw / kh, t / kw % kh, t % kw]) {
+    let taps = (0..kd * kh * kw).map(|t| match spec.operation {
+        Operation::Convolution => t,
+        Operation::Transposed => kd * kh * kw - 1 - t,
+    });
+    for tap in taps.map(|t| [t / kw / kh, t / kw % kh, t % kw]) {
         let Some(at) = input_position(spec, position.at, tap) else { continue };
         for ic in 0..spec.ic_per_group() {
             let channel = group * spec.ic_per_group() + ic;
@@ -112,11 +117,19 @@ fn each_product<T: Element>(spec: &LayerSpec, src: &[T], weights: &[T], position
     }
 }
 
-/// The input element under `tap` of the window at `output`, `None` on the padding.
+/// The input element that `tap` brings to `output`, `None` if there is none.
 fn input_position(spec: &LayerSpec, output: [usize; 3], tap: [usize; 3]) -> Option<[usize; 3]> {
     let mut at = [0; 3];
     for (i, axis) in spec.spatial.iter().enumerate() {
-        at[i] = (output[i] * axis.stride + tap[i] * axis.dilation).checked_sub(axis.pad_lo)?;
+        at[i] = match spec.operation {
+            // Under the tap of the window at the output.
+            Operation::Convolution => (output[i] * axis.stride + tap[i] * axis.dilation).checked_sub(axis.pad_lo)?,
+            // The input that goes to `input * stride - pad_lo + tap * dilation`, which is the output.
+            Operation::Transposed => {
+                let distance = (output[i] + axis.pad_lo).checked_sub(tap[i] * axis.dilation)?;
+                (distance % axis.stride == 0).then_some(distance / axis.stride)?
+            }
+        };
         if at[i] >= axis.input {
             return None;
         }
@@ -141,9 +154,14 @@ pub fn src_index(spec: &LayerSpec, n: usize, channel: usize, [d, h, w]: [usize; 
 /// Where a weight is in memory; `ic` counts within the group of `oc`.
 pub fn weights_index(spec: &LayerSpec, oc: usize, ic: usize, [d, h, w]: [usize; 3]) -> usize {
     let [kd, kh, kw] = spec.spatial.map(|a| a.kernel);
+    // Transposed layers count output channels within the group, and input channels of all.
+    let (group, group_oc) = (oc / spec.oc_per_group(), oc % spec.oc_per_group());
+    let all_ic = group * spec.ic_per_group() + ic;
     match spec.weights_layout {
         WeightsLayout::Oihw => (((oc * spec.ic_per_group() + ic) * kd + d) * kh + h) * kw + w,
         WeightsLayout::Hwio => (((d * kh + h) * kw + w) * spec.ic_per_group() + ic) * spec.out_channels + oc,
+        WeightsLayout::Iohw => (((all_ic * spec.oc_per_group() + group_oc) * kd + d) * kh + h) * kw + w,
+        WeightsLayout::Hwoi => (((d * kh + h) * kw + w) * spec.oc_per_group() + group_oc) * spec.in_channels + all_ic,
     }
 }
 

@@ -8,7 +8,7 @@ use super::error::SyntaxError;
 use super::lexer::{self, Kind, Token};
 use super::number;
 use crate::span::{Span, Spanned};
-use crate::spec::{FIELD_NAMES, LAYER_KINDS, SCHEDULE_NAMES};
+use crate::spec::{FIELD_NAMES, Operation, SCHEDULE_NAMES};
 use nom::IResult;
 
 /// Brackets that may stand inside one another in a value.
@@ -181,7 +181,7 @@ fn word(token: Token<'_>) -> Spanned<String> {
 
 /// `conv2d name {`: a layer even where something is still open.
 fn begins_layer(tokens: Tokens<'_, '_>) -> bool {
-    matches!(tokens, [kind, name, ..] if LAYER_KINDS.contains(&kind.text) && name.kind != Kind::Punct(':'))
+    matches!(tokens, [kind, name, ..] if Operation::of_kind(kind.text).is_some() && name.kind != Kind::Punct(':'))
 }
 
 /// `stride:`, a field that exists; no name that stands inside brackets is one.

@@ -34,7 +34,9 @@ pub struct WeightsPacking {
     pub ic: usize,
     /// Output channels a panel.
     pub lanes: usize,
-    /// Distance in the user's weights of two output channels (of all groups).
+    /// Distance in the user's weights of two groups.
+    pub group_stride: usize,
+    /// Of two output channels of a group.
     pub oc_stride: usize,
     /// Of two input channels.
     pub ic_stride: usize,
@@ -68,14 +70,36 @@ impl WeightsPacking {
     pub fn new(spec: &LayerSpec, algorithm: Algorithm) -> Self {
         let (taps, ic, oc) = (spec.taps(), spec.ic_per_group(), spec.out_channels);
         let (window, winograd) = (spec.spatial.map(|a| a.kernel), algorithm.winograd());
-        let (oc_stride, ic_stride, tap_stride) = match spec.weights_layout {
-            WeightsLayout::Oihw => (ic * taps, taps, 1),
-            WeightsLayout::Hwio => (1, oc, ic * oc),
+        let group_oc = spec.oc_per_group();
+        let (mut group_stride, mut oc_stride, ic_stride, tap_stride) = match spec.weights_layout {
+            WeightsLayout::Oihw => (group_oc * ic * taps, ic * taps, taps, 1),
+            WeightsLayout::Hwio => (group_oc, 1, oc, ic * oc),
+            WeightsLayout::Iohw => (ic * group_oc * taps, taps, group_oc * taps, 1),
+            WeightsLayout::Hwoi => (ic, spec.in_channels, 1, group_oc * spec.in_channels),
         };
         let groups = if algorithm == Algorithm::Depthwise { 1 } else { spec.groups };
+        if groups < spec.groups {
+            // The channels of all groups are as far apart as the groups, or, where these have several, as those of one.
+            oc_stride = group_stride / group_oc;
+            group_stride = oc * oc_stride;
+        }
         let lanes = PANEL_BYTES / spec.dtype.bytes();
         let taps = winograd.map_or(taps, |m| window.iter().map(|&k| winograd::transformed(k, m)).product());
-        Self { groups, oc: oc / groups, taps, ic, lanes, oc_stride, ic_stride, tap_stride, window, winograd, fft: None }
+        let oc = oc / groups;
+        Self {
+            groups,
+            oc,
+            taps,
+            ic,
+            lanes,
+            group_stride,
+            oc_stride,
+            ic_stride,
+            tap_stride,
+            window,
+            winograd,
+            fft: None,
+        }
     }
 
     /// Panels a group.
@@ -119,7 +143,7 @@ impl WeightsPacking {
             let used = self.lanes.min(self.oc - oc0);
             for (tap, ic) in (0..self.taps).flat_map(|tap| (0..self.ic).map(move |ic| (tap, ic))) {
                 let Some(row) = rows.next() else { return };
-                let from = (g * self.oc + oc0) * self.oc_stride + tap * self.tap_stride + ic * self.ic_stride;
+                let from = g * self.group_stride + oc0 * self.oc_stride + tap * self.tap_stride + ic * self.ic_stride;
                 for (lane, slot) in row.iter_mut().enumerate() {
                     *slot = if lane < used { plain[from + lane * self.oc_stride] } else { T::default() };
                 }
@@ -137,7 +161,7 @@ impl WeightsPacking {
             let oc0 = panel * self.lanes;
             let used = self.lanes.min(self.oc - oc0);
             for ic in 0..self.ic {
-                let from = (g * self.oc + oc0) * self.oc_stride + ic * self.ic_stride;
+                let from = g * self.group_stride + oc0 * self.oc_stride + ic * self.ic_stride;
                 for (tap, lane) in (0..taps).flat_map(|tap| (0..self.lanes).map(move |lane| (tap, lane))) {
                     let weight = if lane < used {
                         plain[from + lane * self.oc_stride + tap * self.tap_stride]
@@ -161,7 +185,7 @@ impl WeightsPacking {
         let (bin, mut taps, mut filters) = (fft.bin(), vec![0.0; self.taps], fft.plan());
         for oc in 0..self.groups * self.oc {
             for ic in 0..self.ic {
-                let from = oc * self.oc_stride + ic * self.ic_stride;
+                let from = oc / self.oc * self.group_stride + oc % self.oc * self.oc_stride + ic * self.ic_stride;
                 taps.iter_mut().enumerate().for_each(|(tap, x)| *x = plain[from + tap * self.tap_stride].to_f64());
                 let to = fft.twiddles() + oc * fft.filters(self.ic) + ic * bin;
                 filters.transform(&taps, |row, at, value| packed[to + row * self.ic * bin + at] = T::from_f64(value));

@@ -1,6 +1,7 @@
 //! Packed weights against the definition, element by element.
 
 use super::*;
+use crate::eval::reference::weights_index;
 
 fn layer(text: &str) -> LayerSpec {
     text.parse().expect("a legal layer")
@@ -21,10 +22,8 @@ fn check(text: &str, algorithm: Algorithm) {
         for tap in 0..taps {
             for i in 0..ic {
                 let at = panel * packing.panel_len() + (tap * ic + i) * packing.lanes + oc_in_group % packing.lanes;
-                let from = match spec.weights_layout {
-                    WeightsLayout::Oihw => (oc * ic + i) * taps + tap,
-                    WeightsLayout::Hwio => (tap * ic + i) * oc_all + oc,
-                };
+                let [_, kh, kw] = spec.spatial.map(|a| a.kernel);
+                let from = weights_index(&spec, oc, i, [tap / kw / kh, tap / kw % kh, tap % kw]);
                 assert_eq!(packed[at], plain[from], "{text}: oc {oc} tap {tap} ic {i}");
                 used += 1;
             }

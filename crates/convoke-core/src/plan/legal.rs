@@ -3,7 +3,7 @@
 use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis, accuracy};
 use crate::lower::weights::{PANEL_BYTES, WeightsPacking};
 use crate::lower::{Geometry, PackedAxis, TileAxis, WINOGRAD_TAPS, epilogue_registers, slides, winograd_axis};
-use crate::spec::{LayerSpec, depthwise};
+use crate::spec::{LayerSpec, Operation, depthwise};
 use crate::target::Target;
 
 /// Most steps of a reduction loop that may be written out.
@@ -11,6 +11,9 @@ pub(super) const MOST_UNROLL: usize = 16;
 
 /// Whether `algorithm` takes the layer; if not, why.
 pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm, pack: PackInput) -> Result<(), String> {
+    if spec.operation == Operation::Transposed {
+        return Err(format!("a {} cannot be computed yet", spec.kind()));
+    }
     match algorithm {
         Algorithm::Direct => Ok(()),
         Algorithm::Pointwise => {

@@ -6,7 +6,7 @@ use super::legal;
 use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
 use crate::lower::weights::WeightsPacking;
 use crate::lower::{Geometry, WINOGRAD_REGISTERS, WinogradShape, winograd_steps};
-use crate::spec::{Batch, LayerSpec, Layout, Schedule, SpatialAxis};
+use crate::spec::{Batch, LayerSpec, Layout, Operation, Schedule, SpatialAxis};
 use crate::target::Target;
 
 /// Tiles that a block may have.
@@ -272,6 +272,7 @@ impl Search<'_> {
         let w = SpatialAxis { input: shape.tiles, output: shape.tiles, ..SpatialAxis::UNIT };
         LayerSpec {
             name: String::new(),
+            operation: Operation::Convolution,
             rank: 1,
             batch: Batch::Fixed(1),
             in_channels: geometry.ic,

@@ -7,8 +7,8 @@
 use super::layout::fits_blocks;
 use super::sizes;
 use super::{
-    Accuracy, Algorithm, Axis, Batch, DType, Epilogue, LayerSpec, Layout, PackInput, Schedule, SpatialAxis, VectorAxis,
-    WeightsLayout,
+    Accuracy, Algorithm, Axis, Batch, DType, Epilogue, LayerSpec, Layout, Operation, PackInput, Schedule, SpatialAxis,
+    VectorAxis, WeightsLayout,
 };
 use crate::span::{Span, Spanned};
 use proptest::collection::vec;
@@ -34,6 +34,7 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
         spatial[3 - rank..].copy_from_slice(&axes[3 - rank..]);
         let mut spec = LayerSpec {
             name: "layer".to_owned(),
+            operation: Operation::Convolution,
             rank,
             dtype,
             batch,

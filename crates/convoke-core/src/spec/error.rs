@@ -11,6 +11,8 @@ use std::fmt::Write as _;
 pub(super) enum SpecError {
     #[error("there is no {what} `{}`", word.value)]
     UnknownWord { what: &'static str, word: Spanned<String>, known: Vec<&'static str> },
+    #[error("a {kind} has no `{}`", name.value)]
+    OtherField { name: Spanned<String>, kind: &'static str, other: &'static str, known: Vec<&'static str> },
     #[error("`{}` is given twice", name.value)]
     Duplicate { name: Spanned<String>, first: Span },
     #[error("two layers are called `{}`", name.value)]
@@ -52,6 +54,14 @@ pub(super) enum SpecError {
     },
     #[error("the kernel reaches past the padded input")]
     KernelTooLarge { axis: &'static str, size: super::SpatialAxis, span: Span },
+    #[error("`output_padding` may not be {}", size.output_padding())]
+    OutputPadding { axis: &'static str, size: super::SpatialAxis, span: Span },
+    #[error("`output_size` may not be {found}")]
+    OutputSize { axis: &'static str, size: super::SpatialAxis, found: usize, least: usize, most: usize, span: Span },
+    #[error("nothing is left of the output")]
+    NoOutput { axis: &'static str, size: super::SpatialAxis, output_padding: usize, span: Span },
+    #[error("`output_size` says what `output_padding` is")]
+    BothOutputs { padding: Span, size: Span },
     #[error("`accuracy` may not be {times}, the least is 1")]
     Accuracy { times: f64, span: Span },
     #[error("`causal` padding is for conv1d")]
@@ -91,6 +101,9 @@ impl SpecError {
                     }
                     None => at(&word.span, "").with_help(format!("known are {list}")),
                 }
+            }
+            Self::OtherField { name, other, known, .. } => {
+                at(&name.span, &format!("a field of {other}")).with_help(format!("known are {}", known.join(", ")))
             }
             Self::Duplicate { name, first } => {
                 second(at(&name.span, "given again here"), *first, "first given here").with_help("keep one of them")
@@ -138,10 +151,37 @@ impl SpecError {
             }
             Self::Groups { .. } => self.groups(&message),
             Self::KernelTooLarge { axis, size, span } => kernel_too_large(&message, axis, size, *span),
+            Self::OutputPadding { axis, size, span } => {
+                let (stride, dilation) = (size.stride, size.dilation);
+                let label = format!("{axis}: it must be less than stride {stride} or dilation {dilation}");
+                at(span, &label).with_help(format!("write a number from 0 to {}", stride.max(dilation) - 1))
+            }
+            Self::OutputSize { axis, size, least, most, span, .. } => {
+                let super::SpatialAxis { pad_lo, pad_hi, stride, .. } = *size;
+                let label = format!(
+                    "{axis}: {} - padding {pad_lo} - {pad_hi} = {least}, and fewer than stride {stride} can be added",
+                    spread(size)
+                );
+                at(span, &label).with_help(format!("write a number from {least} to {most}"))
+            }
+            Self::NoOutput { axis, size, output_padding, span } => {
+                let super::SpatialAxis { pad_lo, pad_hi, .. } = *size;
+                let label = format!(
+                    "{axis}: {} + output_padding {output_padding} - padding {pad_lo} - {pad_hi} is less than 1",
+                    spread(size)
+                );
+                at(span, &label).with_help("lower the padding, which a transposed layer takes off its output")
+            }
+            Self::BothOutputs { padding, size } => {
+                second(at(padding, "given as well"), *size, "the size that the output gets")
+                    .with_help("keep one of them")
+            }
             Self::Accuracy { span, .. } => at(span, "times the error of a direct sum")
                 .with_help("write `accuracy: exact` for direct sums, or at least 1"),
             Self::Causal { span, kind } => {
-                at(span, &format!("this is a {kind}")).with_help("say what each axis gets, as in `padding: (2..0, 1)`")
+                let example = if kind.ends_with("1d") { "0..2" } else { "(2..0, 1)" };
+                at(span, &format!("this is a {kind}"))
+                    .with_help(format!("say what each axis gets, as in `padding: {example}`"))
             }
             Self::TooMuch { unit, factors, product, limit, span, .. } => {
                 too_much(&message, unit, factors, *product, *limit, *span)
@@ -212,6 +252,13 @@ fn largest_divisor(a: usize, b: usize, most: usize) -> usize {
 fn second(mut diagnostic: Diagnostic, span: Span, text: &str) -> Diagnostic {
     diagnostic.labels.push(Label { span, text: text.to_owned() });
     diagnostic
+}
+
+/// How far a transposed layer spreads its input along an axis, as a sum.
+fn spread(size: &super::SpatialAxis) -> String {
+    let super::SpatialAxis { input, kernel, stride, dilation, .. } = *size;
+    let all = (input - 1) * stride + size.extent();
+    format!("(input {input} - 1) x stride {stride} + dilation {dilation} x ({kernel} - 1) + 1 = {all},")
 }
 
 fn kernel_too_large(message: &str, axis: &str, size: &super::SpatialAxis, span: Span) -> Diagnostic {

@@ -3,7 +3,7 @@
 use super::error::SpecError;
 use super::schedule::{Algorithm, Axis, PackInput, Schedule, VectorAxis};
 use super::sizes::{MAX_SIZE, Padding};
-use super::{Accuracy, Epilogue, SCHEDULE_NAMES};
+use super::{Accuracy, Epilogue, Operation, SCHEDULE_NAMES};
 use crate::front::ast::{Field, Value, ValueKind};
 use crate::span::{Span, Spanned};
 
@@ -14,6 +14,7 @@ pub(super) const fn axis_names(rank: usize) -> [&'static str; 3] {
 
 /// Reads the fields of one layer.
 pub(super) struct Reader<'e> {
+    pub(super) operation: Operation,
     pub(super) rank: usize,
     pub(super) kind: &'static str,
     pub(super) errors: &'e mut Vec<SpecError>,
@@ -152,7 +153,7 @@ impl Reader<'_> {
                     ("causal", Padding::Causal),
                 ];
                 let padding = self.choice("padding", "kind of padding", value, &known)?.value;
-                if padding == Padding::Causal && self.rank > 1 {
+                if padding == Padding::Causal && (self.operation, self.rank) != (Operation::Convolution, 1) {
                     return self.report(SpecError::Causal { kind: self.kind, span: value.span });
                 }
                 all[3 - self.rank..].fill(padding);
@@ -374,7 +375,16 @@ impl Reader<'_> {
     ) -> Vec<&'f Field> {
         let mut kept: Vec<&Field> = Vec::new();
         for field in fields {
-            if !known.contains(&field.name.value.as_str()) {
+            let name = field.name.value.as_str();
+            if let Some(other) = Operation::with_field(name).filter(|_| what == "field" && !known.contains(&name)) {
+                let (kind, other) = (self.kind, other.kinds()[self.rank - 1]);
+                self.errors.push(SpecError::OtherField {
+                    name: field.name.clone(),
+                    kind,
+                    other,
+                    known: known.to_vec(),
+                });
+            } else if !known.contains(&name) {
                 self.errors.push(SpecError::UnknownWord { what, word: field.name.clone(), known: known.to_vec() });
             } else if let Some(first) = kept.iter().find(|f| f.name.value == field.name.value) {
                 self.errors.push(SpecError::Duplicate { name: field.name.clone(), first: first.name.span });

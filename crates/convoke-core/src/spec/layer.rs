@@ -1,20 +1,16 @@
 //! A layer's fields to a [`LayerSpec`].
 
+use super::axes::{self, Steps};
 use super::error::SpecError;
 use super::fields::{Reader, axis_names};
 use super::layout::{LAYOUTS, MEANINGS, fits_blocks};
-use super::sizes::{self, MAX_SIZE, Padding, Spans};
+use super::sizes::{self, Padding, Spans};
 use super::suggest::nearest;
-use super::{
-    Accuracy, Batch, DType, FIELD_NAMES, LAYER_KINDS, LayerSpec, Layout, Limits, Schedule, SpatialAxis, WeightsLayout,
-};
+use super::{Accuracy, Batch, DType, LayerSpec, Layout, Limits, Operation, Schedule, WeightsLayout};
 use crate::diagnostic::Diagnostic;
 use crate::front::ast::{File, Layer, Value, ValueKind};
 use crate::span::{Span, Spanned};
 use std::collections::{HashMap, HashSet};
-
-/// Names of the weights' layouts, PyTorch's and Keras', by rank.
-pub(super) const WEIGHTS_LAYOUTS: [[&str; 2]; 3] = [["oil", "lio"], ["oihw", "hwio"], ["oidhw", "dhwio"]];
 
 /// The layers of a file, in order.
 ///
@@ -38,21 +34,21 @@ pub fn validate(file: &File, limits: &Limits) -> Result<Vec<LayerSpec>, Vec<Diag
 
 fn read_layer(layer: &Layer, limits: &Limits, errors: &mut Vec<SpecError>) -> Option<LayerSpec> {
     check_name(&layer.name, errors);
-    let Some(kind) = LAYER_KINDS.iter().position(|kind| *kind == layer.kind.value) else {
-        let word = layer.kind.clone();
-        errors.push(SpecError::UnknownWord { what: "kind of layer", word, known: LAYER_KINDS.to_vec() });
+    let Some((operation, rank)) = Operation::of_kind(&layer.kind.value) else {
+        let (word, known) = (layer.kind.clone(), Operation::ALL.map(Operation::kinds).concat());
+        errors.push(SpecError::UnknownWord { what: "kind of layer", word, known });
         return None;
     };
     let before = errors.len();
-    let mut reader = Reader { rank: kind + 1, kind: LAYER_KINDS[kind], errors };
+    let known = operation.fields();
+    let mut reader = Reader { operation, rank, kind: operation.kinds()[rank - 1], errors };
     let fields: HashMap<_, _> = reader
-        .known_fields(&layer.fields, &FIELD_NAMES, "field")
+        .known_fields(&layer.fields, &known, "field")
         .into_iter()
         .map(|field| (field.name.value.as_str(), &field.value))
         .collect();
     let names = layer.fields.iter().map(|field| field.name.value.as_str());
-    let meant =
-        names.filter(|name| !FIELD_NAMES.contains(name)).filter_map(|name| nearest(name, &FIELD_NAMES)).collect();
+    let meant = names.filter(|name| !known.contains(name)).filter_map(|name| nearest(name, &known)).collect();
     let spec = Parts { layer, fields, meant }.read(&mut reader, limits);
     spec.filter(|_| errors.len() == before)
 }
@@ -97,10 +93,17 @@ impl Parts<'_> {
         let stride = self.optional("stride", ones, |v| reader.sizes("stride", v, 1));
         let dilation = self.optional("dilation", ones, |v| reader.sizes("dilation", v, 1));
         let padding = self.optional("padding", Some([Padding::Sides(0, 0); 3]), |v| reader.padding(v));
+        let zeros = Some([Spanned::new(0, self.layer.name.span); 3]);
+        let output_padding = self.optional("output_padding", zeros, |v| reader.sizes("output_padding", v, 0));
+        let output_size = self.optional("output_size", Some(None), |v| reader.sizes("output_size", v, 1).map(Some));
+        if let (Some(_), Some(padding)) = (self.fields.get("output_size"), self.fields.get("output_padding")) {
+            reader.errors.push(SpecError::BothOutputs { padding: padding.span, size: self.span("output_size") });
+        }
         let groups = self
             .optional("groups", Some(Groups::Count(Spanned::new(1, self.layer.name.span))), |v| read_groups(reader, v));
         let bias = self.optional("bias", Some(false), |v| reader.flag("bias", v));
-        let weights_layout = self.optional("weights", Some(WeightsLayout::Oihw), |v| read_weights_layout(reader, v));
+        let default = reader.operation.weights_layouts()[0];
+        let weights_layout = self.optional("weights", Some(default), |v| read_weights_layout(reader, v));
         let is_f32 = input.as_ref().is_none_or(|input| input.dtype == DType::F32);
         let then = self.optional("then", Some(Vec::new()), |v| reader.then(v, is_f32));
         let accuracy = self.optional("accuracy", Some(Accuracy::default()), |v| reader.accuracy(v));
@@ -108,10 +111,20 @@ impl Parts<'_> {
 
         let (input, out_channels) = (input?, out_channels?);
         let groups = groups.map(|groups| check_groups(reader, &input, out_channels, groups));
-        let spatial = read_axes(reader, &input, kernel?, stride.or(ones)?, dilation?, padding?)?;
+        let steps = Steps {
+            input: input.spatial,
+            kernel: kernel?,
+            stride: stride.or(ones)?,
+            dilation: dilation?,
+            padding: padding?,
+            output_padding: output_padding?,
+            output_size: output_size?,
+        };
+        let spatial = axes::read(reader, &steps)?;
         stride?;
         let spec = LayerSpec {
             name: self.layer.name.value.clone(),
+            operation: reader.operation,
             rank,
             dtype: input.dtype,
             batch: input.batch,
@@ -218,11 +231,14 @@ fn read_layout(reader: &mut Reader<'_>, word: &Spanned<String>, dtype: Option<DT
 }
 
 fn read_weights_layout(reader: &mut Reader<'_>, value: &Value) -> Option<WeightsLayout> {
+    let layouts = reader.operation.weights_layouts();
     let ValueKind::Word(word) = &value.kind else {
-        return reader.form("weights", "a layout such as `oihw` or `hwio`", value);
+        let [first, second] = layouts.map(|layout| layout.name(reader.rank));
+        return reader.form("weights", format!("a layout such as `{first}` or `{second}`"), value);
     };
-    let layout = of_rank(reader, "layout of weights", &Spanned::new(word.clone(), value.span), &WEIGHTS_LAYOUTS)?;
-    Some([WeightsLayout::Oihw, WeightsLayout::Hwio][layout])
+    let names = [1, 2, 3].map(|rank| layouts.map(|layout| layout.name(rank)));
+    let layout = of_rank(reader, "layout of weights", &Spanned::new(word.clone(), value.span), &names)?;
+    Some(layouts[layout])
 }
 
 /// Which of the layouts of the layer's rank `word` is.
@@ -297,53 +313,4 @@ fn check_blocks(
         let layout = input.layout.name(reader.rank, input.dtype);
         reader.errors.push(SpecError::BlockOfGroups { what, channels, channels_span, block, layout, span });
     }
-}
-
-/// The spatial axes with their padding and output sizes.
-fn read_axes(
-    reader: &mut Reader<'_>,
-    input: &Input,
-    kernel: [Spanned<usize>; 3],
-    stride: [Spanned<usize>; 3],
-    dilation: [Spanned<usize>; 3],
-    padding: [Padding; 3],
-) -> Option<[SpatialAxis; 3]> {
-    let mut axes = [SpatialAxis::UNIT; 3];
-    let (kernels, names) = (kernel, axis_names(reader.rank));
-    let mut legal = true;
-    for at in 3 - reader.rank..3 {
-        let (kernel, stride, dilation) = (kernel[at], stride[at], dilation[at]);
-        let extent = i128::try_from(dilation.value).ok()? * i128::try_from(kernel.value - 1).ok()? + 1;
-        let what = format!(
-            "the extent of the kernel's {}, dilation {} x ({} - 1) + 1,",
-            names[at], dilation.value, kernel.value
-        );
-        if extent > i128::from(MAX_SIZE) {
-            legal = false;
-            reader.whole(&what, extent, kernel.span, 1);
-            continue;
-        }
-        let axis = &mut axes[at];
-        *axis = SpatialAxis {
-            input: input.spatial[at],
-            output: 0,
-            kernel: kernel.value,
-            stride: stride.value,
-            dilation: dilation.value,
-            pad_lo: 0,
-            pad_hi: 0,
-        };
-        (axis.pad_lo, axis.pad_hi) = sizes::resolve(padding[at], axis);
-        match sizes::output(&axes[at]) {
-            Some(output) => axes[at].output = output,
-            // One number for every axis is wrong once.
-            None if at > 0 && axes[at] == axes[at - 1] && kernel.span == kernels[at - 1].span => {}
-            None => {
-                legal = false;
-                let (axis, size, span) = (names[at], axes[at], kernel.span);
-                reader.errors.push(SpecError::KernelTooLarge { axis, size, span });
-            }
-        }
-    }
-    legal.then_some(axes)
 }

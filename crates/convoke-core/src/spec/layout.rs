@@ -4,7 +4,7 @@
 //! one lane, channels last one plane; a blocked layout has planes of 64 bytes of channels, the lanes past the last
 //! channel filled with zeros.
 
-use super::{DType, LayerSpec, SpatialAxis};
+use super::{DType, LayerSpec, SpatialAxis, WeightsLayout};
 
 /// Bytes of channels that lie together in a blocked layout.
 pub const BLOCK_BYTES: usize = 64;
@@ -35,6 +35,22 @@ pub(super) const MEANINGS: [(Layout, Option<DType>); 4] = [
     (Layout::Blocked, Some(DType::F32)),
     (Layout::Blocked, Some(DType::F64)),
 ];
+
+/// Names of the weights' layouts by rank.
+const WEIGHTS_NAMES: [(WeightsLayout, [&str; 3]); 4] = [
+    (WeightsLayout::Oihw, ["oil", "oihw", "oidhw"]),
+    (WeightsLayout::Hwio, ["lio", "hwio", "dhwio"]),
+    (WeightsLayout::Iohw, ["iol", "iohw", "iodhw"]),
+    (WeightsLayout::Hwoi, ["loi", "hwoi", "dhwoi"]),
+];
+
+impl WeightsLayout {
+    /// As the language writes it for a layer of `rank` spatial axes.
+    pub fn name(self, rank: usize) -> &'static str {
+        let of_layout = WEIGHTS_NAMES.iter().find(|(layout, _)| *layout == self);
+        of_layout.map_or("", |(_, names)| names[rank - 1])
+    }
+}
 
 impl Layout {
     /// As the language writes it for a layer of `rank` spatial axes.

@@ -6,10 +6,12 @@
 
 #[cfg(feature = "arbitrary")]
 pub mod arbitrary;
+mod axes;
 mod error;
 mod fields;
 mod layer;
 mod layout;
+mod operation;
 mod schedule;
 mod sizes;
 mod suggest;
@@ -17,34 +19,16 @@ mod text;
 
 pub use layer::validate;
 pub use layout::{BLOCK_BYTES, Layout};
+pub use operation::{FIELD_NAMES, Operation};
 pub use schedule::{Algorithm, Axis, PackInput, Schedule, VectorAxis};
 pub(crate) use sizes::depthwise;
 pub use text::SpecTextError;
-
-/// The kinds of layers; the rank is the index and one.
-pub const LAYER_KINDS: [&str; 3] = ["conv1d", "conv2d", "conv3d"];
-
-/// The fields of a layer, in the order of the canonical text.
-pub const FIELD_NAMES: [&str; 12] = [
-    "input",
-    "out_channels",
-    "kernel_size",
-    "stride",
-    "padding",
-    "dilation",
-    "groups",
-    "bias",
-    "weights",
-    "then",
-    "accuracy",
-    "schedule",
-];
 
 /// The fields of a `schedule { }` block, in the order of the canonical text.
 pub const SCHEDULE_NAMES: [&str; 8] =
     ["algorithm", "vector", "tile", "block", "order", "parallel", "pack_input", "unroll"];
 
-/// One convolution layer, legal by construction when it comes out of validation.
+/// One layer, legal by construction when it comes out of validation.
 ///
 /// Every layer has three spatial axes `d h w`; a `conv1d` uses only `w`, a `conv2d` only `h` and `w`, and the
 /// axes that are not used are [`SpatialAxis::UNIT`].
@@ -52,6 +36,8 @@ pub const SCHEDULE_NAMES: [&str; 8] =
 pub struct LayerSpec {
     /// The layer's name, a Rust identifier.
     pub name: String,
+    /// What it computes.
+    pub operation: Operation,
     /// 1, 2 or 3: how many spatial axes the source declares.
     pub rank: usize,
     /// Element type of every tensor.
@@ -85,7 +71,8 @@ pub struct LayerSpec {
 pub struct SpatialAxis {
     /// Input size `ih`.
     pub input: usize,
-    /// Output size `oh`: `(pad_lo + input + pad_hi - dilation * (kernel - 1) - 1) / stride + 1`, or 0.
+    /// Output size `oh`: of a convolution `(pad_lo + input + pad_hi - extent) / stride + 1`, or 0; transposed
+    /// `(input - 1) * stride + extent + output_padding - pad_lo - pad_hi`.
     pub output: usize,
     /// Window size `kh`.
     pub kernel: usize,
@@ -93,9 +80,9 @@ pub struct SpatialAxis {
     pub stride: usize,
     /// Distance of the window's taps; 1 is dense.
     pub dilation: usize,
-    /// Zeros before the first element.
+    /// Zeros before the first element; transposed, outputs that are left out there.
     pub pad_lo: usize,
-    /// Zeros after the last element.
+    /// Zeros after the last element; transposed, outputs that are left out there.
     pub pad_hi: usize,
 }
 
@@ -106,6 +93,11 @@ impl SpatialAxis {
     /// How many input elements one output sees, holes included: `dilation * (kernel - 1) + 1`.
     pub const fn extent(&self) -> usize {
         self.dilation * (self.kernel - 1) + 1
+    }
+
+    /// Of a transposed layer: outputs after those that `pad_hi` ends, which fewer taps reach, or none.
+    pub const fn output_padding(&self) -> usize {
+        self.output + self.pad_lo + self.pad_hi - ((self.input - 1) * self.stride + self.extent())
     }
 }
 
@@ -145,13 +137,17 @@ pub enum Batch {
     Named(String),
 }
 
-/// Layout of the weights as the user gives them. `ic` here counts the channels of one group.
+/// Layout of the weights as the user gives them. `ic / groups` and `oc / groups` are the channels of one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WeightsLayout {
     /// `oil`, `oihw`, `oidhw`: `[oc][ic / groups][kd][kh][kw]`, PyTorch's.
     Oihw,
     /// `lio`, `hwio`, `dhwio`: `[kd][kh][kw][ic / groups][oc]`, Keras'.
     Hwio,
+    /// `iol`, `iohw`, `iodhw`: `[ic][oc / groups][kd][kh][kw]`, PyTorch's of transposed layers; `ic` counts all groups.
+    Iohw,
+    /// `loi`, `hwoi`, `dhwoi`: `[kd][kh][kw][oc / groups][ic]`, Keras' of transposed layers; `ic` counts all groups.
+    Hwoi,
 }
 
 /// What error an algorithm may have, relative to that of the sum as it stands.
@@ -243,8 +239,11 @@ impl LayerSpec {
 
     /// Multiply-accumulates of one image, padding counted as if it were data.
     pub fn macs_per_image(&self) -> u64 {
-        let outputs = self.out_channels * self.pixels(|axis| axis.output);
-        outputs as u64 * (self.ic_per_group() * self.taps()) as u64
+        let windows = match self.operation {
+            Operation::Convolution => self.pixels(|axis| axis.output),
+            Operation::Transposed => self.pixels(|axis| axis.input),
+        };
+        (self.out_channels * windows) as u64 * (self.ic_per_group() * self.taps()) as u64
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::error::SpecError;
 use super::fields::axis_names;
-use super::{Algorithm, LayerSpec, Layout, Limits, SpatialAxis};
+use super::{Algorithm, LayerSpec, Layout, Limits, Operation, SpatialAxis, WeightsLayout};
 use crate::lower::weights::PANEL_BYTES;
 use crate::span::Span;
 
@@ -106,10 +106,19 @@ pub(super) fn check_limits(spec: &LayerSpec, limits: &Limits, spans: &Spans) -> 
     let dst = with_batch(out_channels, out.clone());
     tensor("the output", dst, limits.tensor_bytes, spans.out_channels)?;
 
-    let padded = axes(["padded depth", "padded height", "padded width"], |a| a.pad_lo + a.input + a.pad_hi);
+    let padded: fn(&SpatialAxis) -> usize = match spec.operation {
+        Operation::Convolution => |a| a.pad_lo + a.input + a.pad_hi,
+        // As many as a phase's window can reach past either end.
+        Operation::Transposed => |a| a.input + 2 * ((a.extent() + a.output_padding()) / a.stride + 1),
+    };
+    let padded = axes(["padded depth", "padded height", "padded width"], padded);
     tensor("the padded input", with_batch(in_channels, padded), PADDED_BYTES, spans.padding)?;
 
-    let macs = oc.into_iter().chain(out).chain(ic).chain(taps).collect();
+    let windows = match spec.operation {
+        Operation::Convolution => out,
+        Operation::Transposed => axes(["input depth", "input height", "input width"], |a| a.input),
+    };
+    let macs = oc.into_iter().chain(windows).chain(ic).chain(taps).collect();
     product("the work of one image", "multiply-accumulates", macs, limits.macs, spans.out_channels)
 }
 
@@ -128,6 +137,13 @@ pub(crate) fn depthwise(spec: &LayerSpec) -> Result<(), String> {
         return Err(format!(
             "depthwise needs a number of output channels a group that divides the {panel} of a panel of the weights, and \
              there are {oc}"
+        ));
+    }
+    if oc > 1 && spec.weights_layout == WeightsLayout::Hwoi {
+        return Err(format!(
+            "depthwise needs weights whose output channels are equally far apart, and in `{}` the {oc} of a group are not as \
+             the groups are",
+            spec.weights_layout.name(spec.rank)
         ));
     }
     if oc > 1 && spec.layout == Layout::Blocked {

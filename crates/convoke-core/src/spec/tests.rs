@@ -44,6 +44,28 @@ fn padding_words_give_the_sizes_of_their_definitions() {
 }
 
 #[test]
+fn transposed_layers_have_the_sizes_of_pytorch_and_onnx() {
+    let row = |rest: &str| format!("conv_transpose1d c {{ input: f32[1, 2, 10], out_channels: 1, {rest} }}");
+    let check = |rest: &str, expect: (usize, usize, usize), output_padding: usize| {
+        check_row(&row(rest), (10, expect.0, expect.1, expect.2));
+        assert_eq!(layer(&row(rest)).spatial[2].output_padding(), output_padding, "{rest}");
+    };
+    check("kernel_size: 4, stride: 2, padding: 1", (20, 1, 1), 0);
+    check("kernel_size: 3, stride: 2, padding: 1, output_padding: 1", (20, 1, 1), 1);
+    check("kernel_size: 3, stride: 2, padding: 1, output_size: 20", (20, 1, 1), 1);
+    check("kernel_size: 3, dilation: 4, padding: 2..1, output_padding: 3", (18 + 3 - 3, 2, 1), 3);
+    check("kernel_size: 3, padding: 5..6", (1, 5, 6), 0);
+    // ONNX's SAME_UPPER and SAME_LOWER, and Keras' `same`.
+    check("kernel_size: 5, stride: 2, padding: same", (20, 1, 2), 0);
+    check("kernel_size: 5, stride: 2, padding: same_lower", (20, 2, 1), 0);
+    check("kernel_size: 1, stride: 3, padding: same", (30, 0, 0), 2);
+    check("kernel_size: 4, stride: 3, padding: same, output_padding: 1", (30, 1, 1), 1);
+    // ONNX's output_shape.
+    check("kernel_size: 4, stride: 3, padding: same_lower, output_size: 28", (28, 2, 1), 0);
+    check("kernel_size: 4, stride: 3, padding: same, output_size: 33", (33, 0, 0), 2);
+}
+
+#[test]
 fn sizes_stand_in_the_order_of_the_layout() {
     let first = layer("conv3d c { input: f64[2, 4, 5, 6, 7] @ ncdhw, out_channels: 8, kernel_size: 1x2x3 }");
     let last = layer("conv3d c { input: f64[2, 5, 6, 7, 4] @ ndhwc, out_channels: 8, kernel_size: (1, 2, 3) }");
@@ -58,6 +80,8 @@ fn canonical_text_parses_to_an_equal_layer() {
             bias: true, weights: hwio, then: [silu, clamp(-1, 0.5), leaky_relu], dilation: 1x2,
             schedule { algorithm: direct, vector: oc, tile: 6x2, block: (oh: 4, ow: 84), order: (n, oh, g, oc, oh, ow),
                 parallel: oh, pack_input: none, unroll: 4 } }",
+        "conv_transpose2d t { input: f32[1, 4, 8, 9], out_channels: 6, kernel_size: 3x5, stride: 3, padding: (1..0, 2), groups: 2,
+            output_padding: 2x0, weights: hwoi, dilation: 1x2 }",
         "conv1d b { input: f64[0, 9, 3] @ nlc, out_channels: 3, kernel_size: 2, groups: depthwise, weights: lio }",
     ] {
         let spec = layer(text);

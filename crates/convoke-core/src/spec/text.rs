@@ -1,7 +1,6 @@
 //! A layer back to text, and text to one layer.
 
-use super::layer::WEIGHTS_LAYOUTS;
-use super::{Accuracy, Batch, Epilogue, LAYER_KINDS, LayerSpec, Limits, Schedule, SpatialAxis, WeightsLayout};
+use super::{Accuracy, Batch, Epilogue, LayerSpec, Limits, Operation, Schedule, SpatialAxis};
 use crate::diagnostic::{self, Diagnostic};
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +10,7 @@ use std::str::FromStr;
 impl fmt::Display for LayerSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let axes = &self.spatial[3 - self.rank..];
-        writeln!(f, "{} {} {{", LAYER_KINDS[self.rank - 1], self.name)?;
+        writeln!(f, "{} {} {{", self.kind(), self.name)?;
         writeln!(f, "    input: {},", self.src_type())?;
         writeln!(f, "    out_channels: {},", self.out_channels)?;
         let kernel: Vec<_> = axes.iter().map(|a| a.kernel.to_string()).collect();
@@ -22,6 +21,9 @@ impl fmt::Display for LayerSpec {
         if axes.iter().any(|a| (a.pad_lo, a.pad_hi) != (0, 0)) {
             writeln!(f, "    padding: {},", padding(axes))?;
         }
+        if self.operation == Operation::Transposed && axes.iter().any(|a| a.output_padding() != 0) {
+            writeln!(f, "    output_padding: {},", sizes(axes.iter().map(SpatialAxis::output_padding)))?;
+        }
         if axes.iter().any(|a| a.dilation != 1) {
             writeln!(f, "    dilation: {},", sizes(axes.iter().map(|a| a.dilation)))?;
         }
@@ -31,8 +33,8 @@ impl fmt::Display for LayerSpec {
         if self.bias {
             writeln!(f, "    bias: true,")?;
         }
-        if self.weights_layout != WeightsLayout::Oihw {
-            writeln!(f, "    weights: {},", WEIGHTS_LAYOUTS[self.rank - 1][1])?;
+        if self.weights_layout != self.operation.weights_layouts()[0] {
+            writeln!(f, "    weights: {},", self.weights_layout.name(self.rank))?;
         }
         match self.then.as_slice() {
             [] => {}

@@ -10,7 +10,7 @@ use super::{RustError, dispatch};
 use crate::ir::{Role, Verified};
 use crate::lower::weights::WeightsPacking;
 use crate::lower::{WINOGRAD_TAPS, winograd_transforms};
-use crate::spec::{Batch, DType, LayerSpec};
+use crate::spec::{Batch, DType, LayerSpec, WeightsLayout};
 use crate::target::Isa;
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
@@ -128,8 +128,7 @@ fn sorted<'a>(layer: &Layer<'a>) -> Result<Vec<&'a Verified>, RustError> {
 
 /// `conv2d stem: f32[1, 3, 224, 224] to f32[1, 64, 112, 112]`.
 fn summary(spec: &LayerSpec) -> String {
-    let kind = crate::spec::LAYER_KINDS[spec.rank - 1];
-    format!("`{kind} {}`: {} to {}.", spec.name, shape(spec, true), shape(spec, false))
+    format!("`{} {}`: {} to {}.", spec.kind(), spec.name, shape(spec, true), shape(spec, false))
 }
 
 /// `f32[1, 3, 224, 224]`, of `src` or `dst` as memory has it.
@@ -156,10 +155,13 @@ fn types(layer: &Layer<'_>, scratch: Option<i64>, local: Option<i64>) -> TokenSt
     let images = spec.fixed_batch().unwrap_or(1);
     let of = if spec.fixed_batch().is_some() { "" } else { ", of which an image is one array" };
     let taps: Vec<String> = spec.spatial[3 - spec.rank..].iter().map(|a| a.kernel.to_string()).collect();
-    let (oc, ic, taps) = (spec.out_channels, spec.ic_per_group(), taps.join("]["));
+    let (oc, ic, taps) = (spec.out_channels, spec.in_channels, taps.join("]["));
+    let (oc_group, ic_group) = (spec.oc_per_group(), spec.ic_per_group());
     let weights_shape = match spec.weights_layout {
-        crate::spec::WeightsLayout::Oihw => format!("`[{oc}][{ic}][{taps}]`"),
-        crate::spec::WeightsLayout::Hwio => format!("`[{taps}][{ic}][{oc}]`"),
+        WeightsLayout::Oihw => format!("`[{oc}][{ic_group}][{taps}]`"),
+        WeightsLayout::Hwio => format!("`[{taps}][{ic_group}][{oc}]`"),
+        WeightsLayout::Iohw => format!("`[{ic}][{oc_group}][{taps}]`"),
+        WeightsLayout::Hwoi => format!("`[{taps}][{oc_group}][{ic}]`"),
     };
     let mut code = TokenStream::new();
     let mut define = |name: &str, doc: String, len: usize| {
@@ -207,11 +209,15 @@ fn pack(layer: &Layer<'_>) -> TokenStream {
     let p = layer.packing;
     let n = Literal::usize_unsuffixed;
     let (groups, taps, ic, lanes, oc) = (n(p.groups), n(p.taps), n(p.ic), n(p.lanes), n(p.oc));
-    let g_oc = times(quote!(g), p.oc);
     let all_oc = n(p.panels() * p.lanes);
-    let from =
-        [times(quote!((#g_oc + oc)), p.oc_stride), times(quote!(tap), p.tap_stride), times(quote!(ic), p.ic_stride)];
-    let [from_oc, from_tap, from_ic] = from;
+    let [from_tap, from_ic] = [times(quote!(tap), p.tap_stride), times(quote!(ic), p.ic_stride)];
+    let from_oc = if p.group_stride == p.oc * p.oc_stride {
+        let g_oc = times(quote!(g), p.oc);
+        times(quote!((#g_oc + oc)), p.oc_stride)
+    } else {
+        let (from_g, from_oc) = (times(quote!(g), p.group_stride), times(quote!(oc), p.oc_stride));
+        quote!(#from_g + #from_oc)
+    };
     let (bias_parameter, bias_argument, bias_copy) = match layer.spec.bias {
         true => (quote!(, bias: &Bias), quote!(, bias), quote!(packed.bias = *bias;)),
         false => Default::default(),

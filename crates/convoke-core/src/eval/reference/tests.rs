@@ -1,6 +1,6 @@
 use super::{Position, epilogue, erf, erfc, error_bound, magnitudes, output_at, run};
 use crate::spec::{
-    Accuracy, Algorithm, Batch, DType, Epilogue, LayerSpec, Layout, Schedule, SpatialAxis, WeightsLayout,
+    Accuracy, Algorithm, Batch, DType, Epilogue, LayerSpec, Layout, Operation, Schedule, SpatialAxis, WeightsLayout,
 };
 
 fn axis(input: usize, kernel: usize, stride: usize, dilation: usize, (pad_lo, pad_hi): (usize, usize)) -> SpatialAxis {
@@ -11,6 +11,7 @@ fn axis(input: usize, kernel: usize, stride: usize, dilation: usize, (pad_lo, pa
 fn layer(in_channels: usize, out_channels: usize, spatial: [SpatialAxis; 3]) -> LayerSpec {
     LayerSpec {
         name: "layer".to_owned(),
+        operation: Operation::Convolution,
         rank: 3,
         dtype: DType::F64,
         batch: Batch::Fixed(1),
@@ -191,5 +192,30 @@ fn error_function() {
     // The two ways agree where they meet.
     for x in [1.0, 1.2, 1.5, 1.9999, 2.0001] {
         assert!((erf(x) + erfc(x) - 1.0).abs() <= 4.0 * f64::EPSILON, "{x}");
+    }
+}
+
+/// `[1, 2, 3]` spread by a stride of 2 through taps 1, 10, 100, by hand.
+#[test]
+fn a_transposed_row_is_spread_over_its_output() {
+    let transposed = |(pad_lo, pad_hi): (usize, usize), output| {
+        let w = SpatialAxis { input: 3, output, kernel: 3, stride: 2, dilation: 1, pad_lo, pad_hi };
+        LayerSpec { operation: Operation::Transposed, weights_layout: WeightsLayout::Iohw, ..row(1, 1, w) }
+    };
+    let (src, weights) = (&COUNT[..3], &[1.0, 10.0, 100.0]);
+    check(&transposed((0, 0), 7), src, weights, &[], &[1.0, 10.0, 102.0, 20.0, 203.0, 30.0, 300.0]);
+    check(&transposed((1, 2), 4), src, weights, &[], &[10.0, 102.0, 20.0, 203.0]);
+    // With output_padding 1.
+    check(&transposed((0, 0), 8), src, weights, &[], &[1.0, 10.0, 102.0, 20.0, 203.0, 30.0, 300.0, 0.0]);
+}
+
+/// Two inputs to one output of each of two groups: the weights' first axis counts all inputs.
+#[test]
+fn groups_of_a_transposed_layer_have_weights_of_their_own() {
+    let w = SpatialAxis { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, pad_lo: 0, pad_hi: 0 };
+    let spec = LayerSpec { operation: Operation::Transposed, groups: 2, ..row(4, 2, w) };
+    for weights_layout in [WeightsLayout::Iohw, WeightsLayout::Hwoi] {
+        let spec = LayerSpec { weights_layout, ..spec.clone() };
+        check(&spec, &COUNT[..4], &[1.0, 10.0, 100.0, 1000.0], &[], &[21.0, 4300.0]);
     }
 }

@@ -1,0 +1,91 @@
+//! The kinds of layers, and which fields each has.
+
+use super::{LayerSpec, WeightsLayout};
+
+/// What a layer computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// Each output is a sum over a window of the input: PyTorch's `Conv1d` to `Conv3d`, ONNX's `Conv`.
+    Convolution,
+    /// Each input is spread over a window of the output: PyTorch's `ConvTranspose1d` to `ConvTranspose3d`, ONNX's
+    /// `ConvTranspose`, Keras' `Conv2DTranspose`. It is the convolution that goes the other way, from `dst` to `src`: input `i`
+    /// goes to output `i * stride - pad_lo + k * dilation` through tap `k`.
+    Transposed,
+}
+
+use Operation::{Convolution, Transposed};
+
+/// The fields of a layer, in the order of the canonical text, and the operations that have them.
+const FIELDS: [(&str, &[Operation]); 14] = [
+    ("input", &Operation::ALL),
+    ("out_channels", &[Convolution, Transposed]),
+    ("kernel_size", &Operation::ALL),
+    ("stride", &Operation::ALL),
+    ("padding", &Operation::ALL),
+    ("output_padding", &[Transposed]),
+    ("output_size", &[Transposed]),
+    ("dilation", &Operation::ALL),
+    ("groups", &[Convolution, Transposed]),
+    ("bias", &[Convolution, Transposed]),
+    ("weights", &[Convolution, Transposed]),
+    ("then", &Operation::ALL),
+    ("accuracy", &[Convolution, Transposed]),
+    ("schedule", &Operation::ALL),
+];
+
+/// The names of all fields that some layer has, in the order of the canonical text.
+pub const FIELD_NAMES: [&str; FIELDS.len()] = {
+    let mut names = [""; FIELDS.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = FIELDS[i].0;
+        i += 1;
+    }
+    names
+};
+
+impl Operation {
+    /// Every operation.
+    pub const ALL: [Self; 2] = [Convolution, Transposed];
+
+    /// What layers of one, two and three spatial axes are called.
+    pub const fn kinds(self) -> [&'static str; 3] {
+        match self {
+            Convolution => ["conv1d", "conv2d", "conv3d"],
+            Transposed => ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"],
+        }
+    }
+
+    /// The operation and the number of spatial axes of a kind of layer.
+    pub fn of_kind(kind: &str) -> Option<(Self, usize)> {
+        Self::ALL.into_iter().find_map(|operation| {
+            let rank = operation.kinds().iter().position(|name| *name == kind)? + 1;
+            Some((operation, rank))
+        })
+    }
+
+    /// The fields that its layers have.
+    pub(super) fn fields(self) -> Vec<&'static str> {
+        FIELDS.iter().filter(|(_, operations)| operations.contains(&self)).map(|(name, _)| *name).collect()
+    }
+
+    /// An operation whose layers have `field`.
+    pub(super) fn with_field(field: &str) -> Option<Self> {
+        FIELDS.iter().find(|(name, _)| *name == field).map(|(_, operations)| operations[0])
+    }
+
+    /// The layouts that its weights may have, the default first.
+    pub(super) const fn weights_layouts(self) -> [WeightsLayout; 2] {
+        match self {
+            Convolution => [WeightsLayout::Oihw, WeightsLayout::Hwio],
+            Transposed => [WeightsLayout::Iohw, WeightsLayout::Hwoi],
+        }
+    }
+}
+
+impl LayerSpec {
+    /// What layers of that operation and rank are called: `conv2d`.
+    pub const fn kind(&self) -> &'static str {
+        self.operation.kinds()[self.rank - 1]
+    }
+}
