@@ -1,8 +1,10 @@
 //! The layer as the loops see it: sizes, and the distance in memory of one step along each axis.
 
 use super::pack::PackedAxis;
+use super::phases::{self, PhaseRun};
+use super::weights::PANEL_BYTES;
 use crate::ir::Role;
-use crate::plan::{Algorithm, PackInput, Plan};
+use crate::plan::{Algorithm, PackInput};
 use crate::spec::{LayerSpec, Layout, SpatialAxis};
 
 /// A tensor `[n][planes][d][h][w][lanes]`, and the distances of one step along each axis, in elements.
@@ -84,7 +86,16 @@ impl View {
     }
 }
 
-/// What lowering works from.
+/// Where the pointers start, in elements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub src: i64,
+    pub weights: i64,
+    pub dst: i64,
+}
+
+/// What lowering works from: a convolution, which is the layer or, of a transposed one, the phases that differ in their weights
+/// only.
 #[derive(Clone, Debug)]
 pub(crate) struct Geometry {
     /// Where the tiles read: `src`, or `scratch` when the input is packed.
@@ -101,19 +112,42 @@ pub(crate) struct Geometry {
     pub ic: usize,
     /// Neighbouring output channels that depthwise computes from each input channel; 1 for everything else.
     pub multiplier: usize,
+    /// Taps along `d`, `h`, `w` that packed weights have, those of other phases among them.
+    pub window: [usize; 3],
+    pub origin: Origin,
+    /// How many phases, along `d`, `h`, `w`.
+    pub phases: [usize; 3],
+    /// From the first output of one phase to that of the next.
+    pub phase_dst: [i64; 3],
+    /// Whether no tap reaches the outputs, so that there is nothing to sum.
+    pub empty: bool,
 }
 
 impl Geometry {
-    pub(crate) fn new(spec: &LayerSpec, plan: &Plan) -> Self {
-        Self::of(spec, plan.algorithm, plan.pack_input)
+    /// The convolutions that make up the layer, in the order of their first outputs; one, unless it is transposed.
+    pub(crate) fn parts(spec: &LayerSpec, algorithm: Algorithm, pack_input: PackInput) -> Vec<Self> {
+        let [d, h, w] = spec.spatial.map(|a| phases::cut(spec.operation, &a));
+        let rows = d.iter().flat_map(|d| h.iter().map(move |h| (d, h)));
+        let runs = rows.flat_map(|(d, h)| w.iter().map(move |w| [*d, *h, *w]));
+        runs.map(|runs| Self::part(spec, algorithm, pack_input, runs)).collect()
     }
 
-    /// The same from the parts of a plan that it depends on.
+    /// The first of them: the layer, unless it is transposed.
     pub(crate) fn of(spec: &LayerSpec, algorithm: Algorithm, pack_input: PackInput) -> Self {
-        let mut spatial = spec.spatial.map(dense_if_single);
+        Self::part(spec, algorithm, pack_input, spec.spatial.map(|a| phases::cut(spec.operation, &a)[0]))
+    }
+
+    fn part(spec: &LayerSpec, algorithm: Algorithm, pack_input: PackInput, runs: [PhaseRun; 3]) -> Self {
+        let mut spatial = runs.map(|run| run.axis);
+        let mut first = runs.map(|run| run.first);
+        let mut sizes = [spec.spatial.map(|a| a.input), spec.spatial.map(|a| a.output)];
         let (mut role, mut layout) = (Role::Src, spec.layout);
         if pack_input != PackInput::None {
-            spatial = spatial.map(|a| PackedAxis::of(&a).seen(&a));
+            let copy = spec.spatial.map(|a| PackedAxis::of(spec.operation, &a));
+            sizes[0] = copy.map(|axis| axis.size);
+            for i in 0..3 {
+                (first[i], spatial[i]) = copy[i].seen(&runs[i]);
+            }
             role = Role::Scratch;
         }
         if pack_input == PackInput::ChannelsLast {
@@ -123,19 +157,44 @@ impl Geometry {
             let pixels = spatial.iter().map(|a| a.input).product();
             let w = SpatialAxis { input: pixels, output: pixels, ..SpatialAxis::UNIT };
             spatial = [SpatialAxis::UNIT, SpatialAxis::UNIT, w];
+            sizes = [[1, 1, pixels]; 2];
         }
-        let src = View::dense(role, spec, layout, spec.in_channels, spatial.map(|a| a.input));
-        let dst = View::dense(Role::Dst, spec, spec.layout, spec.out_channels, spatial.map(|a| a.output));
+        let mut src = View::dense(role, spec, layout, spec.in_channels, sizes[0]);
+        let mut dst = View::dense(Role::Dst, spec, spec.layout, spec.out_channels, sizes[1]);
         let depthwise = algorithm == Algorithm::Depthwise;
         let groups = if depthwise { 1 } else { spec.groups };
         let multiplier = if depthwise { spec.oc_per_group() } else { 1 };
-        Self { src, dst, spatial, groups, oc: spec.out_channels / groups, ic: spec.ic_per_group(), multiplier }
+        let ic = spec.ic_per_group();
+
+        let empty = runs.iter().any(|run| run.empty);
+        if empty {
+            // Nothing is read.
+            spatial = spatial.map(|a| SpatialAxis { input: a.output, output: a.output, ..SpatialAxis::UNIT });
+            src.spatial = [0; 3];
+        }
+        let window = spec.spatial.map(|a| a.kernel);
+        let taps = tap_steps(window, ic * (PANEL_BYTES / spec.dtype.bytes()));
+        let (mut origin, phase_dst) = (Origin::default(), dst.spatial);
+        for i in 0..3 {
+            origin.src += first[i] as i64 * src.spatial[i];
+            origin.weights += runs[i].tap as i64 * taps[i];
+            origin.dst += runs[i].output as i64 * dst.spatial[i];
+            dst.spatial[i] *= runs[i].step as i64;
+        }
+        let phases = runs.map(|run| run.count);
+        let oc = spec.out_channels / groups;
+        Self { src, dst, spatial, groups, oc, ic, multiplier, window, origin, phases, phase_dst, empty }
+    }
+
+    /// Distance in the packed weights of two taps along `d`, `h`, `w`.
+    pub(crate) fn tap_steps(&self, panel: usize) -> [i64; 3] {
+        tap_steps(self.window, self.ic * panel)
     }
 }
 
-/// A window of one tap has no distance between taps, whatever the layer says.
-fn dense_if_single(axis: SpatialAxis) -> SpatialAxis {
-    SpatialAxis { dilation: if axis.kernel == 1 { 1 } else { axis.dilation }, ..axis }
+/// The same for taps of `len` elements.
+fn tap_steps([_, h, w]: [usize; 3], len: usize) -> [i64; 3] {
+    [h * w * len, w * len, len].map(|step| step as i64)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! | module | what |
 //! |---|---|
 //! | `geometry` | sizes and strides |
+//! | `phases` | a transposed layer as convolutions |
 //! | `channels`, `pixels` | parts of the axes `oc` and `ow` |
 //! | `nests` | the loops |
 //! | `tile` | what a tile computes |
@@ -23,6 +24,7 @@ mod fft;
 mod geometry;
 mod nests;
 mod pack;
+mod phases;
 mod pixels;
 mod tile;
 pub mod weights;
@@ -33,6 +35,7 @@ pub(crate) use channels::{ChannelPart, cut as cut_channels};
 pub(crate) use fft::{LEAST_REGISTERS as FFT_REGISTERS, Pass as FftPass, Shape as FftShape, points as fft_points};
 pub(crate) use geometry::{Geometry, View};
 pub(crate) use pack::PackedAxis;
+pub(crate) use phases::cut as cut_phases;
 pub(crate) use pixels::{PixelRun, Taps, cut as cut_pixels};
 pub(crate) use tile::{slide, slides};
 pub(crate) use winograd::{
@@ -50,7 +53,8 @@ use weights::WeightsPacking;
 /// Lowers `spec` by `plan` for `target`; `plan` must be one that [`plan::choose`](crate::plan::choose) made for them.
 pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
     let packing = WeightsPacking::of(spec, plan, target.lanes(spec.dtype.bytes()));
-    let geometry = Geometry::new(spec, plan);
+    let parts = Geometry::parts(spec, plan.algorithm, plan.pack_input);
+    let geometry = &parts[0];
     let mut kernel = Kernel {
         name: kernel_name(spec, plan, target),
         dtype: spec.dtype,
@@ -74,12 +78,12 @@ pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
     buffer(Role::Dst, per_batch(spec.dst_image() as i64));
     if geometry.src.role == Role::Scratch {
         buffer(Role::Scratch, per_batch(geometry.src.n));
-        pack::nest(spec, &geometry, &mut kernel);
+        pack::nest(spec, geometry, &mut kernel);
     }
     match plan.algorithm {
-        Algorithm::Fft => fft::compute(spec, plan, &geometry, &mut kernel),
-        a if a.winograd().is_some() => winograd::compute(spec, plan, &geometry, &packing, target, &mut kernel),
-        _ => nests::compute(spec, plan, &geometry, &packing, &mut kernel),
+        Algorithm::Fft => fft::compute(spec, plan, geometry, &mut kernel),
+        a if a.winograd().is_some() => winograd::compute(spec, plan, geometry, &packing, target, &mut kernel),
+        _ => parts.iter().for_each(|part| nests::compute(spec, plan, part, &packing, &mut kernel)),
     }
     blank::nest(spec, &mut kernel);
     kernel

@@ -7,7 +7,7 @@ use super::geometry::Geometry;
 use super::pixels::{self, PixelRun, Taps};
 use super::tile::{self, TileContext, TileKey};
 use super::weights::WeightsPacking;
-use crate::ir::{Affine, Arg, Call, CeilDiv, Kernel, Loop, Nest, Range, Role, Stmt, Var};
+use crate::ir::{Affine, Arg, Call, CeilDiv, Kernel, Loop, Nest, Range, Role, Stmt, Tile, Var};
 use crate::plan::{Algorithm, Axis, Plan, VectorAxis};
 use crate::spec::{Batch, LayerSpec, SpatialAxis};
 
@@ -106,9 +106,9 @@ struct Block {
 impl Cursor {
     fn new(geometry: &Geometry) -> Self {
         Self {
-            src: Affine::constant(0),
-            weights: Affine::constant(0),
-            dst: Affine::constant(0),
+            src: Affine::constant(geometry.origin.src),
+            weights: Affine::constant(geometry.origin.weights),
+            dst: Affine::constant(geometry.origin.dst),
             bias: Affine::constant(0),
             taps: geometry.spatial.map(|a| Range::count(a.kernel as i64)),
             block: HashMap::new(),
@@ -146,7 +146,7 @@ impl Nests<'_> {
     /// The statements for the axes of `order`, outermost first.
     fn expand(&mut self, order: &[Axis], at: Cursor) -> Vec<Stmt> {
         let Some((&axis, rest)) = order.split_first() else {
-            return vec![Stmt::Call(self.call(at))];
+            return self.phases(at);
         };
         match axis {
             Axis::N => self.batch(rest, at),
@@ -156,6 +156,26 @@ impl Nests<'_> {
             Axis::Oh => self.slices(rest, at, axis, 1),
             Axis::Ow => self.pixels(rest, at),
         }
+    }
+
+    /// The call, in loops over the phases that differ in their weights only: what one of them has read is near for the next.
+    fn phases(&mut self, mut at: Cursor) -> Vec<Stmt> {
+        let geometry = self.cx.geometry;
+        let taps = geometry.tap_steps(self.cx.panel);
+        let mut loops = Vec::new();
+        for (i, name) in ["pd", "ph", "pw"].into_iter().enumerate() {
+            if geometry.phases[i] > 1 {
+                let var = self.var(name);
+                at.weights = at.weights.plus(var, geometry.spatial[i].kernel as i64 * taps[i]);
+                at.dst = at.dst.plus(var, geometry.phase_dst[i]);
+                loops.push((var, geometry.phases[i]));
+            }
+        }
+        let mut body = vec![Stmt::Call(self.call(at))];
+        for (var, count) in loops.into_iter().rev() {
+            body = vec![Stmt::For(Loop { var, range: Range::count(count as i64), parallel: false, body })];
+        }
+        body
     }
 
     /// A loop of `count` iterations around `rest`; one iteration needs none.
@@ -452,14 +472,22 @@ impl Nests<'_> {
         if let Some(&tile) = self.tiles.get(key) {
             return tile;
         }
-        let mut name = format!("{}{}", self.kernel.name, key.suffix(&self.full, self.cx.lanes));
-        let same = self.kernel.tiles.iter().filter(|t| t.name.starts_with(&name)).count();
-        if matches!(key.taps, Taps::Edge(_)) && same > 0 {
-            name += &format!("{}", same + 1);
+        let name = format!("{}{}", self.kernel.name, key.suffix(&self.full, self.cx.lanes));
+        let mut tile = tile::emit(&self.cx, key, name.clone());
+        let written = &mut self.kernel.tiles;
+        // Phases of a transposed layer often have equal tiles.
+        let equal = |t: &Tile| (&t.body, &t.ranges) == (&tile.body, &tile.ranges);
+        let at = written.iter().position(equal).unwrap_or(written.len());
+        if at == written.len() {
+            let mut number = 1;
+            while written.iter().any(|t| t.name == tile.name) {
+                number += 1;
+                tile.name = format!("{name}{number}");
+            }
+            written.push(tile);
         }
-        self.kernel.tiles.push(tile::emit(&self.cx, key, name));
-        self.tiles.insert(key.clone(), self.kernel.tiles.len() - 1);
-        self.kernel.tiles.len() - 1
+        self.tiles.insert(key.clone(), at);
+        at
     }
 }
 

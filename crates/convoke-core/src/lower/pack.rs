@@ -7,10 +7,11 @@
 
 use super::emit::Emitter;
 use super::geometry::{Geometry, View};
+use super::phases::{self, PhaseRun};
 use crate::ir::{
     Address, Affine, Arg, Call, CeilDiv, Extent, Kernel, Loop, Nest, Ptr, Range, Reg, Role, Stmt, Tile, Var,
 };
-use crate::spec::{Batch, LayerSpec, SpatialAxis};
+use crate::spec::{Batch, LayerSpec, Operation, SpatialAxis};
 
 const SRC: Ptr = Ptr(0);
 const SCRATCH: Ptr = Ptr(1);
@@ -29,19 +30,27 @@ pub(crate) struct PackedAxis {
 }
 
 impl PackedAxis {
-    /// How `axis` is copied.
-    pub(crate) fn of(axis: &SpatialAxis) -> Self {
+    /// How `axis` is copied; of a transposed layer with the zeros that any of its phases reaches.
+    pub(crate) fn of(operation: Operation, axis: &SpatialAxis) -> Self {
         let (pad_lo, input) = (axis.pad_lo, axis.input);
+        if operation == Operation::Transposed {
+            let (pad_lo, pad_hi) = phases::padding(axis);
+            return Self { size: pad_lo + input + pad_hi, step: 1, pad_lo, input };
+        }
         if axis.kernel == 1 {
             return Self { size: axis.output, step: axis.stride, pad_lo, input };
         }
         Self { size: pad_lo + input + axis.pad_hi, step: 1, pad_lo, input }
     }
 
-    /// The axis as tiles that read the copy see it.
-    pub(crate) fn seen(self, axis: &SpatialAxis) -> SpatialAxis {
-        let stride = if axis.kernel == 1 { 1 } else { axis.stride };
-        SpatialAxis { input: self.size, pad_lo: 0, pad_hi: 0, stride, ..*axis }
+    /// The axis as tiles that read the copy see it, and which element of the copy is its first.
+    pub(crate) fn seen(self, run: &PhaseRun) -> (usize, SpatialAxis) {
+        let axis = run.axis;
+        let (input, stride) = match axis.kernel {
+            1 => (axis.output, 1),
+            _ => (axis.pad_lo + axis.input + axis.pad_hi, axis.stride),
+        };
+        (self.pad_lo + run.first - axis.pad_lo, SpatialAxis { input, pad_lo: 0, pad_hi: 0, stride, ..axis })
     }
 
     /// Whether the copy differs from the input.
@@ -70,7 +79,7 @@ struct Level {
 /// Appends the nest.
 pub(crate) fn nest(spec: &LayerSpec, geometry: &Geometry, kernel: &mut Kernel) {
     let (src, scratch) = (View::of_src(spec), geometry.src);
-    let [d, h, w] = spec.spatial.map(|a| PackedAxis::of(&a));
+    let [d, h, w] = spec.spatial.map(|a| PackedAxis::of(spec.operation, &a));
     let batch = match spec.batch {
         Batch::Fixed(n) => Affine::constant(n as i64),
         Batch::Named(_) => Affine::var(Var::BATCH, 1),

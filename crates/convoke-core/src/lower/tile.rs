@@ -3,7 +3,7 @@
 //! Accumulators are registers `0..rows * vectors`, row by row; then come the vectors of the operand that is loaded
 //! whole, then one for the operand that is loaded for each row, and one for products where the target cannot fuse.
 //! The sum starts from the bias and runs over `kd`, `kh`, `kw`, `ic`, the last innermost: the same order for every
-//! tile, so that a layer has the same bits whatever its plan.
+//! tile, so that a layer has the same bits whatever its plan. Transposed, the taps of each axis come from the last to the first.
 
 use super::activation;
 use super::emit::Emitter;
@@ -228,11 +228,12 @@ impl Body<'_> {
 
     /// The sum over taps and input channels.
     fn reduce(&self, e: &mut Emitter) {
+        if self.cx.geometry.empty {
+            return;
+        }
         let [d, h, w] = self.cx.geometry.spatial;
         let s = self.cx.geometry.src.spatial;
-        let per_kw = (self.cx.geometry.ic * self.cx.panel) as i64;
-        let per_kh = per_kw * w.kernel as i64;
-        let per_kd = per_kh * h.kernel as i64;
+        let [per_kd, per_kh, per_kw] = self.cx.geometry.tap_steps(self.cx.panel);
         let [kd_ranged, kh_ranged] = self.cx.ranged;
         let mut next_range = 0;
         let mut extent = |ranged: bool, count: usize| {

@@ -4,6 +4,7 @@
 //! channel, in the order in which the tiles sum: `[g][panel][kd][kh][kw][ic][lane]`. Lanes past the group's last
 //! channel are zero. Neither the instruction set nor the plan changes it, so weights can be packed at build
 //! time and live in read-only memory.
+//! Of a transposed layer the taps along each axis stand phase by phase, see [`WeightsPacking::tap_order`].
 //! Where windows are transformed (Winograd's algorithm), a tap is an element of the transformed window: there are more of them, and
 //! each is a sum that is made in `f64` and rounded once.
 //! For `fft`, which has a layout of its own, see [`FftPacking`].
@@ -11,10 +12,10 @@
 //! stand side by side.
 
 pub use super::fft::FftPacking;
-use super::{Geometry, fft, winograd};
+use super::{Geometry, fft, phases, winograd};
 use crate::eval::Element;
 use crate::plan::Plan;
-use crate::spec::{Algorithm, BLOCK_BYTES, DType, LayerSpec, WeightsLayout};
+use crate::spec::{Algorithm, BLOCK_BYTES, DType, LayerSpec, Operation, SpatialAxis, WeightsLayout};
 
 /// Bytes of output channels that a panel holds for one tap of one input channel.
 ///
@@ -44,6 +45,8 @@ pub struct WeightsPacking {
     pub tap_stride: usize,
     /// `kd`, `kh`, `kw`.
     pub window: [usize; 3],
+    /// The axes of a transposed layer, which say in what order its taps are packed.
+    pub transposed: Option<[SpatialAxis; 3]>,
     /// Outputs of a tile of Winograd's algorithm, for which axes of three taps are transformed.
     pub winograd: Option<usize>,
     /// How filters are transformed for `fft`.
@@ -56,7 +59,7 @@ impl WeightsPacking {
         if plan.algorithm != Algorithm::Fft {
             return Self::new(spec, plan.algorithm);
         }
-        let geometry = Geometry::new(spec, plan);
+        let geometry = Geometry::of(spec, plan.algorithm, plan.pack_input);
         let shape = fft::Shape::new(&geometry, spec.dtype, lanes, plan.tile, &plan.block);
         Self::transformed(spec, shape.packing(spec.dtype))
     }
@@ -86,6 +89,7 @@ impl WeightsPacking {
         let lanes = PANEL_BYTES / spec.dtype.bytes();
         let taps = winograd.map_or(taps, |m| window.iter().map(|&k| winograd::transformed(k, m)).product());
         let oc = oc / groups;
+        let transposed = (spec.operation == Operation::Transposed).then_some(spec.spatial);
         Self {
             groups,
             oc,
@@ -97,6 +101,7 @@ impl WeightsPacking {
             ic_stride,
             tap_stride,
             window,
+            transposed,
             winograd,
             fft: None,
         }
@@ -137,17 +142,32 @@ impl WeightsPacking {
         if let Some(m) = self.winograd {
             return self.pack_transformed(&winograd::transforms(m).kernel, plain, packed);
         }
+        let order = self.tap_order();
+        let [_, kh, kw] = self.window;
+        let tap_at = |at: usize| (order[0][at / kw / kh] * kh + order[1][at / kw % kh]) * kw + order[2][at % kw];
+        let taps: Vec<usize> = (0..self.taps).map(tap_at).collect();
         let mut rows = packed.chunks_exact_mut(self.lanes);
         for (g, panel) in (0..self.groups).flat_map(|g| (0..self.panels()).map(move |panel| (g, panel))) {
             let oc0 = panel * self.lanes;
             let used = self.lanes.min(self.oc - oc0);
-            for (tap, ic) in (0..self.taps).flat_map(|tap| (0..self.ic).map(move |ic| (tap, ic))) {
+            for (tap, ic) in taps.iter().flat_map(|tap| (0..self.ic).map(move |ic| (tap, ic))) {
                 let Some(row) = rows.next() else { return };
                 let from = g * self.group_stride + oc0 * self.oc_stride + tap * self.tap_stride + ic * self.ic_stride;
                 for (lane, slot) in row.iter_mut().enumerate() {
                     *slot = if lane < used { plain[from + lane * self.oc_stride] } else { T::default() };
                 }
             }
+        }
+    }
+
+    /// Which tap stands at each position along `kd`, `kh`, `kw`.
+    ///
+    /// The taps of a transposed layer are those of its phases, one phase after the other, each from the last tap to the first: that
+    /// is the order in which they meet the input. Those of any other layer stand as they are.
+    pub fn tap_order(&self) -> [Vec<usize>; 3] {
+        match self.transposed {
+            Some(axes) => axes.map(|axis| phases::order(Operation::Transposed, &axis)),
+            None => self.window.map(|kernel| (0..kernel).collect()),
         }
     }
 

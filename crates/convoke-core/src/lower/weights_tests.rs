@@ -23,7 +23,8 @@ fn check(text: &str, algorithm: Algorithm) {
             for i in 0..ic {
                 let at = panel * packing.panel_len() + (tap * ic + i) * packing.lanes + oc_in_group % packing.lanes;
                 let [_, kh, kw] = spec.spatial.map(|a| a.kernel);
-                let from = weights_index(&spec, oc, i, [tap / kw / kh, tap / kw % kh, tap % kw]);
+                let [d, h, w] = packing.tap_order();
+                let from = weights_index(&spec, oc, i, [d[tap / kw / kh], h[tap / kw % kh], w[tap % kw]]);
                 assert_eq!(packed[at], plain[from], "{text}: oc {oc} tap {tap} ic {i}");
                 used += 1;
             }
@@ -46,6 +47,19 @@ fn every_weight_has_its_place() {
             "conv2d l { input: f32[1, 21, 9, 9], out_channels: 42, kernel_size: 3, groups: depthwise, weights: W }";
         check(&twice.replace('W', weights), Algorithm::Depthwise);
     }
+}
+
+#[test]
+fn taps_of_a_transposed_layer_stand_phase_by_phase() {
+    for weights in ["iohw", "hwoi"] {
+        let grouped = "conv_transpose2d l { input: f32[1, 6, 9, 9], out_channels: 51, kernel_size: 3x4, stride: 2, groups: 3, weights: W }";
+        check(&grouped.replace('W', weights), Algorithm::Direct);
+        let depthwise = "conv_transpose2d l { input: f32[1, 21, 9, 9], out_channels: 21, kernel_size: 3, groups: depthwise, weights: W }";
+        check(&depthwise.replace('W', weights), Algorithm::Depthwise);
+    }
+    let spec =
+        layer("conv_transpose1d l { input: f32[1, 1, 9], out_channels: 1, kernel_size: 5, stride: 2, padding: 1 }");
+    assert_eq!(WeightsPacking::new(&spec, Algorithm::Direct).tap_order()[2], [3, 1, 4, 2, 0]);
 }
 
 #[test]

@@ -42,18 +42,9 @@ const ROUND: f64 = 0.5;
 
 /// A layer under one algorithm, vector axis and way of reading the input: what all its tiles share.
 pub(crate) struct Model<'a> {
-    spec: &'a LayerSpec,
-    target: &'a Target,
-    algorithm: Algorithm,
-    vector: VectorAxis,
-    pack_input: PackInput,
+    /// What has the most work: the layer, or, of a transposed one, some of its phases.
     pub(crate) geometry: Geometry,
-    packing: WeightsPacking,
-    lanes: usize,
-    /// Taps along `kd` and `kh`, summed over `od` and `oh`.
-    slices: f64,
-    /// Positions along `od` and `oh`.
-    positions: f64,
+    parts: Vec<Part<'a>>,
 }
 
 impl<'a> Model<'a> {
@@ -64,7 +55,82 @@ impl<'a> Model<'a> {
         vector: VectorAxis,
         pack_input: PackInput,
     ) -> Self {
-        let geometry = Geometry::of(spec, algorithm, pack_input);
+        let parts = Geometry::parts(spec, algorithm, pack_input).into_iter();
+        let part = |geometry| Part::new(spec, target, algorithm, vector, pack_input, geometry);
+        let mut parts: Vec<_> = parts.map(part).collect();
+        parts.sort_by(|a, b| b.work().total_cmp(&a.work()));
+        Self { geometry: parts[0].geometry.clone(), parts }
+    }
+
+    /// How `tile` cuts the output.
+    pub(crate) fn tiling(&self, tile: TileShape) -> Tiling {
+        Tiling(self.parts.iter().map(|part| part.tiling(tile)).collect())
+    }
+
+    /// Cycles in the tiles for one image.
+    pub(crate) fn compute(&self, tiling: &Tiling, unroll: usize) -> f64 {
+        self.parts.iter().zip(&tiling.0).map(|(part, tiling)| part.compute(tiling, unroll)).sum()
+    }
+
+    /// Cycles to bring weights and input to the tiles, for one image, under `block` outputs of `axis` at a time
+    /// (`None`: the whole image for each run of channels).
+    pub(crate) fn memory(&self, tiling: &Tiling, block: Option<(Axis, usize)>) -> f64 {
+        self.parts.iter().zip(&tiling.0).map(|(part, tiling)| part.memory(tiling, block)).sum()
+    }
+
+    /// Cycles to copy the input with its padding, for one image.
+    pub(crate) fn packing(&self) -> f64 {
+        self.parts[0].packing()
+    }
+
+    /// Cycles that the multiply-adds alone take.
+    pub(crate) fn ideal(&self) -> f64 {
+        self.parts[0].ideal()
+    }
+
+    /// Bytes a cycle at which `bytes` that were used before come back; endless from the first level.
+    pub(super) fn bandwidth(&self, bytes: f64) -> f64 {
+        self.parts[0].bandwidth(bytes)
+    }
+}
+
+/// Runs of channels and of pixels that a tile cuts the output of each part into.
+pub(crate) struct Tiling(Vec<PartTiling>);
+
+impl Tiling {
+    /// Iterations of the longest loop over channels.
+    pub(crate) fn longest_channel_loop(&self) -> usize {
+        self.0[0].channels.iter().map(|p| if p.outer > 1 { p.outer } else { p.inner }).max().unwrap_or(1)
+    }
+}
+
+/// One convolution of those that make up the layer, for as many phases as have it.
+struct Part<'a> {
+    spec: &'a LayerSpec,
+    target: &'a Target,
+    algorithm: Algorithm,
+    vector: VectorAxis,
+    pack_input: PackInput,
+    geometry: Geometry,
+    packing: WeightsPacking,
+    lanes: usize,
+    /// How many phases.
+    phases: f64,
+    /// Taps along `kd` and `kh`, summed over `od` and `oh`.
+    slices: f64,
+    /// Positions along `od` and `oh`.
+    positions: f64,
+}
+
+impl<'a> Part<'a> {
+    fn new(
+        spec: &'a LayerSpec,
+        target: &'a Target,
+        algorithm: Algorithm,
+        vector: VectorAxis,
+        pack_input: PackInput,
+        geometry: Geometry,
+    ) -> Self {
         let [d, h, _] = geometry.spatial;
         Self {
             spec,
@@ -74,29 +140,47 @@ impl<'a> Model<'a> {
             pack_input,
             packing: WeightsPacking::new(spec, algorithm),
             lanes: target.lanes(spec.dtype.bytes()),
-            slices: total_taps(&d) * total_taps(&h),
+            phases: geometry.phases.iter().product::<usize>() as f64,
+            slices: if geometry.empty { 0.0 } else { total_taps(&d) * total_taps(&h) },
             positions: (d.output * h.output) as f64,
             geometry,
         }
+    }
+
+    /// Taps summed over all outputs: what parts are compared by.
+    fn work(&self) -> f64 {
+        let w = &self.geometry.spatial[2];
+        self.phases * (self.slices * (w.kernel * w.output) as f64 + self.positions)
+    }
+
+    /// The part's share of the packed weights.
+    fn weights(&self) -> f64 {
+        let taps: usize = self.geometry.spatial.iter().map(|a| a.kernel).product();
+        let taps = if self.geometry.empty { 0.0 } else { taps as f64 * self.phases };
+        self.packing.packed_len() as f64 * (taps / self.spec.taps().max(1) as f64).min(1.0)
+    }
+
+    /// Elements of the output that the part has.
+    fn outputs(&self) -> f64 {
+        let pixels: usize = self.geometry.spatial.iter().map(|a| a.output).product();
+        (self.spec.dst_channels() * pixels) as f64 * self.phases
     }
 
     fn along_channels(&self) -> bool {
         self.vector == VectorAxis::Oc
     }
 
-    /// How `tile` cuts the output.
-    pub(crate) fn tiling(&self, tile: TileShape) -> Tiling {
+    fn tiling(&self, tile: TileShape) -> PartTiling {
         let along = tile.vectors * self.lanes;
         let (channels, pixels) = if self.along_channels() { (along, tile.rows) } else { (tile.rows, along) };
         let w = &self.geometry.spatial[2];
-        Tiling {
+        PartTiling {
             channels: cut_channels(self.geometry.oc, channels, self.packing.lanes, self.vector),
             pixels: cut_pixels(w, 0, w.output, pixels, self.along_channels()),
         }
     }
 
-    /// Cycles in the tiles for one image.
-    pub(crate) fn compute(&self, tiling: &Tiling, unroll: usize) -> f64 {
+    fn compute(&self, tiling: &PartTiling, unroll: usize) -> f64 {
         let mut cycles = 0.0;
         for part in &tiling.channels {
             for run in &tiling.pixels {
@@ -104,7 +188,7 @@ impl<'a> Model<'a> {
                 cycles += calls * self.tile(part.channels, run, unroll);
             }
         }
-        cycles * self.geometry.groups as f64
+        cycles * self.geometry.groups as f64 * self.phases
     }
 
     /// Cycles of the calls for one run of pixels, over all positions along `od` and `oh`.
@@ -190,13 +274,11 @@ impl<'a> Model<'a> {
         CALL + sums * (0.5 + store + epilogue)
     }
 
-    /// Cycles to bring weights and input to the tiles, for one image, under `block` outputs of `axis` at a time
-    /// (`None`: the whole image for each run of channels).
-    pub(crate) fn memory(&self, tiling: &Tiling, block: Option<(Axis, usize)>) -> f64 {
+    fn memory(&self, tiling: &PartTiling, block: Option<(Axis, usize)>) -> f64 {
         let bytes = self.spec.dtype.bytes() as f64;
         let src = self.geometry.src.n as f64 * bytes;
-        let dst = self.spec.dst_image() as f64 * bytes;
-        let weights = self.packing.packed_len() as f64 * bytes;
+        let dst = self.outputs() * bytes;
+        let weights = self.weights() * bytes;
         let runs = (tiling.channel_runs() * self.geometry.groups) as f64;
         let group_src = src / self.geometry.groups as f64;
         let [d, h, w] = &self.geometry.spatial;
@@ -236,7 +318,7 @@ impl<'a> Model<'a> {
     }
 
     /// Bytes of input that a full tile reads; of whole cache lines, where every channel has its own.
-    fn tile_src(&self, tiling: &Tiling) -> f64 {
+    fn tile_src(&self, tiling: &PartTiling) -> f64 {
         let [d, h, w] = &self.geometry.spatial;
         let pixels = tiling.pixels.iter().map(|r| r.pixels).max().unwrap_or(1).max(1);
         let span = ((pixels - 1) * w.stride + w.extent()).min(w.input.max(1)) as f64;
@@ -278,8 +360,7 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Bytes a cycle at which `bytes` that were used before come back; endless from the first level.
-    pub(super) fn bandwidth(&self, bytes: f64) -> f64 {
+    fn bandwidth(&self, bytes: f64) -> f64 {
         let t = self.target;
         let fits = |cache: usize, share: f64| bytes <= cache as f64 * share;
         if fits(t.l1_bytes, 0.5) {
@@ -293,12 +374,11 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// Cycles to copy the input with its padding, for one image.
-    pub(crate) fn packing(&self) -> f64 {
+    fn packing(&self) -> f64 {
         if self.pack_input == PackInput::None {
             return 0.0;
         }
-        let [d, h, w] = self.spec.spatial.map(|a| PackedAxis::of(&a));
+        let [d, h, w] = self.spec.spatial.map(|a| PackedAxis::of(self.spec.operation, &a));
         let (src, copy) = (View::of_src(self.spec), &self.geometry.src);
         let elements = copy.n as f64;
         let per_element = match (src.lanes == copy.lanes, src.lanes) {
@@ -316,27 +396,21 @@ impl<'a> Model<'a> {
         elements * per_element + rows * CALL + read / BANDWIDTH[1] + 2.0 * bytes / self.bandwidth(bytes)
     }
 
-    /// Cycles that the multiply-adds alone take.
-    pub(crate) fn ideal(&self) -> f64 {
+    fn ideal(&self) -> f64 {
         self.spec.macs_per_image() as f64 / (self.lanes * self.target.fma_per_cycle) as f64
     }
 }
 
-/// Runs of channels and of pixels that a tile cuts the output into.
-pub(crate) struct Tiling {
+/// Runs of channels and of pixels that a tile cuts a part's output into.
+struct PartTiling {
     channels: Vec<ChannelPart>,
     pixels: Vec<PixelRun>,
 }
 
-impl Tiling {
+impl PartTiling {
     /// Runs of channels of one group.
-    pub(crate) fn channel_runs(&self) -> usize {
+    fn channel_runs(&self) -> usize {
         self.channels.iter().map(|p| p.outer * p.inner).sum()
-    }
-
-    /// Iterations of the longest loop over channels.
-    pub(crate) fn longest_channel_loop(&self) -> usize {
-        self.channels.iter().map(|p| if p.outer > 1 { p.outer } else { p.inner }).max().unwrap_or(1)
     }
 }
 

@@ -2,8 +2,10 @@
 
 use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis, accuracy};
 use crate::lower::weights::{PANEL_BYTES, WeightsPacking};
-use crate::lower::{Geometry, PackedAxis, TileAxis, WINOGRAD_TAPS, epilogue_registers, slides, winograd_axis};
-use crate::spec::{LayerSpec, Operation, depthwise};
+use crate::lower::{
+    Geometry, PackedAxis, TileAxis, WINOGRAD_TAPS, cut_phases, epilogue_registers, slides, winograd_axis,
+};
+use crate::spec::{LayerSpec, Operation, SpatialAxis, depthwise};
 use crate::target::Target;
 
 /// Most steps of a reduction loop that may be written out.
@@ -11,8 +13,8 @@ pub(super) const MOST_UNROLL: usize = 16;
 
 /// Whether `algorithm` takes the layer; if not, why.
 pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm, pack: PackInput) -> Result<(), String> {
-    if spec.operation == Operation::Transposed {
-        return Err(format!("a {} cannot be computed yet", spec.kind()));
+    if spec.operation == Operation::Transposed && !matches!(algorithm, Algorithm::Direct | Algorithm::Depthwise) {
+        return Err(format!("{algorithm} is for convolutions, and this is a {}", spec.kind()));
     }
     match algorithm {
         Algorithm::Direct => Ok(()),
@@ -169,7 +171,7 @@ pub(crate) fn winograd_block(
 /// Whether the input can be packed that way.
 pub(crate) fn pack_input(spec: &LayerSpec, pack: PackInput) -> Result<(), String> {
     match pack {
-        PackInput::Pad if !spec.spatial.iter().any(|a| PackedAxis::of(a).changes()) => {
+        PackInput::Pad if !spec.spatial.iter().any(|a| PackedAxis::of(spec.operation, a).changes()) => {
             Err("there is no padding to write out and nothing that the stride skips to leave out".to_owned())
         }
         PackInput::ChannelsLast if spec.layout.lanes(spec.in_channels, spec.dtype) == spec.in_channels => {
@@ -206,8 +208,9 @@ pub(crate) fn tile(
         ));
     }
     let sums = rows.saturating_mul(vectors);
-    let w = &spec.spatial[2];
-    let held = if slides(algorithm, vector, w) { w.kernel.saturating_mul(vectors) } else { vectors };
+    let held = |w: &SpatialAxis| if slides(algorithm, vector, w) { w.kernel } else { 1 };
+    let held = cut_phases(spec.operation, &spec.spatial[2]).iter().map(|run| held(&run.axis)).max().unwrap_or(1);
+    let held = held.saturating_mul(vectors);
     let operands = held.saturating_add(1 + usize::from(!target.fma));
     let epilogue = spec.then.iter().map(|&e| epilogue_registers(e)).max().unwrap_or(0);
     let needed = sums.saturating_add(operands.max(epilogue));

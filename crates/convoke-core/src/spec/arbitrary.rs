@@ -8,7 +8,7 @@ use super::layout::fits_blocks;
 use super::sizes;
 use super::{
     Accuracy, Algorithm, Axis, Batch, DType, Epilogue, LayerSpec, Layout, Operation, PackInput, Schedule, SpatialAxis,
-    VectorAxis, WeightsLayout,
+    VectorAxis,
 };
 use crate::span::{Span, Spanned};
 use proptest::collection::vec;
@@ -24,17 +24,20 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
     let head = (1..=3_usize, select(&[DType::F32, DType::F64][..]), batch(), channels());
     let layouts = (
         select(&[Layout::ChannelsFirst, Layout::ChannelsLast, Layout::Blocked][..]),
-        select(&[WeightsLayout::Oihw, WeightsLayout::Hwio][..]),
+        any::<proptest::sample::Selector>(),
         any::<bool>(),
     );
-    let axes = [axis(), axis(), axis()];
-    (head, layouts, axes, vec(epilogue(), 0..=2)).prop_map(|(head, (layout, weights_layout, bias), axes, then)| {
+    let operation = prop_oneof![2 => Just(Operation::Convolution), 1 => Just(Operation::Transposed)];
+    let operation = operation.prop_flat_map(|operation| (Just(operation), [(); 3].map(|()| axis(operation))));
+    (head, layouts, operation, vec(epilogue(), 0..=2)).prop_map(|(head, layouts, (operation, axes), then)| {
         let (rank, dtype, batch, (groups, ic, oc)) = head;
+        let (layout, weights_layout, bias) = layouts;
+        let weights_layout = weights_layout.select(operation.weights_layouts());
         let mut spatial = [SpatialAxis::UNIT; 3];
         spatial[3 - rank..].copy_from_slice(&axes[3 - rank..]);
         let mut spec = LayerSpec {
             name: "layer".to_owned(),
-            operation: Operation::Convolution,
+            operation,
             rank,
             dtype,
             batch,
@@ -71,19 +74,29 @@ fn channels() -> impl Strategy<Value = (usize, usize, usize)> {
 }
 
 /// An axis whose window fits; padding that the kernel cannot reach past is allowed.
-fn axis() -> impl Strategy<Value = SpatialAxis> {
+fn axis(operation: Operation) -> impl Strategy<Value = SpatialAxis> {
     let padding = || prop_oneof![3 => 0..=2_usize, 1 => 0..=9_usize];
-    (1..=20_usize, 1..=5_usize, 1..=3_usize, 1..=3_usize, padding(), padding()).prop_map(
-        |(input, kernel, stride, dilation, pad_lo, pad_hi)| {
+    let output_padding = 0..=2_usize;
+    (1..=20_usize, 1..=5_usize, 1..=3_usize, 1..=3_usize, padding(), padding(), output_padding).prop_map(
+        move |(input, kernel, stride, dilation, pad_lo, pad_hi, output_padding)| {
             let mut axis = SpatialAxis { input, output: 0, kernel, stride, dilation, pad_lo, pad_hi };
-            axis.input = input.max(axis.extent().saturating_sub(pad_lo + pad_hi));
-            with_output(axis)
+            if operation == Operation::Convolution {
+                axis.input = input.max(axis.extent().saturating_sub(pad_lo + pad_hi));
+            }
+            with_output(operation, axis, output_padding)
         },
     )
 }
 
-fn with_output(axis: SpatialAxis) -> SpatialAxis {
-    SpatialAxis { output: sizes::output(&axis).unwrap_or(0), ..axis }
+/// The axis with its output; of a transposed layer at most `output_padding` is added, and padding that leaves nothing is lowered.
+fn with_output(operation: Operation, axis: SpatialAxis, output_padding: usize) -> SpatialAxis {
+    if operation == Operation::Convolution {
+        return SpatialAxis { output: sizes::output(&axis).unwrap_or(0), ..axis };
+    }
+    let all = (axis.input - 1) * axis.stride + axis.extent() + output_padding.min(axis.stride.max(axis.dilation) - 1);
+    let pad_lo = axis.pad_lo.min(all - 1);
+    let pad_hi = axis.pad_hi.min(all - 1 - pad_lo);
+    SpatialAxis { output: all - pad_lo - pad_hi, pad_lo, pad_hi, ..axis }
 }
 
 /// Halves whatever is largest until the layer is within [`MAX_MACS`].
@@ -91,14 +104,19 @@ fn keep_small(spec: &mut LayerSpec) {
     let images = spec.fixed_batch().unwrap_or(3).max(1) as u64;
     while spec.macs_per_image() * images > MAX_MACS {
         let (ic, oc, groups) = (spec.ic_per_group(), spec.oc_per_group(), spec.groups);
-        let shrinkable =
-            |axis: &SpatialAxis| axis.input.min((axis.pad_lo + axis.input + axis.pad_hi).saturating_sub(axis.extent()));
+        let operation = spec.operation;
+        let shrinkable = |axis: &SpatialAxis| match operation {
+            Operation::Convolution => {
+                axis.input.min((axis.pad_lo + axis.input + axis.pad_hi).saturating_sub(axis.extent()))
+            }
+            Operation::Transposed => axis.input,
+        };
         let widest = (0..3).max_by_key(|at| shrinkable(&spec.spatial[*at])).unwrap_or(2);
         let room = shrinkable(&spec.spatial[widest]);
         let (ic, oc, groups) = match ic.max(oc).max(groups) {
             most if room > 1 && room >= most / 4 => {
                 let axis = spec.spatial[widest];
-                spec.spatial[widest] = with_output(SpatialAxis { input: axis.input - room / 2, ..axis });
+                spec.spatial[widest] = with_output(operation, SpatialAxis { input: axis.input - room / 2, ..axis }, 0);
                 continue;
             }
             most if most == oc && oc > 1 => (ic, oc / 2, groups),
@@ -107,8 +125,8 @@ fn keep_small(spec: &mut LayerSpec) {
             _ => {
                 // Only taps and padding are left.
                 for axis in &mut spec.spatial {
-                    *axis =
-                        with_output(SpatialAxis { pad_lo: axis.pad_lo / 2, kernel: axis.kernel.div_ceil(2), ..*axis });
+                    let (pad_lo, kernel) = (axis.pad_lo / 2, axis.kernel.div_ceil(2));
+                    *axis = with_output(operation, SpatialAxis { pad_lo, kernel, ..*axis }, 0);
                 }
                 continue;
             }

@@ -81,7 +81,7 @@ fn canonical_text_parses_to_an_equal_layer() {
             schedule { algorithm: direct, vector: oc, tile: 6x2, block: (oh: 4, ow: 84), order: (n, oh, g, oc, oh, ow),
                 parallel: oh, pack_input: none, unroll: 4 } }",
         "conv_transpose2d t { input: f32[1, 4, 8, 9], out_channels: 6, kernel_size: 3x5, stride: 3, padding: (1..0, 2), groups: 2,
-            output_padding: 2x0, weights: hwoi, dilation: 1x2 }",
+            output_padding: (2, 0), weights: hwoi, dilation: 1x2 }",
         "conv1d b { input: f64[0, 9, 3] @ nlc, out_channels: 3, kernel_size: 2, groups: depthwise, weights: lio }",
     ] {
         let spec = layer(text);

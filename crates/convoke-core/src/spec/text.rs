@@ -22,7 +22,8 @@ impl fmt::Display for LayerSpec {
             writeln!(f, "    padding: {},", padding(axes))?;
         }
         if self.operation == Operation::Transposed && axes.iter().any(|a| a.output_padding() != 0) {
-            writeln!(f, "    output_padding: {},", sizes(axes.iter().map(SpatialAxis::output_padding)))?;
+            let each: Vec<_> = axes.iter().map(|a| a.output_padding().to_string()).collect();
+            writeln!(f, "    output_padding: {},", one_or_each(&each))?;
         }
         if axes.iter().any(|a| a.dilation != 1) {
             writeln!(f, "    dilation: {},", sizes(axes.iter().map(|a| a.dilation)))?;
@@ -103,7 +104,11 @@ fn padding(axes: &[SpatialAxis]) -> String {
     let sides = |a: &SpatialAxis| {
         if a.pad_lo == a.pad_hi { a.pad_lo.to_string() } else { format!("{}..{}", a.pad_lo, a.pad_hi) }
     };
-    let each: Vec<_> = axes.iter().map(sides).collect();
+    one_or_each(&axes.iter().map(sides).collect::<Vec<_>>())
+}
+
+/// One value if all are equal, else `(2, 0)`, which may have a 0 where `2x0` may not.
+fn one_or_each(each: &[String]) -> String {
     if each.windows(2).all(|two| two[0] == two[1]) { each[0].clone() } else { format!("({})", each.join(", ")) }
 }
 

@@ -210,7 +210,8 @@ fn pack(layer: &Layer<'_>) -> TokenStream {
     let n = Literal::usize_unsuffixed;
     let (groups, taps, ic, lanes, oc) = (n(p.groups), n(p.taps), n(p.ic), n(p.lanes), n(p.oc));
     let all_oc = n(p.panels() * p.lanes);
-    let [from_tap, from_ic] = [times(quote!(tap), p.tap_stride), times(quote!(ic), p.ic_stride)];
+    let (tap, orders) = tap(p);
+    let [from_tap, from_ic] = [times(tap, p.tap_stride), times(quote!(ic), p.ic_stride)];
     let from_oc = if p.group_stride == p.oc * p.oc_stride {
         let g_oc = times(quote!(g), p.oc);
         times(quote!((#g_oc + oc)), p.oc_stride)
@@ -246,6 +247,7 @@ fn pack(layer: &Layer<'_>) -> TokenStream {
 
         /// Packs `weights` into `packed`: nothing large passes over the stack.
         pub const fn pack_into(packed: &mut Packed, weights: &Weights #bias_parameter) {
+            #orders
             let mut g = 0;
             while g < #groups {
                 let mut oc = 0;
@@ -263,6 +265,29 @@ fn pack(layer: &Layer<'_>) -> TokenStream {
             #bias_copy
         }
     }
+}
+
+/// The user's tap for position `tap` of the packed weights, and the tables that it reads, see [`WeightsPacking::tap_order`].
+fn tap(p: &WeightsPacking) -> (TokenStream, TokenStream) {
+    if p.transposed.is_none() || p.taps == 1 {
+        return (quote!(tap), TokenStream::new());
+    }
+    let n = Literal::usize_unsuffixed;
+    let (mut terms, mut tables) = (Vec::new(), TokenStream::new());
+    for (i, order) in p.tap_order().into_iter().enumerate().filter(|(_, order)| order.len() > 1) {
+        let (name, len) = (ident(["DEPTHS", "HEIGHTS", "WIDTHS"][i]), n(order.len()));
+        let (outer, inner): (usize, usize) = (p.window[..i].iter().product(), p.window[i + 1..].iter().product());
+        let inside = n(inner);
+        let mut at = if inner == 1 { quote!(tap) } else { quote!(tap / #inside) };
+        if outer > 1 {
+            at = quote!(#at % #len);
+        }
+        let taps = order.into_iter().map(n);
+        tables.extend(quote!(const #name: [usize; #len] = [#(#taps),*];));
+        terms.push(times(quote!(#name[#at]), inner));
+    }
+    let sum = quote!(#(#terms)+*);
+    (if terms.len() > 1 && p.tap_stride > 1 { quote!((#sum)) } else { sum }, tables)
 }
 
 /// `what * factor`, in as few words as clippy asks for.

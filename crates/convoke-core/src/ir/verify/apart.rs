@@ -9,7 +9,7 @@
 //! - all low parts without `c * p` lie in one interval no longer than `|c|`,
 //!
 //! then the element tells the low part, and that tells `p`. What is tried for `Q`: the factors, their greatest common
-//! divisors from some size on, and the distances of stores.
+//! divisors from some size on, the distances of stores, and what these have in common with those divisors.
 //!
 //! For rows of an `nchw` image, `c` is a row's length, channels are high and pixels of a row are low.
 
@@ -128,10 +128,13 @@ fn moduli(sites: &[&Site], c: i128) -> Vec<i128> {
     }
     factors.retain(|f| *f >= c.abs());
     let from = |i: usize| factors[i..].iter().fold(0, |q, &f| gcd(q, f));
-    let divisors = (0..factors.len()).map(from);
-    let mut all = vec![0];
-    all.extend(divisors.chain(factors.iter().copied()).chain(distances));
-    all
+    let divisors: Vec<i128> = (0..factors.len()).map(from).collect();
+    // Stores of pixels that are not neighbours may lie apart by no factor and no divisor of all.
+    let shared = divisors.iter().flat_map(|&q| distances.iter().map(move |&d| gcd(q, d)));
+    let mut shared: Vec<i128> = shared.filter(|q| *q >= c.abs()).collect();
+    shared.sort_unstable();
+    shared.dedup();
+    [vec![0], divisors, factors, distances, shared].concat()
 }
 
 /// How far low parts lie from one another.
