@@ -1,6 +1,7 @@
 """Convolution layers: what one is, and the sets that are measured.
 
-Shapes are written outermost axis first: an input is `[n, c, (d, (h,)) w]`, weights `[k, c / groups, (kd, (kh,)) kw]`.
+Shapes are written outermost axis first: an input is `[n, c, (d, (h,)) w]`, weights `[k, c / groups, (kd, (kh,)) kw]`, of transposed
+layers `[c, k / groups, (kd, (kh,)) kw]`.
 """
 
 import math
@@ -27,6 +28,8 @@ class Layer:
     dilation: tuple[int, ...]
     groups: int = 1
     bias: bool = True
+    transposed: bool = False
+    """Each input is spread over a window of the output; `padding` is what is taken off it."""
 
     @property
     def rank(self) -> int:
@@ -35,6 +38,9 @@ class Layer:
     @property
     def output(self) -> tuple[int, ...]:
         axes = zip(self.size, self.kernel, self.stride, self.padding, self.dilation)
+        if self.transposed:
+            return tuple((size - 1) * stride + dilation * (kernel - 1) + 1 - lo - hi
+                         for size, kernel, stride, (lo, hi), dilation in axes)
         return tuple((size + lo + hi - dilation * (kernel - 1) - 1) // stride + 1
                      for size, kernel, stride, (lo, hi), dilation in axes)
 
@@ -44,6 +50,8 @@ class Layer:
 
     @property
     def weights_shape(self) -> list[int]:
+        if self.transposed:
+            return [self.in_channels, self.out_channels // self.groups, *self.kernel]
         return [self.out_channels, self.in_channels // self.groups, *self.kernel]
 
     @property
@@ -52,13 +60,14 @@ class Layer:
 
     @property
     def terms(self) -> int:
-        """Products in the sum of one output element."""
-        return math.prod(self.weights_shape[1:])
+        """Products in the sum of one output element; transposed at most."""
+        return self.in_channels // self.groups * math.prod(self.kernel)
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates, those with padding counted too."""
-        return math.prod(self.output_shape) * self.terms
+        windows = math.prod(self.size if self.transposed else self.output)
+        return self.batch * self.out_channels * windows * self.terms
 
     def text(self, layout: str = "nchw") -> str:
         """The layer as Convoke reads it, on one line. `layout` is named as for 2-D: `nhwc` stands for `nlc` in 1-D."""
@@ -79,11 +88,12 @@ class Layer:
             fields.append(f"groups: {self.groups}")
         if self.bias:
             fields.append("bias: true")
-        return f"conv{self.rank}d {self.name} {{ {', '.join(fields)} }}"
+        kind = "conv_transpose" if self.transposed else "conv"
+        return f"{kind}{self.rank}d {self.name} {{ {', '.join(fields)} }}"
 
     def summary(self) -> str:
         """Like `r04 64>64 56x56 3x3 s2 g64`, for tables; a batch of 1 and what is 1 are left out."""
-        parts = [self.name, f"{self.in_channels}>{self.out_channels}", by(self.size), by(self.kernel)]
+        parts = [self.name, *(["transposed"] if self.transposed else []), f"{self.in_channels}>{self.out_channels}", by(self.size), by(self.kernel)]
         for letter, values in ("s", self.stride), ("dil", self.dilation):
             if any(value != 1 for value in values):
                 parts.append(letter + by(values if len(set(values)) > 1 else values[:1]))
@@ -163,6 +173,18 @@ def first() -> list[Layer]:
             for name, c, k, size, kernel, stride in kinds]
 
 
+def transposed() -> list[Layer]:
+    """A decoder, layers of DCGAN, U-Net, HiFi-GAN and V-Net."""
+    kinds = [("decoder", 256, 128, (28, 28), 4, 2), ("dcgan1", 512, 256, (4, 4), 4, 2), ("dcgan2", 256, 128, (8, 8), 4, 2),
+             ("dcgan3", 128, 64, (16, 16), 4, 2), ("dcgan4", 64, 3, (32, 32), 4, 2), ("unet1", 1024, 512, (28, 28), 2, 2),
+             ("unet4", 128, 64, (196, 196), 2, 2), ("hifigan1", 512, 256, (32,), 16, 8), ("hifigan4", 64, 32, (4096,), 4, 2),
+             ("vnet", 64, 32, (16, 32, 32), 2, 2)]
+    layers = [conv(name, (c, k), size, kernel, stride=stride, padded=False) for name, c, k, size, kernel, stride in kinds]
+    # So that the output is `stride` times as large.
+    return [replace(layer, transposed=True, padding=(((layer.kernel[0] - layer.stride[0]) // 2,) * 2,) * layer.rank)
+            for layer in layers]
+
+
 SETS: dict[str, Callable[[], list[Layer]]] = {
     "resnet50": resnet50,
     "resnet50-b16": lambda: resnet50(16),
@@ -171,6 +193,7 @@ SETS: dict[str, Callable[[], list[Layer]]] = {
     "conv3d": lambda: [conv("c3d", (64, 64), (16, 56, 56), 3)],
     "dilation": lambda: [conv(f"dil{d}", (256, 256), 28, 3, dilation=d) for d in (1, 2, 4, 8)],
     "first": first,
+    "transposed": transposed,
 }
 """Every set by its name; `sweep` has arguments of its own."""
 

@@ -52,10 +52,10 @@ def initializer(name: str, array: Path) -> bytes:
 
 
 def write(path: Path, layer: Layer, weights: Path, bias: Path | None) -> None:
-    """Writes `layer` with its `weights` [k, c / groups, …] and its `bias` [k], both .npy files."""
+    """Writes `layer` with its `weights` [k, c / groups, …], transposed [c, k / groups, …], and its `bias` [k], both .npy files."""
     names = ["x", "w"] + (["b"] if bias else [])
     padding = [lo for lo, _ in layer.padding] + [hi for _, hi in layer.padding]
-    node = b"".join(field(1, name) for name in names) + field(2, "y") + field(3, layer.name) + field(4, "Conv")
+    node = b"".join(field(1, name) for name in names) + field(2, "y") + field(3, layer.name) + field(4, "ConvTranspose" if layer.transposed else "Conv")
     node += ints("kernel_shape", list(layer.kernel)) + ints("strides", list(layer.stride)) + ints("pads", padding)
     node += ints("dilations", list(layer.dilation)) + integer("group", layer.groups)
     graph = field(1, node) + field(2, layer.name) + initializer("w", weights)

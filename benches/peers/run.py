@@ -98,6 +98,10 @@ def ask(worker: Worker, op: str, **fields: Any) -> Record:
     return answer
 
 
+TRANSPOSED = {"convoke", "onednn", "ort", "openvino"}
+"""The peers that transposed layers are measured with."""
+
+
 class Measurement:
     """Every variant of every peer on one layer after the other. `results` is complete after each layer."""
 
@@ -187,6 +191,9 @@ class Measurement:
 
     def get_ready(self, key: str, layer: Layer, files: Record, peer: Record, good: dict[str, Record]) -> None:
         """Makes the kernel, runs it and compares the result with that of the first variant that was good."""
+        if layer.transposed and key.split(":")[0].split()[0] not in TRANSPOSED:
+            peer["skip"] = "transposed layers are not measured with it"
+            return
         options = self.options[key]
         text = layer.text(options.get("layout", "nchw"))
         peer |= ask(self.workers[key], "prepare", layer=layer.to_json(), text=text, options=options, **files)

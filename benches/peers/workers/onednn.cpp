@@ -1,4 +1,4 @@
-// oneDNN behind a few C functions, which onednn.py calls: one convolution in f32 with everything prepared beforehand.
+// oneDNN behind a few C functions, which onednn.py calls: one convolution in f32, transposed or not, with everything prepared beforehand.
 
 #include <oneapi/dnnl/dnnl.hpp>
 
@@ -21,7 +21,7 @@ namespace {
 struct Convolution {
     engine cpu{engine::kind::cpu, 0};
     stream queue{cpu};
-    convolution_forward primitive;
+    dnnl::primitive primitive;
     std::unordered_map<int, memory> arguments;
     memory plain_dst;
     std::string implementation;
@@ -36,7 +36,10 @@ thread_local std::string message;
 
 tag plain(int rank) { return rank == 1 ? tag::ncw : rank == 2 ? tag::nchw : tag::ncdhw; }
 tag last(int rank) { return rank == 1 ? tag::nwc : rank == 2 ? tag::nhwc : tag::ndhwc; }
-tag filter(int rank, bool grouped) {
+/// Of the user's weights, seen as [k, c / groups, ...] or [groups, k / groups, c / groups, ...].
+tag filter(int rank, bool grouped, bool transposed) {
+    if (transposed && grouped) return rank == 1 ? tag::acbd : rank == 2 ? tag::acbde : tag::acbdef;
+    if (transposed) return rank == 1 ? tag::bac : rank == 2 ? tag::bacd : tag::bacde;
     if (grouped) return rank == 1 ? tag::goiw : rank == 2 ? tag::goihw : tag::goidhw;
     return rank == 1 ? tag::oiw : rank == 2 ? tag::oihw : tag::oidhw;
 }
@@ -74,7 +77,7 @@ extern "C" {
 
 /// Sizes of a layer; the arrays have `rank` elements.
 struct Layer {
-    int64_t rank, batch, in_channels, out_channels, groups;
+    int64_t rank, batch, in_channels, out_channels, groups, transposed;
     int64_t size[3], kernel[3], stride[3], pad_lo[3], pad_hi[3], dilation[3], output[3];
 };
 
@@ -86,7 +89,7 @@ const char *conv_version() {
     return text.c_str();
 }
 
-/// Creates a convolution from `src` [n, c, ...], `weights` [k, c / groups, ...], `bias` [k] or null. `format` is "any",
+/// Creates a convolution from `src` [n, c, ...], `weights` [k, c / groups, ...] (transposed [c, k / groups, ...]), `bias` [k] or null. `format` is "any",
 /// "nchw" or "nhwc": of src and dst; the weights are always as the library likes them. Null and a message on failure.
 void *conv_create(const Layer *l, const char *format, const float *src, const float *weights, const float *bias,
                   double *create_us) {
@@ -114,19 +117,31 @@ void *conv_create(const Layer *l, const char *format, const float *src, const fl
         const memory::desc weights_want(weights_dims, f32, tag::any);
         const memory::desc bias_desc = bias ? memory::desc({l->out_channels}, f32, tag::x) : memory::desc();
 
+        memory::desc src_desc, weights_desc, dst_desc;
+        const auto make = [&](const auto &desc, auto primitive) {
+            c->primitive = primitive;
+            c->implementation = desc.impl_info_str();
+            src_desc = desc.src_desc(), weights_desc = desc.weights_desc(), dst_desc = desc.dst_desc();
+        };
         const auto begin = std::chrono::steady_clock::now();
-        const convolution_forward::primitive_desc desc(
-            c->cpu, prop_kind::forward_inference, algorithm::convolution_auto, src_want, weights_want, bias_desc,
-            dst_want, axes(l->stride), dilation, axes(l->pad_lo), axes(l->pad_hi));
-        c->primitive = convolution_forward(desc);
+        if (l->transposed) {
+            const deconvolution_forward::primitive_desc desc(
+                c->cpu, prop_kind::forward_inference, algorithm::deconvolution_direct, src_want, weights_want, bias_desc,
+                dst_want, axes(l->stride), dilation, axes(l->pad_lo), axes(l->pad_hi));
+            make(desc, deconvolution_forward(desc));
+        } else {
+            const convolution_forward::primitive_desc desc(
+                c->cpu, prop_kind::forward_inference, algorithm::convolution_auto, src_want, weights_want, bias_desc,
+                dst_want, axes(l->stride), dilation, axes(l->pad_lo), axes(l->pad_hi));
+            make(desc, convolution_forward(desc));
+        }
         *create_us = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin).count();
 
-        c->implementation = desc.impl_info_str();
-        const memory dst(desc.dst_desc(), c->cpu);
+        const memory dst(dst_desc, c->cpu);
         const memory::desc src_plain(src_dims, f32, plain(rank));
-        const memory::desc weights_plain(weights_dims, f32, filter(rank, grouped));
-        c->arguments = {{DNNL_ARG_SRC, reordered(*c, src_plain, src, desc.src_desc())},
-                        {DNNL_ARG_WEIGHTS, reordered(*c, weights_plain, weights, desc.weights_desc())},
+        const memory::desc weights_plain(weights_dims, f32, filter(rank, grouped, l->transposed));
+        c->arguments = {{DNNL_ARG_SRC, reordered(*c, src_plain, src, src_desc)},
+                        {DNNL_ARG_WEIGHTS, reordered(*c, weights_plain, weights, weights_desc)},
                         {DNNL_ARG_DST, dst}};
         if (bias) c->arguments.emplace(DNNL_ARG_BIAS, reordered(*c, bias_desc, bias, bias_desc));
         c->plain_dst = memory(memory::desc(dst_dims, f32, plain(rank)), c->cpu);

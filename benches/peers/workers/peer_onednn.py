@@ -15,7 +15,7 @@ PLACES = NUMBER * 3
 class Sizes(ctypes.Structure):
     """`struct Layer` of onednn.cpp."""
 
-    _fields_ = [(name, NUMBER) for name in ("rank", "batch", "in_channels", "out_channels", "groups")]
+    _fields_ = [(name, NUMBER) for name in ("rank", "batch", "in_channels", "out_channels", "groups", "transposed")]
     _fields_ += [(name, PLACES) for name in ("size", "kernel", "stride", "pad_lo", "pad_hi", "dilation", "output")]
 
     def __init__(self, layer: dict) -> None:

@@ -257,6 +257,30 @@ fn fft_by_any_plan() {
     by_any_plan(&pinned.each_ref().map(|text| &text[..]), 8);
 }
 
+/// Transposed layers at their borders: phases without taps, or none that meets the input; stride with dilation; `output_padding`;
+/// padding that crops more than the window reaches, on one side and on both; inputs and outputs of one element; all layouts.
+const TRANSPOSED: [&str; 14] = [
+    "conv_transpose1d holes { input: f32[2, 5, 7], out_channels: 9, kernel_size: 2, stride: 4, bias: true, then: sigmoid }",
+    "conv_transpose1d tail { input: f32[1, 3, 6], out_channels: 4, kernel_size: 3, dilation: 4, output_padding: 3, bias: true }",
+    "conv_transpose1d crops { input: f32[N, 4, 12], out_channels: 17, kernel_size: 3, stride: 2, padding: 9..4, bias: true }",
+    "conv_transpose1d last { input: f64[2, 9, 5], out_channels: 3, kernel_size: 5, stride: 3, padding: 16..0, weights: iol }",
+    "conv_transpose1d one { input: f32[1, 6, 1], out_channels: 1, kernel_size: 7, stride: 3, padding: 3, bias: true, then: tanh }",
+    "conv_transpose1d vocoder { input: f32[1, 20, 33], out_channels: 10, kernel_size: 16, stride: 8, padding: 4, bias: true }",
+    "conv_transpose2d dilated { input: f32[1, 5, 4, 6], out_channels: 18, kernel_size: 3, stride: 2x3, dilation: 3x2, padding: (2..0, 3) }",
+    "conv_transpose2d even { input: f32[2, 8, 6, 19], out_channels: 34, kernel_size: 4, stride: 2, padding: 1, then: gelu }",
+    "conv_transpose2d keras { input: f32[1, 6, 9, 5] @ nhwc, out_channels: 7, kernel_size: 3, stride: 2, padding: same, weights: hwoi }",
+    "conv_transpose2d groups { input: f32[1, 5, 4, 12] @ nhwc, out_channels: 6, groups: 3, kernel_size: 3, stride: 2, weights: hwoi }",
+    "conv_transpose2d each { input: f32[1, 5, 8, 19] @ nhwc, out_channels: 38, groups: 19, kernel_size: 5, stride: 2, padding: 2 }",
+    "conv_transpose2d scores { input: f32[1, 5, 4, 9], out_channels: 5, groups: 5, kernel_size: 8, stride: 4, weights: hwoi, bias: true }",
+    "conv_transpose2d blocks { input: f32[2, 37, 4, 5] @ nChw16c, out_channels: 35, kernel_size: 2, stride: 2, bias: true, then: sigmoid }",
+    "conv_transpose3d volume { input: f64[1, 3, 4, 5, 6] @ ndhwc, out_channels: 9, kernel_size: 2, stride: 2, bias: true, then: relu }",
+];
+
+#[test]
+fn transposed_layers_by_any_plan() {
+    by_any_plan(&TRANSPOSED, 10);
+}
+
 #[test]
 fn blocked_layers_by_any_plan() {
     by_any_plan(&BLOCKED, 6);

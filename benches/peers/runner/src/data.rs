@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use convoke::{LayerSpec, native_target};
+use convoke_core::spec::Operation;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -52,6 +53,10 @@ fn describe(text: &str) -> Result<Value> {
     }
     let batch = spec.fixed_batch().ok_or("write the batch size as a number")?;
     let axes = &spec.spatial[3 - spec.rank..];
+    let transposed = spec.operation == Operation::Transposed;
+    if transposed && axes.iter().any(|axis| axis.output_padding() > 0) {
+        return Err("write the layer without `output_padding`: the peers are compared without".into());
+    }
     let each = |of: fn(&convoke_core::spec::SpatialAxis) -> usize| axes.iter().map(of).collect::<Vec<_>>();
     Ok(json!({
         "name": spec.name,
@@ -65,6 +70,7 @@ fn describe(text: &str) -> Result<Value> {
         "padding": axes.iter().map(|axis| (axis.pad_lo, axis.pad_hi)).collect::<Vec<_>>(),
         "groups": spec.groups,
         "bias": spec.bias,
+        "transposed": transposed,
     }))
 }
 

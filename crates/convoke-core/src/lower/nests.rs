@@ -482,7 +482,8 @@ impl Nests<'_> {
             let mut number = 1;
             while written.iter().any(|t| t.name == tile.name) {
                 number += 1;
-                tile.name = format!("{name}{number}");
+                let apart = if name.ends_with(|c: char| c.is_ascii_digit()) { "_" } else { "" };
+                tile.name = format!("{name}{apart}{number}");
             }
             written.push(tile);
         }

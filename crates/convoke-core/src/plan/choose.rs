@@ -7,7 +7,7 @@ use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
 use super::{fft, legal, winograd};
 use crate::diagnostic::Diagnostic;
 use crate::span::{Span, Spanned};
-use crate::spec::{LayerSpec, Schedule};
+use crate::spec::{LayerSpec, Operation, Schedule};
 use crate::target::{Isa, Target};
 
 /// Why there is no plan: the schedule pins something that cannot hold. Without pins there is always a plan.
@@ -368,11 +368,18 @@ impl Search<'_> {
             Algorithm::Depthwise => "every channel has a window of its own",
             _ => "the sum over the window as it stands",
         };
+        let phases: usize = self.spec.spatial.iter().map(|a| a.stride.min(a.output)).product();
+        let of_phases = match self.spec.operation {
+            Operation::Transposed => {
+                format!("every {phases} outputs take taps of their own; for each of these phases ")
+            }
+            Operation::Convolution => String::new(),
+        };
         let TileShape { rows, vectors } = tile;
         let percent = 100.0 * self.model.ideal() / cost.total().max(1.0);
         let bound = if cost.memory > cost.compute { "moving data" } else { "the tiles" };
         format!(
-            "{how}; {} of {} registers hold sums, and {bound} should allow {percent:.0} % of the multiply-add limit",
+            "{of_phases}{how}; {} of {} registers hold sums, and {bound} should allow {percent:.0} % of the multiply-add limit",
             rows * vectors,
             self.target.registers,
         )

@@ -24,13 +24,13 @@ pub(super) struct Steps {
 pub(super) fn read(reader: &mut Reader<'_>, steps: &Steps) -> Option<[SpatialAxis; 3]> {
     let mut axes = [SpatialAxis::UNIT; 3];
     let mut legal = true;
-    for at in 3 - reader.rank..3 {
+    for (at, slot) in axes.iter_mut().enumerate().skip(3 - reader.rank) {
         let axis = match reader.operation {
             Operation::Convolution => convolution(reader, steps, at),
             Operation::Transposed => transposed(reader, steps, at),
         };
         match axis {
-            Some(axis) => axes[at] = axis,
+            Some(axis) => *slot = axis,
             None => legal = false,
         }
     }
@@ -62,7 +62,7 @@ fn convolution(reader: &mut Reader<'_>, steps: &Steps, at: usize) -> Option<Spat
     // One number for every axis is wrong once.
     let same_as = |other: usize| {
         let said = |at: usize| (steps.input[at], steps.stride[at].value, steps.dilation[at].value, steps.padding[at]);
-        steps.kernel[other] == steps.kernel[at] && said(other) == said(at)
+        steps.kernel[other].span == span && said(other) == said(at)
     };
     if at > 3 - reader.rank && same_as(at - 1) {
         return None;

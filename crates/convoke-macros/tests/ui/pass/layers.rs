@@ -19,6 +19,11 @@ conv! {
     conv2d blocked { input: f32[1, 5, 4, 6] @ nChw16c, out_channels: 35, kernel_size: 3, bias: true, then: sigmoid }
     // Small enough for a copy that no one sees.
     conv2d small { input: f32[1, 3, 10, 10] @ nchw, out_channels: 8, kernel_size: 3, padding: 1 }
+    // Phases of two taps and of one along h, of two along w; groups of PyTorch's weights.
+    conv_transpose2d spread {
+        input: f32[1, 4, 5, 6] @ nchw,
+        out_channels: 10, kernel_size: 3x4, stride: 2, padding: 1, groups: 2, bias: true,
+    }
     // The smallest layers: nothing to compute, and one number.
     conv2d nothing { input: f64[0, 7, 9, 5] @ nhwc, out_channels: 3, kernel_size: 3, padding: (4..0, 0..5), then: gelu }
     conv1d number { input: f32[1, 1, 1] @ ncl, out_channels: 1, kernel_size: 1, bias: true }
@@ -28,6 +33,35 @@ conv! {
 fn fill(seed: usize, out: &mut [f32]) {
     for (i, x) in out.iter_mut().enumerate() {
         *x = ((i * 7 + seed) % 11) as f32 - 5.0;
+    }
+}
+
+/// Each input is spread over its window.
+fn spread_layer() {
+    let (mut src, mut weights, mut bias) = ([0.0; 4 * 5 * 6], [0.0; 4 * 5 * 12], [0.0; 10]);
+    fill(1, &mut src);
+    fill(2, &mut weights);
+    fill(3, &mut bias);
+    let mut expected: spread::Dst = [0.0; 10 * 9 * 12];
+    for (i, sum) in expected.iter_mut().enumerate() {
+        *sum = bias[i / (9 * 12)];
+    }
+    for (i, x) in src.iter().enumerate() {
+        let (ic, ih, iw) = (i / 30, i / 6 % 5, i % 6);
+        for (oc, kh, kw) in (0..5 * 12).map(|t| (t / 12, t / 4 % 3, t % 4)) {
+            let (oh, ow) = ((ih * 2 + kh).wrapping_sub(1), (iw * 2 + kw).wrapping_sub(1));
+            if oh < 9 && ow < 12 {
+                let group = ic / 2;
+                expected[((group * 5 + oc) * 9 + oh) * 12 + ow] += x * weights[((ic * 5 + oc) * 3 + kh) * 4 + kw];
+            }
+        }
+    }
+    let packed = spread::pack(&weights, &bias);
+    for isa in spread::Isa::ALL {
+        let mut dst = [f32::NAN; 10 * 9 * 12];
+        if spread::run_with(isa, &src, &packed, &mut dst) {
+            assert_eq!(dst, expected, "{}", isa.name());
+        }
     }
 }
 
@@ -159,6 +193,7 @@ fn smallest() {
 fn main() {
     std::panic::set_hook(Box::new(|info| if !info.to_string().contains("as many images") { eprintln!("{info}") }));
     plain_layer();
+    spread_layer();
     keras_layer();
     named_batch();
     scratch();
