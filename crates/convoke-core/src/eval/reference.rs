@@ -12,7 +12,7 @@ mod erf;
 mod magnitude;
 
 use super::Element;
-use crate::spec::{Epilogue, LayerSpec, Layout, Operation, WeightsLayout};
+use crate::spec::{Epilogue, LayerSpec, Layout, Operation, PaddingMode, WeightsLayout};
 
 pub use bound::error_bound;
 pub use erf::{erf, erfc};
@@ -112,29 +112,42 @@ fn each_product<T: Element>(spec: &LayerSpec, src: &[T], weights: &[T], position
         let Some(at) = input_position(spec, position.at, tap) else { continue };
         for ic in 0..spec.ic_per_group() {
             let channel = group * spec.ic_per_group() + ic;
-            f(src[src_index(spec, position.n, channel, at)], weights[weights_index(spec, position.oc, ic, tap)]);
+            let Some(x) = input_at(spec, src, position.n, channel, at) else { continue };
+            f(x, weights[weights_index(spec, position.oc, ic, tap)]);
         }
     }
 }
 
-/// The input element that `tap` brings to `output`, `None` if there is none.
-fn input_position(spec: &LayerSpec, output: [usize; 3], tap: [usize; 3]) -> Option<[usize; 3]> {
+/// Where in the input `tap` looks for `output`, from its first element on; `None` if it looks nowhere.
+fn input_position(spec: &LayerSpec, output: [usize; 3], tap: [usize; 3]) -> Option<[i64; 3]> {
     let mut at = [0; 3];
     for (i, axis) in spec.spatial.iter().enumerate() {
         at[i] = match spec.operation {
             // Under the tap of the window at the output.
-            Operation::Convolution => (output[i] * axis.stride + tap[i] * axis.dilation).checked_sub(axis.pad_lo)?,
+            Operation::Convolution => (output[i] * axis.stride + tap[i] * axis.dilation) as i64 - axis.pad_lo as i64,
             // The input that goes to `input * stride - pad_lo + tap * dilation`, which is the output.
             Operation::Transposed => {
                 let distance = (output[i] + axis.pad_lo).checked_sub(tap[i] * axis.dilation)?;
-                (distance % axis.stride == 0).then_some(distance / axis.stride)?
+                (distance % axis.stride == 0).then_some(distance / axis.stride)? as i64
             }
         };
-        if at[i] >= axis.input {
-            return None;
-        }
     }
     Some(at)
+}
+
+/// The element of `channel` that stands at `position`, which may lie in the padding; `None` if nothing is there.
+fn input_at<T: Element>(spec: &LayerSpec, src: &[T], n: usize, channel: usize, position: [i64; 3]) -> Option<T> {
+    let mut at = [0; 3];
+    for (i, axis) in spec.spatial.iter().enumerate() {
+        match spec.padding_mode.element(position[i], axis.input) {
+            Some(element) => at[i] = element,
+            None => match spec.padding_mode {
+                PaddingMode::Constant(value) => return Some(T::from_f64(value)),
+                _ => return None,
+            },
+        }
+    }
+    Some(src[src_index(spec, n, channel, at)])
 }
 
 /// Where an element of `src` is in memory.

@@ -3,15 +3,18 @@
 //! Along each axis the copy has the padding written out as zeros, or, where the window is one tap wide, only the elements
 //! that outputs read. Its channels lie as those of the input or, transposed, side by side.
 //!
-//! One iteration writes one row of pixels: zeros first if there is padding, then the data over them.
+//! One iteration writes one row of pixels: zeros, or the constant that stands for the padding, first if there is any, then the
+//! data over them. Padding that elements of the input stand for is made of [`Run`]s of them: rows at the borders are copied from
+//! the rows that they repeat, and so are the pixels at a row's ends.
 
 use super::emit::Emitter;
 use super::geometry::{Geometry, View};
+use super::nests::new_var;
 use super::phases::{self, PhaseRun};
 use crate::ir::{
     Address, Affine, Arg, Call, CeilDiv, Extent, Kernel, Loop, Nest, Ptr, Range, Reg, Role, Stmt, Tile, Var,
 };
-use crate::spec::{Batch, LayerSpec, Operation, SpatialAxis};
+use crate::spec::{Batch, LayerSpec, Operation, PaddingMode, SpatialAxis};
 
 const SRC: Ptr = Ptr(0);
 const SCRATCH: Ptr = Ptr(1);
@@ -64,16 +67,75 @@ impl PackedAxis {
         let hi = (self.pad_lo + self.input).div_ceil(self.step).min(self.size);
         lo..hi.max(lo)
     }
+
+    /// The copy as runs of elements of the input, in order; without its padding if no elements stand for that.
+    fn runs(self, mode: PaddingMode) -> Vec<Run> {
+        let (step, last) = (self.step as i64, self.input as i64 - 1);
+        let position = |i: usize| i as i64 * step - self.pad_lo as i64;
+        let data = self.data();
+        let side = |range: std::ops::Range<usize>, before: bool| {
+            let at = position(range.start);
+            let (from, step) = match mode {
+                PaddingMode::Zeros | PaddingMode::Constant(_) => return None,
+                PaddingMode::Reflect if before => (-at, -step),
+                PaddingMode::Reflect => (2 * last - at, -step),
+                PaddingMode::Replicate => (if before { 0 } else { last }, 0),
+                PaddingMode::Circular if before => (at + last + 1, step),
+                PaddingMode::Circular => (at - last - 1, step),
+            };
+            Some(Run { start: range.start, count: range.len(), from, step })
+        };
+        let inside = Run { start: data.start, count: data.len(), from: position(data.start), step };
+        let all = [side(0..data.start, true), Some(inside), side(data.end..self.size, false)];
+        all.into_iter().flatten().filter(|run| run.count > 0).collect()
+    }
 }
 
-/// A loop of the nest: how often, and the steps of `src` and `scratch`.
+/// Neighbouring elements of the copy that come from elements of the input at equal distances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Run {
+    /// First element of the copy.
+    start: usize,
+    count: usize,
+    /// The element of the input that it is,
+    from: i64,
+    /// and how much further the next one is: 0 repeats it, a negative number goes backwards.
+    step: i64,
+}
+
+/// Loops of the nest along one axis, one after the other; each knows what runs inside.
 struct Level {
     name: &'static str,
-    count: Affine,
-    src: i64,
-    scratch: i64,
-    /// The axis, where some of its elements are padding.
+    parts: Vec<Part>,
+    /// The axis, where some of its elements are padding that no element of the input stands for.
     padded: Option<PackedAxis>,
+}
+
+/// One of these loops: how often, and where it starts and what its steps are in `src` and `scratch`.
+struct Part {
+    count: Affine,
+    src: (i64, i64),
+    scratch: (i64, i64),
+}
+
+impl Part {
+    fn whole(count: Affine, src: i64, scratch: i64) -> Self {
+        Self { count, src: (0, src), scratch: (0, scratch) }
+    }
+
+    /// A run along an axis whose elements lie `src` and `scratch` apart.
+    fn of(run: &Run, src: i64, scratch: i64) -> Self {
+        Self {
+            count: Affine::constant(run.count as i64),
+            src: (run.from * src, run.step * src),
+            scratch: (run.start as i64 * scratch, scratch),
+        }
+    }
+
+    /// Whether it needs no loop.
+    fn is_nothing(&self) -> bool {
+        self.count.as_constant() == Some(1) && self.src.0 == 0 && self.scratch.0 == 0
+    }
 }
 
 /// Appends the nest.
@@ -84,39 +146,47 @@ pub(crate) fn nest(spec: &LayerSpec, geometry: &Geometry, kernel: &mut Kernel) {
         Batch::Fixed(n) => Affine::constant(n as i64),
         Batch::Named(_) => Affine::var(Var::BATCH, 1),
     };
-    let mut levels = vec![Level { name: "n", count: batch, src: src.n, scratch: scratch.n, padded: None }];
+    let mode = spec.padding_mode;
+    let level = |name, part| Level { name, parts: vec![part], padded: None };
+    let mut levels = vec![level("n", Part::whole(batch, src.n, scratch.n))];
     let transposed = src.lanes != scratch.lanes;
     if !transposed {
-        let count = Affine::constant(src.planes as i64);
-        levels.push(Level { name: "c", count, src: src.plane, scratch: scratch.plane, padded: None });
+        levels.push(level("c", Part::whole(Affine::constant(src.planes as i64), src.plane, scratch.plane)));
     }
     // The strides of the copy are those of the whole spatial sizes, which a pointwise layer's view has joined.
     let row = w.size as i64 * scratch.lanes as i64;
     for (name, axis, src, scratch) in [("id", d, src.spatial[0], row * h.size as i64), ("ih", h, src.spatial[1], row)] {
+        if mode.is_copied() {
+            let parts = axis.runs(mode).iter().map(|run| Part::of(run, src, scratch)).collect();
+            levels.push(Level { name, parts, padded: None });
+            continue;
+        }
         let padded = (axis.data() != (0..axis.size)).then_some(axis);
-        levels.push(Level {
-            name,
-            count: Affine::constant(axis.size as i64),
-            src: src * axis.step as i64,
-            scratch,
-            padded,
-        });
+        let count = Affine::constant(axis.size as i64);
+        levels.push(Level { padded, ..level(name, Part::whole(count, src * axis.step as i64, scratch)) });
     }
     // An axis of one element needs no loop, unless it is the only one left or has padding to tell apart.
     let last = levels.len() - 1;
     let mut kept: Vec<Level> = Vec::new();
     for (i, level) in levels.into_iter().enumerate() {
-        if level.count.as_constant() != Some(1) || level.padded.is_some() || (i == last && kept.is_empty()) {
+        let nothing = level.padded.is_none() && level.parts.len() == 1 && level.parts[0].is_nothing();
+        if !nothing || (i == last && kept.is_empty()) {
             kept.push(level);
         }
     }
-    let ranges: Vec<(String, i64)> =
-        kept.iter().filter_map(|l| l.padded.map(|axis| (l.name.to_owned(), l.src / axis.step as i64))).collect();
+    let ranges: Vec<(String, i64)> = kept
+        .iter()
+        .filter_map(|l| l.padded.map(|axis| (l.name.to_owned(), l.parts[0].src.1 / axis.step as i64)))
+        .collect();
     let copy = Copy { spec, src, scratch, w, lanes: kernel.lanes() };
     let tile = copy.tile(kernel, ranges, row);
     kernel.tiles.push(tile);
-    let outer = build(kernel, &kept);
-    kernel.nests.push(Nest { label: "pack".to_owned(), outer });
+    let start = Start { src: Affine::constant(0), scratch: Affine::constant(0), ranges: Vec::new() };
+    for stmt in build(kernel, &kept, start) {
+        if let Stmt::For(outer) = stmt {
+            kernel.nests.push(Nest { label: "pack".to_owned(), outer: Loop { parallel: true, ..outer } });
+        }
+    }
 }
 
 /// A row of the copy.
@@ -134,8 +204,9 @@ impl Copy<'_> {
     /// numbers are the steps of `src`.
     fn tile(&self, kernel: &Kernel, ranges: Vec<(String, i64)>, row: i64) -> Tile {
         let mut e = Emitter::new(self.spec.dtype, kernel.fma);
-        if !ranges.is_empty() || self.w.data() != (0..self.w.size) {
-            e.constant(Reg(0), 0.0);
+        let mode = self.spec.padding_mode;
+        if !mode.is_copied() && (!ranges.is_empty() || self.w.data() != (0..self.w.size)) {
+            e.constant(Reg(0), if let PaddingMode::Constant(value) = mode { value } else { 0.0 });
             self.stream(&mut e, row, |e, offset, lanes| {
                 e.store(Address { ptr: SCRATCH, offset }, Reg(0), lanes, 1);
             });
@@ -150,14 +221,14 @@ impl Copy<'_> {
 
     /// The data of a row.
     fn data(&self, e: &mut Emitter) {
-        let data = self.w.data();
-        if data.is_empty() {
-            return;
-        }
-        let step = self.w.step as i64;
-        let from = (data.start as i64 * step - self.w.pad_lo as i64) * self.src.spatial[2];
-        let to = data.start as i64 * self.scratch.lanes as i64;
-        let pixels = data.len();
+        self.w.runs(self.spec.padding_mode).iter().for_each(|run| self.run(e, run));
+    }
+
+    fn run(&self, e: &mut Emitter, run: &Run) {
+        let step = run.step;
+        let from = run.from * self.src.spatial[2];
+        let to = run.start as i64 * self.scratch.lanes as i64;
+        let pixels = run.count;
         let lanes = self.src.lanes;
         if lanes == self.scratch.lanes && step == 1 {
             return self.stream(e, (pixels * lanes) as i64, |e, offset, n| {
@@ -166,7 +237,7 @@ impl Copy<'_> {
             });
         }
         if lanes == 1 {
-            return self.transpose(e, pixels, (from, to));
+            return self.transpose(e, pixels, step, (from, to));
         }
         // Pixels of `lanes` channels, plane by plane.
         let (read, write) = (step * self.src.spatial[2], self.scratch.lanes as i64);
@@ -185,13 +256,18 @@ impl Copy<'_> {
 
     /// Channels first to wherever they go: vectors of pixels where channels are few or stay apart, else vectors of channels, a
     /// cache line of them at a time.
-    fn transpose(&self, e: &mut Emitter, pixels: usize, (from, to): (i64, i64)) {
-        let (step, pixel) = (self.w.step as i64, self.scratch.lanes as i64);
+    fn transpose(&self, e: &mut Emitter, pixels: usize, step: i64, (from, to): (i64, i64)) {
+        let pixel = self.scratch.lanes as i64;
         let channels = if self.scratch.lanes == 1 { 1 } else { self.src.planes };
         let copy = |e: &mut Emitter, (from, read): (i64, i64), (to, write): (i64, i64), n: usize| {
             e.load(Reg(0), Address { ptr: SRC, offset: from }, n, read);
             e.store(Address { ptr: SCRATCH, offset: to }, Reg(0), n, write);
         };
+        if channels < self.lanes && step <= 0 {
+            return e.repeat(Extent::Count(pixels as u64), &[(SRC, step), (SCRATCH, pixel)], |e| {
+                (0..channels as i64).for_each(|c| copy(e, (from + c * self.src.plane, 1), (to + c, 1), 1));
+            });
+        }
         if channels < self.lanes {
             let of_channels = |e: &mut Emitter, n: usize, first: usize| {
                 for c in 0..channels as i64 {
@@ -263,38 +339,40 @@ fn data(e: &mut Emitter, steps: &[i64], range: u32, body: &mut dyn FnMut(&mut Em
     }
 }
 
-/// The loops of `levels` around the call.
-fn build(kernel: &mut Kernel, levels: &[Level]) -> Loop {
-    let mut src = Affine::constant(0);
-    let mut scratch = Affine::constant(0);
-    let mut ranges = Vec::new();
-    let mut vars = Vec::new();
-    for level in levels {
-        kernel.vars.push(format!("{}_pack", level.name));
-        let var = Var(kernel.vars.len() as u32 - 1);
-        vars.push(var);
-        src = src.plus(var, level.src);
-        scratch = scratch.plus(var, level.scratch);
+/// Where the loops so far have brought the pointers.
+#[derive(Clone)]
+struct Start {
+    src: Affine,
+    scratch: Affine,
+    ranges: Vec<Range>,
+}
+
+/// The loops of `levels` around the call, one after the other.
+fn build(kernel: &mut Kernel, levels: &[Level], start: Start) -> Vec<Stmt> {
+    let Some((level, inner)) = levels.split_first() else {
+        let args = vec![Arg { role: Role::Src, offset: start.src }, Arg { role: Role::Scratch, offset: start.scratch }];
+        return vec![Stmt::Call(Call { tile: kernel.tiles.len() - 1, args, ranges: start.ranges })];
+    };
+    let mut loops = Vec::new();
+    for part in &level.parts {
+        let var = new_var(kernel, &format!("{}_pack", level.name));
+        let mut at = start.clone();
+        at.src = at.src.plus(var, part.src.1).offset(part.src.0);
+        at.scratch = at.scratch.plus(var, part.scratch.1).offset(part.scratch.0);
         if let Some(PackedAxis { step, pad_lo, input, .. }) = level.padded {
             // The one iteration i = 0 lies in the range where 0 <= var * step - pad_lo < input; counting the source
             // from there on keeps the offset within the buffer for every i of the range.
             let (step, pad, input) = (step as i64, pad_lo as i64, input as i64);
-            src = src.offset(-pad * (level.src / step));
+            at.src = at.src.offset(-pad * (part.src.1 / step));
             let before = Affine::var(var, -step).offset(pad);
             let behind = Affine::var(var, -step).offset(pad + input);
-            ranges.push(Range {
+            at.ranges.push(Range {
                 lo: vec![CeilDiv::constant(0), CeilDiv::whole(before)],
                 hi: vec![CeilDiv::constant(1), CeilDiv::whole(behind)],
             });
         }
+        let range = Range::of(Affine::constant(0), part.count.clone());
+        loops.push(Stmt::For(Loop { var, range, parallel: false, body: build(kernel, inner, at) }));
     }
-    let args = vec![Arg { role: Role::Src, offset: src }, Arg { role: Role::Scratch, offset: scratch }];
-    let call = Call { tile: kernel.tiles.len() - 1, args, ranges };
-    let mut nested = vec![Stmt::Call(call)];
-    for (level, &var) in levels.iter().zip(&vars).skip(1).rev() {
-        let range = Range::of(Affine::constant(0), level.count.clone());
-        nested = vec![Stmt::For(Loop { var, range, parallel: false, body: nested })];
-    }
-    let range = Range::of(Affine::constant(0), levels[0].count.clone());
-    Loop { var: vars[0], range, parallel: true, body: nested }
+    loops
 }

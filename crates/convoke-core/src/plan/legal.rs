@@ -16,6 +16,9 @@ pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm, pack: PackInput)
     if spec.operation == Operation::Transposed && !matches!(algorithm, Algorithm::Direct | Algorithm::Depthwise) {
         return Err(format!("{algorithm} is for convolutions, and this is a {}", spec.kind()));
     }
+    if algorithm == Algorithm::Fft && spec.fills_padding() {
+        return Err(format!("fft pads with zeros, and `padding_mode` is {}", spec.padding_mode.name()));
+    }
     match algorithm {
         Algorithm::Direct => Ok(()),
         Algorithm::Pointwise => {
@@ -171,6 +174,10 @@ pub(crate) fn winograd_block(
 /// Whether the input can be packed that way.
 pub(crate) fn pack_input(spec: &LayerSpec, pack: PackInput) -> Result<(), String> {
     match pack {
+        PackInput::None if spec.fills_padding() => {
+            let mode = spec.padding_mode.name();
+            Err(format!("{mode} padding is written out, so the input has to be copied"))
+        }
         PackInput::Pad if !spec.spatial.iter().any(|a| PackedAxis::of(spec.operation, a).changes()) => {
             Err("there is no padding to write out and nothing that the stride skips to leave out".to_owned())
         }

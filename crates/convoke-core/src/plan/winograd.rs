@@ -6,7 +6,7 @@ use super::legal;
 use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
 use crate::lower::weights::WeightsPacking;
 use crate::lower::{Geometry, WINOGRAD_REGISTERS, WinogradShape, winograd_steps};
-use crate::spec::{Batch, LayerSpec, Layout, Operation, Schedule, SpatialAxis};
+use crate::spec::{Batch, LayerSpec, Layout, Operation, PaddingMode, Schedule, SpatialAxis};
 use crate::target::Target;
 
 /// Tiles that a block may have.
@@ -280,6 +280,7 @@ impl Search<'_> {
             groups: 1,
             layout: Layout::ChannelsLast,
             spatial: [SpatialAxis::UNIT, SpatialAxis::UNIT, w],
+            padding_mode: PaddingMode::Zeros,
             bias: false,
             then: Vec::new(),
             schedule: Schedule::default(),

@@ -7,8 +7,8 @@
 use super::layout::fits_blocks;
 use super::sizes;
 use super::{
-    Accuracy, Algorithm, Axis, Batch, DType, Epilogue, LayerSpec, Layout, Operation, PackInput, Schedule, SpatialAxis,
-    VectorAxis,
+    Accuracy, Algorithm, Axis, Batch, DType, Epilogue, LayerSpec, Layout, Operation, PackInput, PaddingMode, Schedule,
+    SpatialAxis, VectorAxis,
 };
 use crate::span::{Span, Spanned};
 use proptest::collection::vec;
@@ -26,12 +26,13 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
         select(&[Layout::ChannelsFirst, Layout::ChannelsLast, Layout::Blocked][..]),
         any::<proptest::sample::Selector>(),
         any::<bool>(),
+        padding_mode(),
     );
     let operation = prop_oneof![2 => Just(Operation::Convolution), 1 => Just(Operation::Transposed)];
     let operation = operation.prop_flat_map(|operation| (Just(operation), [(); 3].map(|()| axis(operation))));
     (head, layouts, operation, vec(epilogue(), 0..=2)).prop_map(|(head, layouts, (operation, axes), then)| {
         let (rank, dtype, batch, (groups, ic, oc)) = head;
-        let (layout, weights_layout, bias) = layouts;
+        let (layout, weights_layout, bias, padding_mode) = layouts;
         let weights_layout = weights_layout.select(operation.weights_layouts());
         let mut spatial = [SpatialAxis::UNIT; 3];
         spatial[3 - rank..].copy_from_slice(&axes[3 - rank..]);
@@ -47,6 +48,7 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
             layout,
             weights_layout,
             spatial,
+            padding_mode,
             bias,
             then,
             accuracy: Accuracy::default(),
@@ -54,8 +56,26 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
         };
         keep_small(&mut spec);
         keep_to_blocks(&mut spec);
+        keep_to_mode(&mut spec);
         spec
     })
+}
+
+/// Half of the layers with zeros, the others with each mode; transposed layers have no other.
+fn padding_mode() -> impl Strategy<Value = PaddingMode> {
+    use PaddingMode::{Circular, Constant, Reflect, Replicate, Zeros};
+    prop_oneof![1 => Just(Zeros), 1 => select(&[Constant(1.0), Constant(-2.0), Reflect, Replicate, Circular][..])]
+}
+
+/// Gives layers a mode that they can have.
+fn keep_to_mode(spec: &mut LayerSpec) {
+    if spec.operation == Operation::Transposed {
+        spec.padding_mode = PaddingMode::Zeros;
+    }
+    let too_much = |a: &SpatialAxis| spec.padding_mode.most(a.input).is_some_and(|most| a.pad_lo.max(a.pad_hi) > most);
+    if spec.spatial.iter().any(too_much) {
+        spec.padding_mode = PaddingMode::Replicate;
+    }
 }
 
 fn batch() -> impl Strategy<Value = Batch> {

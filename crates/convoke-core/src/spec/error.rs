@@ -11,6 +11,8 @@ use std::fmt::Write as _;
 pub(super) enum SpecError {
     #[error("there is no {what} `{}`", word.value)]
     UnknownWord { what: &'static str, word: Spanned<String>, known: Vec<&'static str> },
+    #[error("there is no {what} `{}`", word.value)]
+    OtherName { what: &'static str, word: Spanned<String>, ours: &'static str },
     #[error("a {kind} has no `{}`", name.value)]
     OtherField { name: Spanned<String>, kind: &'static str, other: &'static str, known: Vec<&'static str> },
     #[error("`{}` is given twice", name.value)]
@@ -62,6 +64,8 @@ pub(super) enum SpecError {
     NoOutput { axis: &'static str, size: super::SpatialAxis, output_padding: usize, span: Span },
     #[error("`output_size` says what `output_padding` is")]
     BothOutputs { padding: Span, size: Span },
+    #[error("{mode} padding of {padding} is more than there is to take")]
+    PaddingMode { axis: &'static str, mode: &'static str, padding: usize, input: usize, most: usize, span: Span },
     #[error("`accuracy` may not be {times}, the least is 1")]
     Accuracy { times: f64, span: Span },
     #[error("`causal` padding is for conv1d")]
@@ -101,6 +105,9 @@ impl SpecError {
                     }
                     None => at(&word.span, "").with_help(format!("known are {list}")),
                 }
+            }
+            Self::OtherName { word, ours, .. } => {
+                at(&word.span, "").with_help(format!("here it is called `{ours}`, as in PyTorch"))
             }
             Self::OtherField { name, other, known, .. } => {
                 at(&name.span, &format!("a field of {other}")).with_help(format!("known are {}", known.join(", ")))
@@ -176,6 +183,11 @@ impl SpecError {
                 second(at(padding, "given as well"), *size, "the size that the output gets")
                     .with_help("keep one of them")
             }
+            Self::PaddingMode { axis, mode, input, most, span, .. } => {
+                let label = format!("{axis}: {mode} padding of an input of {input} is at most {most} a side");
+                at(span, &label)
+                    .with_help("lower the padding, or use `padding_mode: replicate`, which any padding can have")
+            }
             Self::Accuracy { span, .. } => at(span, "times the error of a direct sum")
                 .with_help("write `accuracy: exact` for direct sums, or at least 1"),
             Self::Causal { span, kind } => {
@@ -194,6 +206,7 @@ impl SpecError {
                 let example = match step.as_str() {
                     "clamp" => "clamp(0, 6)",
                     "leaky_relu" => "leaky_relu(0.01)",
+                    "constant" => "constant(1)",
                     other => other,
                 };
                 at(span, &format!("expected {expected}")).with_help(format!("write `{example}`"))

@@ -3,7 +3,7 @@
 use super::error::SpecError;
 use super::schedule::{Algorithm, Axis, PackInput, Schedule, VectorAxis};
 use super::sizes::{MAX_SIZE, Padding};
-use super::{Accuracy, Epilogue, Operation, SCHEDULE_NAMES};
+use super::{Accuracy, Epilogue, Operation, PaddingMode, SCHEDULE_NAMES};
 use crate::front::ast::{Field, Value, ValueKind};
 use crate::span::{Span, Spanned};
 
@@ -172,6 +172,40 @@ impl Reader<'_> {
         Some(all)
     }
 
+    /// `reflect`, or `constant(1)`.
+    pub(super) fn padding_mode(&mut self, value: &Value, f32: bool) -> Option<PaddingMode> {
+        const MODES: [(&str, PaddingMode); 5] = [
+            ("zeros", PaddingMode::Zeros),
+            ("constant", PaddingMode::Constant(0.0)),
+            ("reflect", PaddingMode::Reflect),
+            ("replicate", PaddingMode::Replicate),
+            ("circular", PaddingMode::Circular),
+        ];
+        let (name, args) = match &value.kind {
+            ValueKind::Word(name) => (Spanned::new(name.clone(), value.span), &[][..]),
+            ValueKind::Call(name, args) => (name.clone(), args.as_slice()),
+            _ => return self.form("padding_mode", "a mode such as `reflect` or `constant(1)`", value),
+        };
+        let ours = [("edge", "replicate"), ("nearest", "replicate"), ("wrap", "circular"), ("mirror", "reflect")];
+        if let Some((_, ours)) = ours.into_iter().find(|(theirs, _)| *theirs == name.value) {
+            return self.report(SpecError::OtherName { what: "padding mode", word: name, ours });
+        }
+        let mode = self.word("padding mode", &name, &MODES)?;
+        match (mode, args) {
+            (PaddingMode::Constant(_), [number]) => self.real(number, &name.value, f32).map(PaddingMode::Constant),
+            (PaddingMode::Constant(_), _) | (_, [_, ..]) => {
+                let expected = if mode.is_copied() || mode == PaddingMode::Zeros {
+                    "no arguments"
+                } else {
+                    "one number, the value"
+                };
+                let (step, found, span) = (name.value, args.len(), value.span);
+                self.report(SpecError::Arguments { step, expected, found, span })
+            }
+            (mode, []) => Some(mode),
+        }
+    }
+
     /// `1` or `1..2`.
     fn sides(&mut self, value: &Value) -> Option<Padding> {
         let (lo, hi) = match &value.kind {
@@ -258,7 +292,13 @@ impl Reader<'_> {
                 let word = Spanned::new(word.clone(), value.span);
                 return self.report(SpecError::NotFinite { word, step: step.to_owned() });
             }
-            _ => return self.form("then", "numbers as arguments", value),
+            _ => {
+                return self.form(
+                    if step == "constant" { "padding_mode" } else { "then" },
+                    "numbers as arguments",
+                    value,
+                );
+            }
         };
         if f32 && !(number as f32).is_finite() {
             return self.report(SpecError::BeyondF32 { value: number, span: value.span });

@@ -6,7 +6,9 @@ use super::fields::{Reader, axis_names};
 use super::layout::{LAYOUTS, MEANINGS, fits_blocks};
 use super::sizes::{self, Padding, Spans};
 use super::suggest::nearest;
-use super::{Accuracy, Batch, DType, LayerSpec, Layout, Limits, Operation, Schedule, WeightsLayout};
+use super::{
+    Accuracy, Batch, DType, LayerSpec, Layout, Limits, Operation, PaddingMode, Schedule, SpatialAxis, WeightsLayout,
+};
 use crate::diagnostic::Diagnostic;
 use crate::front::ast::{File, Layer, Value, ValueKind};
 use crate::span::{Span, Spanned};
@@ -93,6 +95,9 @@ impl Parts<'_> {
         let stride = self.optional("stride", ones, |v| reader.sizes("stride", v, 1));
         let dilation = self.optional("dilation", ones, |v| reader.sizes("dilation", v, 1));
         let padding = self.optional("padding", Some([Padding::Sides(0, 0); 3]), |v| reader.padding(v));
+        let padding_mode = self.optional("padding_mode", Some(PaddingMode::Zeros), |v| {
+            reader.padding_mode(v, input.as_ref().is_none_or(|input| input.dtype == DType::F32))
+        });
         let zeros = Some([Spanned::new(0, self.layer.name.span); 3]);
         let output_padding = self.optional("output_padding", zeros, |v| reader.sizes("output_padding", v, 0));
         let output_size = self.optional("output_size", Some(None), |v| reader.sizes("output_size", v, 1).map(Some));
@@ -122,6 +127,7 @@ impl Parts<'_> {
         };
         let spatial = axes::read(reader, &steps)?;
         stride?;
+        check_padding(reader, padding_mode?, &spatial, self.span("padding"))?;
         let spec = LayerSpec {
             name: self.layer.name.value.clone(),
             operation: reader.operation,
@@ -134,6 +140,7 @@ impl Parts<'_> {
             layout: input.layout,
             weights_layout: weights_layout?,
             spatial,
+            padding_mode: padding_mode?,
             bias: bias?,
             then: then?,
             accuracy: accuracy?,
@@ -256,6 +263,19 @@ fn of_rank<const N: usize>(
         return reader.report(SpecError::LayoutRank { layout: word.clone(), kind: reader.kind, want: want.to_vec() });
     }
     reader.report(SpecError::UnknownWord { what, word: word.clone(), known: want.to_vec() })
+}
+
+/// Reports padding that is more than its mode can take from the input.
+fn check_padding(reader: &mut Reader<'_>, mode: PaddingMode, axes: &[SpatialAxis; 3], span: Span) -> Option<()> {
+    let before = reader.errors.len();
+    for (axis, size) in axis_names(reader.rank).into_iter().zip(axes) {
+        let (padding, input) = (size.pad_lo.max(size.pad_hi), size.input);
+        if let Some(most) = mode.most(input).filter(|most| padding > *most) {
+            let mode = mode.name();
+            reader.errors.push(SpecError::PaddingMode { axis, mode, padding, input, most, span });
+        }
+    }
+    (reader.errors.len() == before).then_some(())
 }
 
 /// What `groups` says.

@@ -12,6 +12,7 @@ mod fields;
 mod layer;
 mod layout;
 mod operation;
+mod padding;
 mod schedule;
 mod sizes;
 mod suggest;
@@ -20,6 +21,7 @@ mod text;
 pub use layer::validate;
 pub use layout::{BLOCK_BYTES, Layout};
 pub use operation::{FIELD_NAMES, Operation};
+pub use padding::PaddingMode;
 pub use schedule::{Algorithm, Axis, PackInput, Schedule, VectorAxis};
 pub(crate) use sizes::depthwise;
 pub use text::SpecTextError;
@@ -56,6 +58,8 @@ pub struct LayerSpec {
     pub weights_layout: WeightsLayout,
     /// The spatial axes `d`, `h`, `w`.
     pub spatial: [SpatialAxis; 3],
+    /// What lies beyond the input where there is padding.
+    pub padding_mode: PaddingMode,
     /// Whether there is a bias, one element an output channel.
     pub bias: bool,
     /// The fused epilogue, applied in order.

@@ -16,12 +16,13 @@ pub enum Operation {
 use Operation::{Convolution, Transposed};
 
 /// The fields of a layer, in the order of the canonical text, and the operations that have them.
-const FIELDS: [(&str, &[Operation]); 14] = [
+const FIELDS: [(&str, &[Operation]); 15] = [
     ("input", &Operation::ALL),
     ("out_channels", &[Convolution, Transposed]),
     ("kernel_size", &Operation::ALL),
     ("stride", &Operation::ALL),
     ("padding", &Operation::ALL),
+    ("padding_mode", &[Convolution]),
     ("output_padding", &[Transposed]),
     ("output_size", &[Transposed]),
     ("dilation", &Operation::ALL),

@@ -1,6 +1,6 @@
 //! A layer back to text, and text to one layer.
 
-use super::{Accuracy, Batch, Epilogue, LayerSpec, Limits, Operation, Schedule, SpatialAxis};
+use super::{Accuracy, Batch, Epilogue, LayerSpec, Limits, Operation, PaddingMode, Schedule, SpatialAxis};
 use crate::diagnostic::{self, Diagnostic};
 use std::fmt;
 use std::str::FromStr;
@@ -20,6 +20,11 @@ impl fmt::Display for LayerSpec {
         }
         if axes.iter().any(|a| (a.pad_lo, a.pad_hi) != (0, 0)) {
             writeln!(f, "    padding: {},", padding(axes))?;
+        }
+        match self.padding_mode {
+            PaddingMode::Zeros => {}
+            PaddingMode::Constant(value) => writeln!(f, "    padding_mode: constant({}),", number(value))?,
+            mode => writeln!(f, "    padding_mode: {},", mode.name())?,
         }
         if self.operation == Operation::Transposed && axes.iter().any(|a| a.output_padding() != 0) {
             let each: Vec<_> = axes.iter().map(|a| a.output_padding().to_string()).collect();

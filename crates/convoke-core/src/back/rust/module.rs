@@ -13,7 +13,8 @@ use proc_macro2::TokenStream;
 /// What an emitted layer has versions for.
 pub const TARGETS: [Target; 5] = [Target::AVX512, Target::AVX2, Target::NEON, Target::SSE, Target::PORTABLE];
 
-/// Bytes of scratch that `run` takes from the stack; more is an argument, if the schedule pins the copy, or not used.
+/// Bytes of scratch that `run` takes from the stack; more is an argument where the schedule pins the copy or the layer's padding asks
+/// for it, or not used.
 const STACK_BYTES: i64 = 16 << 10;
 
 /// `target` as the Rust compiler serves it: one register of AVX2's sixteen is its own, and a tile that uses all is spilled.

@@ -1,6 +1,6 @@
 //! What the error of an output is measured by.
 
-use super::{Position, each_product, src_index, weights_index};
+use super::{Position, each_product, input_at, src_index, weights_index};
 use crate::eval::Element;
 use crate::lower::{TileAxis, WINOGRAD_TAPS, winograd_transforms};
 use crate::spec::{Algorithm, LayerSpec};
@@ -154,8 +154,8 @@ impl<'a> Winograd<'a> {
             let inputs: Vec<Vec<f64>> = (0..spec.in_channels)
                 .map(|channel| {
                     let element = |i: [usize; 3]| {
-                        let at = self.input_at(first, i);
-                        at.map_or(0.0, |at| src[src_index(spec, n, channel, at)].to_f64().abs())
+                        let x = input_at(spec, src, n, channel, self.position(first, i));
+                        x.map_or(0.0, |x| x.to_f64().abs())
                     };
                     self.transformed(&self.input, alpha, each(alpha).map(element).collect())
                 })
@@ -180,14 +180,12 @@ impl<'a> Winograd<'a> {
         sums
     }
 
-    /// Element `i` of the tile whose first output is `first`; `None` in the padding.
-    fn input_at(&self, first: [usize; 3], i: [usize; 3]) -> Option<[usize; 3]> {
-        let mut at = [0; 3];
-        for (a, axis) in self.axes.iter().enumerate() {
-            let position = first[a] * axis.stride + i[a] * axis.step;
-            at[a] = position.checked_sub(axis.pad_lo).filter(|&x| x < axis.input)?;
-        }
-        Some(at)
+    /// Where in the input element `i` of the tile whose first output is `first` lies.
+    fn position(&self, first: [usize; 3], i: [usize; 3]) -> [i64; 3] {
+        [0, 1, 2].map(|a| {
+            let axis = &self.axes[a];
+            (first[a] * axis.stride + i[a] * axis.step) as i64 - axis.pad_lo as i64
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 use super::{Position, epilogue, erf, erfc, error_bound, magnitudes, output_at, run};
 use crate::spec::{
-    Accuracy, Algorithm, Batch, DType, Epilogue, LayerSpec, Layout, Operation, Schedule, SpatialAxis, WeightsLayout,
+    Accuracy, Algorithm, Batch, DType, Epilogue, LayerSpec, Layout, Operation, PaddingMode, Schedule, SpatialAxis,
+    WeightsLayout,
 };
 
 fn axis(input: usize, kernel: usize, stride: usize, dilation: usize, (pad_lo, pad_hi): (usize, usize)) -> SpatialAxis {
@@ -21,6 +22,7 @@ fn layer(in_channels: usize, out_channels: usize, spatial: [SpatialAxis; 3]) -> 
         layout: Layout::ChannelsFirst,
         weights_layout: WeightsLayout::Oihw,
         spatial,
+        padding_mode: PaddingMode::Zeros,
         bias: false,
         then: Vec::new(),
         accuracy: Accuracy::default(),
