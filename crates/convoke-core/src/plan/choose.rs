@@ -292,6 +292,11 @@ impl Search<'_> {
                 .map_err(|reason| Refusal::pinned(reason, order.span));
         }
         let oh = self.model.geometry.spatial[1].output;
+        if self.algorithm == Algorithm::Depthwise && self.model.geometry.src.lanes == 1 {
+            // Channels are planes of their own, taken one by one; where they are few for threads, in bands of rows.
+            let band = Some((Axis::Oh, oh.div_ceil(ENOUGH))).filter(|b| b.1 < oh);
+            return Ok(band.filter(|_| tiling.longest_channel_loop() < ENOUGH).into_iter().collect());
+        }
         let mut options: Vec<Option<(Axis, usize)>> = vec![None];
         // Blocks that are few leave threads without work.
         let sizes = [1, 2, 4, 8, 16, 32].into_iter().filter(|&b| oh.div_ceil(b) >= ENOUGH.min(oh));

@@ -16,7 +16,8 @@ use crate::target::Target;
 /// Bytes a cycle from the second-level cache, the last-level cache, and memory.
 pub(super) const BANDWIDTH: [f64; 3] = [24.0, 12.0, 5.0];
 /// Bytes of a cache line.
-const LINE: f64 = 64.0;
+const LINE_BYTES: usize = 64;
+const LINE: f64 = LINE_BYTES as f64;
 /// Share of the second-level cache that a block of rows may take to stay there beside everything else.
 const NEAR: f64 = 0.4;
 /// Share of the first-level cache that the data of a tile may take to stay there for the next.
@@ -33,6 +34,8 @@ const LOADING: f64 = 0.1;
 const SCATTERING: f64 = 1.3;
 /// Cycles to start the copy of a pixel.
 const PIXEL: f64 = 3.0;
+/// Cycles to bring a line back that is to be written.
+const EVICTED: f64 = 45.0;
 /// Cycles to call a tile and come back.
 const CALL: f64 = 12.0;
 /// Cycles to enter and leave a reduction loop.
@@ -54,6 +57,8 @@ pub(crate) struct Model<'a> {
     slices: f64,
     /// Positions along `od` and `oh`.
     positions: f64,
+    /// Shares of the input's lines that do not stay in the first and the second level while a tile reads all its planes.
+    lost: [f64; 2],
 }
 
 impl<'a> Model<'a> {
@@ -66,6 +71,11 @@ impl<'a> Model<'a> {
     ) -> Self {
         let geometry = Geometry::of(spec, algorithm, pack_input);
         let [d, h, _] = geometry.spatial;
+        let lanes = target.lanes(spec.dtype.bytes());
+        let planes = match (algorithm, vector) {
+            (Algorithm::Depthwise, VectorAxis::Oc) => lanes,
+            _ => geometry.ic,
+        };
         Self {
             spec,
             target,
@@ -73,9 +83,10 @@ impl<'a> Model<'a> {
             vector,
             pack_input,
             packing: WeightsPacking::new(spec, algorithm),
-            lanes: target.lanes(spec.dtype.bytes()),
+            lanes,
             slices: total_taps(&d) * total_taps(&h),
             positions: (d.output * h.output) as f64,
+            lost: lost_planes(target, &geometry.src, planes, spec.dtype.bytes()),
             geometry,
         }
     }
@@ -187,7 +198,18 @@ impl<'a> Model<'a> {
             if self.along_channels() { self.geometry.dst.lane_step() } else { self.geometry.dst.spatial[2] };
         let store = if lane_step == 1 { 1.0 } else { 1.5 * self.lanes as f64 };
         let epilogue: f64 = self.spec.then.iter().map(|&e| (epilogue_registers(e) as f64).powi(2)).sum();
-        CALL + sums * (0.5 + store + epilogue)
+        CALL + sums * (0.5 + store + epilogue) + self.evicted(rows, vectors)
+    }
+
+    /// Cycles to bring lines of the output again that the tile before wrote a part of.
+    fn evicted(&self, rows: usize, vectors: usize) -> f64 {
+        let dst = &self.geometry.dst;
+        if !self.along_channels() || dst.lanes > 1 {
+            return 0.0;
+        }
+        let (planes, bytes) = ((vectors * self.lanes).min(self.geometry.oc), self.spec.dtype.bytes());
+        let [lost, _] = lost_planes(self.target, dst, planes, bytes);
+        lost * (planes * (LINE_BYTES + rows * bytes)) as f64 / LINE * EVICTED
     }
 
     /// Cycles to bring weights and input to the tiles, for one image, under `block` outputs of `axis` at a time
@@ -214,17 +236,21 @@ impl<'a> Model<'a> {
         let block_src = group_src / blocks * overlap;
         // A run of less than a panel brings its cache lines whole.
         let full_run = tiling.channels.iter().map(|p| p.channels).max().unwrap_or(1).max(1);
-        let lines = (self.packing.lanes as f64 / full_run as f64).max(1.0);
-        let run_weights = weights / runs.max(1.0) * lines;
+        let run_weights = (full_run.div_ceil(self.packing.lanes) * self.packing.panel_len()) as f64 * bytes;
         let pixel_tiles = self.positions * tiling.pixels.iter().map(|r| r.count as f64).sum::<f64>();
         let once = ((src * rows_read(&self.geometry.spatial) + dst) * self.scatter(block, block_src, full_run, runs)
             + weights)
-            / BANDWIDTH[1];
+            / self.far();
         let weights_again = (blocks - 1.0) * weights / self.bandwidth(weights);
         // What a tile reads does not stay in the first-level cache for the next: all of it comes again each time.
         let tile_src = self.tile_src(tiling);
-        if run_weights + tile_src > self.target.l1_bytes as f64 * STAYS {
-            let tile = run_weights / self.bandwidth(run_weights) + tile_src / self.bandwidth(block_src);
+        let [lost, lost_near] = self.lost;
+        let fits = run_weights + tile_src <= self.target.l1_bytes as f64 * STAYS;
+        if !fits || lost > 0.0 {
+            let src_again = tile_src * if fits { lost } else { 1.0 };
+            let near = self.bandwidth(block_src.max(self.target.l1_bytes as f64));
+            let tile = src_again * ((1.0 - lost_near) / near + lost_near / BANDWIDTH[1]);
+            let tile = tile + if fits { 0.0 } else { run_weights / self.bandwidth(run_weights) };
             return once + weights_again + pixel_tiles * runs * tile;
         }
         // A depthwise run reads its own channels; any other reads all of its group's.
@@ -313,7 +339,14 @@ impl<'a> Model<'a> {
         let bytes = elements * self.spec.dtype.bytes() as f64;
         let read = (self.spec.src_image() * self.spec.dtype.bytes()) as f64;
         let read = read * rows_read(&self.spec.spatial);
-        elements * per_element + rows * CALL + read / BANDWIDTH[1] + 2.0 * bytes / self.bandwidth(bytes)
+        elements * per_element + rows * CALL + read / self.far() + 2.0 * bytes / self.far()
+    }
+
+    /// Bytes a cycle at which all that a layer touches comes.
+    fn far(&self) -> f64 {
+        let copy = if self.pack_input == PackInput::None { 0 } else { self.geometry.src.n as usize };
+        let elements = self.spec.src_image() + self.spec.dst_image() + self.packing.packed_len() + copy;
+        self.bandwidth((elements * self.spec.dtype.bytes()) as f64).min(BANDWIDTH[0])
     }
 
     /// Cycles that the multiply-adds alone take.
@@ -338,6 +371,25 @@ impl Tiling {
     pub(crate) fn longest_channel_loop(&self) -> usize {
         self.channels.iter().map(|p| if p.outer > 1 { p.outer } else { p.inner }).max().unwrap_or(1)
     }
+}
+
+/// Ways of a cache; where a tile reads much else beside, fewer.
+const WAYS: [usize; 2] = [6, 8];
+
+/// Shares of `planes` lines, one of each plane, that do not stay in the first and the second level beside each other.
+///
+/// Lines whose distance is a multiple of a power of two fall into few sets, each of which holds [`WAYS`] of them.
+fn lost_planes(target: &Target, view: &View, planes: usize, bytes: usize) -> [f64; 2] {
+    let step = view.plane as usize * bytes;
+    if view.lanes > 1 || planes <= WAYS[0] {
+        return [0.0; 2];
+    }
+    [(target.l1_bytes, WAYS[0]), (target.l2_bytes, WAYS[1])].map(|(cache, ways)| {
+        let sets = (cache / LINE_BYTES / 8).max(1);
+        let mut found = vec![0_usize; sets];
+        (0..planes).for_each(|plane| found[plane * step / LINE_BYTES % sets] += 1);
+        found.iter().filter(|&&n| n > ways).sum::<usize>() as f64 / planes as f64
+    })
 }
 
 /// Share of the input's rows that some window sees.

@@ -17,6 +17,8 @@ const CLOSER: usize = 3;
 const WIDEST: usize = 4;
 /// Instructions a cycle in the transforms.
 const TRANSFORM_RATE: f64 = 2.6;
+/// Instructions' worth of moving a lane of its own.
+const STRIDED: f64 = 2.8;
 /// Instructions that a line costs besides its loads, stores and steps.
 const LINE: f64 = 5.0;
 /// Share of the second-level cache that a block's transformed data may take to be found there again.
@@ -317,7 +319,7 @@ impl Search<'_> {
             left = others * axis.m as f64;
         }
         let strided =
-            |view_lanes: usize| if view_lanes == 1 && lanes > 1 { 2.0 * lanes as f64 * elements } else { 0.0 };
+            |view_lanes: usize| if view_lanes == 1 && lanes > 1 { STRIDED * lanes as f64 * elements } else { 0.0 };
         let input = lines[0] * (2.0 * lines[1] + forward as f64 + LINE) + strided(geometry.src.lanes);
         let epilogue = 2.0 + self.spec.then.len() as f64;
         let output = lines_back[0] * (lines_back[1] + back as f64 + LINE)
