@@ -28,6 +28,10 @@ const PARTLY: f64 = 1.3;
 const HALVES: f64 = 1.7;
 /// How much slower lines come that do not follow each other.
 const SCATTERED: f64 = 2.0;
+/// Share of the time to bring lines from the second level that is not hidden.
+const STALL: f64 = 0.9;
+/// Share of them that are missing where a tile reads more than the first level keeps.
+const SOME: f64 = 0.25;
 /// Share of the time for loads that is not hidden behind multiply-adds.
 const LOADING: f64 = 0.1;
 /// Cycles to move an element that has no neighbour at one end.
@@ -36,8 +40,16 @@ const SCATTERING: f64 = 1.3;
 const PIXEL: f64 = 3.0;
 /// Cycles to bring a line back that is to be written.
 const EVICTED: f64 = 45.0;
+/// Cycles to begin writing where memory was not written before.
+const JUMP: f64 = 40.0;
 /// Cycles to call a tile and come back.
 const CALL: f64 = 12.0;
+/// Loads that bringing a lane of its own counts as.
+const LANE: f64 = 1.2;
+/// The same where every lane is from a plane of its own.
+const PLANE: f64 = 2.8;
+/// Micro-operations that a core looks ahead.
+const WINDOW: f64 = 200.0;
 /// Cycles to enter and leave a reduction loop.
 const LOOP: f64 = 4.0;
 /// Cycles of loop control that one round of the innermost loop adds.
@@ -108,14 +120,33 @@ impl<'a> Model<'a> {
 
     /// Cycles in the tiles for one image.
     pub(crate) fn compute(&self, tiling: &Tiling, unroll: usize) -> f64 {
+        let stall = self.stall(tiling);
         let mut cycles = 0.0;
         for part in &tiling.channels {
             for run in &tiling.pixels {
                 let calls = (part.outer * part.inner * run.count) as f64;
-                cycles += calls * self.tile(part.channels, run, unroll);
+                let share = run.pixels as f64 / tiling.pixels_of_tile() as f64;
+                cycles += calls * (self.tile(part.channels, run, unroll) + self.positions * stall * share);
             }
         }
         cycles * self.geometry.groups as f64
+    }
+
+    /// Cycles that a full tile waits for input that the first level did not keep for it.
+    fn stall(&self, tiling: &Tiling) -> f64 {
+        let lost = if self.keeps(tiling) { self.lost[0] } else { self.lost[0].max(SOME) };
+        if self.geometry.src.lanes > 1 { 0.0 } else { STALL * lost * self.tile_src(tiling) / BANDWIDTH[0] }
+    }
+
+    /// Whether weights and input of a tile fit the first level.
+    fn keeps(&self, tiling: &Tiling) -> bool {
+        self.run_weights(tiling) + self.tile_src(tiling) <= self.target.l1_bytes as f64 * STAYS
+    }
+
+    /// Bytes of the weights of a full run of channels; a run of less than a panel brings its cache lines whole.
+    fn run_weights(&self, tiling: &Tiling) -> f64 {
+        (tiling.channels_of_tile().div_ceil(self.packing.lanes) * self.packing.panel_len() * self.spec.dtype.bytes())
+            as f64
     }
 
     /// Cycles of the calls for one run of pixels, over all positions along `od` and `oh`.
@@ -146,7 +177,16 @@ impl<'a> Model<'a> {
         let w = &self.geometry.spatial[2];
         let loads = (w.kernel * vectors) as f64 + (slide(w, rows).len() * vectors) as f64 * self.channel_load();
         let taps = w.kernel as f64;
-        self.limit((rows * vectors) as f64 * taps, loads, loads, taps * self.target.fma_latency as f64)
+        let sums = (rows * vectors) as f64 * taps;
+        self.limit(sums, loads, loads, taps * self.latency((sums + loads) / taps))
+    }
+
+    /// Cycles that a multiply-add waits for the one before it, where a step of the sum is so many micro-operations: short calls
+    /// overlap with those that follow.
+    fn latency(&self, step_uops: f64) -> f64 {
+        let taps: usize = self.geometry.spatial.iter().map(|a| a.kernel).product();
+        let call = step_uops * (self.geometry.ic * taps) as f64 + CALL;
+        self.target.fma_latency as f64 / (1.0 + WINDOW / call)
     }
 
     /// Loads that bringing a vector of channels to depthwise counts as.
@@ -154,11 +194,11 @@ impl<'a> Model<'a> {
         let (step, m) = (self.geometry.src.lane_step(), self.geometry.multiplier);
         match m {
             1 if step == 1 => 1.0,
-            1 => 2.0 * self.lanes as f64,
+            1 => PLANE * self.lanes as f64,
             _ if m >= self.lanes => self.target.broadcast_uops as f64,
             // A load and a permutation, or one by one.
             _ if step == 1 && self.lanes * self.spec.dtype.bytes() > 16 => 2.0,
-            _ => 2.0 * self.lanes as f64,
+            _ => PLANE * self.lanes as f64,
         }
     }
 
@@ -167,7 +207,7 @@ impl<'a> Model<'a> {
         let sums = (rows * vectors) as f64;
         let t = self.target;
         let pixel = self.geometry.spatial[2].stride as i64 * self.geometry.src.spatial[2];
-        let lane = |stride: i64| if stride == 1 { 1.0 } else { 2.0 * self.lanes as f64 };
+        let lane = |stride: i64| if stride == 1 { 1.0 } else { LANE * self.lanes as f64 };
         let broadcasts =
             if self.along_channels() && self.algorithm == Algorithm::Depthwise { 0.0 } else { rows as f64 };
         let vector_loads = match (self.along_channels(), self.algorithm == Algorithm::Depthwise) {
@@ -177,7 +217,7 @@ impl<'a> Model<'a> {
         };
         let loads = vector_loads + broadcasts;
         let load_uops = vector_loads + broadcasts * t.broadcast_uops as f64;
-        self.limit(sums, loads, load_uops, t.fma_latency as f64)
+        self.limit(sums, loads, load_uops, self.latency(sums + load_uops))
     }
 
     /// Cycles for so many multiply-adds and loads, in which a chain of sums takes `latency`.
@@ -234,18 +274,17 @@ impl<'a> Model<'a> {
             None => 1.0,
         };
         let block_src = group_src / blocks * overlap;
-        // A run of less than a panel brings its cache lines whole.
-        let full_run = tiling.channels.iter().map(|p| p.channels).max().unwrap_or(1).max(1);
-        let run_weights = (full_run.div_ceil(self.packing.lanes) * self.packing.panel_len()) as f64 * bytes;
+        let (full_run, run_weights) = (tiling.channels_of_tile(), self.run_weights(tiling));
         let pixel_tiles = self.positions * tiling.pixels.iter().map(|r| r.count as f64).sum::<f64>();
         let once = ((src * rows_read(&self.geometry.spatial) + dst) * self.scatter(block, block_src, full_run, runs)
             + weights)
-            / self.far();
+            / self.far()
+            + self.jumps(block);
         let weights_again = (blocks - 1.0) * weights / self.bandwidth(weights);
         // What a tile reads does not stay in the first-level cache for the next: all of it comes again each time.
         let tile_src = self.tile_src(tiling);
         let [lost, lost_near] = self.lost;
-        let fits = run_weights + tile_src <= self.target.l1_bytes as f64 * STAYS;
+        let fits = self.keeps(tiling);
         if !fits || lost > 0.0 {
             let src_again = tile_src * if fits { lost } else { 1.0 };
             let near = self.bandwidth(block_src.max(self.target.l1_bytes as f64));
@@ -261,16 +300,29 @@ impl<'a> Model<'a> {
         once + weights_again + again * src * overlap / self.bandwidth(block_src)
     }
 
+    /// Cycles to begin writing each plane of the output anew with every block.
+    fn jumps(&self, block: Option<(Axis, usize)>) -> f64 {
+        let [_, h, w] = &self.geometry.spatial;
+        let dst = &self.geometry.dst;
+        let blocks = match block {
+            Some((Axis::Oh, size)) => h.output.div_ceil(size),
+            Some((_, size)) => h.output * w.output.div_ceil(size),
+            None => h.output,
+        };
+        let far = self.spec.dst_image() * self.spec.dtype.bytes() > self.target.l2_bytes;
+        if far && dst.lanes == 1 { (dst.planes * self.geometry.spatial[0].output * blocks) as f64 * JUMP } else { 0.0 }
+    }
+
     /// Bytes of input that a full tile reads; of whole cache lines, where every channel has its own.
     fn tile_src(&self, tiling: &Tiling) -> f64 {
         let [d, h, w] = &self.geometry.spatial;
-        let pixels = tiling.pixels.iter().map(|r| r.pixels).max().unwrap_or(1).max(1);
+        let pixels = tiling.pixels_of_tile();
         let span = ((pixels - 1) * w.stride + w.extent()).min(w.input.max(1)) as f64;
         let (ic, view) = (self.geometry.ic as f64, &self.geometry.src);
         let bytes = self.spec.dtype.bytes() as f64;
         let row = match view.lanes {
             // Where the pixels start in a line differs, so that one line more is touched as often as not.
-            1 => ic * (span * bytes + LINE - bytes) * SCATTERED,
+            1 => ic * (span * bytes + LINE - bytes) * PARTLY,
             _ => ic * span * bytes,
         };
         (d.kernel * h.kernel) as f64 * row
@@ -365,6 +417,16 @@ impl Tiling {
     /// Runs of channels of one group.
     pub(crate) fn channel_runs(&self) -> usize {
         self.channels.iter().map(|p| p.outer * p.inner).sum()
+    }
+
+    /// Output channels of a full tile.
+    fn channels_of_tile(&self) -> usize {
+        self.channels.iter().map(|p| p.channels).max().unwrap_or(1).max(1)
+    }
+
+    /// Pixels of a full tile.
+    fn pixels_of_tile(&self) -> usize {
+        self.pixels.iter().map(|r| r.pixels).max().unwrap_or(1).max(1)
     }
 
     /// Iterations of the longest loop over channels.
