@@ -83,14 +83,16 @@ def convoke() -> Path:
 
 def _create() -> str | None:
     """Makes an empty environment; why not, if it cannot be."""
-    python = sys.executable
+    pythons = [sys.executable]
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
-        others = [shutil.which(f"python3.{minor}") for minor in range(NEWEST[1], OLDEST[1] - 1, -1)]
-        python = next(filter(None, others), None)
-    if not python:
-        return f"this needs Python {'.'.join(map(str, OLDEST))} to {'.'.join(map(str, NEWEST))}"
-    done = subprocess.run([python, "-m", "venv", "--clear", VENV], capture_output=True, text=True)
-    return f"venv: {_last_line(done.stderr + done.stdout)}" if done.returncode else None
+        pythons = [shutil.which(f"python3.{minor}") for minor in range(NEWEST[1], OLDEST[1] - 1, -1)]
+    why = f"this needs Python {'.'.join(map(str, OLDEST))} to {'.'.join(map(str, NEWEST))}"
+    for python in filter(None, pythons):
+        done = subprocess.run([python, "-m", "venv", "--clear", VENV], capture_output=True, text=True)
+        if not done.returncode:
+            return None
+        why = f"venv: {_last_line(done.stderr + done.stdout)}"
+    return why
 
 
 def _request(package: str) -> str:

@@ -25,7 +25,7 @@ import environment
 EXAMPLES = """\
 examples:
   run.py                               ONNX's backend tests, ONNX Runtime, JAX, and what is refused
-  run.py --with torch                  PyTorch too: 1.5 GB
+  run.py --with torch                  PyTorch too: 1.3 GB
   run.py --only onnx/node              one group; onnx for all three
   run.py --only jax --case 17          one random layer; its files are kept if it fails
   run.py --seed 5 --count jax=2000     other layers, and more of them

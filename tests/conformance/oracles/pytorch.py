@@ -1,5 +1,7 @@
 """PyTorch, in f64."""
 
+import warnings
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,7 @@ NAME = "torch"
 ABILITIES = Abilities()
 
 torch.set_num_threads(1)
+warnings.filterwarnings("ignore", "Using padding='same' with even kernel lengths")
 
 STEPS = {
     "relu": F.relu,
