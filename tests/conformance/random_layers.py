@@ -21,6 +21,8 @@ class Abilities:
     empty_batch: bool = True
     transposed: bool = True
     padding_modes: bool = True
+    non_finite: bool = True
+    """Whether a NaN or an infinity in the input reaches the outputs that read it and no other."""
 
 
 def layer(rng: Random, able: Abilities, transposed: bool, modes: bool) -> Layer:
@@ -116,14 +118,18 @@ def _pads_fit(found: Layer) -> bool:
     return most is None or all(max(sides) <= size + most for sides, size in zip(found.sides, found.spatial))
 
 
-def tensors(rng: Random, found: Layer, whole: bool) -> Tensors:
-    """Data: whole numbers from -4 to 4, or others from -2 to 2."""
+def tensors(rng: Random, able: Abilities, found: Layer, whole: bool) -> Tensors:
+    """Data: whole numbers from -4 to 4, one in ten times with a few elements of the input that are not finite, or others from -2 to 2."""
     numbers = np.random.default_rng(rng.getrandbits(64))
 
     def fill(shape: tuple[int, ...]) -> np.ndarray:
         return (numbers.integers(-4, 5, shape) if whole else numbers.uniform(-2, 2, shape)).astype(found.numpy)
 
-    return Tensors(fill(found.src_shape), fill(found.weights_shape), fill((found.out_channels,)) if found.bias else None)
+    src = fill(found.src_shape)
+    if whole and able.non_finite and src.size and rng.random() < 0.1:
+        for _ in range(rng.randint(1, 3)):
+            src.flat[rng.randrange(src.size)] = rng.choice((np.nan, np.inf, -np.inf))
+    return Tensors(src, fill(found.weights_shape), fill((found.out_channels,)) if found.bias else None)
 
 
 def then(rng: Random, whole: bool) -> tuple[Step, ...]:

@@ -35,7 +35,7 @@ def make(oracle: ModuleType, seed: int, number: int) -> Case:
         layer = fit(rng, layer)
     whole = rng.random() < 0.4
     layer = replace(layer, then=random_layers.then(rng, whole), accuracy="exact" if whole or rng.random() < 0.2 else "")
-    tensors = random_layers.tensors(rng, layer, whole)
+    tensors = random_layers.tensors(rng, able, layer, whole)
     expected, dtype = oracle.compute(layer, tensors)
     name = f"{oracle.NAME}/{number} of seed {seed}"
     return Case(name, layer, tensors, expected, dtype, exact=whole, threads=rng.choice((1, 1, 2, 3)))

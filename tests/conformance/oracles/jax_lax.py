@@ -19,7 +19,8 @@ from language import Layer
 from random_layers import Abilities
 
 NAME = "jax"
-ABILITIES = Abilities()
+ABILITIES = Abilities(non_finite=False)
+"""XLA multiplies what belongs to other groups by 0 and adds it."""
 
 jax.config.update("jax_enable_x64", True)
 
