@@ -28,10 +28,10 @@ const PARTLY: f64 = 1.3;
 const HALVES: f64 = 1.7;
 /// How much slower lines come that do not follow each other.
 const SCATTERED: f64 = 2.0;
-/// Share of the time to bring lines from the second level that is not hidden.
-const STALL: f64 = 0.9;
-/// Share of them that are missing where a tile reads more than the first level keeps.
-const SOME: f64 = 0.25;
+/// Cycles to wait for a line that another one evicted from the first level.
+const STALL: f64 = 2.0;
+/// Share of the time to bring lines from the second level that is not hidden, where a tile reads more than the first keeps.
+const SOME: f64 = 0.2;
 /// Share of the time for loads that is not hidden behind multiply-adds.
 const LOADING: f64 = 0.1;
 /// Cycles to move an element that has no neighbour at one end.
@@ -42,8 +42,14 @@ const PIXEL: f64 = 3.0;
 const EVICTED: f64 = 45.0;
 /// Cycles to begin writing where memory was not written before.
 const JUMP: f64 = 40.0;
+/// Streams of a read that the hardware fetches ahead.
+const STREAMS: usize = 32;
+/// Cycles to wait for a line from memory that it did not.
+const STRAY: f64 = 28.0;
 /// Cycles to call a tile and come back.
 const CALL: f64 = 12.0;
+/// Loads that a vector of every second element counts as: two, a permutation, and what that holds up.
+const EVEN: f64 = 4.0;
 /// Loads that bringing a lane of its own counts as.
 const LANE: f64 = 1.2;
 /// The same where every lane is from a plane of its own.
@@ -98,7 +104,8 @@ impl<'a> Model<'a> {
             lanes,
             slices: total_taps(&d) * total_taps(&h),
             positions: (d.output * h.output) as f64,
-            lost: lost_planes(target, &geometry.src, planes, spec.dtype.bytes()),
+            lost: [(target.l1_bytes, WAYS[0]), (target.l2_bytes, WAYS[1])]
+                .map(|(bytes, ways)| lost(bytes, ways, &geometry.src, planes, spec.dtype.bytes())),
             geometry,
         }
     }
@@ -133,9 +140,18 @@ impl<'a> Model<'a> {
     }
 
     /// Cycles that a full tile waits for input that the first level did not keep for it.
+    ///
+    /// Lines that evict each other come again with every tap; those that are merely too many, with the next tile.
     fn stall(&self, tiling: &Tiling) -> f64 {
-        let lost = if self.keeps(tiling) { self.lost[0] } else { self.lost[0].max(SOME) };
-        if self.geometry.src.lanes > 1 { 0.0 } else { STALL * lost * self.tile_src(tiling) / BANDWIDTH[0] }
+        if self.geometry.src.lanes > 1 {
+            return 0.0;
+        }
+        let [d, h, w] = &self.geometry.spatial;
+        let bytes = self.spec.dtype.bytes();
+        let lines = ((tiling.pixels_of_tile() - 1) * w.stride * bytes + LINE_BYTES) as f64 / LINE;
+        let visits = (self.geometry.ic * d.kernel * h.kernel * w.kernel) as f64 * lines;
+        let again = if self.keeps(tiling) { 0.0 } else { SOME * self.tile_src(tiling) / BANDWIDTH[0] };
+        (self.lost[0] * visits * STALL).max(again)
     }
 
     /// Whether weights and input of a tile fit the first level.
@@ -207,7 +223,11 @@ impl<'a> Model<'a> {
         let sums = (rows * vectors) as f64;
         let t = self.target;
         let pixel = self.geometry.spatial[2].stride as i64 * self.geometry.src.spatial[2];
-        let lane = |stride: i64| if stride == 1 { 1.0 } else { LANE * self.lanes as f64 };
+        let lane = |stride: i64| match stride {
+            1 => 1.0,
+            2 if t.isa.vector_bytes() > 16 => EVEN,
+            _ => LANE * self.lanes as f64,
+        };
         let broadcasts =
             if self.along_channels() && self.algorithm == Algorithm::Depthwise { 0.0 } else { rows as f64 };
         let vector_loads = match (self.along_channels(), self.algorithm == Algorithm::Depthwise) {
@@ -248,7 +268,7 @@ impl<'a> Model<'a> {
             return 0.0;
         }
         let (planes, bytes) = ((vectors * self.lanes).min(self.geometry.oc), self.spec.dtype.bytes());
-        let [lost, _] = lost_planes(self.target, dst, planes, bytes);
+        let lost = lost(self.target.l1_bytes, WAYS[0], dst, planes, bytes);
         lost * (planes * (LINE_BYTES + rows * bytes)) as f64 / LINE * EVICTED
     }
 
@@ -279,7 +299,8 @@ impl<'a> Model<'a> {
         let once = ((src * rows_read(&self.geometry.spatial) + dst) * self.scatter(block, block_src, full_run, runs)
             + weights)
             / self.far()
-            + self.jumps(block);
+            + self.jumps(block)
+            + self.strays(tiling, src);
         let weights_again = (blocks - 1.0) * weights / self.bandwidth(weights);
         // What a tile reads does not stay in the first-level cache for the next: all of it comes again each time.
         let tile_src = self.tile_src(tiling);
@@ -289,7 +310,8 @@ impl<'a> Model<'a> {
             let src_again = tile_src * if fits { lost } else { 1.0 };
             let near = self.bandwidth(block_src.max(self.target.l1_bytes as f64));
             let tile = src_again * ((1.0 - lost_near) / near + lost_near / BANDWIDTH[1]);
-            let tile = tile + if fits { 0.0 } else { run_weights / self.bandwidth(run_weights) };
+            let taken = self.slices / (self.positions * (d.kernel * h.kernel) as f64).max(1.0);
+            let tile = tile + if fits { 0.0 } else { taken * run_weights / self.bandwidth(run_weights) };
             return once + weights_again + pixel_tiles * runs * tile;
         }
         // A depthwise run reads its own channels; any other reads all of its group's.
@@ -313,11 +335,29 @@ impl<'a> Model<'a> {
         if far && dst.lanes == 1 { (dst.planes * self.geometry.spatial[0].output * blocks) as f64 * JUMP } else { 0.0 }
     }
 
+    /// Cycles to fetch `src` from memory where a tile reads of more planes than the hardware follows.
+    fn strays(&self, tiling: &Tiling, src: f64) -> f64 {
+        let g = &self.geometry;
+        let near = src <= self.target.l3_bytes as f64 * 0.28;
+        if near || g.src.lanes > 1 || self.pack_input != PackInput::None || g.ic <= STREAMS {
+            return 0.0;
+        }
+        let span = self.span(tiling) * self.spec.dtype.bytes() as f64;
+        // Vectors of pixels take whole lines, and with them the next.
+        let waits = if self.along_channels() { 2.0 } else { 1.0 };
+        src * rows_read(&g.spatial) / (span + LINE) * STRAY * waits
+    }
+
+    /// Elements of a row of input that a full tile reads.
+    fn span(&self, tiling: &Tiling) -> f64 {
+        let w = &self.geometry.spatial[2];
+        ((tiling.pixels_of_tile() - 1) * w.stride + w.extent()).min(w.input.max(1)) as f64
+    }
+
     /// Bytes of input that a full tile reads; of whole cache lines, where every channel has its own.
     fn tile_src(&self, tiling: &Tiling) -> f64 {
-        let [d, h, w] = &self.geometry.spatial;
-        let pixels = tiling.pixels_of_tile();
-        let span = ((pixels - 1) * w.stride + w.extent()).min(w.input.max(1)) as f64;
+        let [d, h, _] = &self.geometry.spatial;
+        let span = self.span(tiling);
         let (ic, view) = (self.geometry.ic as f64, &self.geometry.src);
         let bytes = self.spec.dtype.bytes() as f64;
         let row = match view.lanes {
@@ -435,23 +475,24 @@ impl Tiling {
     }
 }
 
-/// Ways of a cache; where a tile reads much else beside, fewer.
+/// Ways of the first and of the second level; of the first fewer than it has, as a tile reads much else beside.
 const WAYS: [usize; 2] = [6, 8];
+/// Planes beyond which no level keeps a line of each.
+const MANY_PLANES: usize = 1 << 14;
 
-/// Shares of `planes` lines, one of each plane, that do not stay in the first and the second level beside each other.
+/// Share of `planes` lines, one of each plane, that do not stay beside each other in a cache of `bytes` that has `ways`.
 ///
-/// Lines whose distance is a multiple of a power of two fall into few sets, each of which holds [`WAYS`] of them.
-fn lost_planes(target: &Target, view: &View, planes: usize, bytes: usize) -> [f64; 2] {
-    let step = view.plane as usize * bytes;
-    if view.lanes > 1 || planes <= WAYS[0] {
-        return [0.0; 2];
+/// Lines whose distance is a multiple of a large power of two fall into few sets, each of which holds as many as there are ways.
+fn lost(bytes: usize, ways: usize, view: &View, planes: usize, element: usize) -> f64 {
+    let planes = planes.min(MANY_PLANES);
+    if view.lanes > 1 || planes <= ways {
+        return 0.0;
     }
-    [(target.l1_bytes, WAYS[0]), (target.l2_bytes, WAYS[1])].map(|(cache, ways)| {
-        let sets = (cache / LINE_BYTES / 8).max(1);
-        let mut found = vec![0_usize; sets];
-        (0..planes).for_each(|plane| found[plane * step / LINE_BYTES % sets] += 1);
-        found.iter().filter(|&&n| n > ways).sum::<usize>() as f64 / planes as f64
-    })
+    let step = view.plane as usize * element;
+    let mut sets = vec![0_usize; (bytes / LINE_BYTES / 8).max(1)];
+    let count = sets.len();
+    (0..planes).for_each(|plane| sets[plane * step / LINE_BYTES % count] += 1);
+    sets.iter().filter(|&&lines| lines > ways).sum::<usize>() as f64 / planes as f64
 }
 
 /// Share of the input's rows that some window sees.

@@ -18,9 +18,11 @@ const WIDEST: usize = 4;
 /// Instructions a cycle in the transforms.
 const TRANSFORM_RATE: f64 = 2.6;
 /// Instructions' worth of moving a lane of its own.
-const STRIDED: f64 = 2.8;
+const STRIDED: f64 = 3.1;
 /// Instructions that a line costs besides its loads, stores and steps.
 const LINE: f64 = 5.0;
+/// Share of the time for weights from beyond the second level that products wait: each panel serves few tiles.
+const WAITING: f64 = 0.6;
 /// Share of the second-level cache that a block's transformed data may take to be found there again.
 const NEAR: f64 = 0.8;
 
@@ -340,7 +342,9 @@ impl Search<'_> {
         } else {
             1.0
         };
-        let mut memory = blocks * weights * passes / far;
+        let stream = blocks * weights * passes / far;
+        let compute = compute + if weights > self.target.l2_bytes as f64 { stream * WAITING } else { 0.0 };
+        let mut memory = stream;
         memory += blocks * input * (1.0 + channel_blocks) / near;
         memory += blocks * 2.0 * output * groups * channel_blocks / model.bandwidth(output);
         // A run's weights for one element, and the rows that a tile reads: whether they stay in the first level.
