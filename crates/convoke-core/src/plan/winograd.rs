@@ -136,12 +136,14 @@ impl Search<'_> {
             images.extend(sizes.map(|b| Some((axis, b * whole.axes[a].m))));
         }
         let near = self.target.l2_bytes as f64 * NEAR / self.spec.dtype.bytes() as f64;
+        let weights = WeightsPacking::new(self.spec, self.algorithm).packed_len();
         let (mut kinds, mut refusal) = (Vec::new(), None);
         for image in images {
             let block: Vec<_> = image.into_iter().collect();
             let cut = shape(&block);
-            // Far too large, or so small that weights pass for a handful of tiles.
-            if cut.tiles > MOST_TILES || (cut.input_len() as f64 > 2.0 * near && cut.tiles > 32) {
+            // Far too large for a cache, unless weights are so many that what counts is how often they pass.
+            let large = cut.input_len() as f64 > 2.0 * near && cut.tiles > 32;
+            if cut.tiles > MOST_TILES || (large && cut.input_len() > weights / 8) {
                 continue;
             }
             let mut found = Vec::new();
