@@ -151,6 +151,13 @@ def resnet50(batch: int = 1) -> list[Layer]:
             for i, (c, k, size, kernel, stride) in enumerate(RESNET50, 1)]
 
 
+def vgg19() -> list[Layer]:
+    """The different convolutions of VGG-19, all of them 3x3."""
+    sizes = [(3, 64, 224), (64, 64, 224), (64, 128, 112), (128, 128, 112), (128, 256, 56), (256, 256, 56),
+             (256, 512, 28), (512, 512, 28), (512, 512, 14)]
+    return [conv(f"v{i:02}", (c, k), size, 3) for i, (c, k, size) in enumerate(sizes, 1)]
+
+
 def depthwise() -> list[Layer]:
     """Depthwise 3x3 of MobileNet's sizes."""
     sizes = [(96, 112), (144, 56), (192, 28), (384, 14), (576, 14), (960, 7)]
@@ -188,6 +195,7 @@ def transposed() -> list[Layer]:
 SETS: dict[str, Callable[[], list[Layer]]] = {
     "resnet50": resnet50,
     "resnet50-b16": lambda: resnet50(16),
+    "vgg19": vgg19,
     "depthwise": depthwise,
     "conv1d": conv1d,
     "conv3d": lambda: [conv("c3d", (64, 64), (16, 56, 56), 3)],

@@ -20,7 +20,7 @@
 //!   `min a, b` is `if a < b { a } else { b }` (so a NaN in `b` goes through); `select a, b, c, d` is
 //!   `if a > b { c } else { d }`.
 //! - `exponent a` shifts the bits of each lane left by the width of the mantissa (23 or 52).
-//! - Nothing flushes denormals; nothing may reorder a sum.
+//! - Nothing flushes denormals; nothing may reorder a sum. Which NaN an operation gives, its sign and payload, is left to the machine.
 
 mod parse;
 mod print;

@@ -292,6 +292,11 @@ impl Search<'_> {
                 .map_err(|reason| Refusal::pinned(reason, order.span));
         }
         let oh = self.model.geometry.spatial[1].output;
+        if self.algorithm == Algorithm::Depthwise && self.model.geometry.src.lanes == 1 {
+            // Channels are planes of their own, taken one by one; where they are few for threads, in bands of rows.
+            let band = Some((Axis::Oh, oh.div_ceil(ENOUGH))).filter(|b| b.1 < oh);
+            return Ok(band.filter(|_| tiling.longest_channel_loop() < self.enough()).into_iter().collect());
+        }
         let mut options: Vec<Option<(Axis, usize)>> = vec![None];
         // Blocks that are few leave threads without work.
         let sizes = [1, 2, 4, 8, 16, 32].into_iter().filter(|&b| oh.div_ceil(b) >= ENOUGH.min(oh));
@@ -341,6 +346,12 @@ impl Search<'_> {
         Ok((order, lead))
     }
 
+    /// Iterations that are enough for threads: where the loop over channels passes through memory in order, fewer will do.
+    fn enough(&self) -> usize {
+        let in_order = self.algorithm == Algorithm::Depthwise && self.model.geometry.src.lanes == 1;
+        if in_order { ENOUGH / 2 } else { ENOUGH }
+    }
+
     /// The first loop of `order` with enough iterations for a few threads, or else the one with the most.
     ///
     /// Pixels come last of all: dividing a row would read its weights once a part.
@@ -357,7 +368,7 @@ impl Search<'_> {
         };
         // Inside a block, what comes after its loop stays inside.
         let outer = block.first().and_then(|b| order.iter().position(|&a| a == b.0)).map_or(order.len(), |at| at + 1);
-        let enough = order[..outer].iter().copied().find(|&a| iterations(a) >= ENOUGH);
+        let enough = order[..outer].iter().copied().find(|&a| iterations(a) >= self.enough());
         let most = || order.iter().copied().rev().max_by_key(|&a| iterations(a)).filter(|&a| iterations(a) > 1);
         enough.or_else(most).unwrap_or(Axis::Ow)
     }

@@ -16,7 +16,8 @@ use crate::target::Target;
 /// Bytes a cycle from the second-level cache, the last-level cache, and memory.
 pub(super) const BANDWIDTH: [f64; 3] = [24.0, 12.0, 5.0];
 /// Bytes of a cache line.
-const LINE: f64 = 64.0;
+const LINE_BYTES: usize = 64;
+const LINE: f64 = LINE_BYTES as f64;
 /// Share of the second-level cache that a block of rows may take to stay there beside everything else.
 const NEAR: f64 = 0.4;
 /// Share of the first-level cache that the data of a tile may take to stay there for the next.
@@ -27,14 +28,34 @@ const PARTLY: f64 = 1.3;
 const HALVES: f64 = 1.7;
 /// How much slower lines come that do not follow each other.
 const SCATTERED: f64 = 2.0;
+/// Cycles to wait for a line that another one evicted from the first level.
+const STALL: f64 = 2.0;
+/// Share of the time to bring lines from the second level that is not hidden, where a tile reads more than the first keeps.
+const SOME: f64 = 0.2;
 /// Share of the time for loads that is not hidden behind multiply-adds.
 const LOADING: f64 = 0.1;
 /// Cycles to move an element that has no neighbour at one end.
 const SCATTERING: f64 = 1.3;
 /// Cycles to start the copy of a pixel.
 const PIXEL: f64 = 3.0;
+/// Cycles to bring a line back that is to be written.
+const EVICTED: f64 = 45.0;
+/// Cycles to begin writing where memory was not written before.
+const JUMP: f64 = 40.0;
+/// Streams of a read that the hardware fetches ahead.
+const STREAMS: usize = 32;
+/// Cycles to wait for a line from memory that it did not.
+const STRAY: f64 = 28.0;
 /// Cycles to call a tile and come back.
 const CALL: f64 = 12.0;
+/// Loads that a vector of every second element counts as: two, a permutation, and what that holds up.
+const EVEN: f64 = 4.0;
+/// Loads that bringing a lane of its own counts as.
+const LANE: f64 = 1.2;
+/// The same where every lane is from a plane of its own.
+const PLANE: f64 = 2.8;
+/// Micro-operations that a core looks ahead.
+const WINDOW: f64 = 200.0;
 /// Cycles to enter and leave a reduction loop.
 const LOOP: f64 = 4.0;
 /// Cycles of loop control that one round of the innermost loop adds.
@@ -120,6 +141,8 @@ struct Part<'a> {
     slices: f64,
     /// Positions along `od` and `oh`.
     positions: f64,
+    /// Shares of the input's lines that do not stay in the first and the second level while a tile reads all its planes.
+    lost: [f64; 2],
 }
 
 impl<'a> Part<'a> {
@@ -132,6 +155,11 @@ impl<'a> Part<'a> {
         geometry: Geometry,
     ) -> Self {
         let [d, h, _] = geometry.spatial;
+        let lanes = target.lanes(spec.dtype.bytes());
+        let planes = match (algorithm, vector) {
+            (Algorithm::Depthwise, VectorAxis::Oc) => lanes,
+            _ => geometry.ic,
+        };
         Self {
             spec,
             target,
@@ -139,10 +167,12 @@ impl<'a> Part<'a> {
             vector,
             pack_input,
             packing: WeightsPacking::new(spec, algorithm),
-            lanes: target.lanes(spec.dtype.bytes()),
+            lanes,
             phases: geometry.phases.iter().product::<usize>() as f64,
             slices: if geometry.empty { 0.0 } else { total_taps(&d) * total_taps(&h) },
             positions: (d.output * h.output) as f64,
+            lost: [(target.l1_bytes, WAYS[0]), (target.l2_bytes, WAYS[1])]
+                .map(|(bytes, ways)| lost(bytes, ways, &geometry.src, planes, spec.dtype.bytes())),
             geometry,
         }
     }
@@ -155,9 +185,13 @@ impl<'a> Part<'a> {
 
     /// The part's share of the packed weights.
     fn weights(&self) -> f64 {
+        if self.geometry.empty { 0.0 } else { self.packing.packed_len() as f64 * (self.taps() * self.phases).min(1.0) }
+    }
+
+    /// The share of the window's taps that one phase has.
+    fn taps(&self) -> f64 {
         let taps: usize = self.geometry.spatial.iter().map(|a| a.kernel).product();
-        let taps = if self.geometry.empty { 0.0 } else { taps as f64 * self.phases };
-        self.packing.packed_len() as f64 * (taps / self.spec.taps().max(1) as f64).min(1.0)
+        taps as f64 / self.spec.taps().max(1) as f64
     }
 
     /// Elements of the output that the part has.
@@ -181,14 +215,42 @@ impl<'a> Part<'a> {
     }
 
     fn compute(&self, tiling: &PartTiling, unroll: usize) -> f64 {
+        let stall = self.stall(tiling);
         let mut cycles = 0.0;
         for part in &tiling.channels {
             for run in &tiling.pixels {
                 let calls = (part.outer * part.inner * run.count) as f64;
-                cycles += calls * self.tile(part.channels, run, unroll);
+                let share = run.pixels as f64 / tiling.pixels_of_tile() as f64;
+                cycles += calls * (self.tile(part.channels, run, unroll) + self.positions * stall * share);
             }
         }
         cycles * self.geometry.groups as f64 * self.phases
+    }
+
+    /// Cycles that a full tile waits for input that the first level did not keep for it.
+    ///
+    /// Lines that evict each other come again with every tap; those that are merely too many, with the next tile.
+    fn stall(&self, tiling: &PartTiling) -> f64 {
+        if self.geometry.src.lanes > 1 {
+            return 0.0;
+        }
+        let [d, h, w] = &self.geometry.spatial;
+        let bytes = self.spec.dtype.bytes();
+        let lines = ((tiling.pixels_of_tile() - 1) * w.stride * bytes + LINE_BYTES) as f64 / LINE;
+        let visits = (self.geometry.ic * d.kernel * h.kernel * w.kernel) as f64 * lines;
+        let again = if self.keeps(tiling) { 0.0 } else { SOME * self.tile_src(tiling) / BANDWIDTH[0] };
+        (self.lost[0] * visits * STALL).max(again)
+    }
+
+    /// Whether weights and input of a tile fit the first level.
+    fn keeps(&self, tiling: &PartTiling) -> bool {
+        self.run_weights(tiling) + self.tile_src(tiling) <= self.target.l1_bytes as f64 * STAYS
+    }
+
+    /// Bytes of the weights of a full run of channels; a run of less than a panel brings its cache lines whole.
+    fn run_weights(&self, tiling: &PartTiling) -> f64 {
+        let panels = tiling.channels_of_tile().div_ceil(self.packing.lanes);
+        (panels * self.packing.panel_len() * self.spec.dtype.bytes()) as f64 * self.taps().min(1.0)
     }
 
     /// Cycles of the calls for one run of pixels, over all positions along `od` and `oh`.
@@ -219,7 +281,16 @@ impl<'a> Part<'a> {
         let w = &self.geometry.spatial[2];
         let loads = (w.kernel * vectors) as f64 + (slide(w, rows).len() * vectors) as f64 * self.channel_load();
         let taps = w.kernel as f64;
-        self.limit((rows * vectors) as f64 * taps, loads, loads, taps * self.target.fma_latency as f64)
+        let sums = (rows * vectors) as f64 * taps;
+        self.limit(sums, loads, loads, taps * self.latency((sums + loads) / taps))
+    }
+
+    /// Cycles that a multiply-add waits for the one before it, where a step of the sum is so many micro-operations: short calls
+    /// overlap with those that follow.
+    fn latency(&self, step_uops: f64) -> f64 {
+        let taps: usize = self.geometry.spatial.iter().map(|a| a.kernel).product();
+        let call = step_uops * (self.geometry.ic * taps) as f64 + CALL;
+        self.target.fma_latency as f64 / (1.0 + WINDOW / call)
     }
 
     /// Loads that bringing a vector of channels to depthwise counts as.
@@ -227,11 +298,11 @@ impl<'a> Part<'a> {
         let (step, m) = (self.geometry.src.lane_step(), self.geometry.multiplier);
         match m {
             1 if step == 1 => 1.0,
-            1 => 2.0 * self.lanes as f64,
+            1 => PLANE * self.lanes as f64,
             _ if m >= self.lanes => self.target.broadcast_uops as f64,
             // A load and a permutation, or one by one.
             _ if step == 1 && self.lanes * self.spec.dtype.bytes() > 16 => 2.0,
-            _ => 2.0 * self.lanes as f64,
+            _ => PLANE * self.lanes as f64,
         }
     }
 
@@ -240,7 +311,11 @@ impl<'a> Part<'a> {
         let sums = (rows * vectors) as f64;
         let t = self.target;
         let pixel = self.geometry.spatial[2].stride as i64 * self.geometry.src.spatial[2];
-        let lane = |stride: i64| if stride == 1 { 1.0 } else { 2.0 * self.lanes as f64 };
+        let lane = |stride: i64| match stride {
+            1 => 1.0,
+            2 if t.isa.vector_bytes() > 16 => EVEN,
+            _ => LANE * self.lanes as f64,
+        };
         let broadcasts =
             if self.along_channels() && self.algorithm == Algorithm::Depthwise { 0.0 } else { rows as f64 };
         let vector_loads = match (self.along_channels(), self.algorithm == Algorithm::Depthwise) {
@@ -250,7 +325,7 @@ impl<'a> Part<'a> {
         };
         let loads = vector_loads + broadcasts;
         let load_uops = vector_loads + broadcasts * t.broadcast_uops as f64;
-        self.limit(sums, loads, load_uops, t.fma_latency as f64)
+        self.limit(sums, loads, load_uops, self.latency(sums + load_uops))
     }
 
     /// Cycles for so many multiply-adds and loads, in which a chain of sums takes `latency`.
@@ -271,7 +346,18 @@ impl<'a> Part<'a> {
             if self.along_channels() { self.geometry.dst.lane_step() } else { self.geometry.dst.spatial[2] };
         let store = if lane_step == 1 { 1.0 } else { 1.5 * self.lanes as f64 };
         let epilogue: f64 = self.spec.then.iter().map(|&e| (epilogue_registers(e) as f64).powi(2)).sum();
-        CALL + sums * (0.5 + store + epilogue)
+        CALL + sums * (0.5 + store + epilogue) + self.evicted(rows, vectors)
+    }
+
+    /// Cycles to bring lines of the output again that the tile before wrote a part of.
+    fn evicted(&self, rows: usize, vectors: usize) -> f64 {
+        let dst = &self.geometry.dst;
+        if !self.along_channels() || dst.lanes > 1 {
+            return 0.0;
+        }
+        let (planes, bytes) = ((vectors * self.lanes).min(self.geometry.oc), self.spec.dtype.bytes());
+        let lost = lost(self.target.l1_bytes, WAYS[0], dst, planes, bytes);
+        lost * (planes * (LINE_BYTES + rows * bytes)) as f64 / LINE * EVICTED
     }
 
     fn memory(&self, tiling: &PartTiling, block: Option<(Axis, usize)>) -> f64 {
@@ -294,19 +380,24 @@ impl<'a> Part<'a> {
             None => 1.0,
         };
         let block_src = group_src / blocks * overlap;
-        // A run of less than a panel brings its cache lines whole.
-        let full_run = tiling.channels.iter().map(|p| p.channels).max().unwrap_or(1).max(1);
-        let lines = (self.packing.lanes as f64 / full_run as f64).max(1.0);
-        let run_weights = weights / runs.max(1.0) * lines;
+        let (full_run, run_weights) = (tiling.channels_of_tile(), self.run_weights(tiling));
         let pixel_tiles = self.positions * tiling.pixels.iter().map(|r| r.count as f64).sum::<f64>();
         let once = ((src * rows_read(&self.geometry.spatial) + dst) * self.scatter(block, block_src, full_run, runs)
             + weights)
-            / BANDWIDTH[1];
+            / self.far()
+            + self.jumps(block)
+            + self.strays(tiling, src);
         let weights_again = (blocks - 1.0) * weights / self.bandwidth(weights);
         // What a tile reads does not stay in the first-level cache for the next: all of it comes again each time.
         let tile_src = self.tile_src(tiling);
-        if run_weights + tile_src > self.target.l1_bytes as f64 * STAYS {
-            let tile = run_weights / self.bandwidth(run_weights) + tile_src / self.bandwidth(block_src);
+        let [lost, lost_near] = self.lost;
+        let fits = self.keeps(tiling);
+        if !fits || lost > 0.0 {
+            let src_again = tile_src * if fits { lost } else { 1.0 };
+            let near = self.bandwidth(block_src.max(self.target.l1_bytes as f64));
+            let tile = src_again * ((1.0 - lost_near) / near + lost_near / BANDWIDTH[1]);
+            let taken = self.slices / (self.positions * (d.kernel * h.kernel) as f64).max(1.0);
+            let tile = tile + if fits { 0.0 } else { taken * run_weights / self.bandwidth(run_weights) };
             return once + weights_again + pixel_tiles * runs * tile;
         }
         // A depthwise run reads its own channels; any other reads all of its group's.
@@ -317,16 +408,48 @@ impl<'a> Part<'a> {
         once + weights_again + again * src * overlap / self.bandwidth(block_src)
     }
 
+    /// Cycles to begin writing each plane of the output anew with every block.
+    fn jumps(&self, block: Option<(Axis, usize)>) -> f64 {
+        let [_, h, w] = &self.geometry.spatial;
+        let dst = &self.geometry.dst;
+        let blocks = match block {
+            Some((Axis::Oh, size)) => h.output.div_ceil(size),
+            Some((_, size)) => h.output * w.output.div_ceil(size),
+            None => h.output,
+        };
+        let far = self.spec.dst_image() * self.spec.dtype.bytes() > self.target.l2_bytes;
+        let begun = (dst.planes * self.geometry.spatial[0].output * blocks) as f64 * self.phases;
+        if far && dst.lanes == 1 { begun * JUMP } else { 0.0 }
+    }
+
+    /// Cycles to fetch `src` from memory where a tile reads of more planes than the hardware follows.
+    fn strays(&self, tiling: &PartTiling, src: f64) -> f64 {
+        let g = &self.geometry;
+        let near = src <= self.target.l3_bytes as f64 * 0.28;
+        if near || g.src.lanes > 1 || self.pack_input != PackInput::None || g.ic <= STREAMS {
+            return 0.0;
+        }
+        let span = self.span(tiling) * self.spec.dtype.bytes() as f64;
+        // Vectors of pixels take whole lines, and with them the next.
+        let waits = if self.along_channels() { 2.0 } else { 1.0 };
+        src * rows_read(&g.spatial) / (span + LINE) * STRAY * waits
+    }
+
+    /// Elements of a row of input that a full tile reads.
+    fn span(&self, tiling: &PartTiling) -> f64 {
+        let w = &self.geometry.spatial[2];
+        ((tiling.pixels_of_tile() - 1) * w.stride + w.extent()).min(w.input.max(1)) as f64
+    }
+
     /// Bytes of input that a full tile reads; of whole cache lines, where every channel has its own.
     fn tile_src(&self, tiling: &PartTiling) -> f64 {
-        let [d, h, w] = &self.geometry.spatial;
-        let pixels = tiling.pixels.iter().map(|r| r.pixels).max().unwrap_or(1).max(1);
-        let span = ((pixels - 1) * w.stride + w.extent()).min(w.input.max(1)) as f64;
+        let [d, h, _] = &self.geometry.spatial;
+        let span = self.span(tiling);
         let (ic, view) = (self.geometry.ic as f64, &self.geometry.src);
         let bytes = self.spec.dtype.bytes() as f64;
         let row = match view.lanes {
             // Where the pixels start in a line differs, so that one line more is touched as often as not.
-            1 => ic * (span * bytes + LINE - bytes) * SCATTERED,
+            1 => ic * (span * bytes + LINE - bytes) * PARTLY,
             _ => ic * span * bytes,
         };
         (d.kernel * h.kernel) as f64 * row
@@ -393,7 +516,14 @@ impl<'a> Part<'a> {
         let bytes = elements * self.spec.dtype.bytes() as f64;
         let read = (self.spec.src_image() * self.spec.dtype.bytes()) as f64;
         let read = read * rows_read(&self.spec.spatial);
-        elements * per_element + rows * CALL + read / BANDWIDTH[1] + 2.0 * bytes / self.bandwidth(bytes)
+        elements * per_element + rows * CALL + read / self.far() + 2.0 * bytes / self.far()
+    }
+
+    /// Bytes a cycle at which all that a layer touches comes.
+    fn far(&self) -> f64 {
+        let copy = if self.pack_input == PackInput::None { 0 } else { self.geometry.src.n as usize };
+        let elements = self.spec.src_image() + self.spec.dst_image() + self.packing.packed_len() + copy;
+        self.bandwidth((elements * self.spec.dtype.bytes()) as f64).min(BANDWIDTH[0])
     }
 
     fn ideal(&self) -> f64 {
@@ -412,6 +542,36 @@ impl PartTiling {
     fn channel_runs(&self) -> usize {
         self.channels.iter().map(|p| p.outer * p.inner).sum()
     }
+
+    /// Output channels of a full tile.
+    fn channels_of_tile(&self) -> usize {
+        self.channels.iter().map(|p| p.channels).max().unwrap_or(1).max(1)
+    }
+
+    /// Pixels of a full tile.
+    fn pixels_of_tile(&self) -> usize {
+        self.pixels.iter().map(|r| r.pixels).max().unwrap_or(1).max(1)
+    }
+}
+
+/// Ways of the first and of the second level; of the first fewer than it has, as a tile reads much else beside.
+const WAYS: [usize; 2] = [6, 8];
+/// Planes beyond which no level keeps a line of each.
+const MANY_PLANES: usize = 1 << 14;
+
+/// Share of `planes` lines, one of each plane, that do not stay beside each other in a cache of `bytes` that has `ways`.
+///
+/// Lines whose distance is a multiple of a large power of two fall into few sets, each of which holds as many as there are ways.
+fn lost(bytes: usize, ways: usize, view: &View, planes: usize, element: usize) -> f64 {
+    let planes = planes.min(MANY_PLANES);
+    if view.lanes > 1 || planes <= ways {
+        return 0.0;
+    }
+    let step = view.plane as usize * element;
+    let mut sets = vec![0_usize; (bytes / LINE_BYTES / 8).max(1)];
+    let count = sets.len();
+    (0..planes).for_each(|plane| sets[plane * step / LINE_BYTES % count] += 1);
+    sets.iter().filter(|&&lines| lines > ways).sum::<usize>() as f64 / planes as f64
 }
 
 /// Share of the input's rows that some window sees.

@@ -49,9 +49,9 @@ fn each_kind_of_layer_has_its_algorithm() {
 
 #[test]
 fn sums_fill_the_registers_of_wide_targets() {
-    for (target, tile) in [(Target::AVX512, (14, 2)), (Target::AVX2, (4, 3))] {
-        let plan = choose(&layer(&exact(SAME)), &target).expect("without pins there is a plan");
-        assert_eq!((plan.tile.rows, plan.tile.vectors), tile, "{}", target.name());
+    for target in [Target::AVX512, Target::AVX2] {
+        let tile = choose(&layer(&exact(SAME)), &target).expect("without pins there is a plan").tile;
+        assert_eq!(tile.rows * tile.vectors, target.accumulators, "{}: {tile:?}", target.name());
     }
 }
 

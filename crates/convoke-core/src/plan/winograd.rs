@@ -17,8 +17,12 @@ const CLOSER: usize = 3;
 const WIDEST: usize = 4;
 /// Instructions a cycle in the transforms.
 const TRANSFORM_RATE: f64 = 2.6;
+/// Instructions' worth of moving a lane of its own.
+const STRIDED: f64 = 3.1;
 /// Instructions that a line costs besides its loads, stores and steps.
 const LINE: f64 = 5.0;
+/// Share of the time for weights from beyond the second level that products wait: each panel serves few tiles.
+const WAITING: f64 = 0.6;
 /// Share of the second-level cache that a block's transformed data may take to be found there again.
 const NEAR: f64 = 0.8;
 
@@ -132,12 +136,14 @@ impl Search<'_> {
             images.extend(sizes.map(|b| Some((axis, b * whole.axes[a].m))));
         }
         let near = self.target.l2_bytes as f64 * NEAR / self.spec.dtype.bytes() as f64;
+        let weights = WeightsPacking::new(self.spec, self.algorithm).packed_len();
         let (mut kinds, mut refusal) = (Vec::new(), None);
         for image in images {
             let block: Vec<_> = image.into_iter().collect();
             let cut = shape(&block);
-            // Far too large, or so small that weights pass for a handful of tiles.
-            if cut.tiles > MOST_TILES || (cut.input_len() as f64 > 2.0 * near && cut.tiles > 32) {
+            // Far too large for a cache, unless weights are so many that what counts is how often they pass.
+            let large = cut.input_len() as f64 > 2.0 * near && cut.tiles > 32;
+            if cut.tiles > MOST_TILES || (large && cut.input_len() > weights / 8) {
                 continue;
             }
             let mut found = Vec::new();
@@ -319,7 +325,7 @@ impl Search<'_> {
             left = others * axis.m as f64;
         }
         let strided =
-            |view_lanes: usize| if view_lanes == 1 && lanes > 1 { 2.0 * lanes as f64 * elements } else { 0.0 };
+            |view_lanes: usize| if view_lanes == 1 && lanes > 1 { STRIDED * lanes as f64 * elements } else { 0.0 };
         let input = lines[0] * (2.0 * lines[1] + forward as f64 + LINE) + strided(geometry.src.lanes);
         let epilogue = 2.0 + self.spec.then.len() as f64;
         let output = lines_back[0] * (lines_back[1] + back as f64 + LINE)
@@ -340,7 +346,9 @@ impl Search<'_> {
         } else {
             1.0
         };
-        let mut memory = blocks * weights * passes / far;
+        let stream = blocks * weights * passes / far;
+        let compute = compute + if weights > self.target.l2_bytes as f64 { stream * WAITING } else { 0.0 };
+        let mut memory = stream;
         memory += blocks * input * (1.0 + channel_blocks) / near;
         memory += blocks * 2.0 * output * groups * channel_blocks / model.bandwidth(output);
         // A run's weights for one element, and the rows that a tile reads: whether they stay in the first level.

@@ -1,0 +1,94 @@
+"""One comparison: a layer with its data and what a library says of it."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import naive
+from engine import BACKENDS, Broken, Convoke, Refused, Tensors
+from language import Layer
+
+FAILED = Path(__file__).resolve().parent / ".failed"
+"""Where the files of what failed are kept."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case: `passed`, `failed` or `skipped`."""
+
+    case: str
+    status: str = "passed"
+    reason: str = ""
+
+
+@dataclass
+class Case:
+    name: str
+    layer: Layer
+    tensors: Tensors
+    expected: np.ndarray
+    """From the library, in PyTorch's order."""
+    oracle: np.dtype
+    """What type the library sums in."""
+    magnitudes: np.ndarray | None = None
+    """Of the sums, if the tensors do not tell."""
+    exact: bool = False
+    """Whether every number is small and whole, so that nothing is rounded."""
+    threads: int = 1
+
+    def check(self, convoke: Convoke) -> Outcome:
+        """Runs the layer on every backend."""
+        convoke.write(self.layer, self.tensors)
+        try:
+            results = {backend: convoke.run(self.layer, backend, self.threads) for backend in BACKENDS}
+        except Refused as refused:
+            if word := refused.unknown():
+                return Outcome(self.name, "skipped", f"refused by convoke: {word}")
+            return self._failed(convoke, f"convoke refuses it\n{refused}")
+        except Broken as broken:
+            return self._failed(convoke, str(broken))
+        for backend, dst in results.items():
+            if why := self._wrong(dst):
+                return self._failed(convoke, f"{backend}: {why}")
+        # Of a NaN, sign and payload are left to the CPU.
+        first, *others = (np.where(np.isnan(dst), dst.dtype.type(np.nan), dst).tobytes() for dst in results.values())
+        if any(other != first for other in others):
+            return self._failed(convoke, f"{' and '.join(results)} do not give the same bits")
+        return Outcome(self.name)
+
+    def _wrong(self, dst: np.ndarray) -> str | None:
+        expected = self.expected.astype(np.float64)
+        if dst.dtype != self.layer.numpy or dst.shape != expected.shape:
+            return f"the result is {dst.dtype} {list(dst.shape)}, expected {self.layer.numpy} {list(expected.shape)}"
+        with np.errstate(invalid="ignore"):
+            off = abs(dst.astype(np.float64) - expected)
+        if self.exact:
+            allowed = np.zeros_like(off)
+        else:
+            tensors = self.tensors
+            magnitudes = self.magnitudes
+            if magnitudes is None:
+                magnitudes = naive.magnitudes(self.layer, tensors.src, tensors.weights, tensors.bias)
+            allowed = naive.bound(self.layer, expected, magnitudes, self.oracle)
+        # A NaN is never within a bound, but it may be what is expected, as infinity may.
+        same = (dst == expected) | (np.isnan(dst) & np.isnan(expected))
+        bad = np.argwhere(~(same | (off <= allowed)))
+        if not len(bad):
+            return None
+        at = tuple(map(int, bad[0]))
+        numbers = f"{dst[at]!s}, expected {expected[at]!s}, {off[at]:.3g} off; allowed is {allowed[at]:.3g}"
+        return f"{len(bad)} of {off.size} values are wrong, the first at {list(at)}: {numbers}"
+
+    def _failed(self, convoke: Convoke, why: str) -> Outcome:
+        folder = FAILED / self.name.replace("/", "-").replace(" ", "-")
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(convoke.folder, folder)
+        np.save(folder / "expected.npy", self.layer.store(self.expected))
+        return Outcome(self.name, "failed", f"{why}\n{self.layer.text()}its files are in {folder.parent.name}/{folder.name}")
+
+
+Check = Callable[[Convoke], Outcome]
+"""A case, or anything else that ends in an outcome."""

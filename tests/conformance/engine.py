@@ -1,0 +1,83 @@
+"""Runs the command `convoke`, as its users do."""
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from language import AWAITED, Layer
+
+BACKENDS = ("jit", "interp")
+SECONDS = 120
+"""After this long a call has failed."""
+
+
+class Refused(Exception):
+    """Convoke refused a layer or its data with exit code 1; the text is its message."""
+
+    def unknown(self) -> str | None:
+        """The first word that Convoke does not know yet, if that is why."""
+        found = re.search(r"there is no ([a-z ]+) `(\w+)`", str(self))
+        return f"there is no {found[1]} `{found[2]}`" if found and found[2] in AWAITED else None
+
+
+class Broken(Exception):
+    """Convoke did something that it never may: a crash, another exit code, no result."""
+
+
+@dataclass
+class Tensors:
+    """In PyTorch's order."""
+
+    src: np.ndarray
+    weights: np.ndarray
+    bias: np.ndarray | None = None
+
+
+class Convoke:
+    """The command, with a folder for the files that it reads and writes."""
+
+    def __init__(self, command: Path, folder: Path) -> None:
+        self.command, self.folder = command, folder
+
+    def check(self, text: str) -> None:
+        """Whether `text` is legal; raises `Refused` if not."""
+        self._call(["check", "-"], text)
+
+    def write(self, layer: Layer, tensors: Tensors) -> None:
+        """The files that `run` takes."""
+        (self.folder / "layer.conv").write_text(layer.text())
+        np.save(self.folder / "src.npy", layer.store(tensors.src).astype(layer.numpy))
+        np.save(self.folder / "weights.npy", layer.store_weights(tensors.weights).astype(layer.numpy))
+        if tensors.bias is not None:
+            np.save(self.folder / "bias.npy", tensors.bias.astype(layer.numpy))
+
+    def run(self, layer: Layer, backend: str, threads: int = 1) -> np.ndarray:
+        """The output, in PyTorch's order, for what `write` has written."""
+        dst = self.folder / f"{backend}.npy"
+        dst.unlink(missing_ok=True)
+        self._call(run_arguments(self.folder, layer, backend, threads))
+        try:
+            return layer.load(np.load(dst))
+        except (OSError, ValueError) as error:
+            raise Broken(f"convoke run: {error}") from error
+
+    def _call(self, arguments: list[str | Path], stdin: str = "") -> None:
+        try:
+            done = subprocess.run(
+                [self.command, *arguments], input=stdin, capture_output=True, text=True, timeout=SECONDS, encoding="utf-8"
+            )
+        except subprocess.TimeoutExpired:
+            raise Broken(f"convoke {arguments[0]} took more than {SECONDS} s") from None
+        if done.returncode == 1 and "error:" in done.stderr:
+            raise Refused(done.stderr.strip())
+        if done.returncode != 0:
+            raise Broken(f"convoke {arguments[0]} ended with {done.returncode}: {done.stderr.strip()}")
+
+
+def run_arguments(folder: Path, layer: Layer, backend: str, threads: int) -> list[str | Path]:
+    arguments = ["run", folder / "layer.conv", "--input", folder / "src.npy", "--weights", folder / "weights.npy"]
+    arguments += ["--bias", folder / "bias.npy"] if layer.bias else []
+    return [*arguments, "--output", folder / f"{backend}.npy", "--backend", backend, "--threads", str(threads)]

@@ -1,0 +1,221 @@
+"""A layer as this suite has it, and its text in Convoke's language.
+
+Arrays are in PyTorch's order everywhere in the suite, `[n, c, (d, (h,)) w]` and `[out, in / groups, …]` (`[in, out / groups, …]`
+if transposed); `store`, `store_weights` and `load` go to and from the order that the layer's text declares.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+AWAITED = frozenset(f"conv_transpose{rank}d" for rank in (1, 2, 3)) | {"padding_mode"}
+"""Words that the suite writes and that Convoke may not know yet: a layer that it refuses with "there is no … `word`" is skipped. Any
+other refusal is a failure. Once Convoke knows a word, it is to be taken out."""
+
+LAYOUTS = {
+    "first": ("ncl", "nchw", "ncdhw"),
+    "last": ("nlc", "nhwc", "ndhwc"),
+    "blocked": ("nCw{}c", "nChw{}c", "nCdhw{}c"),
+}
+WEIGHTS_LAYOUTS = {"first": ("oil", "oihw", "oidhw"), "last": ("lio", "hwio", "dhwio")}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of `then`, such as `clamp` with its two arguments."""
+
+    name: str
+    args: tuple[float, ...] = ()
+
+    def text(self) -> str:
+        return f"{self.name}({', '.join(map(number, self.args))})" if self.args else self.name
+
+
+@dataclass(frozen=True)
+class PaddingMode:
+    """What stands in the padding; `value` is for `constant` alone."""
+
+    name: str = "zeros"
+    value: float = 0.0
+
+    def text(self) -> str:
+        return f"constant({number(self.value)})" if self.name == "constant" else self.name
+
+
+Padding = str | tuple[tuple[int, int], ...]
+"""`same`, `same_lower`, `valid` or `causal`, or the sides of every axis."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution. Tuples have an element an axis, the last axis last."""
+
+    batch: int
+    channels: int
+    spatial: tuple[int, ...]
+    out_channels: int
+    kernel: tuple[int, ...]
+    transposed: bool = False
+    stride: tuple[int, ...] = ()
+    """1 everywhere if empty, and so is `dilation`."""
+    dilation: tuple[int, ...] = ()
+    padding: Padding = "valid"
+    padding_mode: PaddingMode = field(default_factory=PaddingMode)
+    output_padding: tuple[int, ...] = ()
+    """0 everywhere if empty."""
+    output_size: tuple[int, ...] = ()
+    """Not given if empty; as `output_padding`, for transposed layers."""
+    groups: int = 1
+    bias: bool = False
+    then: tuple[Step, ...] = ()
+    dtype: str = "f32"
+    layout: str = "first"
+    weights_layout: str = "first"
+    accuracy: str = ""
+    """The default if empty."""
+    named_batch: bool = False
+
+    @property
+    def rank(self) -> int:
+        return len(self.spatial)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return self.stride or (1,) * self.rank
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        return self.dilation or (1,) * self.rank
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        """How far the window reaches, with its gaps."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilations))
+
+    @property
+    def src_shape(self) -> tuple[int, ...]:
+        return (self.batch, self.channels, *self.spatial)
+
+    @property
+    def weights_shape(self) -> tuple[int, ...]:
+        if self.transposed:
+            return (self.channels, self.out_channels // self.groups, *self.kernel)
+        return (self.out_channels, self.channels // self.groups, *self.kernel)
+
+    @property
+    def dst_shape(self) -> tuple[int, ...]:
+        return (self.batch, self.out_channels, *self.output)
+
+    @property
+    def sides(self) -> tuple[tuple[int, int], ...]:
+        """The padding in numbers, before and after each axis, with the formulas of TensorFlow and Keras for the words."""
+        if self.padding == "valid":
+            return ((0, 0),) * self.rank
+        if self.padding == "causal":
+            return tuple((extent - 1, 0) for extent in self.extents)
+        if isinstance(self.padding, str):
+            sides = []
+            for size, stride, extent in zip(self.spatial, self.strides, self.extents):
+                total = max(0, (-(-size // stride) - 1) * stride + extent - size)
+                less, more = total // 2, total - total // 2
+                sides.append((less, more) if self.padding == "same" else (more, less))
+            return tuple(sides)
+        return self.padding
+
+    @property
+    def output_paddings(self) -> tuple[int, ...]:
+        if self.output_size:
+            return tuple(size - least for size, least in zip(self.output_size, self._transposed_least()))
+        return self.output_padding or (0,) * self.rank
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """Output sizes; less than 1 if PyTorch would refuse the layer for that."""
+        if self.transposed:
+            return tuple(least + more for least, more in zip(self._transposed_least(), self.output_paddings))
+        axes = zip(self.spatial, self.sides, self.extents, self.strides)
+        return tuple((lo + size + hi - extent) // stride + 1 for size, (lo, hi), extent, stride in axes)
+
+    def _transposed_least(self) -> tuple[int, ...]:
+        axes = zip(self.spatial, self.sides, self.extents, self.strides)
+        return tuple((size - 1) * stride + extent - lo - hi for size, (lo, hi), extent, stride in axes)
+
+    @property
+    def terms(self) -> int:
+        """Products of a sum, at most, and its bias."""
+        return self.channels // self.groups * int(np.prod(self.kernel)) + 1
+
+    @property
+    def macs(self) -> int:
+        pixels = self.spatial if self.transposed else self.output
+        return self.batch * max(self.channels, 1) * (self.out_channels // self.groups) * int(np.prod(self.kernel + pixels))
+
+    @property
+    def block(self) -> int:
+        """Channels of a block of a blocked layout: 64 bytes."""
+        return 64 // self.numpy.itemsize
+
+    @property
+    def numpy(self) -> np.dtype:
+        return np.dtype({"f32": np.float32, "f64": np.float64}[self.dtype])
+
+    def text(self, name: str = "layer") -> str:
+        """The layer in Convoke's language, with the fields that have no default or another value."""
+        lines = [f"input: {self._input()}", f"out_channels: {self.out_channels}", f"kernel_size: {per_axis(self.kernel)}"]
+        if any(s != 1 for s in self.strides):
+            lines.append(f"stride: {per_axis(self.strides)}")
+        if isinstance(self.padding, str):
+            lines += [f"padding: {self.padding}"] if self.padding != "valid" else []
+        elif any(side for sides in self.padding for side in sides):
+            lines.append(f"padding: {per_axis([str(lo) if lo == hi else f'{lo}..{hi}' for lo, hi in self.padding])}")
+        if self.padding_mode != PaddingMode():
+            lines.append(f"padding_mode: {self.padding_mode.text()}")
+        if any(self.output_padding):
+            lines.append(f"output_padding: {per_axis(self.output_padding)}")
+        if self.output_size:
+            lines.append(f"output_size: {per_axis(self.output_size)}")
+        if any(d != 1 for d in self.dilations):
+            lines.append(f"dilation: {per_axis(self.dilations)}")
+        if self.groups != 1:
+            lines.append(f"groups: {'depthwise' if self.groups == self.channels else self.groups}")
+        if self.bias:
+            lines.append("bias: true")
+        if self.weights_layout != "first":
+            lines.append(f"weights: {WEIGHTS_LAYOUTS[self.weights_layout][self.rank - 1]}")
+        if self.then:
+            steps = ", ".join(step.text() for step in self.then)
+            lines.append(f"then: {steps}" if len(self.then) == 1 else f"then: [{steps}]")
+        if self.accuracy:
+            lines.append(f"accuracy: {self.accuracy}")
+        kind = f"{'conv_transpose' if self.transposed else 'conv'}{self.rank}d"
+        return f"{kind} {name} {{\n" + "".join(f"    {line},\n" for line in lines) + "}\n"
+
+    def _input(self) -> str:
+        batch = "N" if self.named_batch else str(self.batch)
+        sizes = [str(self.channels), *map(str, self.spatial)]
+        if self.layout == "last":
+            sizes = sizes[1:] + sizes[:1]
+        layout = LAYOUTS[self.layout][self.rank - 1].format(self.block)
+        return f"{self.dtype}[{', '.join([batch, *sizes])}] @ {layout}"
+
+    def store(self, image: np.ndarray) -> np.ndarray:
+        """An input or an output in the order of the layer's text; blocks are for the command to make."""
+        return np.moveaxis(image, 1, -1) if self.layout == "last" else image
+
+    def store_weights(self, weights: np.ndarray) -> np.ndarray:
+        return np.moveaxis(weights, (1, 0), (-2, -1)) if self.weights_layout == "last" else weights
+
+    def load(self, image: np.ndarray) -> np.ndarray:
+        return np.moveaxis(image, -1, 1) if self.layout == "last" else image
+
+
+def per_axis(values: Iterable[int | str]) -> str:
+    """One value if all are equal, else `(3, 5)`."""
+    values = list(map(str, values))
+    return values[0] if len(set(values)) == 1 else f"({', '.join(values)})"
+
+
+def number(value: float) -> str:
+    """A number as the language writes it."""
+    return str(int(value)) if value == int(value) else repr(float(value))

@@ -1,0 +1,117 @@
+"""A convolution in numpy, in f64: how large the terms of each sum are, which is what rounding errors are measured by.
+
+It sums over the taps of the window, one after the other. The oracles are the libraries; this only says how far they and Convoke may be
+apart, and the unit tests hold it to them.
+"""
+
+import math
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+
+from language import Layer, PaddingMode, Step
+
+NUMPY_MODES = {"zeros": "constant", "constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def sums(layer: Layer, src: np.ndarray, weights: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    """The output before `then`."""
+    src, weights = src.astype(np.float64), weights.astype(np.float64)
+    groups, (batch, channels, *_) = layer.groups, src.shape
+    dst = (_transposed if layer.transposed else _windows)(
+        layer, src.reshape(batch, groups, channels // groups, *layer.spatial), weights.reshape(groups, -1, *weights.shape[1:])
+    )
+    dst = dst.reshape(layer.dst_shape)
+    return dst if bias is None else dst + bias.astype(np.float64).reshape(-1, *[1] * layer.rank)
+
+
+def _windows(layer: Layer, src: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    src = pad(src, layer.sides, layer.padding_mode)
+    dst = np.zeros((*src.shape[:2], weights.shape[1], *layer.output))
+    for tap in product(*map(range, layer.kernel)):
+        axes = zip(tap, layer.strides, layer.dilations, layer.output)
+        seen = tuple(slice(t * d, t * d + (size - 1) * s + 1, s) for t, s, d, size in axes)
+        dst += np.einsum("ngi...,goi->ngo...", src[..., *seen], weights[..., *tap])
+    return dst
+
+
+def _transposed(layer: Layer, src: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    spans = [(size - 1) * s for size, s in zip(layer.spatial, layer.strides)]
+    axes = zip(spans, layer.extents, layer.output_paddings)
+    dst = np.zeros((*src.shape[:2], weights.shape[2], *(span + extent + more for span, extent, more in axes)))
+    for tap in product(*map(range, layer.kernel)):
+        axes = zip(tap, layer.strides, layer.dilations, spans)
+        hit = tuple(slice(t * d, t * d + span + 1, s) for t, s, d, span in axes)
+        dst[..., *hit] += np.einsum("ngi...,gio->ngo...", src, weights[..., *tap])
+    return dst[..., *(slice(lo, lo + size) for (lo, _), size in zip(layer.sides, layer.output))]
+
+
+def pad(src: np.ndarray, sides: tuple[tuple[int, int], ...], mode: PaddingMode) -> np.ndarray:
+    """The last axes, one for each of `sides`, with their padding."""
+    width = [(0, 0)] * (src.ndim - len(sides)) + list(sides)
+    more = {"constant_values": mode.value} if mode.name == "constant" else {}
+    return np.pad(src, width, NUMPY_MODES[mode.name], **more)
+
+
+def magnitudes(layer: Layer, src: np.ndarray, weights: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    """The sums of the terms' absolute values."""
+    mode = PaddingMode(layer.padding_mode.name, abs(layer.padding_mode.value))
+    return sums(replace(layer, padding_mode=mode), abs(src), abs(weights), None if bias is None else abs(bias))
+
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+STEPS = {
+    "relu": lambda x: np.maximum(x, 0),
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "leaky_relu": lambda x, slope=0.01: np.where(x < 0, slope * x, x),
+    "clamp": lambda x, lo, hi: np.clip(x, lo, hi),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "silu": lambda x: x / (1 + np.exp(-x)),
+    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    "gelu": lambda x: x * (1 + _erf(x / math.sqrt(2))) / 2,
+}
+"""Each step of `then`."""
+
+LIPSCHITZ = {"sigmoid": 0.25, "silu": 1.1, "hardswish": 1.5, "gelu": 1.13}
+"""How much a step may stretch an error, where that is not 1."""
+
+
+def then(steps: tuple[Step, ...], x: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        for step in steps:
+            x = STEPS[step.name](x, *step.args)
+    return x
+
+
+def gamma(terms: int, dtype: np.dtype) -> float:
+    """What a sum of so many rounded products may be off by, over the sum of their magnitudes (Higham, section 3.1)."""
+    unit = np.finfo(dtype).eps / 2
+    return terms * unit / (1 - terms * unit)
+
+
+DEFAULT_ACCURACY = 4
+"""The `accuracy` of a layer that has none: how many times the error of a direct sum an algorithm may have."""
+
+
+def bound(layer: Layer, expected: np.ndarray, magnitudes: np.ndarray, oracle: np.dtype) -> np.ndarray:
+    """How far Convoke's output may be from that of a library that sums in `oracle`'s type.
+
+    `gamma(terms)` times the sum of magnitudes for each of the two. Unless the layer is `exact`, Convoke may use an algorithm whose
+    outputs share their rounding errors with others nearby, so its part counts `DEFAULT_ACCURACY` times, of the largest such sum.
+    Each step of `then` stretches the error, and adds a few roundings of its own, of its result and of its input.
+    """
+    unit = np.finfo(layer.numpy).eps / 2
+    own = magnitudes
+    if layer.accuracy != "exact":
+        own = DEFAULT_ACCURACY * np.max(magnitudes, initial=0.0)
+    error = gamma(layer.terms + 2, layer.numpy) * own + gamma(layer.terms + 2, oracle) * magnitudes
+    size = magnitudes
+    for step in layer.then:
+        stretch = max(1.0, abs(step.args[0])) if step.name == "leaky_relu" and step.args else LIPSCHITZ.get(step.name, 1.0)
+        error = stretch * error + 8 * unit * (size + error) + 32 * unit * abs(expected)
+        # How large a step's result may be, roughly: that of its input, 1 of a sigmoid, or a bound of `clamp`.
+        size = max(1.0, stretch) * size + max([1.0, *map(abs, step.args)])
+    return error + unit * abs(expected) + np.finfo(layer.numpy).smallest_normal

@@ -1,0 +1,175 @@
+"""How ONNX maps to Convoke's language: one node, with its attributes and the arrays that it reads, becomes a layer and its tensors.
+
+`OPERATORS` is the table: an operator has a function and the attributes that it understands. Whatever else a node has is refused by name,
+as are the operators of `MISSING`, for which the language has nothing yet.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from engine import Tensors
+from language import Layer, Padding
+
+Attributes = dict[str, Any]
+Arrays = Sequence[np.ndarray | None]
+
+
+class Unsupported(Exception):
+    """Something that the language cannot say; the text names it."""
+
+
+@dataclass
+class Translation:
+    layer: Layer
+    tensors: Tensors
+    bias_magnitude: np.ndarray | None = None
+    """What the bias was computed from, in absolute values, if it is not given."""
+
+
+def translate(operator: str, attributes: Attributes, arrays: Arrays) -> Translation:
+    """The layer of a node. An input that is left out is None, or not there at the end."""
+    if operator in MISSING:
+        raise Unsupported(f"{operator}: {MISSING[operator]}")
+    if operator not in OPERATORS:
+        raise Unsupported(f"{operator}: not an operator of convolution or pooling")
+    function, known = OPERATORS[operator]
+    for name in attributes:
+        if name not in known:
+            raise Unsupported(f"{operator}: the attribute `{name}` is not understood")
+    for array in arrays:
+        if array is not None and array.dtype not in DTYPES:
+            raise Unsupported(f"{operator}: elements of type {array.dtype}, the language has {', '.join(DTYPES.values())}")
+    return function(attributes, [*arrays, *[None] * 8])
+
+
+DTYPES = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
+
+
+def conv(attributes: Attributes, arrays: Arrays) -> Translation:
+    """`X [n, c, …]`, `W [m, c / group, …]`, `B [m]`: the orders of PyTorch, and the language's default."""
+    src, weights, bias = arrays[0], arrays[1], arrays[2]
+    layer = Layer(
+        **_input(src),
+        **_window(attributes, weights),
+        out_channels=weights.shape[0],
+        padding=_padding(attributes, weights.ndim - 2),
+        bias=bias is not None,
+    )
+    return Translation(layer, Tensors(src, weights, bias))
+
+
+def conv_transpose(attributes: Attributes, arrays: Arrays) -> Translation:
+    """`W [c, m / group, …]`. `output_shape` and `auto_pad` make the padding, where PyTorch takes the padding as given."""
+    src, weights, bias = arrays[0], arrays[1], arrays[2]
+    window = _window(attributes, weights)
+    plain = Layer(
+        **_input(src),
+        **window,
+        out_channels=weights.shape[1] * window["groups"],
+        transposed=True,
+        output_padding=tuple(attributes.get("output_padding", ())),
+        bias=bias is not None,
+    )
+    auto, shape = _auto_pad(attributes), tuple(attributes.get("output_shape", ()))
+    if auto in ("SAME_UPPER", "SAME_LOWER") and not shape:
+        shape = tuple(size * stride for size, stride in zip(plain.spatial, plain.strides))
+    if not shape:
+        layer = {"padding": _padding(attributes, plain.rank)}
+    else:
+        # With images and channels in front in some models.
+        layer = _padding_of_output(plain, shape[-plain.rank :], auto)
+    return Translation(replace(plain, **layer), Tensors(src, weights, bias))
+
+
+def _padding_of_output(layer: Layer, shape: tuple[int, ...], auto: str) -> dict[str, Any]:
+    """The fields that make the output of an unpadded transposed layer as large as `shape`."""
+    totals = [size - wanted for size, wanted in zip(layer.output, shape)]
+    if any(total < 0 for total in totals):
+        if any(total > 0 for total in totals):
+            raise Unsupported(f"ConvTranspose: output_shape {list(shape)} pads some axes and cuts others of {list(layer.output)}")
+        return {"output_padding": (), "output_size": shape}
+    lower = [total // 2 if auto == "SAME_UPPER" else total - total // 2 for total in totals]
+    return {"padding": tuple((lo, total - lo) for lo, total in zip(lower, totals))}
+
+
+def batch_normalization(attributes: Attributes, arrays: Arrays) -> Translation:
+    """`(x - mean) / sqrt(var + epsilon) * scale + b` for each channel: a depthwise layer with a window of one tap and a bias."""
+    if attributes.get("training_mode", 0) or not attributes.get("is_test", 1):
+        raise Unsupported("BatchNormalization: training_mode, the language is for inference")
+    src, *parameters = arrays[:5]
+    scale, shift, mean, variance = (p.astype(np.float64) for p in parameters)
+    factor = scale / np.sqrt(variance + attributes.get("epsilon", 1e-5))
+    rank = src.ndim - 2
+    if rank < 1:
+        raise Unsupported("BatchNormalization: an input without spatial axes")
+    channels = src.shape[1]
+    layer = Layer(**_input(src), out_channels=channels, kernel=(1,) * rank, groups=channels, bias=True)
+    weights = factor.astype(src.dtype).reshape(channels, 1, *[1] * rank)
+    bias = (shift - mean * factor).astype(src.dtype)
+    return Translation(layer, Tensors(src, weights, bias), abs(shift) + abs(mean * factor))
+
+
+def _input(src: np.ndarray) -> dict[str, Any]:
+    batch, channels, *spatial = src.shape
+    if not 1 <= len(spatial) <= 3:
+        raise Unsupported(f"{len(spatial)} spatial axes, the language has 1 to 3")
+    return {"batch": batch, "channels": channels, "spatial": tuple(spatial), "dtype": DTYPES[src.dtype]}
+
+
+def _window(attributes: Attributes, weights: np.ndarray) -> dict[str, Any]:
+    kernel = weights.shape[2:]
+    if tuple(attributes.get("kernel_shape", kernel)) != kernel:
+        raise Unsupported(f"kernel_shape {attributes['kernel_shape']} with weights {list(weights.shape)}")
+    return {
+        "kernel": kernel,
+        "stride": tuple(attributes.get("strides", ())),
+        "dilation": tuple(attributes.get("dilations", ())),
+        "groups": attributes.get("group", 1),
+    }
+
+
+def _auto_pad(attributes: Attributes) -> str:
+    auto = attributes.get("auto_pad", b"NOTSET")
+    return auto.decode() if isinstance(auto, bytes) else auto
+
+
+def _padding(attributes: Attributes, rank: int) -> Padding:
+    """`auto_pad` as a word, or `pads`, which are all the befores and then all the afters."""
+    auto = _auto_pad(attributes)
+    words = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": "valid"}
+    if auto in words:
+        return words[auto]
+    if auto != "NOTSET":
+        raise Unsupported(f"auto_pad {auto}")
+    pads = attributes.get("pads", [0] * 2 * rank)
+    return tuple(zip(pads[:rank], pads[rank:]))
+
+
+_CONV = frozenset("auto_pad dilations group kernel_shape pads strides".split())
+
+OPERATORS: dict[str, tuple[Callable[[Attributes, Arrays], Translation], frozenset[str]]] = {
+    "Conv": (conv, _CONV),
+    "ConvTranspose": (conv_transpose, _CONV | {"output_padding", "output_shape"}),
+    # `is_test`, `spatial` and `momentum` are those of older versions and of training.
+    "BatchNormalization": (batch_normalization, frozenset("epsilon is_test momentum training_mode".split())),
+}
+
+_POOLING = "the language has no pooling yet"
+_INTEGERS = "the language has no integer layers yet"
+
+MISSING = {
+    "ConvInteger": _INTEGERS,
+    "QLinearConv": _INTEGERS,
+    "DeformConv": "the language has no deformable layers",
+    "MaxPool": _POOLING,
+    "AveragePool": _POOLING,
+    "LpPool": _POOLING,
+    "MaxUnpool": _POOLING,
+    "GlobalAveragePool": _POOLING,
+    "GlobalMaxPool": _POOLING,
+    "Col2Im": "the language has no fold yet",
+}
+"""Operators of the suite that cannot be said."""

@@ -1,0 +1,140 @@
+"""Random layers with data, the same for the same seed."""
+
+from dataclasses import dataclass, replace
+from random import Random
+
+import numpy as np
+
+import language
+from engine import Tensors
+from language import Layer, PaddingMode, Step
+
+MOST_MACS = 2_000_000
+"""More would take the interpreter too long."""
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """What a library can be compared with."""
+
+    f64: bool = True
+    empty_batch: bool = True
+    transposed: bool = True
+    padding_modes: bool = True
+    non_finite: bool = True
+    """Whether a NaN or an infinity in the input reaches the outputs that read it and no other."""
+
+
+def layer(rng: Random, able: Abilities, transposed: bool, modes: bool) -> Layer:
+    """A legal layer that `able` is able to compute."""
+    while True:
+        found = candidate(rng, able, transposed, modes)
+        if min(found.output) >= 1 and found.macs <= MOST_MACS and _pads_fit(found):
+            return found
+
+
+def candidate(rng: Random, able: Abilities, transposed: bool, modes: bool) -> Layer:
+    """A layer that may be too large, or not legal."""
+    rank = rng.choices((1, 2, 3), (3, 5, 2))[0]
+    dtype = "f64" if able.f64 and rng.random() < 0.25 else "f32"
+    layout = rng.choices(("first", "last", "blocked"), (4, 4, 2))[0]
+    groups, channels, out_channels = _channels(rng, 64 // (4 if dtype == "f32" else 8) if layout == "blocked" else None)
+    most = (40, 14, 7)[rank - 1]
+    spatial = tuple(rng.randint(1, most) for _ in range(rank))
+    kernel = tuple(rng.choice((1, 2, 3, 3, 4, 5, 7)[: (7, 6, 4)[rank - 1]]) for _ in range(rank))
+    same = rng.random() < 0.5
+    stride, dilation = _steps(rng, rank), _steps(rng, rank)
+    # What special algorithms are for: windows of three taps, and long filters.
+    if (form := rng.random()) < 0.1:
+        kernel, stride, groups = (3,) * rank, (), 1
+        channels, out_channels = rng.choice((12, 16, 32)), rng.choice((12, 16, 32))
+        spatial = tuple(rng.randint(most // 2, most) for _ in range(rank))
+    elif form < 0.15 and rank == 1:
+        kernel, stride, spatial, groups = (rng.randint(50, 300),), (), (rng.randint(1000, 3000),), 1
+        channels, out_channels, dilation = rng.choice((1, 2)), rng.choice((1, 1, 2)), ()
+    found = Layer(
+        batch=rng.choices((0 if able.empty_batch else 1, 1, 2, 3), (1, 12, 6, 2))[0],
+        channels=channels,
+        spatial=spatial,
+        out_channels=out_channels,
+        kernel=(kernel[0],) * rank if same else kernel,
+        transposed=transposed,
+        stride=stride,
+        dilation=dilation,
+        groups=groups,
+        bias=rng.random() < 0.5,
+        dtype=dtype,
+        layout=layout,
+        weights_layout="last" if layout == "last" and not transposed and rng.random() < 0.7 else "first",
+        named_batch=rng.random() < 0.2,
+    )
+    found = replace(found, padding=_padding(rng, found, modes))
+    if transposed and rng.random() < 0.4:
+        most = [max(s, d) for s, d in zip(found.strides, found.dilations)]
+        more = tuple(rng.randrange(m) for m in most)
+        found = replace(found, output_padding=more)
+        if rng.random() < 0.5:
+            found = replace(found, output_padding=(), output_size=found.output)
+    if modes:
+        name = rng.choice(("reflect", "replicate", "circular", "constant"))
+        found = replace(found, padding_mode=PaddingMode(name, float(rng.randint(-3, 3)) if name == "constant" else 0.0))
+    return found
+
+
+def _channels(rng: Random, block: int | None) -> tuple[int, int, int]:
+    """Groups, input channels and output channels. In a layout of blocks, groups are whole blocks or parts of one."""
+    sizes = (1, 2, 3, 4, 5, 8, 12, 16, 17, 24, 32, 40)
+    kind = rng.random()
+    if kind < 0.55:
+        return 1, rng.choice(sizes), rng.choice(sizes)
+    if kind < 0.8:  # depthwise, perhaps with a multiplier
+        groups = rng.choice((2, 3, 4, 8, 16, 20, 32, 33))
+        return groups, groups, groups * rng.choices((1, 2, 3), (4, 2, 1) if block is None else (4, 2, 0))[0]
+    per = (1, 2, 3, 4, 5, 8, 16) if block is None else tuple(n for n in (1, 2, 4, 8, 16) if n <= block)
+    groups = rng.choice((2, 3, 4))
+    return groups, groups * rng.choice(per), groups * rng.choice(per)
+
+
+def _steps(rng: Random, rank: int) -> tuple[int, ...]:
+    kind = rng.random()
+    if kind < 0.5:
+        return ()
+    if kind < 0.75:
+        return (rng.choice((2, 2, 3)),) * rank
+    return tuple(rng.choice((1, 2, 3)) for _ in range(rank))
+
+
+def _padding(rng: Random, found: Layer, modes: bool) -> language.Padding:
+    kind = rng.random()
+    if kind < 0.4 and not found.transposed and not modes:
+        return rng.choice(("same", "same", "same_lower", "valid", "causal" if found.rank == 1 else "same"))
+    sides = tuple((rng.randrange(e + 1), rng.randrange(e + 1)) for e in found.extents)
+    return tuple((lo, lo) for lo, _ in sides) if kind < 0.7 else sides
+
+
+def _pads_fit(found: Layer) -> bool:
+    """Whether there are elements to reflect or to repeat, in PyTorch's terms."""
+    most = {"reflect": -1, "circular": 0}.get(found.padding_mode.name)
+    return most is None or all(max(sides) <= size + most for sides, size in zip(found.sides, found.spatial))
+
+
+def tensors(rng: Random, able: Abilities, found: Layer, whole: bool) -> Tensors:
+    """Data: whole numbers from -4 to 4, one in ten times with a few elements of the input that are not finite, or others from -2 to 2."""
+    numbers = np.random.default_rng(rng.getrandbits(64))
+
+    def fill(shape: tuple[int, ...]) -> np.ndarray:
+        return (numbers.integers(-4, 5, shape) if whole else numbers.uniform(-2, 2, shape)).astype(found.numpy)
+
+    src = fill(found.src_shape)
+    if whole and able.non_finite and src.size and rng.random() < 0.1:
+        for _ in range(rng.randint(1, 3)):
+            src.flat[rng.randrange(src.size)] = rng.choice((np.nan, np.inf, -np.inf))
+    return Tensors(src, fill(found.weights_shape), fill((found.out_channels,)) if found.bias else None)
+
+
+def then(rng: Random, whole: bool) -> tuple[Step, ...]:
+    """Up to two steps; those that round nothing for whole numbers."""
+    exact = [Step("relu"), Step("relu6"), Step("clamp", (-5.0, 20.0))]
+    others = [Step("leaky_relu"), Step("leaky_relu", (0.3,)), Step("clamp", (-0.5, 2.25))]
+    others += [Step(name) for name in ("sigmoid", "tanh", "silu", "hardswish", "gelu")]
+    return tuple(rng.choice(exact if whole else exact + others) for _ in range(rng.choices((0, 1, 2), (5, 4, 1))[0]))

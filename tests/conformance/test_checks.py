@@ -1,0 +1,148 @@
+"""Whether the checks of the suite can fail, and the oracles against each other on what Convoke may not know yet."""
+
+import tempfile
+import unittest
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+import environment
+import naive
+import oracles
+import random_layers
+import random_suite
+from case import Case
+from engine import Refused, Tensors
+from language import AWAITED, Layer
+from random_layers import Abilities
+from refusals import said
+
+
+class Fake:
+    """Stands for Convoke: computes naively, and then something is done to the result."""
+
+    def __init__(self, folder: Path, change: Callable[[np.ndarray, str], np.ndarray]) -> None:
+        self.folder, self.change = folder, change
+
+    def write(self, layer: Layer, tensors: Tensors) -> None:
+        self.tensors = tensors
+
+    def run(self, layer: Layer, backend: str, threads: int) -> np.ndarray:
+        t = self.tensors
+        dst = naive.then(layer.then, naive.sums(layer, t.src, t.weights, t.bias)).astype(layer.numpy)
+        return self.change(dst, backend)
+
+
+class Checks(unittest.TestCase):
+    def status(self, change: Callable[[np.ndarray, str], np.ndarray], exact: bool = False) -> str:
+        layer = Layer(1, 2, (6, 6), 3, (3, 3), padding="same", bias=True, accuracy="exact")
+        tensors = random_layers.tensors(Random(1), Abilities(non_finite=False), layer, exact)
+        expected = naive.sums(layer, tensors.src, tensors.weights, tensors.bias)
+        case = Case("unit", layer, tensors, expected, np.dtype(np.float64), exact=exact)
+        case._failed = lambda convoke, why: type("Outcome", (), {"status": "failed", "reason": why})
+        with tempfile.TemporaryDirectory() as folder:
+            return case.check(Fake(Path(folder), change)).status
+
+    def test_right_results_pass(self) -> None:
+        self.assertEqual(self.status(lambda dst, _: dst), "passed")
+        self.assertEqual(self.status(lambda dst, _: dst, exact=True), "passed")
+
+    def test_wrong_results_fail(self) -> None:
+        def put(value: float) -> Callable[[np.ndarray, str], np.ndarray]:
+            def change(dst: np.ndarray, _: str) -> np.ndarray:
+                dst[0, 1, 2, 3] = value
+                return dst
+
+            return change
+
+        for change in (put(np.nan), put(np.inf), put(1e3), lambda dst, _: dst[:, :, :-1], lambda dst, _: dst.astype("f8")):
+            self.assertEqual(self.status(change), "failed")
+        self.assertEqual(self.status(lambda dst, _: dst + np.float32(1e-4)), "failed")
+        self.assertEqual(self.status(lambda dst, _: dst[..., ::-1]), "failed")
+        one_bit = lambda dst, _: np.nextafter(dst, np.float32(np.inf))
+        self.assertEqual((self.status(one_bit), self.status(one_bit, exact=True)), ("passed", "failed"))
+
+    def test_backends_that_differ_fail(self) -> None:
+        one_bit = lambda dst, backend: np.nextafter(dst, np.float32(np.inf)) if backend == "jit" else dst
+        self.assertEqual(self.status(one_bit), "failed")
+
+    def test_only_awaited_words_are_skipped(self) -> None:
+        for word in AWAITED:
+            self.assertIn(word, Refused(f"error: there is no kind of layer `{word}`").unknown())
+        self.assertIsNone(Refused("error: there is no kind of layer `conv2d`").unknown())
+        self.assertIsNone(Refused("error: the kernel reaches past the padded input").unknown())
+
+    def test_numbers_of_an_error(self) -> None:
+        error = (
+            "error: 3 groups do not divide 8 input channels\n --> <stdin>:1:79\n  |\n"
+            "1 | conv2d a { input: f32[2, 8, 12, 12], groups: 3}\n  |                   ^ 8 = 3 x 2 + 2\n  = help: write 9"
+        )
+        self.assertEqual(said(error), {3, 8, 2})
+
+
+class Random_(unittest.TestCase):
+    def test_same_seed_same_layer(self) -> None:
+        def some(seed: str) -> list[str]:
+            return [random_layers.layer(Random(f"{seed} {i}"), Abilities(), i % 2 > 0, False).text() for i in range(20)]
+
+        self.assertEqual(some("a"), some("a"))
+        self.assertNotEqual(some("a"), some("b"))
+
+    def test_every_field_occurs(self) -> None:
+        texts = "".join(
+            random_layers.layer(Random(i), Abilities(), transposed, modes).text()
+            for i in range(300)
+            for transposed, modes in ((False, False), (True, False), (False, True))
+        )
+        words = "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d same same_lower causal f64 nlc nhwc ndhwc"
+        words += " nCw16c nChw16c nCdhw16c nChw8c hwio stride dilation depthwise reflect replicate circular constant"
+        words += " output_padding output_size bias f32[N groups f32[0"
+        for word in words.split():
+            self.assertIn(word, texts)
+
+
+class Oracles(unittest.TestCase):
+    """Each library against the sums of `naive`, on every kind of layer."""
+
+    def agrees(self, package: str) -> None:
+        if why := environment.unavailable(package):
+            self.skipTest(f"{package}: {why}")
+        oracle = oracles.load(package)
+        for number in range(60):
+            case = random_suite.make(oracle, 0, number)
+            layer, tensors = case.layer, case.tensors
+            if not np.all(np.isfinite(tensors.src)):
+                continue
+            sums = naive.sums(layer, tensors.src, tensors.weights, tensors.bias)
+            magnitudes = naive.magnitudes(layer, tensors.src, tensors.weights, tensors.bias)
+            bound = naive.bound(replace(layer, accuracy="exact"), case.expected, magnitudes, case.oracle)
+            off = abs(naive.then(layer.then, sums) - case.expected)
+            self.assertEqual(case.expected.shape, layer.dst_shape, layer.text())
+            self.assertTrue(np.all(off <= (0 if case.exact else bound)), f"{package} {number}\n{layer.text()}")
+
+    def test_torch(self) -> None:
+        self.agrees("torch")
+
+    def test_jax(self) -> None:
+        self.agrees("jax")
+
+    def test_onnx_runtime(self) -> None:
+        self.agrees("onnxruntime")
+
+
+class Onnx(unittest.TestCase):
+    def test_all_of_them_are_found(self) -> None:
+        if why := environment.unavailable("onnx"):
+            self.skipTest(f"onnx: {why}")
+        import onnx_suite
+        import run
+
+        found = {folder: len(list(onnx_suite.checks(folder))) for folder in onnx_suite.FOLDERS}
+        self.assertEqual(found, run.ONNX)
+
+
+if __name__ == "__main__":
+    unittest.main()

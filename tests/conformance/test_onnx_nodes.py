@@ -1,0 +1,122 @@
+"""How nodes are translated, and what is refused by name."""
+
+import unittest
+
+import numpy as np
+
+import naive
+import onnx_nodes
+from language import Layer
+from onnx_nodes import Unsupported, translate
+
+
+def zeros(*shape: int) -> np.ndarray:
+    return np.zeros(shape, np.float32)
+
+
+def layer(operator: str, src: np.ndarray, weights: np.ndarray, *more: np.ndarray, **attributes: object) -> Layer:
+    return translate(operator, attributes, [src, weights, *more]).layer
+
+
+class Conv(unittest.TestCase):
+    def test_defaults(self) -> None:
+        found = layer("Conv", zeros(2, 4, 9), zeros(6, 4, 3))
+        self.assertEqual(found, Layer(2, 4, (9,), 6, (3,), padding=((0, 0),)))
+
+    def test_pads_are_all_befores_then_all_afters(self) -> None:
+        found = layer("Conv", zeros(1, 1, 7, 5), zeros(1, 1, 3, 3), pads=[1, 0, 2, 3], strides=[2, 2])
+        self.assertEqual(found.padding, ((1, 2), (0, 3)))
+        self.assertIn("padding: (1..2, 0..3)", found.text())
+
+    def test_auto_pad(self) -> None:
+        for auto, word in ((b"SAME_UPPER", "same"), (b"SAME_LOWER", "same_lower"), (b"VALID", "valid")):
+            self.assertEqual(layer("Conv", zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), auto_pad=auto).padding, word)
+        with self.assertRaisesRegex(Unsupported, "auto_pad SAME"):
+            layer("Conv", zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), auto_pad=b"SAME")
+
+    def test_groups_and_bias(self) -> None:
+        found = layer("Conv", zeros(1, 4, 5, 5), zeros(8, 1, 3, 3), zeros(8), group=4)
+        self.assertIn("groups: depthwise,\n    bias: true", found.text())
+
+    def test_refused_by_name(self) -> None:
+        with self.assertRaisesRegex(Unsupported, "`magic`"):
+            layer("Conv", zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), magic=1)
+        with self.assertRaisesRegex(Unsupported, "float16"):
+            layer("Conv", zeros(1, 1, 5, 5).astype(np.float16), zeros(1, 1, 3, 3))
+        with self.assertRaisesRegex(Unsupported, "4 spatial axes"):
+            layer("Conv", zeros(1, 1, 5, 5, 5, 5), zeros(1, 1, 3, 3, 3, 3))
+        with self.assertRaisesRegex(Unsupported, "kernel_shape"):
+            layer("Conv", zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), kernel_shape=[2, 3])
+
+
+class ConvTranspose(unittest.TestCase):
+    def make(self, *stride: int, **attributes: object) -> Layer:
+        return layer("ConvTranspose", zeros(1, 1, 3, 3), zeros(1, 2, 3, 3), strides=list(stride), **attributes)
+
+    def test_weights_have_the_input_channels_first(self) -> None:
+        found = layer("ConvTranspose", zeros(1, 4, 3), zeros(4, 3, 2), group=2)
+        self.assertEqual((found.channels, found.out_channels, found.output), (4, 6, (4,)))
+
+    def test_pads_and_output_padding(self) -> None:
+        found = self.make(3, 2, pads=[1, 2, 1, 2], output_padding=[1, 0])
+        self.assertEqual((found.padding, found.output), (((1, 1), (2, 2)), (8, 3)))
+
+    def test_output_shape_beyond_the_whole(self) -> None:
+        found = self.make(3, 2, output_shape=[10, 8])
+        self.assertIn("output_size: (10, 8)", found.text())
+        self.assertEqual(found.sides, ((0, 0), (0, 0)))
+
+    def test_output_shape_that_cuts(self) -> None:
+        self.assertEqual(self.make(3, 2, output_shape=[8, 4]).padding, ((1, 0), (2, 1)))
+        self.assertEqual(self.make(3, 2, output_shape=[8, 4], auto_pad=b"SAME_UPPER").padding, ((0, 1), (1, 2)))
+        # With the batch and the channels in front.
+        self.assertEqual(self.make(3, 2, output_shape=[1, 2, 8, 4]).output, (8, 4))
+
+    def test_output_shape_with_output_padding(self) -> None:
+        found = self.make(3, 2, output_padding=[1, 1], output_shape=[10, 8])
+        self.assertEqual((found.output_padding, found.output_size, found.output), ((1, 1), (), (10, 8)))
+
+    def test_auto_pad_multiplies_by_the_stride(self) -> None:
+        self.assertEqual(self.make(2, 2, auto_pad=b"SAME_UPPER").padding, ((0, 1), (0, 1)))
+        self.assertEqual(self.make(2, 2, auto_pad=b"SAME_LOWER").output, (6, 6))
+
+    def test_an_axis_cut_and_another_padded(self) -> None:
+        with self.assertRaisesRegex(Unsupported, r"output_shape \[10, 6\]"):
+            self.make(3, 2, output_shape=[10, 6])
+
+
+class BatchNormalization(unittest.TestCase):
+    def test_it_is_a_depthwise_layer(self) -> None:
+        numbers = np.random.default_rng(1)
+        src = numbers.normal(size=(2, 3, 4, 5)).astype(np.float32)
+        scale, shift, mean = numbers.normal(size=(3, 3)).astype(np.float32)
+        variance = numbers.uniform(0.5, 2, 3).astype(np.float32)
+        found = translate("BatchNormalization", {"epsilon": 1e-2}, [src, scale, shift, mean, variance])
+        column = (v.astype(np.float64).reshape(-1, 1, 1) for v in (mean, variance, scale, shift))
+        mean, variance, scale, shift = column
+        expected = (src - mean) / np.sqrt(variance + 1e-2) * scale + shift
+        tensors = found.tensors
+        sums = naive.sums(found.layer, tensors.src, tensors.weights, tensors.bias)
+        np.testing.assert_allclose(sums, expected, rtol=0, atol=1e-5)
+        self.assertIn("groups: depthwise", found.layer.text())
+
+    def test_training_is_refused(self) -> None:
+        for attributes in ({"training_mode": 1}, {"is_test": 0}):
+            with self.assertRaisesRegex(Unsupported, "training_mode"):
+                translate("BatchNormalization", attributes, [zeros(1, 3, 4), *[zeros(3)] * 4])
+
+
+class Table(unittest.TestCase):
+    def test_what_is_missing_is_not_translated(self) -> None:
+        self.assertFalse(onnx_nodes.OPERATORS.keys() & onnx_nodes.MISSING.keys())
+        for operator in onnx_nodes.MISSING:
+            with self.assertRaisesRegex(Unsupported, operator):
+                translate(operator, {}, [])
+
+    def test_another_operator(self) -> None:
+        with self.assertRaisesRegex(Unsupported, "Softmax"):
+            translate("Softmax", {}, [zeros(1, 1)])
+
+
+if __name__ == "__main__":
+    unittest.main()
