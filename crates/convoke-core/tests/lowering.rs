@@ -278,7 +278,7 @@ const TRANSPOSED: [&str; 14] = [
 
 #[test]
 fn transposed_layers_by_any_plan() {
-    by_any_plan(&TRANSPOSED, 10);
+    by_any_plan(&TRANSPOSED, 6);
 }
 
 #[test]

@@ -1,11 +1,13 @@
 use super::*;
 use crate::Tensor;
+use convoke_core::spec::Operation;
 
 #[track_caller]
 fn check(text: &str, expected: [&[usize]; 3]) {
     let spec: LayerSpec = text.parse().unwrap();
     assert_eq!([src(&spec, 2), weights(&spec), dst(&spec, 2)], expected);
-    let transposed = LayerSpec { weights_layout: WeightsLayout::Hwio, ..spec.clone() };
+    let keras = if spec.operation == Operation::Transposed { WeightsLayout::Hwoi } else { WeightsLayout::Hwio };
+    let transposed = LayerSpec { weights_layout: keras, ..spec.clone() };
     let (window, channels) = (&expected[1][2..], [expected[1][1], expected[1][0]]);
     assert_eq!(weights(&transposed), [window, &channels].concat());
 }
@@ -23,6 +25,10 @@ fn every_rank_and_layout() {
     check(
         "conv3d c { input: f32[2, 3, 4, 5, 6] @ ncdhw, out_channels: 8, kernel_size: 2 }",
         [&[2, 3, 4, 5, 6], &[8, 3, 2, 2, 2], &[2, 8, 3, 4, 5]],
+    );
+    check(
+        "conv_transpose2d d { input: f32[2, 6, 4, 5], out_channels: 9, kernel_size: 2x3, stride: 2, groups: 3 }",
+        [&[2, 6, 4, 5], &[6, 3, 2, 3], &[2, 9, 8, 11]],
     );
 }
 

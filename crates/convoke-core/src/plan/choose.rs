@@ -381,10 +381,8 @@ impl Search<'_> {
         };
         let phases: usize = self.spec.spatial.iter().map(|a| a.stride.min(a.output)).product();
         let of_phases = match self.spec.operation {
-            Operation::Transposed => {
-                format!("every {phases} outputs take taps of their own; for each of these phases ")
-            }
-            Operation::Convolution => String::new(),
+            Operation::Transposed if phases > 1 => format!("{phases} phases, each with taps of its own; for each "),
+            Operation::Transposed | Operation::Convolution => String::new(),
         };
         let TileShape { rows, vectors } = tile;
         let percent = 100.0 * self.model.ideal() / cost.total().max(1.0);

@@ -62,6 +62,8 @@ pub(super) enum SpecError {
     OutputSize { axis: &'static str, size: super::SpatialAxis, found: usize, least: usize, most: usize, span: Span },
     #[error("nothing is left of the output")]
     NoOutput { axis: &'static str, size: super::SpatialAxis, output_padding: usize, span: Span },
+    #[error("the {kind} has too many kinds of phases")]
+    Parts { kind: &'static str, parts: Vec<usize>, count: usize, most: usize, span: Span },
     #[error("`output_size` says what `output_padding` is")]
     BothOutputs { padding: Span, size: Span },
     #[error("{mode} padding of {padding} is more than there is to take")]
@@ -178,6 +180,12 @@ impl SpecError {
                     spread(size)
                 );
                 at(span, &label).with_help("lower the padding, which a transposed layer takes off its output")
+            }
+            Self::Parts { parts, count, most, span, .. } => {
+                let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
+                at(span, &format!("{} = {count} convolutions, each planned apart", parts.join(" x "))).with_help(format!(
+                    "the limit is {most}; a stride without dilation has at most five kinds of phases along each axis"
+                ))
             }
             Self::BothOutputs { padding, size } => {
                 second(at(padding, "given as well"), *size, "the size that the output gets")

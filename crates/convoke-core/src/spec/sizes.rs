@@ -3,6 +3,7 @@
 use super::error::SpecError;
 use super::fields::axis_names;
 use super::{Algorithm, LayerSpec, Layout, Limits, Operation, SpatialAxis, WeightsLayout};
+use crate::lower::cut_phases;
 use crate::lower::weights::PANEL_BYTES;
 use crate::span::Span;
 
@@ -37,6 +38,9 @@ pub(super) fn resolve(padding: Padding, axis: &SpatialAxis) -> (usize, usize) {
 /// Most bytes that the input would have with its padding, so that every offset into it is a number the IR takes.
 const PADDED_BYTES: u64 = 4 * crate::ir::MAX_NUMBER;
 
+/// Most convolutions that a transposed layer may be made of, each of them phases that differ in their weights only.
+const MOST_PARTS: usize = 256;
+
 /// The output size; nothing if the window does not fit in the padded input.
 pub(super) fn output(axis: &SpatialAxis) -> Option<usize> {
     let room = (axis.pad_lo + axis.input + axis.pad_hi).checked_sub(axis.extent())?;
@@ -48,6 +52,7 @@ pub(super) struct Spans {
     pub(super) input: Span,
     pub(super) out_channels: Span,
     pub(super) kernel_size: Span,
+    pub(super) stride: Span,
     pub(super) padding: Span,
 }
 
@@ -113,6 +118,13 @@ pub(super) fn check_limits(spec: &LayerSpec, limits: &Limits, spans: &Spans) -> 
     };
     let padded = axes(["padded depth", "padded height", "padded width"], padded);
     tensor("the padded input", with_batch(in_channels, padded), PADDED_BYTES, spans.padding)?;
+
+    let parts: Vec<usize> = spec.spatial.iter().map(|a| cut_phases(spec.operation, a).len()).collect();
+    let count = parts.iter().product();
+    if count > MOST_PARTS {
+        let parts = parts[3 - spec.rank..].to_vec();
+        return Err(SpecError::Parts { kind: spec.kind(), parts, count, most: MOST_PARTS, span: spans.stride });
+    }
 
     let windows = match spec.operation {
         Operation::Convolution => out,
