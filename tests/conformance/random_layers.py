@@ -70,10 +70,11 @@ def candidate(rng: Random, able: Abilities, transposed: bool, modes: bool) -> La
     )
     found = replace(found, padding=_padding(rng, found, modes))
     if transposed and rng.random() < 0.4:
-        most = [max(s, d) for s, d in zip(found.strides, found.dilations)]
-        more = tuple(rng.randrange(m) for m in most)
-        found = replace(found, output_padding=more)
-        if rng.random() < 0.5:
+        # An output size may be any that the stride skips; as a number, what is added may reach the dilation, too.
+        sized = rng.random() < 0.5
+        most = found.strides if sized else [max(s, d) for s, d in zip(found.strides, found.dilations)]
+        found = replace(found, output_padding=tuple(rng.randrange(m) for m in most))
+        if sized:
             found = replace(found, output_padding=(), output_size=found.output)
     if modes:
         name = rng.choice(("reflect", "replicate", "circular", "constant"))
