@@ -58,6 +58,8 @@ fn canonical_text_parses_to_an_equal_layer() {
             bias: true, weights: hwio, then: [silu, clamp(-1, 0.5), leaky_relu], dilation: 1x2,
             schedule { algorithm: direct, vector: oc, tile: 6x2, block: (oh: 4, ow: 84), order: (n, oh, g, oc, oh, ow),
                 parallel: oh, pack_input: none, unroll: 4 } }",
+        "conv1d c { input: f32[1, 1, 3] @ ncl, out_channels: 1, kernel_size: 1, then: [elu, celu(0.5), elu(-2), selu, gelu_tanh, mish, softplus,
+            softsign, log_sigmoid, hard_sigmoid, abs, neg, add(-1e-3), mul(2)] }",
         "conv1d b { input: f64[0, 9, 3] @ nlc, out_channels: 3, kernel_size: 2, groups: depthwise, weights: lio }",
     ] {
         let spec = layer(text);
