@@ -8,7 +8,7 @@ use convoke_core::ir::{Role, Verified};
 use convoke_core::lower::weights::WeightsPacking;
 use convoke_core::pipeline::{self, Compiled};
 use convoke_core::span::{Span, Spanned};
-use convoke_core::spec::{Algorithm, Batch, DType, Epilogue, LayerSpec, Limits, arbitrary};
+use convoke_core::spec::{Algorithm, Batch, DType, LayerSpec, Limits, arbitrary};
 use convoke_core::target::Target;
 use convoke_jit::{Buffers, Executor, Program, Serial, native_target};
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ const CASES: u32 = 1_000;
 #[test]
 fn integers_are_exact() {
     each_layer(|spec, seed, pool| {
-        spec.then.retain(|step| matches!(step, Epilogue::Relu | Epilogue::Relu6 | Epilogue::Clamp { .. }));
+        spec.then.retain(|step| step.is_exact());
         by_type(spec, seed, pool, Numbers::Integers)
     });
 }

@@ -60,6 +60,10 @@ def magnitudes(layer: Layer, src: np.ndarray, weights: np.ndarray, bias: np.ndar
     return sums(replace(layer, padding_mode=mode), abs(src), abs(weights), None if bias is None else abs(bias))
 
 
+def _elu(x: np.ndarray, alpha: float = 1.0, divisor: float = 1.0) -> np.ndarray:
+    return np.where(x < 0, alpha * np.expm1(np.minimum(x, 0) / divisor), x)
+
+
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 STEPS = {
@@ -72,11 +76,30 @@ STEPS = {
     "silu": lambda x: x / (1 + np.exp(-x)),
     "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
     "gelu": lambda x: x * (1 + _erf(x / math.sqrt(2))) / 2,
+    "gelu_tanh": lambda x: x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2,
+    "elu": _elu,
+    "selu": lambda x: 1.0507009873554805 * _elu(x, 1.6732632423543773),
+    "celu": lambda x, alpha=1.0: _elu(x, alpha, alpha),
+    "softplus": lambda x: np.where(x > 20, x, np.logaddexp(x, 0)),
+    "softsign": lambda x: x / (1 + abs(x)),
+    "log_sigmoid": lambda x: -np.logaddexp(-x, 0),
+    "hard_sigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
+    "mish": lambda x: x * np.tanh(np.logaddexp(x, 0)),
+    "abs": np.abs,
+    "neg": np.negative,
+    "add": np.add,
+    "mul": np.multiply,
 }
 """Each step of `then`."""
 
-LIPSCHITZ = {"sigmoid": 0.25, "silu": 1.1, "hardswish": 1.5, "gelu": 1.13}
-"""How much a step may stretch an error, where that is not 1."""
+LIPSCHITZ = {"sigmoid": 0.25, "silu": 1.1, "hardswish": 1.5, "gelu": 1.13, "gelu_tanh": 1.13, "selu": 1.76, "hard_sigmoid": 1 / 6, "mish": 1.09}
+"""How much a step may stretch an error, where that is not 1 and does not follow from its argument."""
+
+
+def stretch(step: Step) -> float:
+    if step.name in ("leaky_relu", "elu") and step.args:
+        return max(1.0, abs(step.args[0]))
+    return abs(step.args[0]) if step.name == "mul" else LIPSCHITZ.get(step.name, 1.0)
 
 
 def then(steps: tuple[Step, ...], x: np.ndarray) -> np.ndarray:
@@ -110,8 +133,7 @@ def bound(layer: Layer, expected: np.ndarray, magnitudes: np.ndarray, oracle: np
     error = gamma(layer.terms + 2, layer.numpy) * own + gamma(layer.terms + 2, oracle) * magnitudes
     size = magnitudes
     for step in layer.then:
-        stretch = max(1.0, abs(step.args[0])) if step.name == "leaky_relu" and step.args else LIPSCHITZ.get(step.name, 1.0)
-        error = stretch * error + 8 * unit * (size + error) + 32 * unit * abs(expected)
+        error = stretch(step) * error + 8 * unit * (size + error) + 32 * unit * abs(expected)
         # How large a step's result may be, roughly: that of its input, 1 of a sigmoid, or a bound of `clamp`.
-        size = max(1.0, stretch) * size + max([1.0, *map(abs, step.args)])
+        size = max(1.0, stretch(step)) * size + max([1.0, *map(abs, step.args)])
     return error + unit * abs(expected) + np.finfo(layer.numpy).smallest_normal

@@ -34,6 +34,20 @@ STEPS = {
     "silu": jax.nn.silu,
     "hardswish": jax.nn.hard_swish,
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
+    "elu": jax.nn.elu,
+    "selu": jax.nn.selu,
+    "celu": jax.nn.celu,
+    # PyTorch's threshold.
+    "softplus": lambda x: jnp.where(x > 20, x, jax.nn.softplus(x)),
+    "softsign": jax.nn.soft_sign,
+    "log_sigmoid": jax.nn.log_sigmoid,
+    "hard_sigmoid": jax.nn.hard_sigmoid,
+    "mish": jax.nn.mish,
+    "abs": jnp.abs,
+    "neg": jnp.negative,
+    "add": jnp.add,
+    "mul": jnp.multiply,
 }
 
 

@@ -1,6 +1,7 @@
 """PyTorch, in f64."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import torch
@@ -26,6 +27,19 @@ STEPS = {
     "silu": F.silu,
     "hardswish": F.hardswish,
     "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "elu": F.elu,
+    "selu": F.selu,
+    "celu": F.celu,
+    "softplus": F.softplus,
+    "softsign": F.softsign,
+    "log_sigmoid": F.logsigmoid,
+    "hard_sigmoid": F.hardsigmoid,
+    "mish": F.mish,
+    "abs": torch.abs,
+    "neg": torch.neg,
+    "add": torch.add,
+    "mul": torch.mul,
 }
 MODES = {"zeros": "constant"}
 """Names of `F.pad` where they are not the language's."""

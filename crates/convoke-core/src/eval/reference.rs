@@ -12,7 +12,10 @@ mod erf;
 mod magnitude;
 
 use super::Element;
-use crate::spec::{Epilogue, LayerSpec, Layout, Operation, PaddingMode, WeightsLayout};
+use crate::spec::{
+    Epilogue, LayerSpec, Layout, Operation, PaddingMode, SELU_ALPHA, SELU_SCALE, SOFTPLUS_THRESHOLD, WeightsLayout,
+};
+use std::f64::consts::PI;
 
 pub use bound::error_bound;
 pub use erf::{erf, erfc};
@@ -189,6 +192,7 @@ pub fn epilogue(step: Epilogue, x: f64) -> f64 {
             x
         }
     };
+    let elu = |x: f64, alpha: f64, divisor: f64| if x < 0.0 { alpha * (x / divisor).exp_m1() } else { x };
     match step {
         Epilogue::Relu => clamp(x, 0.0, f64::INFINITY),
         Epilogue::Relu6 => clamp(x, 0.0, 6.0),
@@ -205,6 +209,26 @@ pub fn epilogue(step: Epilogue, x: f64) -> f64 {
         Epilogue::Silu => x / (1.0 + (-x).exp()),
         Epilogue::HardSwish => x * clamp(x + 3.0, 0.0, 6.0) / 6.0,
         Epilogue::Gelu => x / 2.0 * erfc(-x * std::f64::consts::FRAC_1_SQRT_2),
+        // (1 + tanh(v / 2)) / 2 as 1 / (1 + exp(-v)), where nothing cancels.
+        Epilogue::GeluTanh => x / (1.0 + (-2.0 * (2.0 / PI).sqrt() * (x + 0.044715 * x * x * x)).exp()),
+        Epilogue::Elu { alpha } => elu(x, alpha, 1.0),
+        Epilogue::Selu => SELU_SCALE * elu(x, SELU_ALPHA, 1.0),
+        Epilogue::Celu { alpha } => elu(x, alpha, alpha),
+        Epilogue::Softplus => {
+            if x > SOFTPLUS_THRESHOLD {
+                x
+            } else {
+                x.exp().ln_1p()
+            }
+        }
+        Epilogue::Softsign => x / (1.0 + x.abs()),
+        Epilogue::LogSigmoid => x.min(0.0) - (-x.abs()).exp().ln_1p(),
+        Epilogue::HardSigmoid => clamp(x + 3.0, 0.0, 6.0) / 6.0,
+        Epilogue::Mish => x * x.exp().ln_1p().tanh(),
+        Epilogue::Abs => x.abs(),
+        Epilogue::Neg => -x,
+        Epilogue::Add { constant } => x + constant,
+        Epilogue::Mul { factor } => x * factor,
     }
 }
 

@@ -2,19 +2,23 @@
 //!
 //! Nothing here calls a math library: every function is a fixed sequence of additions, multiplications and
 //! comparisons, so that every backend computes the same bits. `exp`, `tanh` and `erf` are the approximations of
-//! the Cephes library (Moshier); their relative error stays within a few units in the last place of the dtype.
+//! the Cephes library (Moshier), `expm1` and `log1p` reduce their argument and sum a Taylor series; their relative error
+//! stays within a few units in the last place of the dtype.
 //! `NaN` goes through every epilogue. `relu(-0.0)` is `-0.0`.
 
 use super::emit::Emitter;
 use crate::ir::{BinaryOp, Reg};
-use crate::spec::{DType, Epilogue};
+use crate::spec::{DType, Epilogue, GELU_TANH, SELU_ALPHA, SELU_SCALE, SOFTPLUS_THRESHOLD};
 
 /// Most registers besides the value's own that `epilogue` uses.
 pub(crate) fn registers(epilogue: Epilogue) -> usize {
     match epilogue {
-        Epilogue::Relu | Epilogue::Relu6 | Epilogue::Clamp { .. } => 1,
-        Epilogue::LeakyRelu { .. } | Epilogue::HardSwish => 2,
-        Epilogue::Sigmoid | Epilogue::Silu => 4,
+        Epilogue::Relu | Epilogue::Relu6 | Epilogue::Clamp { .. } | Epilogue::HardSigmoid => 1,
+        Epilogue::Abs | Epilogue::Neg | Epilogue::Add { .. } | Epilogue::Mul { .. } => 1,
+        Epilogue::LeakyRelu { .. } | Epilogue::HardSwish | Epilogue::Softsign => 2,
+        Epilogue::Sigmoid | Epilogue::Silu | Epilogue::GeluTanh | Epilogue::Mish => 4,
+        Epilogue::Elu { .. } | Epilogue::Selu | Epilogue::Celu { .. } => 4,
+        Epilogue::Softplus | Epilogue::LogSigmoid => 4,
         Epilogue::Tanh => 5,
         Epilogue::Gelu => 7,
     }
@@ -52,7 +56,65 @@ pub(crate) fn emit(e: &mut Emitter, epilogue: Epilogue, x: Reg, free: Reg) {
         }
         Epilogue::Tanh => tanh(e, x, t(0)),
         Epilogue::Gelu => gelu(e, x, t(0)),
+        Epilogue::GeluTanh => {
+            // (1 + tanh(v / 2)) / 2 = 1 / (1 + exp(-v)), with v = x (GELU_TANH[1] + GELU_TANH[0] x^2).
+            e.binary(BinaryOp::Mul, t(0), x, x);
+            e.constant(t(1), -GELU_TANH[0]);
+            e.constant(t(2), -GELU_TANH[1]);
+            e.multiply_add_in_place(t(0), t(1), t(2));
+            e.binary(BinaryOp::Mul, t(0), t(0), x);
+            exp(e, t(0), t(1));
+            e.constant(t(1), 1.0);
+            e.binary(BinaryOp::Add, t(0), t(0), t(1));
+            e.binary(BinaryOp::Div, x, x, t(0));
+        }
+        Epilogue::Elu { alpha } => elu(e, x, None, alpha, t(0)),
+        Epilogue::Celu { alpha } => elu(e, x, Some(alpha), alpha, t(0)),
+        Epilogue::Selu => {
+            elu(e, x, None, SELU_ALPHA, t(0));
+            scale(e, x, SELU_SCALE, t(0));
+        }
+        Epilogue::Softplus => {
+            log1p_exp_of_minus_absolute(e, t(0), x, t(1));
+            e.constant(t(1), 0.0);
+            e.binary(BinaryOp::Max, t(1), t(1), x);
+            e.binary(BinaryOp::Add, t(0), t(0), t(1));
+            e.constant(t(1), SOFTPLUS_THRESHOLD);
+            e.select(x, x, t(1), x, t(0));
+        }
+        Epilogue::LogSigmoid => {
+            log1p_exp_of_minus_absolute(e, t(0), x, t(1));
+            e.constant(t(1), 0.0);
+            e.binary(BinaryOp::Min, x, t(1), x);
+            e.binary(BinaryOp::Sub, x, x, t(0));
+        }
+        Epilogue::Softsign => {
+            absolute(e, t(0), x, t(1));
+            e.constant(t(1), 1.0);
+            e.binary(BinaryOp::Add, t(0), t(0), t(1));
+            e.binary(BinaryOp::Div, x, x, t(0));
+        }
+        Epilogue::HardSigmoid => {
+            e.constant(t(0), 3.0);
+            e.binary(BinaryOp::Add, x, x, t(0));
+            clamp(e, x, 0.0, 6.0, t(0));
+            e.constant(t(0), 6.0);
+            e.binary(BinaryOp::Div, x, x, t(0));
+        }
+        Epilogue::Mish => mish(e, x, t(0)),
+        Epilogue::Abs => absolute(e, x, x, t(0)),
+        Epilogue::Neg => scale(e, x, -1.0, t(0)),
+        Epilogue::Add { constant } => {
+            e.constant(t(0), constant);
+            e.binary(BinaryOp::Add, x, x, t(0));
+        }
+        Epilogue::Mul { factor } => scale(e, x, factor, t(0)),
     }
+}
+
+fn scale(e: &mut Emitter, x: Reg, factor: f64, t: Reg) {
+    e.constant(t, factor);
+    e.binary(BinaryOp::Mul, x, x, t);
 }
 
 fn clamp_below(e: &mut Emitter, x: Reg, lo: f64, t: Reg) {
@@ -82,33 +144,122 @@ fn logistic_denominator(e: &mut Emitter, x: Reg, d: Reg, free: Reg) {
 /// exponents of 0 and of infinity, and no further.
 pub(crate) fn exp(e: &mut Emitter, x: Reg, free: Reg) {
     let (n, p, t) = (free, Reg(free.0 + 1), Reg(free.0 + 2));
-    let (hi, lo, ln2_hi, ln2_lo, mantissa, bias) = match e.dtype() {
-        DType::F32 => (89.0, -88.1, 0.693359375, -2.12194440e-4, 23, 127.0),
-        DType::F64 => (709.9, -709.3, 6.93145751953125e-1, 1.428_606_820_309_417_3e-6, 52, 1023.0),
+    reduce(e, x, n, p, t);
+    polynomial(e, p, x, &exp_coefficients(e.dtype(), 0), t);
+    power_of_two(e, n, t);
+    e.binary(BinaryOp::Mul, x, p, n);
+}
+
+/// `x = exp(x) - 1`, for `x <= 0`; uses `free` and the next two.
+///
+/// With the `n` and `r` of [`exp`] it is `2^n (exp(r) - 1) + (2^n - 1)`: nothing cancels, since `n` is 0 near 0.
+fn expm1(e: &mut Emitter, x: Reg, free: Reg) {
+    let (n, p, t) = (free, Reg(free.0 + 1), Reg(free.0 + 2));
+    reduce(e, x, n, p, t);
+    polynomial(e, p, x, &exp_coefficients(e.dtype(), 1), t);
+    e.binary(BinaryOp::Mul, p, p, x);
+    power_of_two(e, n, t);
+    e.constant(t, 1.0);
+    e.binary(BinaryOp::Sub, t, n, t);
+    e.multiply_add(x, p, n, t, p);
+}
+
+/// Taylor coefficients `1/k!` from the highest `k` down to `least`; on `|r| <= ln 2 / 2` the first term left out is below half a
+/// unit in the last place.
+fn exp_coefficients(dtype: DType, least: u32) -> Vec<f64> {
+    let degree = if dtype == DType::F32 { 7 } else { 13 };
+    let factorial = |k: u32| (1..=k).map(f64::from).product::<f64>();
+    (least..=degree).rev().map(|k| 1.0 / factorial(k)).collect()
+}
+
+/// Adding this leaves the nearest integer in the low bits of the mantissa.
+fn magic(dtype: DType) -> f64 {
+    1.5 * f64::powi(2.0, if dtype == DType::F32 { 23 } else { 52 })
+}
+
+/// `n` and `r` of [`exp`], `r` in the place of `x`.
+fn reduce(e: &mut Emitter, x: Reg, n: Reg, p: Reg, t: Reg) {
+    let (hi, lo, ln2_hi, ln2_lo) = match e.dtype() {
+        DType::F32 => (89.0, -88.1, 0.693359375, -2.12194440e-4),
+        DType::F64 => (709.9, -709.3, 6.93145751953125e-1, 1.428_606_820_309_417_3e-6),
     };
-    let magic = 1.5 * f64::powi(2.0, mantissa);
     clamp(e, x, lo, hi, t);
     e.constant(t, std::f64::consts::LOG2_E);
     e.binary(BinaryOp::Mul, n, x, t);
-    e.constant(t, magic);
+    e.constant(t, magic(e.dtype()));
     e.binary(BinaryOp::Add, n, n, t);
     e.binary(BinaryOp::Sub, n, n, t);
     e.constant(t, -ln2_hi);
     e.multiply_add(x, n, t, x, p);
     e.constant(t, -ln2_lo);
     e.multiply_add(x, n, t, x, p);
-    // Taylor coefficients 1/k!; on |r| <= ln 2 / 2 the first term left out is below half a unit in the last place.
-    let degree = if e.dtype() == DType::F32 { 7 } else { 13 };
-    let factorial = |k: u32| (1..=k).map(f64::from).product::<f64>();
-    e.constant(p, 1.0 / factorial(degree));
-    for k in (0..degree).rev() {
-        e.constant(t, 1.0 / factorial(k));
-        e.multiply_add_in_place(p, x, t);
-    }
-    e.constant(t, magic + bias);
+}
+
+/// `n = 2^n`.
+fn power_of_two(e: &mut Emitter, n: Reg, t: Reg) {
+    let bias = if e.dtype() == DType::F32 { 127.0 } else { 1023.0 };
+    e.constant(t, magic(e.dtype()) + bias);
     e.binary(BinaryOp::Add, n, n, t);
     e.exponent(n, n);
-    e.binary(BinaryOp::Mul, x, p, n);
+}
+
+/// `u = log(1 + u)`, for `u` from 0 to 1; uses `free` and the next two.
+///
+/// `log(1 + u) = 2 atanh(y / 2)` with `y = u / (1 + u / 2)`, a series in `y^2 <= 4/9`. The first term left out is below half a
+/// unit in the last place.
+fn log1p(e: &mut Emitter, u: Reg, free: Reg) {
+    let (z, p, t) = (free, Reg(free.0 + 1), Reg(free.0 + 2));
+    e.constant(t, 0.5);
+    e.constant(p, 1.0);
+    e.multiply_add(z, u, t, p, z);
+    e.binary(BinaryOp::Div, u, u, z);
+    e.binary(BinaryOp::Mul, z, u, u);
+    let degree = if e.dtype() == DType::F32 { 7 } else { 16 };
+    let series: Vec<f64> = (0..=degree).rev().map(|k| f64::powi(0.25, k) / f64::from(2 * k + 1)).collect();
+    polynomial(e, p, z, &series, t);
+    e.binary(BinaryOp::Mul, u, u, p);
+}
+
+/// `d = log(1 + exp(-|x|))`, which is what `softplus(x)` has above `max(x, 0)`; uses `free` and the next two. `x` is kept.
+fn log1p_exp_of_minus_absolute(e: &mut Emitter, d: Reg, x: Reg, free: Reg) {
+    e.constant(d, 0.0);
+    e.binary(BinaryOp::Sub, d, d, x);
+    e.binary(BinaryOp::Min, d, d, x);
+    exp(e, d, free);
+    log1p(e, d, free);
+}
+
+/// `x = alpha * (exp(x / divisor) - 1)` where `x < 0`, without a divisor if that is 1; uses `free` and the next three.
+fn elu(e: &mut Emitter, x: Reg, divisor: Option<f64>, alpha: f64, free: Reg) {
+    let t = |i: u32| Reg(free.0 + i);
+    let (y, zero) = (t(0), t(1));
+    e.constant(zero, 0.0);
+    e.binary(BinaryOp::Min, y, zero, x);
+    if let Some(divisor) = divisor {
+        e.constant(t(1), divisor);
+        e.binary(BinaryOp::Div, y, y, t(1));
+    }
+    expm1(e, y, t(1));
+    scale(e, y, alpha, t(1));
+    e.constant(zero, 0.0);
+    e.select(x, zero, x, y, x);
+}
+
+/// `x = x * tanh(log(1 + exp(x)))`; uses `free` and the next three.
+///
+/// With `w = exp(x)` the second factor is `n / (n + 2)`, `n = w (w + 2)`, which is 1 to the last bit past 20.
+fn mish(e: &mut Emitter, x: Reg, free: Reg) {
+    let t = |i: u32| Reg(free.0 + i);
+    let (n, two, sum) = (t(0), t(1), t(2));
+    e.constant(n, 20.0);
+    e.binary(BinaryOp::Min, n, n, x);
+    exp(e, n, t(1));
+    e.constant(two, 2.0);
+    e.binary(BinaryOp::Add, sum, n, two);
+    e.binary(BinaryOp::Mul, n, n, sum);
+    e.binary(BinaryOp::Add, sum, n, two);
+    e.binary(BinaryOp::Div, n, n, sum);
+    e.binary(BinaryOp::Mul, x, x, n);
 }
 
 /// `x = tanh(x)`; uses `free` and the next four.
@@ -126,7 +277,7 @@ fn tanh(e: &mut Emitter, x: Reg, free: Reg) {
     e.binary(BinaryOp::Div, large, t(3), large);
     e.binary(BinaryOp::Sub, large, t(2), large);
     with_sign_of(e, large, x, t(2));
-    // small = x + x * z * p(z) / q(z), z = x * x
+    // small = x * (1 + z * p(z) / q(z)), z = x * x; a product keeps the sign of zero
     let (z, s, q) = (t(2), t(3), t(4));
     e.binary(BinaryOp::Mul, z, x, x);
     let numerator = [-9.643_991_794_250_523e-1, -9.928_772_310_019_185e1, -1.614_687_684_417_084_5e3];
@@ -135,7 +286,9 @@ fn tanh(e: &mut Emitter, x: Reg, free: Reg) {
     polynomial(e, q, z, &denominator, s);
     e.binary(BinaryOp::Div, small, small, q);
     e.binary(BinaryOp::Mul, small, small, z);
-    e.multiply_add(small, small, x, x, s);
+    e.constant(s, 1.0);
+    e.binary(BinaryOp::Add, small, small, s);
+    e.binary(BinaryOp::Mul, small, small, x);
     absolute(e, z, x, s);
     e.constant(s, 0.625);
     e.select(x, z, s, large, small);
@@ -220,11 +373,11 @@ const ERFC_Q: [f64; 9] = [
     5.575_353_408_177_277e2,
 ];
 
-/// `d = |x|`, NaN stays NaN; `x` is kept.
+/// `d = |x|`, NaN stays NaN and -0.0 becomes 0.0; `d` may be `x`.
 fn absolute(e: &mut Emitter, d: Reg, x: Reg, t: Reg) {
     e.constant(t, 0.0);
-    e.binary(BinaryOp::Sub, d, t, x);
-    e.binary(BinaryOp::Max, d, d, x);
+    e.binary(BinaryOp::Sub, t, t, x);
+    e.binary(BinaryOp::Max, d, x, t);
 }
 
 /// `d = -d` where `x < 0`.

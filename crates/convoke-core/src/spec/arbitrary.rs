@@ -168,7 +168,13 @@ fn epilogue() -> impl Strategy<Value = Epilogue> {
     prop_oneof![
         select(&[Epilogue::Relu, Epilogue::Relu6, Epilogue::Sigmoid, Epilogue::Tanh][..]),
         select(&[Epilogue::Silu, Epilogue::HardSwish, Epilogue::Gelu][..]),
+        select(&[Epilogue::GeluTanh, Epilogue::Selu, Epilogue::Softplus, Epilogue::LogSigmoid][..]),
+        select(&[Epilogue::Softsign, Epilogue::HardSigmoid, Epilogue::Mish, Epilogue::Abs, Epilogue::Neg][..]),
         (-2.0..2.0).prop_map(|slope| Epilogue::LeakyRelu { slope }),
+        (-2.0..2.0).prop_map(|alpha| Epilogue::Elu { alpha }),
+        (0.1..4.0).prop_map(|alpha| Epilogue::Celu { alpha }),
+        (-4.0..4.0).prop_map(|constant| Epilogue::Add { constant }),
+        (-2.0..2.0).prop_map(|factor| Epilogue::Mul { factor }),
         (-4.0..4.0, 0.0..4.0).prop_map(|(lo, width): (f64, f64)| Epilogue::Clamp { lo, hi: lo + width }),
     ]
 }

@@ -83,6 +83,8 @@ pub(super) enum SpecError {
     },
     #[error("`clamp` has its bounds in the wrong order")]
     ClampOrder { lo: f64, hi: f64, span: Span },
+    #[error("the alpha of `celu` may not be {alpha}")]
+    CeluAlpha { alpha: f64, span: Span },
     #[error("`{step}` takes {expected}, here are {found}")]
     Arguments { step: String, expected: &'static str, found: usize, span: Span },
     #[error("`{}` is not a finite number", word.value)]
@@ -210,11 +212,17 @@ impl SpecError {
                 at(span, &format!("the lower bound {lo} is greater than the upper bound {hi}"))
                     .with_help(format!("write `clamp({hi}, {lo})`"))
             }
+            Self::CeluAlpha { span, .. } => at(span, "it divides by alpha, which is greater than 0")
+                .with_help("write `celu(1)`, or `elu` for any alpha"),
             Self::Arguments { step, span, expected, .. } => {
                 let example = match step.as_str() {
                     "clamp" => "clamp(0, 6)",
                     "leaky_relu" => "leaky_relu(0.01)",
                     "constant" => "constant(1)",
+                    "elu" => "elu(1)",
+                    "celu" => "celu(1)",
+                    "add" => "add(0.5)",
+                    "mul" => "mul(0.5)",
                     other => other,
                 };
                 at(span, &format!("expected {expected}")).with_help(format!("write `{example}`"))

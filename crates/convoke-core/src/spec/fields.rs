@@ -233,7 +233,7 @@ impl Reader<'_> {
     }
 
     fn step(&mut self, value: &Value, f32: bool) -> Option<Epilogue> {
-        const STEPS: [(&str, Epilogue); 9] = [
+        const STEPS: [(&str, Epilogue); 22] = [
             ("relu", Epilogue::Relu),
             ("relu6", Epilogue::Relu6),
             ("leaky_relu", Epilogue::LeakyRelu { slope: 0.01 }),
@@ -243,6 +243,19 @@ impl Reader<'_> {
             ("silu", Epilogue::Silu),
             ("hardswish", Epilogue::HardSwish),
             ("gelu", Epilogue::Gelu),
+            ("gelu_tanh", Epilogue::GeluTanh),
+            ("elu", Epilogue::Elu { alpha: 1.0 }),
+            ("selu", Epilogue::Selu),
+            ("celu", Epilogue::Celu { alpha: 1.0 }),
+            ("softplus", Epilogue::Softplus),
+            ("softsign", Epilogue::Softsign),
+            ("log_sigmoid", Epilogue::LogSigmoid),
+            ("hard_sigmoid", Epilogue::HardSigmoid),
+            ("mish", Epilogue::Mish),
+            ("abs", Epilogue::Abs),
+            ("neg", Epilogue::Neg),
+            ("add", Epilogue::Add { constant: 0.0 }),
+            ("mul", Epilogue::Mul { factor: 1.0 }),
         ];
         let (name, args) = match &value.kind {
             ValueKind::Word(name) => (Spanned::new(name.clone(), value.span), None),
@@ -258,8 +271,11 @@ impl Reader<'_> {
         let step = self.word("epilogue", &name, &STEPS)?;
         let given = args.unwrap_or_default();
         let expected = match (&step, args) {
-            (Epilogue::LeakyRelu { .. }, None) => return Some(step),
+            (Epilogue::LeakyRelu { .. } | Epilogue::Elu { .. } | Epilogue::Celu { .. }, None) => return Some(step),
             (Epilogue::LeakyRelu { .. }, _) => ("one number, the slope", 1),
+            (Epilogue::Elu { .. } | Epilogue::Celu { .. }, _) => ("one number, alpha", 1),
+            (Epilogue::Add { .. }, _) => ("one number, what to add", 1),
+            (Epilogue::Mul { .. }, _) => ("one number, the factor", 1),
             (Epilogue::Clamp { .. }, _) => ("two numbers, the bounds", 2),
             _ => ("no arguments", 0),
         };
@@ -275,6 +291,13 @@ impl Reader<'_> {
         let numbers: Option<Vec<f64>> = given.iter().map(|arg| self.real(arg, &name.value, f32)).collect();
         match (step, numbers?.as_slice()) {
             (Epilogue::LeakyRelu { .. }, &[slope]) => Some(Epilogue::LeakyRelu { slope }),
+            (Epilogue::Elu { .. }, &[alpha]) => Some(Epilogue::Elu { alpha }),
+            (Epilogue::Celu { .. }, &[alpha]) if alpha <= 0.0 => {
+                self.report(SpecError::CeluAlpha { alpha, span: value.span })
+            }
+            (Epilogue::Celu { .. }, &[alpha]) => Some(Epilogue::Celu { alpha }),
+            (Epilogue::Add { .. }, &[constant]) => Some(Epilogue::Add { constant }),
+            (Epilogue::Mul { .. }, &[factor]) => Some(Epilogue::Mul { factor }),
             (Epilogue::Clamp { .. }, &[lo, hi]) if lo > hi => {
                 self.report(SpecError::ClampOrder { lo, hi, span: value.span })
             }

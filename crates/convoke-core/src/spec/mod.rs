@@ -176,7 +176,17 @@ impl Default for Accuracy {
     }
 }
 
-/// One step of the fused epilogue. What each computes, and how exactly, is in [`crate::lower`].
+/// One step of the fused epilogue, elementwise.
+///
+/// `NaN` comes out of every step as `NaN`; infinities and -0.0 give what PyTorch gives. With `u` the unit roundoff of the layer's
+/// type, results are within the following of the formula, for an input that the type holds, or within its least normal number times
+/// `max(1, |x|)` if that is more, since `exp` is 0 below it:
+///
+/// - [`Relu`](Self::Relu), [`Relu6`](Self::Relu6), [`Clamp`](Self::Clamp), [`Abs`](Self::Abs), [`Neg`](Self::Neg): exact for arguments
+///   that the type holds;
+/// - [`Add`](Self::Add), [`Mul`](Self::Mul): rounded once; [`LeakyRelu`](Self::LeakyRelu): `2u` of the result;
+/// - [`Gelu`](Self::Gelu), [`GeluTanh`](Self::GeluTanh): `48u` of the result or of 0.01, whichever is more;
+/// - the others: `8u` of the result.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Epilogue {
     /// `max(x, 0)`.
@@ -188,7 +198,7 @@ pub enum Epilogue {
         /// Factor below zero; PyTorch's default is 0.01.
         slope: f64,
     },
-    /// `min(max(x, lo), hi)`, `lo <= hi`.
+    /// `min(max(x, lo), hi)`, `lo <= hi`. PyTorch's `hardtanh` is `clamp(-1, 1)`.
     Clamp {
         /// Least result.
         lo: f64,
@@ -205,7 +215,65 @@ pub enum Epilogue {
     HardSwish,
     /// `x / 2 * (1 + erf(x / sqrt(2)))`, PyTorch's `gelu(approximate="none")`.
     Gelu,
+    /// `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`, PyTorch's `gelu(approximate="tanh")`.
+    GeluTanh,
+    /// `x` if it is not negative, else `alpha * (exp(x) - 1)`.
+    Elu {
+        /// What it tends to far below zero, negated; 1 by default, as in PyTorch, Keras and ONNX.
+        alpha: f64,
+    },
+    /// [`SELU_SCALE`]` * elu(`[`SELU_ALPHA`]`)`.
+    Selu,
+    /// `x` if it is not negative, else `alpha * (exp(x / alpha) - 1)`.
+    Celu {
+        /// Greater than 0; 1 by default, as in PyTorch and ONNX.
+        alpha: f64,
+    },
+    /// `log(1 + exp(x))`, and `x` above [`SOFTPLUS_THRESHOLD`]: PyTorch's with its defaults. ONNX and Keras have no threshold; in f32
+    /// it makes no difference, in f64 one of up to `2.1e-9`.
+    Softplus,
+    /// `x / (1 + |x|)`; NaN for infinities, as in PyTorch.
+    Softsign,
+    /// `log(1 / (1 + exp(-x)))`.
+    LogSigmoid,
+    /// `min(max(x + 3, 0), 6) / 6`, the one of PyTorch and of Keras 3. ONNX's by default is `[mul(0.2), add(0.5), clamp(0, 1)]`.
+    HardSigmoid,
+    /// `x * tanh(log(1 + exp(x)))`.
+    Mish,
+    /// `|x|`.
+    Abs,
+    /// `-x`.
+    Neg,
+    /// `x + constant`.
+    Add {
+        /// Any finite number.
+        constant: f64,
+    },
+    /// `x * factor`.
+    Mul {
+        /// Any finite number.
+        factor: f64,
+    },
 }
+
+impl Epilogue {
+    /// Whether it never rounds, so that whole numbers come out exactly.
+    pub const fn is_exact(self) -> bool {
+        matches!(self, Self::Relu | Self::Relu6 | Self::Clamp { .. } | Self::Abs | Self::Neg)
+    }
+}
+
+/// PyTorch's and ONNX's factor of `selu`.
+pub const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
+
+/// PyTorch's and ONNX's `alpha` of `selu`.
+pub const SELU_ALPHA: f64 = 1.673_263_242_354_377_3;
+
+/// Above it PyTorch's `softplus` is the identity.
+pub const SOFTPLUS_THRESHOLD: f64 = 20.0;
+
+/// `gelu_tanh(x) = x / (1 + exp(-x * (GELU_TANH[1] + GELU_TANH[0] * x^2)))`: `2 sqrt(2 / pi)`, in front 0.044715 times that.
+pub(crate) const GELU_TANH: [f64; 2] = [0.044715 * 1.595_769_121_605_730_7, 1.595_769_121_605_730_7];
 
 impl LayerSpec {
     /// Input channels of one group.

@@ -82,6 +82,8 @@ fn canonical_text_parses_to_an_equal_layer() {
                 parallel: oh, pack_input: none, unroll: 4 } }",
         "conv_transpose2d t { input: f32[1, 4, 8, 9], out_channels: 6, kernel_size: 3x5, stride: 3, padding: (1..0, 2), groups: 2,
             output_padding: (2, 0), weights: hwoi, dilation: 1x2 }",
+        "conv1d c { input: f32[1, 1, 3] @ ncl, out_channels: 1, kernel_size: 1, then: [elu, celu(0.5), elu(-2), selu, gelu_tanh, mish, softplus,
+            softsign, log_sigmoid, hard_sigmoid, abs, neg, add(-1e-3), mul(2)] }",
         "conv1d b { input: f64[0, 9, 3] @ nlc, out_channels: 3, kernel_size: 2, groups: depthwise, weights: lio }",
     ] {
         let spec = layer(text);

@@ -129,6 +129,19 @@ impl fmt::Display for Epilogue {
             Self::Silu => f.write_str("silu"),
             Self::HardSwish => f.write_str("hardswish"),
             Self::Gelu => f.write_str("gelu"),
+            Self::GeluTanh => f.write_str("gelu_tanh"),
+            Self::Elu { alpha } => write!(f, "elu({})", number(*alpha)),
+            Self::Selu => f.write_str("selu"),
+            Self::Celu { alpha } => write!(f, "celu({})", number(*alpha)),
+            Self::Softplus => f.write_str("softplus"),
+            Self::Softsign => f.write_str("softsign"),
+            Self::LogSigmoid => f.write_str("log_sigmoid"),
+            Self::HardSigmoid => f.write_str("hard_sigmoid"),
+            Self::Mish => f.write_str("mish"),
+            Self::Abs => f.write_str("abs"),
+            Self::Neg => f.write_str("neg"),
+            Self::Add { constant } => write!(f, "add({})", number(*constant)),
+            Self::Mul { factor } => write!(f, "mul({})", number(*factor)),
         }
     }
 }

@@ -49,6 +49,9 @@ conv1d transformed_row { input: f64[N, 5, 30] @ ncl, out_channels: 9, kernel_siz
     accuracy: fast, schedule { algorithm: winograd6, parallel: oc } }
 conv3d transformed_volume { input: f32[1, 5, 5, 6, 3] @ ndhwc, out_channels: 33, kernel_size: 3, padding: 1,
     accuracy: fast, schedule { algorithm: winograd2, block: (oc: 16) } }
+conv1d curves { input: f32[1, 3, 40] @ ncl, out_channels: 5, kernel_size: 3, then: [softplus, elu(0.5), mish, gelu_tanh, celu(2)] }
+conv1d curves_double { input: f64[1, 3, 40] @ nlc, out_channels: 9, kernel_size: 3,
+    then: [abs, neg, log_sigmoid, add(2.5), selu, softsign, mul(-3), hard_sigmoid] }
 conv2d nothing { input: f32[0, 2, 4, 4] @ nchw, out_channels: 3, kernel_size: 3 }
 ";
 

@@ -4,7 +4,7 @@ use crate::compute::{Tensors, each_output, reference};
 use crate::random::Random;
 use convoke::Element;
 use convoke_core::eval::reference::{Position, epilogue, error_bound, magnitudes, output_at};
-use convoke_core::spec::{Algorithm, Epilogue, LayerSpec};
+use convoke_core::spec::{Algorithm, LayerSpec};
 
 /// Images of a layer whose batch is a name.
 const NAMED_BATCH: usize = 3;
@@ -42,7 +42,7 @@ impl<T: Element> Cases<T> {
 /// `spec` without the steps of its epilogue that round.
 pub(super) fn exact(spec: &LayerSpec) -> LayerSpec {
     let mut spec = spec.clone();
-    spec.then.retain(|step| matches!(step, Epilogue::Relu | Epilogue::Relu6 | Epilogue::Clamp { .. }));
+    spec.then.retain(|step| step.is_exact());
     spec
 }
 

@@ -9,7 +9,7 @@
 
 use super::{Epilogue, LayerSpec, epilogue, magnitude};
 use crate::eval::Element;
-use crate::spec::Algorithm;
+use crate::spec::{Algorithm, SELU_ALPHA, SELU_SCALE, SOFTPLUS_THRESHOLD};
 
 /// Most that an output computed in `T` may differ from `exact`, the output before rounding computed in a type with
 /// enough bits. `sum` is its exact sum before the epilogue, and `magnitude` what [`magnitudes`](super::magnitudes) gives for it.
@@ -45,16 +45,31 @@ fn quality(step: Epilogue) -> (f64, f64, f64) {
         // |x| / 3 + 1/2 at |x| = 3.
         Epilogue::HardSwish => (1.5, 8.0, 1.0),
         // The derivative of gelu stays below 1.13. exp(-a^2) turns an error of a^2 into a relative one of the small tail.
-        Epilogue::Gelu => (1.13, 32.0, 8.0),
+        Epilogue::Gelu | Epilogue::GeluTanh => (1.13, 32.0, 8.0),
+        Epilogue::Elu { alpha } => (alpha.abs().max(1.0), 16.0, 0.0),
+        Epilogue::Selu => (SELU_SCALE * SELU_ALPHA, 16.0, 0.0),
+        Epilogue::Celu { .. } | Epilogue::Softplus | Epilogue::LogSigmoid => (1.0, 16.0, 0.0),
+        Epilogue::Softsign => (1.0, 8.0, 0.0),
+        Epilogue::HardSigmoid => (1.0 / 6.0, 8.0, 0.0),
+        // The derivative of mish stays below 1.09.
+        Epilogue::Mish => (1.09, 16.0, 0.0),
+        Epilogue::Abs | Epilogue::Neg => (1.0, 1.0, 0.0),
+        // The constant is rounded too, and is no more than the result and the input together.
+        Epilogue::Add { .. } => (1.0, 2.0, 1.0),
+        Epilogue::Mul { factor } => (factor.abs(), 2.0, 0.0),
     }
 }
 
-/// What is lost where `exp` saturates near the ends of the normal range instead of going on to 0 or infinity.
+/// What is lost where `exp` saturates near the ends of the normal range instead of going on to 0 or infinity, and where `softplus` has its
+/// step: `log(1 + exp(-20))`.
 fn saturation<T: Element>(step: Epilogue, value: f64, error: f64) -> f64 {
     let least = if T::UNIT_ROUNDOFF > 1e-10 { (-87.0_f64).exp() } else { (-708.0_f64).exp() };
     match step {
-        Epilogue::Sigmoid => 2.0 * least,
-        Epilogue::Silu | Epilogue::Gelu => 2.0 * least * (value.abs() + error),
+        Epilogue::Softplus if (value - SOFTPLUS_THRESHOLD).abs() <= error => 2.1e-9,
+        Epilogue::Sigmoid | Epilogue::Softplus | Epilogue::LogSigmoid => 2.0 * least,
+        // The quotient by a large alpha may fall below the normal numbers.
+        Epilogue::Celu { alpha } => alpha * least * T::UNIT_ROUNDOFF,
+        Epilogue::Silu | Epilogue::Gelu | Epilogue::GeluTanh | Epilogue::Mish => 2.0 * least * (value.abs() + error),
         _ => 0.0,
     }
 }

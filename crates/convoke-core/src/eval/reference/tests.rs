@@ -154,6 +154,23 @@ fn epilogues() {
     check(Epilogue::HardSwish, -4.0, 0.0);
     check(Epilogue::Gelu, 1.0, 0.841_344_746_068_542_9);
     check(Epilogue::Gelu, -1.0, -0.158_655_253_931_457_05);
+    check(Epilogue::GeluTanh, 1.0, 0.841_191_990_608_276_8);
+    check(Epilogue::Elu { alpha: 0.5 }, -1.0, -0.316_060_279_414_278_83);
+    check(Epilogue::Elu { alpha: 0.5 }, 3.0, 3.0);
+    check(Epilogue::Selu, -1.0, -1.111_330_737_812_562_8);
+    check(Epilogue::Selu, 2.0, 2.101_401_974_710_961);
+    check(Epilogue::Celu { alpha: 2.0 }, -1.0, -0.786_938_680_574_733_2);
+    check(Epilogue::Softplus, 1.0, 1.313_261_687_518_222_8);
+    check(Epilogue::Softplus, 20.5, 20.5);
+    check(Epilogue::Softsign, -3.0, -0.75);
+    check(Epilogue::LogSigmoid, 1.0, -0.313_261_687_518_222_8);
+    check(Epilogue::HardSigmoid, 1.0, 4.0 / 6.0);
+    check(Epilogue::Mish, 1.0, 0.865_098_388_267_310_2);
+    check(Epilogue::Mish, -1.0, -0.303_401_461_374_108_95);
+    check(Epilogue::Abs, -2.0, 2.0);
+    check(Epilogue::Neg, -2.0, 2.0);
+    check(Epilogue::Add { constant: -0.5 }, 2.0, 1.5);
+    check(Epilogue::Mul { factor: -0.5 }, 2.0, -1.0);
     let all = [
         Epilogue::Relu,
         Epilogue::Relu6,
@@ -162,6 +179,19 @@ fn epilogues() {
         Epilogue::Silu,
         Epilogue::HardSwish,
         Epilogue::Gelu,
+        Epilogue::GeluTanh,
+        Epilogue::Elu { alpha: 1.0 },
+        Epilogue::Selu,
+        Epilogue::Celu { alpha: 1.0 },
+        Epilogue::Softplus,
+        Epilogue::Softsign,
+        Epilogue::LogSigmoid,
+        Epilogue::HardSigmoid,
+        Epilogue::Mish,
+        Epilogue::Abs,
+        Epilogue::Neg,
+        Epilogue::Add { constant: 1.0 },
+        Epilogue::Mul { factor: 2.0 },
     ];
     assert!(all.iter().all(|&step| epilogue(step, f64::NAN).is_nan()));
     assert!(epilogue(Epilogue::Relu, -0.0).is_sign_negative());
