@@ -92,7 +92,7 @@ STEPS = {
 }
 """Each step of `then`."""
 
-LIPSCHITZ = {"sigmoid": 0.25, "silu": 1.1, "hardswish": 1.5, "gelu": 1.13, "gelu_tanh": 1.13, "selu": 1.76, "hard_sigmoid": 1 / 6, "mish": 1.09}
+LIPSCHITZ = {"sigmoid": 0.25, "silu": 1.1, "hardswish": 1.5, "gelu": 1.13, "gelu_tanh": 1.13, "selu": 1.76, "mish": 1.09}
 """How much a step may stretch an error, where that is not 1 and does not follow from its argument."""
 
 

@@ -135,7 +135,8 @@ def tensors(rng: Random, able: Abilities, found: Layer, whole: bool) -> Tensors:
 
 def then(rng: Random, whole: bool) -> tuple[Step, ...]:
     """Up to two steps; those that round nothing for whole numbers."""
-    exact = [Step("relu"), Step("relu6"), Step("clamp", (-5.0, 20.0)), Step("abs"), Step("neg"), Step("add", (-7.0,)), Step("mul", (2.0,))]
+    exact = [Step("relu"), Step("relu6"), Step("clamp", (-5.0, 20.0))]
+    exact += [Step("abs"), Step("neg"), Step("add", (-7.0,)), Step("mul", (2.0,))]
     others = [Step("leaky_relu"), Step("leaky_relu", (0.3,)), Step("clamp", (-0.5, 2.25))]
     others += [Step("elu"), Step("elu", (0.5,)), Step("celu"), Step("celu", (2.5,)), Step("add", (0.3,)), Step("mul", (-1.7,))]
     others += [Step(name) for name in ("sigmoid", "tanh", "silu", "hardswish", "gelu", "gelu_tanh", "selu", "softplus", "softsign")]

@@ -179,11 +179,10 @@ impl Default for Accuracy {
 /// One step of the fused epilogue, elementwise.
 ///
 /// `NaN` comes out of every step as `NaN`; infinities and -0.0 give what PyTorch gives. With `u` the unit roundoff of the layer's
-/// type, results are within the following of the formula, for an input that the type holds, or within its least normal number times
-/// `max(1, |x|)` if that is more, since `exp` is 0 below it:
+/// type, results are within the following of the formula, for an input and arguments that the type holds, or within its least normal
+/// number times `max(1, |x|, alpha)` if that is more, since `exp` is 0 below it:
 ///
-/// - [`Relu`](Self::Relu), [`Relu6`](Self::Relu6), [`Clamp`](Self::Clamp), [`Abs`](Self::Abs), [`Neg`](Self::Neg): exact for arguments
-///   that the type holds;
+/// - [`Relu`](Self::Relu), [`Relu6`](Self::Relu6), [`Clamp`](Self::Clamp), [`Abs`](Self::Abs), [`Neg`](Self::Neg): exact;
 /// - [`Add`](Self::Add), [`Mul`](Self::Mul): rounded once; [`LeakyRelu`](Self::LeakyRelu): `2u` of the result;
 /// - [`Gelu`](Self::Gelu), [`GeluTanh`](Self::GeluTanh): `48u` of the result or of 0.01, whichever is more;
 /// - the others: `8u` of the result.
