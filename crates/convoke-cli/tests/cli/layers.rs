@@ -38,7 +38,7 @@ error: there is no field `out_channel`
 3 |     out_channel: 4,
   |     ^^^^^^^^^^^ did you mean `out_channels`?
   |
-  = help: known are input, out_channels, kernel_size, stride, padding, dilation, groups, bias, weights, then, accuracy, schedule
+  = help: known are input, out_channels, kernel_size, stride, padding, padding_mode, dilation, groups, bias, weights, then, accuracy, schedule
 
 error: `kernel_size` may not be 0
  --> <stdin>:4:18

@@ -231,7 +231,7 @@ impl<'a> Part<'a> {
     ///
     /// Lines that evict each other come again with every tap; those that are merely too many, with the next tile.
     fn stall(&self, tiling: &PartTiling) -> f64 {
-        if self.geometry.src.lanes > 1 {
+        if self.geometry.src.lanes > 1 || self.geometry.empty {
             return 0.0;
         }
         let [d, h, w] = &self.geometry.spatial;
