@@ -42,6 +42,9 @@ fn long_filters_are_within_the_bound() {
         "conv1d images { input: f32[N, 3, 500] @ ncl, out_channels: 5, kernel_size: 41, padding: (20..7), bias: true",
         "conv1d double { input: f64[1, 2, 1500] @ ncl, out_channels: 1, kernel_size: 65, dilation: 3, padding: 90",
         "conv1d last { input: f32[1, 400, 3] @ nlc, out_channels: 12, groups: 3, kernel_size: 33, padding: same, then: gelu",
+        "conv2d image { input: f32[1, 3, 24, 37] @ nchw, out_channels: 3, groups: 3, kernel_size: 15, padding: 7, bias: true",
+        "conv2d blocks { input: f32[2, 40, 21, 2] @ nhwc, out_channels: 3, kernel_size: (9, 6), dilation: (2, 3), then: relu",
+        "conv2d mirror { input: f64[N, 2, 19, 23] @ nchw, out_channels: 1, kernel_size: (11, 1), padding: (5, 0), padding_mode: reflect",
         "conv2d rows { input: f32[1, 4, 9, 150] @ nchw, out_channels: 7, kernel_size: (1, 21), stride: (2, 1), bias: true",
     ] {
         let text = format!("{layer}, accuracy: fast, schedule {{ algorithm: fft }} }}");

@@ -102,7 +102,7 @@ pub(crate) struct Geometry {
     pub src: View,
     pub dst: View,
     /// Sizes along `d`, `h`, `w` as the tiles see them: without padding when the input is packed, and all pixels
-    /// along `w` for pointwise.
+    /// along `w` for pointwise, all rows one behind the other for `fft` of a window of several rows.
     pub spatial: [SpatialAxis; 3],
     /// Groups that the `g` loop runs over; 1 for depthwise, where the channels are the `oc` axis.
     pub groups: usize,
@@ -159,6 +159,9 @@ impl Geometry {
             spatial = [SpatialAxis::UNIT, SpatialAxis::UNIT, w];
             sizes = [[1, 1, pixels]; 2];
         }
+        if algorithm == Algorithm::Fft && spatial[1].kernel > 1 {
+            spatial = [spatial[0], SpatialAxis::UNIT, rows_in_one(&spatial[1], &spatial[2])];
+        }
         let mut src = View::dense(role, spec, layout, spec.in_channels, sizes[0]);
         let mut dst = View::dense(Role::Dst, spec, spec.layout, spec.out_channels, sizes[1]);
         let depthwise = algorithm == Algorithm::Depthwise;
@@ -190,6 +193,14 @@ impl Geometry {
     pub(crate) fn tap_steps(&self, panel: usize) -> [i64; 3] {
         tap_steps(self.window, self.ic * panel)
     }
+}
+
+/// The rows of an image without padding, one behind the other, as one axis: a window of several rows is one of the first row's taps, those
+/// of the next a row further on, and so forth. Of its outputs those are no one's that would be behind a row's last.
+fn rows_in_one(h: &SpatialAxis, w: &SpatialAxis) -> SpatialAxis {
+    let row = w.input;
+    let kernel = (h.extent() - 1) * row + w.extent();
+    SpatialAxis { input: h.input * row, output: h.output * row, kernel, ..SpatialAxis::UNIT }
 }
 
 /// The same for taps of `len` elements.

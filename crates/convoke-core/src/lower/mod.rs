@@ -32,7 +32,9 @@ mod winograd;
 
 pub(crate) use activation::registers as epilogue_registers;
 pub(crate) use channels::{ChannelPart, cut as cut_channels};
-pub(crate) use fft::{LEAST_REGISTERS as FFT_REGISTERS, Pass as FftPass, Shape as FftShape, points as fft_points};
+pub(crate) use fft::{
+    Image as FftImage, LEAST_REGISTERS as FFT_REGISTERS, Pass as FftPass, Shape as FftShape, points as fft_points,
+};
 pub(crate) use geometry::{Geometry, View};
 pub(crate) use pack::PackedAxis;
 pub(crate) use phases::cut as cut_phases;

@@ -60,7 +60,7 @@ impl WeightsPacking {
             return Self::new(spec, plan.algorithm);
         }
         let geometry = Geometry::of(spec, plan.algorithm, plan.pack_input);
-        let shape = fft::Shape::new(&geometry, spec.dtype, lanes, plan.tile, &plan.block);
+        let shape = fft::Shape::new(spec, &geometry, lanes, plan.tile, &plan.block);
         Self::transformed(spec, shape.packing(spec.dtype))
     }
 
@@ -202,11 +202,14 @@ impl WeightsPacking {
     /// The tables of roots, then the transformed filters.
     fn pack_filters<T: Element>(&self, fft: FftPacking, plain: &[T], packed: &mut [T]) {
         fft.pack_twiddles(|i, value| packed[i] = T::from_f64(value));
-        let (bin, mut taps, mut filters) = (fft.bin(), vec![0.0; self.taps], fft.plan());
+        let [_, kh, kw] = self.window;
+        let place = |tap: usize| tap / kw * fft.taps[0] + tap % kw * fft.taps[1];
+        let (bin, mut filters) = (fft.bin(), fft.plan());
+        let mut taps = vec![0.0; place((kh * kw).saturating_sub(1)) + 1];
         for oc in 0..self.groups * self.oc {
             for ic in 0..self.ic {
                 let from = oc / self.oc * self.group_stride + oc % self.oc * self.oc_stride + ic * self.ic_stride;
-                taps.iter_mut().enumerate().for_each(|(tap, x)| *x = plain[from + tap * self.tap_stride].to_f64());
+                (0..self.taps).for_each(|tap| taps[place(tap)] = plain[from + tap * self.tap_stride].to_f64());
                 let to = fft.twiddles() + oc * fft.filters(self.ic) + ic * bin;
                 filters.transform(&taps, |row, at, value| packed[to + row * self.ic * bin + at] = T::from_f64(value));
             }

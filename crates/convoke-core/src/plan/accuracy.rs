@@ -33,9 +33,11 @@ const fn winograd(m: usize, axes: usize) -> (f64, f64) {
 /// The same of `fft`.
 fn fft(spec: &LayerSpec) -> f64 {
     let (channels, taps) = (spec.ic_per_group() as f64, spec.taps() as f64);
-    // Blocks are a few times as long as windows.
+    // Blocks are a few times as long as windows, and those of several rows a row longer for each.
+    let [_, h, w] = &spec.spatial;
+    let length = taps.max((h.kernel - 1) as f64 * (w.pad_lo + w.input + w.pad_hi) as f64);
     let [transforms, sum] = FFT;
-    let error = (transforms * (4.0 * taps).log2() + sum * channels).sqrt();
+    let error = (transforms * (4.0 * length).log2() + sum * channels).sqrt();
     error / (SUM * (channels * taps).sqrt()).max(SUM)
 }
 

@@ -4,7 +4,7 @@ use super::choose::{ENOUGH, Refusal};
 use super::cost::{BANDWIDTH, Model};
 use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
 use crate::lower::weights::WeightsPacking;
-use crate::lower::{FFT_REGISTERS, FftPass, FftShape, Geometry, epilogue_registers, fft_points};
+use crate::lower::{FFT_REGISTERS, FftImage, FftPass, FftShape, Geometry, PackedAxis, epilogue_registers, fft_points};
 use crate::spec::{LayerSpec, Schedule};
 use crate::target::Target;
 
@@ -13,11 +13,13 @@ const MOST_POINTS: usize = 1 << 17;
 /// Bytes of the transformed filters, and of the buffers of one iteration, at most.
 const MOST_BYTES: usize = 256 << 20;
 /// Instructions a cycle in the transforms, up to what the target starts.
-const RATE: f64 = 4.0;
+const RATE: f64 = 5.0;
 /// Instructions of a loop's control.
 const LOOP: f64 = 4.0;
 /// Cycles to store a row of outputs, besides the epilogue.
 const OUTPUT: f64 = 2.0;
+/// How much longer a sum over several input channels takes than its instructions, for what it reads from the second level.
+const SUMS: f64 = 1.2;
 /// Cycles to call a tile and come back.
 const CALL: f64 = 15.0;
 
@@ -30,8 +32,14 @@ pub(super) struct Search<'a> {
 
 impl Search<'_> {
     pub(super) fn best(&self) -> Result<Plan, Refusal> {
-        if self.pack != PackInput::None {
-            let reason = "fft reads the input itself".to_owned();
+        let image = self.spec.spatial[1].kernel > 1;
+        let padded = self.spec.spatial.iter().any(|a| PackedAxis::of(self.spec.operation, a).changes());
+        let pack = if image && padded { PackInput::Pad } else { PackInput::None };
+        if self.pack != pack {
+            let reason = match pack {
+                PackInput::Pad => "fft takes an image as one row, with its padding written out".to_owned(),
+                _ => "fft reads the input itself".to_owned(),
+            };
             return Err(match &self.pins.pack_input {
                 Some(pin) if self.pins.algorithm.is_some() => Refusal::pinned(reason, pin.span),
                 _ => Refusal::layer(reason),
@@ -47,12 +55,13 @@ impl Search<'_> {
             let reason = format!("fft writes out the {} steps of a vector, and not {}", self.lanes(), pin.value);
             return Err(Refusal::pinned(reason, pin.span));
         }
-        let geometry = Geometry::of(self.spec, Algorithm::Fft, PackInput::None);
+        let geometry = Geometry::of(self.spec, Algorithm::Fft, pack);
         let mut best: Option<(FftShape, TileShape, Cost)> = None;
         let mut refusal = Refusal::layer(format!("no block of at most {MOST_POINTS} elements fits"));
+        let sizes = if image { self.rows(&geometry)? } else { self.hops(&geometry)? };
         for tile in self.tiles(&geometry)? {
-            for hop in self.hops(&geometry)? {
-                let shape = self.shape(&geometry, tile, hop);
+            for &size in &sizes {
+                let shape = self.shape(&geometry, tile, size);
                 match self.fits(&shape) {
                     Err(reason) => refusal = reason,
                     Ok(()) => {
@@ -66,7 +75,7 @@ impl Search<'_> {
         }
         let (shape, tile, cost) = best.ok_or(refusal)?;
         let parallel = self.parallel(&geometry, &shape)?;
-        let order = order(parallel);
+        let order = order(parallel, shape.axis());
         if let Some(pin) = self.pins.order.as_ref().filter(|pin| pin.value != order) {
             let names: Vec<_> = order.iter().map(|a| a.name()).collect();
             let reason = format!("the order of fft follows from parallel: ({})", names.join(", "));
@@ -76,17 +85,17 @@ impl Search<'_> {
         let why = format!(
             "transforms of {} elements give {} outputs each, which should take {:.2} of the time of the multiply-adds",
             shape.points(),
-            shape.hop,
+            shape.outputs(),
             cost.total() / ideal.max(1.0),
         );
         Ok(Plan {
             algorithm: Algorithm::Fft,
             vector: VectorAxis::Ow,
             tile,
-            block: vec![(Axis::Ow, shape.hop)],
+            block: vec![(shape.axis(), shape.block())],
             order,
             parallel,
-            pack_input: PackInput::None,
+            pack_input: pack,
             unroll: self.lanes(),
             cost,
             why,
@@ -97,8 +106,9 @@ impl Search<'_> {
         self.target.lanes(self.spec.dtype.bytes())
     }
 
-    fn shape(&self, geometry: &Geometry, tile: TileShape, hop: usize) -> FftShape {
-        FftShape::new(geometry, self.spec.dtype, self.lanes(), tile, &[(Axis::Ow, hop)])
+    fn shape(&self, geometry: &Geometry, tile: TileShape, size: usize) -> FftShape {
+        let axis = if self.spec.spatial[1].kernel > 1 { Axis::Oh } else { Axis::Ow };
+        FftShape::new(self.spec, geometry, self.lanes(), tile, &[(axis, size)])
     }
 
     /// Tiles of products to look at: output channels by pairs of blocks.
@@ -166,6 +176,42 @@ impl Search<'_> {
         Ok(hops)
     }
 
+    /// Rows of an image that a block gives.
+    fn rows(&self, geometry: &Geometry) -> Result<Vec<usize>, Refusal> {
+        let (lanes, taps) = (self.lanes(), geometry.spatial[2].kernel);
+        let Some(FftImage { pitch, columns, rows, .. }) = FftImage::of(self.spec, geometry) else {
+            return Ok(Vec::new());
+        };
+        let points = |size: usize| fft_points((size - 1).saturating_mul(pitch).saturating_add(columns), taps, lanes);
+        if let Some(pin) = &self.pins.block {
+            let refuse = |reason: String| Err(Refusal::pinned(reason, pin.span));
+            let &[(Axis::Oh, size)] = &pin.value[..] else {
+                return refuse("fft of a window of several rows is blocked along oh alone".to_owned());
+            };
+            if size == 0 || size > rows {
+                return refuse(format!("a block of {size} rows is none of 1 to {rows}, and the output has {rows}"));
+            }
+            if points(size) > MOST_POINTS {
+                return refuse(format!(
+                    "a block of {size} rows is one of {} elements, and the longest has {MOST_POINTS}",
+                    points(size)
+                ));
+            }
+            return Ok(vec![size]);
+        }
+        let mut sizes = Vec::new();
+        let mut length = points(1);
+        while length <= MOST_POINTS {
+            let size = ((length + 1 - taps - columns) / pitch + 1).min(rows);
+            sizes.push(size);
+            if size == rows {
+                break;
+            }
+            length *= 2;
+        }
+        Ok(sizes)
+    }
+
     /// Whether the filters and the buffers are not too large.
     fn fits(&self, shape: &FftShape) -> Result<(), Refusal> {
         let bytes = self.spec.dtype.bytes();
@@ -198,13 +244,14 @@ impl Search<'_> {
             (Axis::Od, geometry.spatial[0].output),
             (Axis::Oh, geometry.spatial[1].output),
             (Axis::G, geometry.groups),
-            (Axis::Ow, shape.sets),
+            (shape.axis(), shape.sets),
         ];
         if let Some(pin) = &self.pins.parallel {
-            let divides = |&(axis, n): &(Axis, usize)| axis == pin.value && (n != 1 || axis == Axis::Ow);
+            let divides = |&(axis, n): &(Axis, usize)| axis == pin.value && (n != 1 || axis == shape.axis());
             if !counts.iter().any(divides) {
                 let reason = format!(
-                    "threads divide images, rows, groups or blocks of ow, of which there are several, and not {}",
+                    "threads divide images, rows, groups or blocks of {}, of which there are several, and not {}",
+                    shape.axis(),
                     pin.value
                 );
                 return Err(Refusal::pinned(reason, pin.span));
@@ -213,7 +260,7 @@ impl Search<'_> {
         }
         let enough = counts.iter().find(|c| c.1 >= ENOUGH);
         let most = counts.iter().rev().max_by_key(|c| c.1).filter(|c| c.1 > 1);
-        Ok(enough.or(most).map_or(Axis::Ow, |c| c.0))
+        Ok(enough.or(most).map_or(shape.axis(), |c| c.0))
     }
 
     /// Cycles for one image.
@@ -232,7 +279,12 @@ impl Search<'_> {
         let forward = transform + 2.0 * rows * strided(geometry.src.spatial[2]) + CALL;
         let epilogue: f64 = self.spec.then.iter().map(|&e| (epilogue_registers(e) as f64).powi(2)).sum();
         let hop = (shape.hop / shape.lanes) as f64;
-        let output = 2.0 * hop * (OUTPUT + epilogue + strided(geometry.dst.spatial[2]));
+        let calls = if shape.image.is_some() {
+            2.0 * shape.block() as f64 * (CALL + lanes / 2.0 * (OUTPUT + epilogue))
+        } else {
+            0.0
+        };
+        let output = calls + 2.0 * hop * (OUTPUT + epilogue + strided(geometry.dst.spatial[2]));
         let backward = transform + output + 3.0 * CALL;
         // Sets at borders are copied first.
         let border = 1.0 - shape.interior().len() as f64 / shape.sets as f64;
@@ -246,11 +298,12 @@ impl Search<'_> {
             .max(loads / t.loads_per_cycle as f64)
             .max((slots + load_uops) / t.uops_per_cycle as f64)
             .max(t.fma_latency as f64);
-        let product = rows * (ic * lanes * step + products + t.fma_latency as f64 * 2.0) + CALL;
+        let sum = ic * lanes * step * if ic > 1.0 { SUMS } else { 1.0 };
+        let product = rows * (sum + products + t.fma_latency as f64 * 2.0) + CALL;
         let product = product * (oc / channels).ceil();
         let compute = sets * (pairs * (ic * (forward + copies) + oc * backward) + product);
 
-        let model = Model::new(self.spec, t, Algorithm::Direct, VectorAxis::Ow, PackInput::None);
+        let model = Model::new(self.spec, t, Algorithm::Direct, VectorAxis::Ow, self.pack);
         let filters = self.packing(shape).packed_len() as f64 * bytes / geometry.groups as f64;
         let work = shape.work() as f64 * bytes;
         let local = shape.local() as f64 * bytes;
@@ -263,7 +316,7 @@ impl Search<'_> {
             sets * (filters + ic * pairs * work * ((oc / channels).ceil() - 1.0)) / model.bandwidth(filters + local);
         let (src, dst) = (geometry.src.n as f64 * bytes, self.spec.dst_image() as f64 * bytes);
         memory += (src + dst) / BANDWIDTH[1];
-        Cost { compute, memory, packing: 0.0 }
+        Cost { compute, memory, packing: model.packing() }
     }
 
     /// Instructions of a pass over a pair of blocks.
@@ -278,8 +331,11 @@ impl Search<'_> {
 }
 
 /// The loops as a plan names them, the one that threads divide first.
-fn order(parallel: Axis) -> Vec<Axis> {
-    let mut order = vec![Axis::N, Axis::Od, Axis::Oh, Axis::G, Axis::Ow, Axis::Oc, Axis::Ow];
+fn order(parallel: Axis, blocked: Axis) -> Vec<Axis> {
+    let mut order = match blocked {
+        Axis::Oh => vec![Axis::N, Axis::Od, Axis::G, Axis::Oh, Axis::Oc, Axis::Oh, Axis::Ow],
+        _ => vec![Axis::N, Axis::Od, Axis::Oh, Axis::G, Axis::Ow, Axis::Oc, Axis::Ow],
+    };
     if let Some(lead) = order.iter().position(|&a| a == parallel) {
         order[..=lead].rotate_right(1);
     }

@@ -16,9 +16,6 @@ pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm, pack: PackInput)
     if spec.operation == Operation::Transposed && !matches!(algorithm, Algorithm::Direct | Algorithm::Depthwise) {
         return Err(format!("{algorithm} is for convolutions, and this is a {}", spec.kind()));
     }
-    if algorithm == Algorithm::Fft && spec.fills_padding() {
-        return Err(format!("fft pads with zeros, and `padding_mode` is {}", spec.padding_mode.name()));
-    }
     match algorithm {
         Algorithm::Direct => Ok(()),
         Algorithm::Pointwise => {
@@ -91,19 +88,28 @@ fn winograd(spec: &LayerSpec, algorithm: Algorithm) -> Result<(), String> {
 /// Whether `fft` takes the layer.
 fn fft(spec: &LayerSpec) -> Result<(), String> {
     let [d, h, w] = &spec.spatial;
-    for (name, a) in [("d", d), ("h", h)] {
-        if a.kernel != 1 {
-            return Err(format!("fft is for windows along w alone so far, and along {name} it has {} taps", a.kernel));
-        }
-        if a.pad_lo + a.pad_hi != 0 {
-            return Err(format!("fft needs no padding along {name}, and there it is {}..{}", a.pad_lo, a.pad_hi));
+    let image = h.kernel > 1;
+    if d.kernel != 1 {
+        return Err(format!("fft is for windows along h and w, and along d it has {} taps", d.kernel));
+    }
+    if !image && w.kernel == 1 {
+        return Err("fft needs a window of several taps along h or w, and in both it has 1".to_owned());
+    }
+    for (name, a) in [("h", h), ("w", w)] {
+        if a.stride != 1 && (image || name == "w") {
+            return Err(format!("fft needs stride 1 along {name}, and there it is {}", a.stride));
         }
     }
-    if w.kernel == 1 {
-        return Err("fft needs a window of several taps along w, and there it is 1".to_owned());
-    }
-    if w.stride != 1 {
-        return Err(format!("fft needs stride 1 along w, and there it is {}", w.stride));
+    if !image {
+        if spec.fills_padding() {
+            return Err(format!("fft along rows pads with zeros, and `padding_mode` is {}", spec.padding_mode.name()));
+        }
+        for (name, a) in [("d", d), ("h", h)] {
+            if a.pad_lo + a.pad_hi != 0 {
+                let (lo, hi) = (a.pad_lo, a.pad_hi);
+                return Err(format!("fft along rows needs no padding along {name}, and there it is {lo}..{hi}"));
+            }
+        }
     }
     if spec.spatial.iter().any(|a| a.output == 0) {
         return Err("there is no output".to_owned());

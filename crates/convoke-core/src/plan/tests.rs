@@ -91,7 +91,10 @@ fn pins_of_fft_say_why() {
         "fft",
         "needs stride 1 along w, and there it is 2",
     );
-    refused(SAME, "algorithm: fft", "fft", "along h it has 3 taps");
+    let volume = "conv3d v { input: f32[1, 4, 9, 40, 40], out_channels: 4, kernel_size: 3, padding: 1 }";
+    refused(volume, "algorithm: fft", "fft", "along d it has 3 taps");
+    refused(SAME, &fft("block: (oh: 57)"), "(oh: 57)", "the output has");
+    refused(SAME, &fft("block: (ow: 8)"), "(ow: 8)", "blocked along oh alone");
     refused(FIR, &fft("block: (ow: 100)"), "(ow: 100)", "100 outputs is not made of vectors of 8");
     refused(FIR, &fft("block: (ow: 160008)"), "(ow: 160008)", "longer than a row, which has 160000");
     refused(FIR, &fft("block: (ow: 150000)"), "(ow: 150000)", "1023 taps is longer than 131072 elements");

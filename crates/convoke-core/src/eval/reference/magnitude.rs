@@ -10,8 +10,8 @@ use crate::spec::{Algorithm, LayerSpec};
 ///
 /// Of a direct sum it is `|bias| +` the sum of `|src * weights|`. Of Winograd's algorithm it is the output's formula with the magnitudes
 /// of all factors, those of the matrices too: `|A^T| [(|G| |g|) . (|B^T| |d|)]`. Of `fft` it is `|bias| +` the sum over the input
-/// channels of the Euclidean norms of the input's row times that of the filter: errors of transforms are bounded by norms of blocks,
-/// whose elements are some of the row's, each in at most two.
+/// channels of the Euclidean norms of the input's row, or its image with the padding if the window has several rows, times that of the
+/// filter: errors of transforms are bounded by norms of blocks, whose elements are some of those, each in at most two.
 ///
 /// # Panics
 /// If `src`, `weights` or `bias` is shorter than the layer says.
@@ -46,8 +46,10 @@ pub fn magnitudes<T: Element>(
 /// Euclidean norms of rows and filters.
 struct Norms<'a> {
     spec: &'a LayerSpec,
-    /// Of each row of `src`, in the order `[n][ic][d][h]`.
+    /// Of each row of `src`, or of each image, in the order `[n][ic][d][h]`.
     rows: Vec<f64>,
+    /// How many of them along `h`.
+    lines: usize,
     /// Of each filter, in the order `[oc][ic]`.
     filters: Vec<f64>,
 }
@@ -56,27 +58,41 @@ impl<'a> Norms<'a> {
     fn new<T: Element>(spec: &'a LayerSpec, batch: usize, src: &[T], weights: &[T]) -> Self {
         let [d, h, w] = spec.spatial.map(|a| a.input);
         let norm = |values: &mut dyn Iterator<Item = T>| values.map(|x| x.to_f64().powi(2)).sum::<f64>().sqrt();
+        let image = spec.spatial[1].kernel > 1;
+        let lines = if image { 1 } else { h };
         let row = |i: usize| {
-            let (n, ic, at) = (i / h / d / spec.in_channels, i / h / d % spec.in_channels, [i / h % d, i % h]);
-            norm(&mut (0..w).map(|x| src[src_index(spec, n, ic, [at[0], at[1], x])]))
+            let (n, ic, at) =
+                (i / lines / d / spec.in_channels, i / lines / d % spec.in_channels, [i / lines % d, i % lines]);
+            if !image {
+                return norm(&mut (0..w).map(|x| src[src_index(spec, n, ic, [at[0], at[1], x])]));
+            }
+            let padded = |i: usize| {
+                let a = &spec.spatial[i];
+                -(a.pad_lo as i64)..(a.input + a.pad_hi) as i64
+            };
+            let pixels = padded(1).flat_map(|y| padded(2).map(move |x| [at[0] as i64, y, x]));
+            norm(&mut pixels.filter_map(|position| input_at(spec, src, n, ic, position)))
         };
         let ic = spec.ic_per_group();
         let window = spec.spatial.map(|a| a.kernel);
         let filter = |i: usize| norm(&mut each(window).map(|tap| weights[weights_index(spec, i / ic, i % ic, tap)]));
         Self {
             spec,
-            rows: (0..batch * spec.in_channels * d * h).map(row).collect(),
+            lines,
+            rows: (0..batch * spec.in_channels * d * lines).map(row).collect(),
             filters: (0..spec.out_channels * ic).map(filter).collect(),
         }
     }
 
-    /// Of the sum at an output; the windows have one row.
+    /// Of the sum at an output.
     fn at(&self, at: Position) -> f64 {
         let [d, h, _] = &self.spec.spatial;
         let ic = self.spec.ic_per_group();
         let first = at.oc / self.spec.oc_per_group() * ic;
         let (z, y) = (at.at[0] * d.stride, at.at[1] * h.stride);
-        let row = |c: usize| self.rows[((at.n * self.spec.in_channels + first + c) * d.input + z) * h.input + y];
+        let row = |c: usize| {
+            self.rows[((at.n * self.spec.in_channels + first + c) * d.input + z) * self.lines + y.min(self.lines - 1)]
+        };
         // A complex transform holds two blocks, which have some elements in common.
         (0..ic).map(|c| std::f64::consts::SQRT_2 * row(c) * self.filters[at.oc * ic + c]).sum()
     }
@@ -209,9 +225,11 @@ pub(super) fn terms(spec: &LayerSpec, algorithm: Algorithm) -> f64 {
 /// A transform of length `2^t` is off by at most `t (1 + 4 (sqrt 2 + 1)) u` of its norm, to the first order and with factors that are rounded
 /// once (Higham, section 24.1); there are one before and one after the products. These sum over the phases of a vector, too.
 fn fft_terms(spec: &LayerSpec) -> f64 {
-    let w = &spec.spatial[2];
+    let [_, h, w] = &spec.spatial;
     let most_lanes = 16;
-    let longest = (w.output + w.kernel + most_lanes).max(2 * most_lanes).next_power_of_two();
+    let row = w.pad_lo + w.input + w.pad_hi;
+    let rows = if h.kernel > 1 { (h.pad_lo + h.input + h.pad_hi).saturating_mul(row) } else { 0 };
+    let longest = (rows + w.output + w.kernel + most_lanes).max(2 * most_lanes).next_power_of_two();
     let length = f64::from(longest.trailing_zeros());
     2.0 * 11.0 * length + (4 * most_lanes * spec.ic_per_group() + 8) as f64
 }

@@ -1,4 +1,5 @@
-//! Convolution along `w` by the fast Fourier transform, overlap-save.
+//! Convolution by the fast Fourier transform, overlap-save, along `w`; of a window of several rows along all rows of the image, one behind
+//! the other.
 //!
 //! A row is cut into blocks of `points` inputs, which overlap by `kw - 1` and give `hop` outputs each. The elements of a block are
 //! rows of a vector's lanes: row `i` holds elements `i * lanes` and on, and lane `j` of all rows is one *phase*. Each phase is
@@ -9,6 +10,10 @@
 //!
 //! Two blocks, side by side, are the real and the imaginary part of one complex block. A filter is real, so that the parts of the
 //! result are those of the two blocks.
+//!
+//! An image whose padding is written out is one long row, and a window of several rows one long filter, with zeros between its rows of taps.
+//! The outputs at the end of each row are nobody's, because there the window goes round into the next row: they are not stored. A block
+//! is some rows of outputs.
 //!
 //! The forward transform decimates in frequency, and leaves its frequencies in the order of reversed digits; the filters are
 //! transformed into that order, and the inverse decimates in time from it. No pass reorders.
@@ -35,7 +40,7 @@ mod tiles;
 
 pub(crate) use nests::compute;
 pub(crate) use passes::Pass;
-pub(crate) use shape::{Shape, points};
+pub(crate) use shape::{Image, Shape, points};
 pub use spectrum::FftPacking;
 
 /// Registers that a butterfly takes: eight of data, two free ones, a factor's three, and one for a product that is not fused.

@@ -12,7 +12,7 @@ use crate::spec::{Batch, LayerSpec};
 
 /// Appends the nests that compute `dst`, and `local`.
 pub(crate) fn compute(spec: &LayerSpec, plan: &Plan, geometry: &Geometry, kernel: &mut Kernel) {
-    let shape = Shape::new(geometry, spec.dtype, kernel.lanes(), plan.tile, &plan.block);
+    let shape = Shape::new(spec, geometry, kernel.lanes(), plan.tile, &plan.block);
     kernel.buffers.push(Buffer { role: Role::Local, len: Affine::constant(shape.local() as i64) });
     let transform = Transform { spec, shape: &shape, fma: kernel.fma };
     let (d, h) = (geometry.spatial[0].output, geometry.spatial[1].output);
@@ -25,10 +25,10 @@ pub(crate) fn compute(spec: &LayerSpec, plan: &Plan, geometry: &Geometry, kernel
         (Level::Set, Some(shape.sets)),
     ];
     let mut levels: Vec<Level> = all.into_iter().filter(|l| l.1 != Some(1)).map(|l| l.0).collect();
-    if let Some(at) = levels.iter().position(|l| l.axis() == Some(plan.parallel)) {
+    if let Some(at) = levels.iter().position(|l| l.axis(&shape) == Some(plan.parallel)) {
         levels[..=at].rotate_right(1);
     }
-    let divided = levels.first().is_some_and(|l| l.axis() == Some(plan.parallel));
+    let divided = levels.first().is_some_and(|l| l.axis(&shape) == Some(plan.parallel));
     let mut nests =
         Nests { spec, geometry, shape: &shape, transform: &transform, levels, kernel, tiles: HashMap::new() };
     let at = nests.start();
@@ -58,14 +58,14 @@ enum Level {
 }
 
 impl Level {
-    fn axis(self) -> Option<Axis> {
+    fn axis(self, shape: &Shape) -> Option<Axis> {
         match self {
             Self::Batch => Some(Axis::N),
             Self::Depth => Some(Axis::Od),
             Self::Height => Some(Axis::Oh),
             Self::Group => Some(Axis::G),
             Self::Phase => None,
-            Self::Set => Some(Axis::Ow),
+            Self::Set => Some(shape.axis()),
         }
     }
 
@@ -76,7 +76,7 @@ impl Level {
             Self::Height => "oh",
             Self::Group => "g",
             Self::Phase => "pw",
-            Self::Set => "owb",
+            Self::Set => "set",
         }
     }
 }
@@ -158,13 +158,21 @@ impl Nests<'_> {
             }
             Level::Phase | Level::Set => {
                 first = if level == Level::Set { self.shape.advance() as i64 } else { 1 };
-                (first * g.src.spatial[2], first * g.dst.spatial[2])
+                (first * g.src.spatial[2], self.outputs(first))
             }
         };
         at.src = at.src.plus_scaled(index, src);
         at.dst = at.dst.plus_scaled(index, dst);
         at.first = at.first.plus_scaled(index, first);
         at
+    }
+
+    /// How far `count` outputs reach in `dst`; of an image those of whole rows.
+    fn outputs(&self, count: i64) -> i64 {
+        match self.shape.image {
+            Some(image) => count / image.pitch as i64 * self.geometry.dst.spatial[1],
+            None => count * self.geometry.dst.spatial[2],
+        }
     }
 
     /// The iterations of `level`, and whether the sets are within the image.
@@ -257,7 +265,7 @@ impl Nests<'_> {
         };
         let blocks = [0, 1].map(|block| {
             let first = at.first.clone().plus_scaled(&place(block), 1);
-            (Arg { role: Role::Src, offset: from.clone().plus_scaled(&place(block), step) }, first)
+            (Arg { role: self.geometry.src.role, offset: from.clone().plus_scaled(&place(block), step) }, first)
         });
         let mut stmts = Vec::new();
         let sources = match at.inside {
@@ -333,7 +341,7 @@ impl Nests<'_> {
                 let args = vec![nests.line(0), nests.line(1), local(from), twiddles()];
                 let mut stmts = vec![nests.call(Kind::Inverse, args, Vec::new())];
                 for block in 0..2 {
-                    stmts.push(nests.output(at, channels, &row, &pair, block));
+                    stmts.extend(nests.output(at, channels, &row, &pair, block));
                 }
                 stmts
             })
@@ -342,19 +350,38 @@ impl Nests<'_> {
     }
 
     /// The outputs of one block.
-    fn output(&mut self, at: &At, channels: &Channels, row: &Affine, pair: &Affine, block: usize) -> Stmt {
-        let step = self.geometry.dst.spatial[2];
+    fn output(&mut self, at: &At, channels: &Channels, row: &Affine, pair: &Affine, block: usize) -> Vec<Stmt> {
         let place = Affine::constant(0).plus_scaled(pair, 2).offset(block as i64);
         let hop = (self.shape.hop * self.shape.step) as i64;
         let first = at.first.clone().plus_scaled(&place, hop);
         let to = at.dst.clone().plus_scaled(&channels.dst, 1).plus_scaled(row, channels.step);
-        let mut args = vec![self.line(block), Arg { role: Role::Dst, offset: to.plus_scaled(&place, hop * step) }];
+        let mut args =
+            vec![self.line(block), Arg { role: Role::Dst, offset: to.plus_scaled(&place, self.outputs(hop)) }];
         if self.spec.bias {
             let offset = at.channel.clone().plus_scaled(&channels.first, 1).plus_scaled(row, 1);
             args.push(Arg { role: Role::Bias, offset });
         }
-        let ranges = self.wanted(&first);
-        self.call(Kind::Output, args, ranges)
+        let Some(image) = self.shape.image else {
+            let ranges = self.wanted(&first);
+            return vec![self.call(Kind::Output, args, ranges)];
+        };
+        let var = new_var(self.kernel, "oh");
+        let row = |arg: &mut Arg, step: i64| arg.offset = arg.offset.clone().plus(var, step);
+        row(&mut args[0], image.pitch as i64);
+        row(&mut args[1], self.geometry.dst.spatial[1]);
+        // Blocks are whole rows, so that what comes before this one is, too.
+        let rows_of = |outputs: i64| outputs / image.pitch as i64;
+        let mut left = Affine::constant(image.rows as i64).offset(-rows_of(first.constant));
+        for &(var, outputs) in &first.terms {
+            left = left.plus(var, -rows_of(outputs));
+        }
+        let rows = [CeilDiv::constant(self.shape.block() as i64), CeilDiv::whole(left)];
+        let range = Range { lo: vec![CeilDiv::constant(0)], hi: rows.to_vec() };
+        let (columns, lanes) = (image.columns as i64, self.shape.lanes as i64);
+        let whole = columns / lanes;
+        let ranges = vec![Range::count(whole), Range::of(Affine::constant(whole * lanes), Affine::constant(columns))];
+        let body = vec![self.call(Kind::Output, args, ranges)];
+        vec![Stmt::For(Loop { var, range, parallel: false, body })]
     }
 
     /// Of a block whose first output is `first` the elements that are in the image: whole rows of lanes, the elements before them, and

@@ -4,7 +4,7 @@ use super::passes::{Pass, passes};
 use super::spectrum::FftPacking;
 use crate::lower::geometry::Geometry;
 use crate::plan::{Axis, TileShape};
-use crate::spec::{DType, SpatialAxis};
+use crate::spec::{DType, LayerSpec, SpatialAxis};
 
 /// Bytes of a block up to which its passes come one after the other; beyond, the first two are taken together, column by column,
 /// and the others part by part.
@@ -14,9 +14,32 @@ pub(crate) const PARTS: usize = 16;
 /// Elements that places in `local` are multiples of.
 const ALIGNED: usize = 16;
 
-/// Elements of a block that gives `hop` outputs of windows of `taps`: the least power of two that is enough, of two rows at least.
-pub(crate) fn points(hop: usize, taps: usize, lanes: usize) -> usize {
-    hop.saturating_add(taps - 1).checked_next_power_of_two().unwrap_or(usize::MAX).max(2 * lanes)
+/// Elements of a block from whose first `outputs` windows of `taps` start: the least power of two that is enough, of two rows at least.
+pub(crate) fn points(outputs: usize, taps: usize, lanes: usize) -> usize {
+    outputs.saturating_add(taps - 1).checked_next_power_of_two().unwrap_or(usize::MAX).max(2 * lanes)
+}
+
+/// The rows of an image that are taken as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Image {
+    /// Elements from one row to the next.
+    pub pitch: usize,
+    /// Outputs of a row.
+    pub columns: usize,
+    /// Outputs of a column.
+    pub rows: usize,
+    /// Distance of the window's taps, along `h` and along `w`.
+    pub dilation: [usize; 2],
+}
+
+impl Image {
+    /// If the window has several rows.
+    pub(crate) fn of(spec: &LayerSpec, geometry: &Geometry) -> Option<Self> {
+        let [_, h, w] = &spec.spatial;
+        let pitch = (geometry.src.spatial[1] / geometry.src.spatial[2]) as usize;
+        let dilation = [h.dilation, w.dilation];
+        (h.kernel > 1).then_some(Self { pitch, columns: w.output, rows: h.output, dilation })
+    }
 }
 
 /// The blocks of a layer and the buffers of one iteration.
@@ -25,8 +48,10 @@ pub(crate) struct Shape {
     pub lanes: usize,
     /// Rows of a block: the length of a transform.
     pub rows: usize,
-    /// Outputs of a block, whole rows.
+    /// Outputs from one block to the next: whole rows of lanes, or of the image.
     pub hop: usize,
+    /// Whether the row is an image.
+    pub image: Option<Image>,
     /// Distance of a block's neighbouring elements: the dilation. Where among so many neighbours a block is, is its phase.
     pub step: usize,
     pub phases: usize,
@@ -49,15 +74,22 @@ pub(crate) struct Shape {
 impl Shape {
     /// The shape for vectors of `lanes` and the plan's tile and `block`.
     pub(crate) fn new(
+        spec: &LayerSpec,
         geometry: &Geometry,
-        dtype: DType,
         lanes: usize,
         tile: TileShape,
         block: &[(Axis, usize)],
     ) -> Self {
-        let w = geometry.spatial[2];
-        let hop = block.iter().find(|b| b.0 == Axis::Ow).map_or(lanes, |b| b.1).max(1);
-        let rows = points(hop, w.kernel, lanes) / lanes;
+        let (w, dtype, image) = (geometry.spatial[2], spec.dtype, Image::of(spec, geometry));
+        let size = |axis, default| block.iter().find(|b| b.0 == axis).map_or(default, |b| b.1).max(1);
+        let (hop, outputs) = match image {
+            Some(Image { pitch, columns, .. }) => {
+                let rows = size(Axis::Oh, 1);
+                (rows.saturating_mul(pitch), (rows - 1).saturating_mul(pitch).saturating_add(columns))
+            }
+            None => (size(Axis::Ow, lanes), size(Axis::Ow, lanes)),
+        };
+        let rows = points(outputs, w.kernel, lanes) / lanes;
         let phases = w.dilation.min(w.output).max(1);
         let blocks = w.output.div_ceil(w.dilation.max(1)).div_ceil(hop);
         let parted = rows >= PARTS * 4 && rows * 2 * lanes * dtype.bytes() > NEAR_BYTES;
@@ -65,6 +97,7 @@ impl Shape {
             lanes,
             rows,
             hop,
+            image,
             step: w.dilation,
             phases,
             pairs: tile.vectors,
@@ -81,6 +114,21 @@ impl Shape {
     /// Inputs of a block.
     pub(crate) fn points(&self) -> usize {
         self.rows * self.lanes
+    }
+
+    /// The axis that is cut into blocks.
+    pub(crate) fn axis(&self) -> Axis {
+        if self.image.is_some() { Axis::Oh } else { Axis::Ow }
+    }
+
+    /// How many outputs or rows of outputs a block is.
+    pub(crate) fn block(&self) -> usize {
+        self.image.map_or(self.hop, |image| self.hop / image.pitch)
+    }
+
+    /// Outputs of a block.
+    pub(crate) fn outputs(&self) -> usize {
+        self.image.map_or(self.hop, |image| self.block() * image.columns)
     }
 
     /// Outputs from one set of a phase to the next.
@@ -103,7 +151,8 @@ impl Shape {
     }
 
     pub(crate) fn packing(&self, dtype: DType) -> FftPacking {
-        FftPacking { lanes: self.lanes, rows: self.rows, bytes: dtype.bytes() }
+        let taps = self.image.map_or([0, 1], |image| [image.dilation[0] * image.pitch, image.dilation[1]]);
+        FftPacking { lanes: self.lanes, rows: self.rows, bytes: dtype.bytes(), taps }
     }
 
     /// Rows of a part; all, if there are no parts.

@@ -12,6 +12,8 @@ pub struct FftPacking {
     pub rows: usize,
     /// Bytes of an element.
     pub bytes: usize,
+    /// Distance in the filter of taps that are neighbours along `h` and along `w`.
+    pub taps: [usize; 2],
 }
 
 impl FftPacking {
