@@ -13,7 +13,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use super::{Affine, Arg, Buffer, Call, CeilDiv, Kernel, Loop, Nest, Range, Role, Stmt, Var};
-use crate::spec::DType;
+use crate::spec::{DType, Storage};
 use crate::target::Isa;
 use lex::{Token, Tokens};
 
@@ -63,15 +63,17 @@ fn kernel(t: &mut Tokens<'_>) -> Parse<Kernel> {
     // Lengths name variables that are listed after them.
     let mut lengths = Vec::new();
     while t.take_word("buffer") {
-        lengths.push((role(t)?, t.position()));
+        let role = role(t)?;
+        let storage = Storage::ALL.into_iter().find(|storage| t.take_word(storage.name()));
+        lengths.push((role, storage.unwrap_or(dtype.storage()), t.position()));
         t.skip_brackets()?;
     }
     t.word("vars")?;
     kernel.vars = t.names("a variable")?;
     let end = t.position();
-    for (role, at) in lengths {
+    for (role, storage, at) in lengths {
         t.go_to(at);
-        kernel.buffers.push(Buffer { role, len: bracketed(t, &kernel.vars)? });
+        kernel.buffers.push(Buffer { role, storage, len: bracketed(t, &kernel.vars)? });
     }
     t.go_to(end);
     while t.take_word("tile") {

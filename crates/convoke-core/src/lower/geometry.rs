@@ -159,12 +159,13 @@ impl Geometry {
             spatial = [SpatialAxis::UNIT, SpatialAxis::UNIT, w];
             sizes = [[1, 1, pixels]; 2];
         }
-        let mut src = View::dense(role, spec, layout, spec.in_channels, sizes[0]);
+        let ic = spec.ic_lanes();
+        let channels = if role == Role::Scratch { spec.groups * ic } else { spec.in_channels };
+        let mut src = View::dense(role, spec, layout, channels, sizes[0]);
         let mut dst = View::dense(Role::Dst, spec, spec.layout, spec.out_channels, sizes[1]);
         let depthwise = algorithm == Algorithm::Depthwise;
         let groups = if depthwise { 1 } else { spec.groups };
         let multiplier = if depthwise { spec.oc_per_group() } else { 1 };
-        let ic = spec.ic_per_group();
 
         let empty = runs.iter().any(|run| run.empty);
         if empty {

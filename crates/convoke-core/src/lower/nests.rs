@@ -459,7 +459,7 @@ impl Nests<'_> {
         let src = Arg { role: self.cx.geometry.src.role, offset: at.src };
         let mut args =
             vec![src, Arg { role: Role::Weights, offset: at.weights }, Arg { role: Role::Dst, offset: at.dst }];
-        if self.cx.spec.bias {
+        if self.cx.spec.bias_len() > 0 {
             args.push(Arg { role: Role::Bias, offset: at.bias });
         }
         let ranged = [self.cx.ranged[0], self.cx.ranged[1], key.taps == Taps::Single];

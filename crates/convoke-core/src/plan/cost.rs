@@ -332,9 +332,11 @@ impl<'a> Part<'a> {
     fn limit(&self, sums: f64, loads: f64, load_uops: f64, latency: f64) -> f64 {
         let t = self.target;
         // Without fusing, a product and a sum each take a slot.
-        let slots = if t.fma { sums } else { 2.0 * sums };
+        let slots = if t.fma || self.spec.integers.is_some() { sums } else { 2.0 * sums };
+        // Products of integers are added by an instruction of its own.
+        let added = if self.spec.integers.is_some() { sums } else { 0.0 };
         let loading = loads / t.loads_per_cycle as f64;
-        let issuing = (slots + load_uops) / t.uops_per_cycle as f64;
+        let issuing = (slots + added + load_uops) / t.uops_per_cycle as f64;
         let limit = (slots / t.fma_per_cycle as f64).max(loading).max(issuing).max(latency);
         limit + LOADING * loading
     }

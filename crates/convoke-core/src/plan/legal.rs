@@ -3,7 +3,7 @@
 use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis, accuracy};
 use crate::lower::weights::{PANEL_BYTES, WeightsPacking};
 use crate::lower::{
-    Geometry, PackedAxis, TileAxis, WINOGRAD_TAPS, cut_phases, epilogue_registers, slides, winograd_axis,
+    Geometry, PackedAxis, REQUANTIZE_REGISTERS, TileAxis, WINOGRAD_TAPS, cut_phases, epilogue_registers, slides, winograd_axis,
 };
 use crate::spec::{LayerSpec, Operation, SpatialAxis, depthwise};
 use crate::target::Target;
@@ -13,6 +13,9 @@ pub(super) const MOST_UNROLL: usize = 16;
 
 /// Whether `algorithm` takes the layer; if not, why.
 pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm, pack: PackInput) -> Result<(), String> {
+    if spec.integers.is_some() && !matches!(algorithm, Algorithm::Direct | Algorithm::Pointwise) {
+        return Err(format!("{algorithm} is not for integers, whose sums are direct"));
+    }
     if spec.operation == Operation::Transposed && !matches!(algorithm, Algorithm::Direct | Algorithm::Depthwise) {
         return Err(format!("{algorithm} is for convolutions, and this is a {}", spec.kind()));
     }
@@ -174,6 +177,10 @@ pub(crate) fn winograd_block(
 /// Whether the input can be packed that way.
 pub(crate) fn pack_input(spec: &LayerSpec, pack: PackInput) -> Result<(), String> {
     match pack {
+        PackInput::None if spec.integers.is_some() => {
+            Err("integers are widened, so the input has to be copied".to_owned())
+        }
+        PackInput::Pad if spec.integers.is_some() => Ok(()),
         PackInput::None if spec.fills_padding() => {
             let mode = spec.padding_mode.name();
             Err(format!("{mode} padding is written out, so the input has to be copied"))
@@ -218,8 +225,10 @@ pub(crate) fn tile(
     let held = |w: &SpatialAxis| if slides(algorithm, vector, w) { w.kernel } else { 1 };
     let held = cut_phases(spec.operation, &spec.spatial[2]).iter().map(|run| held(&run.axis)).max().unwrap_or(1);
     let held = held.saturating_mul(vectors);
-    let operands = held.saturating_add(1 + usize::from(!target.fma));
+    let operands = held.saturating_add(1 + usize::from(!target.fma || spec.integers.is_some()));
     let epilogue = spec.then.iter().map(|&e| epilogue_registers(e)).max().unwrap_or(0);
+    let requantized = spec.integers.as_ref().is_some_and(|integers| integers.output.is_some());
+    let epilogue = if requantized { REQUANTIZE_REGISTERS } else { epilogue };
     let needed = sums.saturating_add(operands.max(epilogue));
     if rows > 0 && sums > target.accumulators {
         return Err(format!(

@@ -5,6 +5,7 @@
 //! that none of them takes are refused.
 
 mod affine;
+mod integers;
 mod nest;
 mod tile;
 

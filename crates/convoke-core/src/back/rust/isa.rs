@@ -6,8 +6,8 @@
 use super::names::ident;
 use super::tile::binary_name;
 use super::{portable, x86};
-use crate::ir::{BinaryOp, Kernel};
-use crate::spec::DType;
+use crate::ir::{BinaryOp, Conversion, Kernel};
+use crate::spec::{DType, Storage};
 use crate::target::Isa;
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
@@ -29,6 +29,20 @@ pub(super) enum Helper {
     },
     Store(usize),
     StoreStrided(usize),
+    /// This many lanes of integers that are converted; contiguous, or `STRIDE` elements apart.
+    LoadNarrow {
+        storage: Storage,
+        lanes: usize,
+        strided: bool,
+    },
+    StoreNarrow {
+        storage: Storage,
+        lanes: usize,
+        strided: bool,
+    },
+    /// This many lanes of two elements each.
+    Pairs(Storage, usize),
+    Convert(Conversion),
     Fma,
     Binary(BinaryOp),
     Select,
@@ -67,6 +81,11 @@ impl Instructions {
         ident(self.dtype.name())
     }
 
+    /// What a pointer to elements of `storage` goes to. Bits of lanes are floats, whatever they mean.
+    pub(super) fn element_of(&self, storage: Storage) -> Ident {
+        if storage.is_narrow() { ident(storage.name()) } else { self.element() }
+    }
+
     /// The name of `helper`, which is used from now on.
     pub(super) fn name(&mut self, helper: Helper) -> Ident {
         let partial = |verb: &str, lanes: usize| match lanes == self.lanes {
@@ -83,6 +102,15 @@ impl Instructions {
             }
             Helper::Store(lanes) => partial("store", lanes),
             Helper::StoreStrided(lanes) => partial("store_strided", lanes),
+            Helper::LoadNarrow { storage, lanes, strided } => {
+                partial(&format!("load_{}{}", storage.name(), if strided { "_strided" } else { "" }), lanes)
+            }
+            Helper::StoreNarrow { storage, lanes, strided } => {
+                partial(&format!("store_{}{}", storage.name(), if strided { "_strided" } else { "" }), lanes)
+            }
+            Helper::Pairs(storage, lanes) => partial(&format!("load_pairs_{}", storage.name()), lanes),
+            Helper::Convert(Conversion::Float) => "to_float".to_owned(),
+            Helper::Convert(Conversion::Int) => "to_int".to_owned(),
             Helper::Fma => "fma".to_owned(),
             Helper::Binary(op) => binary_name(op).to_owned(),
             Helper::Select => "select".to_owned(),
@@ -160,15 +188,24 @@ impl Instructions {
     /// Loads and stores of a number of lanes that go element by element; `None` for anything else.
     pub(super) fn by_element(&mut self, helper: Helper) -> Option<TokenStream> {
         let (lanes, repeat) = match helper {
+            Helper::LoadNarrow { lanes, .. } | Helper::StoreNarrow { lanes, .. } | Helper::Pairs(_, lanes) => (lanes, 1),
             Helper::Load(lanes) | Helper::LoadStrided(lanes) => (lanes, 1),
             Helper::LoadRepeated { lanes, repeat, .. } => (lanes, repeat.max(1)),
             Helper::Store(lanes) | Helper::StoreStrided(lanes) => (lanes, 1),
             _ => return None,
         };
-        let (name, element, full) = (self.name(helper), self.element(), self.lanes);
+        let storage = match helper {
+            Helper::LoadNarrow { storage, .. } | Helper::StoreNarrow { storage, .. } | Helper::Pairs(storage, _) => storage,
+            _ => self.dtype.storage(),
+        };
+        let (name, element, full) = (self.name(helper), self.element_of(storage), self.lanes);
         let strided = matches!(
             helper,
-            Helper::LoadStrided(_) | Helper::StoreStrided(_) | Helper::LoadRepeated { strided: true, .. }
+            Helper::LoadStrided(_)
+                | Helper::StoreStrided(_)
+                | Helper::LoadRepeated { strided: true, .. }
+                | Helper::LoadNarrow { strided: true, .. }
+                | Helper::StoreNarrow { strided: true, .. }
         );
         let stride = strided.then(|| quote!(<const STRIDE: isize>));
         let at = |pointer: TokenStream, i: usize| match (i, strided) {
@@ -194,6 +231,41 @@ impl Instructions {
                 });
                 let set = self.vector_of(elements.collect());
                 self.function(quote!(unsafe fn #name #stride(p: *const #element) -> V), quote!(unsafe { #set }))
+            }
+            Helper::LoadNarrow { .. } => {
+                let elements = (0..full).map(|i| match i < lanes {
+                    true => {
+                        let p = at(quote!(p), i);
+                        quote!(f32::from_bits(i32::from(*#p) as u32))
+                    }
+                    false => quote!(0.0),
+                });
+                let set = self.vector_of(elements.collect());
+                self.function(quote!(unsafe fn #name #stride(p: *const #element) -> V), quote!(unsafe { #set }))
+            }
+            Helper::Pairs(..) => {
+                let elements = (0..full).map(|i| match i < lanes {
+                    true => {
+                        let (low, high) = (at(quote!(p), 2 * i), at(quote!(p), 2 * i + 1));
+                        quote!(f32::from_bits((i32::from(*#low) & 0xffff | i32::from(*#high) << 16) as u32))
+                    }
+                    false => quote!(0.0),
+                });
+                let set = self.vector_of(elements.collect());
+                self.function(quote!(unsafe fn #name(p: *const #element) -> V), quote!(unsafe { #set }))
+            }
+            Helper::StoreNarrow { .. } => {
+                let array = self.to_array();
+                let (least, most) = storage.range();
+                let (least, most) = (Literal::i32_unsuffixed(least.abs()), Literal::i32_unsuffixed(most));
+                let least = if storage == Storage::I8 { quote!(-#least) } else { quote!(#least) };
+                let stores = (0..lanes).map(|i| {
+                    let p = at(quote!(p), i);
+                    let i = Literal::usize_unsuffixed(i);
+                    quote!(*#p = (a[#i].to_bits() as i32).clamp(#least, #most) as #element;)
+                });
+                let body = quote!(unsafe { #array #(#stores)* });
+                self.function(quote!(unsafe fn #name #stride(p: *mut #element, v: V)), body)
             }
             _ => {
                 let array = self.to_array();

@@ -6,7 +6,7 @@ use crate::ir::{
     Access, Address, Affine, Arg, BinaryOp, Buffer, Call, CeilDiv, Extent, Kernel, Loop, Nest, Op, Ptr, Range, Reg,
     Role, Stmt, Tile, TileLoop, TileStmt, Var,
 };
-use crate::spec::DType;
+use crate::spec::{DType, Storage};
 use crate::target::Isa;
 
 const VARS: u32 = 4;
@@ -42,6 +42,8 @@ fn op() -> impl Strategy<Value = Op> {
         (reg(), value).prop_map(|(d, value)| Op::Const { d, value }),
         (reg(), access()).prop_map(|(d, from)| Op::Load { d, from }),
         (reg(), address()).prop_map(|(d, from)| Op::Broadcast { d, from }),
+        (reg(), access()).prop_map(|(d, from)| Op::Pairs { d, from }),
+        (select(&Conversion::ALL[..]), reg(), reg()).prop_map(|(op, d, a)| Op::Convert { op, d, a }),
         (reg(), reg(), reg(), reg()).prop_map(|(d, a, b, c)| Op::Fma { d, a, b, c }),
         (select(&BinaryOp::ALL[..]), reg(), reg(), reg()).prop_map(|(op, d, a, b)| Op::Binary { op, d, a, b }),
         (reg(), reg(), reg(), reg(), reg()).prop_map(|(d, a, b, c, e)| Op::Select { d, a, b, c, e }),
@@ -81,7 +83,7 @@ fn stmts() -> impl Strategy<Value = Vec<Stmt>> {
 fn kernel() -> impl Strategy<Value = Kernel> {
     let isa = select(vec![Isa::Avx512, Isa::Avx2, Isa::Sse, Isa::Neon, Isa::Portable]);
     let head = (select(vec![DType::F32, DType::F64]), isa, any::<bool>());
-    let buffers = vec((select(&Role::ALL[..]), affine()).prop_map(|(role, len)| Buffer { role, len }), 0..4);
+    let buffers = vec((select(&Role::ALL[..]), select(&Storage::ALL[..]), affine()).prop_map(|(role, storage, len)| Buffer { role, storage, len }), 0..4);
     let outer = ((0..VARS).prop_map(Var), range(), any::<bool>(), stmts());
     let nest = outer.prop_map(|(var, range, parallel, body)| Nest {
         label: "compute".to_owned(),

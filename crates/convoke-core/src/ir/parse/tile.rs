@@ -2,7 +2,7 @@
 
 use super::lex::Tokens;
 use super::{MAX_NESTING, Parse};
-use crate::ir::{Access, Address, BinaryOp, Extent, Op, Ptr, Reg, Tile, TileLoop, TileStmt};
+use crate::ir::{Access, Address, BinaryOp, Conversion, Extent, Op, Ptr, Reg, Tile, TileLoop, TileStmt};
 
 /// What comes after `tile`; `lanes` is what an access has that does not say.
 pub(super) fn tile(t: &mut Tokens<'_>, lanes: usize) -> Parse<Tile> {
@@ -75,6 +75,13 @@ fn definition(t: &mut Tokens<'_>, tile: &Tile, lanes: usize) -> Parse<Op> {
         let at = address(t, tile)?;
         return Ok(Op::Load { d, from: access(t, at, lanes)? });
     }
+    if t.take_word("pairs") {
+        let at = address(t, tile)?;
+        return Ok(Op::Pairs { d, from: access(t, at, lanes)? });
+    }
+    if let Some(op) = Conversion::ALL.into_iter().find(|op| t.take_word(op.name())) {
+        return Ok(Op::Convert { op, d, a: register(t)? });
+    }
     if t.take_word("broadcast") {
         return Ok(Op::Broadcast { d, from: address(t, tile)? });
     }
@@ -102,7 +109,9 @@ fn definition(t: &mut Tokens<'_>, tile: &Tile, lanes: usize) -> Parse<Op> {
         t.symbol(",")?;
         return Ok(Op::Binary { op, d, a, b: register(t)? });
     }
-    Err(t.expected("const, load, broadcast, fma, select, exponent, add, sub, mul, div, max, min"))
+    Err(t.expected(
+        "const, load, pairs, broadcast, fma, select, exponent, float, int, add, sub, mul, div, max, min, iadd, dot, join",
+    ))
 }
 
 fn try_register(t: &mut Tokens<'_>) -> Option<Reg> {
