@@ -83,7 +83,7 @@ impl<'a> Case<'a> {
     }
 
     fn check<S: Stored>(&self, pool: &Threads) -> Result<(), String> {
-        let src: Vec<S> = self.src.iter().map(|&x| S::from_f64(x.into())).collect();
+        let src: Vec<S> = self.src.iter().map(|&x| S::from_number(x.into())).collect();
         match self.integers.weights {
             Storage::U8 => self.check_weights::<S, u8>(&src, pool),
             _ => self.check_weights::<S, i8>(&src, pool),
@@ -91,7 +91,7 @@ impl<'a> Case<'a> {
     }
 
     fn check_weights<S: Stored, W: Stored>(&self, src: &[S], pool: &Threads) -> Result<(), String> {
-        let weights: Vec<W> = self.weights.iter().map(|&w| W::from_f64(w.into())).collect();
+        let weights: Vec<W> = self.weights.iter().map(|&w| W::from_number(w.into())).collect();
         let parameters = IntegerParameters {
             weights: &weights,
             bias: &self.bias,

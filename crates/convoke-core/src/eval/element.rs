@@ -14,6 +14,7 @@ mod sealed {
 /// An element type: `f32` or `f64`, and no other.
 pub trait Element:
     sealed::Sealed
+    + super::Stored
     + Copy
     + Debug
     + Default

@@ -13,9 +13,9 @@ pub trait Stored: sealed::Sealed + Copy + Default + PartialEq + std::fmt::Debug 
     const STORAGE: Storage;
 
     /// The nearest element; 0 for what is no number, unless there is such an element.
-    fn from_f64(value: f64) -> Self;
+    fn from_number(value: f64) -> Self;
     /// The same number.
-    fn to_f64(self) -> f64;
+    fn to_number(self) -> f64;
     /// The bytes in memory.
     fn to_bytes(self) -> Vec<u8>;
     /// The element of so many bytes.
@@ -29,11 +29,11 @@ macro_rules! stored {
             impl Stored for $type {
                 const STORAGE: Storage = Storage::$storage;
 
-                fn from_f64(value: f64) -> Self {
+                fn from_number(value: f64) -> Self {
                     $from(value)
                 }
 
-                fn to_f64(self) -> f64 {
+                fn to_number(self) -> f64 {
                     f64::from(self)
                 }
 

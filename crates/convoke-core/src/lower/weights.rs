@@ -307,7 +307,7 @@ impl<W: Stored> IntegerParameters<'_, W> {
             PerChannel::One(point) => point,
             PerChannel::Each => self.zero_points[channel],
         };
-        let weight = |at: usize, channel: usize| self.weights[at].to_f64() as i32 - zero_point(channel);
+        let weight = |at: usize, channel: usize| self.weights[at].to_number() as i32 - zero_point(channel);
         let mut packed = vec![0; packing.packed_len()];
         packing.pack_pairs(weight, &mut packed);
         let sums = packing.sums(weight).into_iter().enumerate();

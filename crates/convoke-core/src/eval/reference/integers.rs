@@ -42,8 +42,8 @@ fn output_at<S: Stored, W: Stored>(
         }
         for ic in 0..spec.ic_per_group() {
             let channel = group * spec.ic_per_group() + ic;
-            let x = src[src_index(spec, position.n, channel, at.map(|i| i as usize))].to_f64() as i32;
-            let w = parameters.weights[weights_index(spec, position.oc, ic, tap)].to_f64() as i32;
+            let x = src[src_index(spec, position.n, channel, at.map(|i| i as usize))].to_number() as i32;
+            let w = parameters.weights[weights_index(spec, position.oc, ic, tap)].to_number() as i32;
             sum = sum.wrapping_add((x - integers.src_zero_point) * (w - weights_zero_point));
         }
     }

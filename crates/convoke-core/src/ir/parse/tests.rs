@@ -6,6 +6,7 @@ use crate::ir::{
     Access, Address, Affine, Arg, BinaryOp, Buffer, Call, CeilDiv, Extent, Kernel, Loop, Nest, Op, Ptr, Range, Reg,
     Role, Stmt, Tile, TileLoop, TileStmt, Var,
 };
+use crate::ir::Conversion;
 use crate::spec::{DType, Storage};
 use crate::target::Isa;
 
