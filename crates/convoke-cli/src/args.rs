@@ -197,6 +197,12 @@ pub(crate) struct Run {
     /// The bias, .npy; zeros if the layer has one and none is given
     #[arg(short, long, value_name = "FILE")]
     pub(crate) bias: Option<PathBuf>,
+    /// What stands for 0 among the weights of a layer of integers, one an output channel, .npy; where it says `per_channel`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) zero_points: Option<PathBuf>,
+    /// What a step of the weights of a layer of integers stands for, one an output channel, .npy; where it says `per_channel`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scales: Option<PathBuf>,
     /// Write the result to this file: .npy, .png or .wav
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

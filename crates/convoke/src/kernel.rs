@@ -141,7 +141,7 @@ impl Kernel {
         self.packed(bias.unwrap_or_default().to_vec(), |room| self.packing.pack(weights, room))
     }
 
-    /// Packs the parameters of a layer of integers.
+    /// Packs the parameters of a layer of integers. The weights are of the layer's type, or `i32` of values that it holds.
     ///
     /// ```
     /// # use convoke::{IntegerParameters, compile};
@@ -155,11 +155,13 @@ impl Kernel {
     /// ```
     ///
     /// # Errors
-    /// If a length or the type of the weights is not the layer's, a zero point is no weight, a scale is not above 0 or too large, or
+    /// If a length or the type of the weights is not the layer's, a weight or zero point is not of the layer's type, a scale is not above 0 or too large, or
     /// there is no memory for the packed weights.
     pub fn pack_integers<W: Stored>(&self, parameters: &IntegerParameters<'_, W>) -> Result<Packed<i32>, Error> {
         let Some(integers) = &self.spec.integers else { return Err(self.wrong_type("weights", Storage::F32, W::STORAGE)) };
-        self.check_storage::<W>("weights", integers.weights)?;
+        if W::STORAGE != Storage::I32 {
+            self.check_storage::<W>("weights", integers.weights)?;
+        }
         if let Some((what, expected, given)) = parameters.wrong_length(&self.spec) {
             self.check_len(what, expected, given, None)?;
         }
@@ -172,8 +174,11 @@ impl Kernel {
             _ => 1.0,
         };
         let bad_scale = parameters.scales.iter().find(|scale| !(**scale > 0.0 && factor(**scale).is_finite()));
+        let fits = |weight: &W| (f64::from(least)..=f64::from(most)).contains(&weight.to_number());
+        let bad_weight = parameters.weights.iter().find(|weight| !fits(weight));
         let bad = bad_point.map(|point| ("zero point", f64::from(*point)));
-        if let Some((what, value)) = bad.or(bad_scale.map(|scale| ("scale", f64::from(*scale)))) {
+        let bad = bad.or(bad_scale.map(|scale| ("scale", f64::from(*scale))));
+        if let Some((what, value)) = bad.or(bad_weight.map(|weight| ("element", weight.to_number()))) {
             return Err(Error::Parameter { layer: self.spec.name.clone(), what, value });
         }
         let (weights, bias) = parameters.pack(&self.spec, &self.packing);
@@ -244,6 +249,24 @@ impl Kernel {
         self.run_idle(threads, packed, src, dst)
     }
 
+    /// As [`Kernel::run`] or [`Kernel::run_integers`] on `threads` threads, for who knows the types only when running: `src` and `dst`
+    /// are bytes, in the machine's order.
+    ///
+    /// # Errors
+    /// As [`Kernel::run_threads`].
+    pub fn run_bytes<P: Stored>(
+        &self,
+        threads: usize,
+        packed: &Packed<P>,
+        src: &[u8],
+        dst: &mut [u8],
+    ) -> Result<(), Error> {
+        let mut workspace = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let result = self.run_unchecked_types(threads, &mut workspace, packed, src, dst);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+        result
+    }
+
     /// Runs with scratch memory of a run that has ended.
     fn run_idle<P: Stored, S: Stored, D: Stored>(
         &self,
@@ -312,11 +335,25 @@ impl Kernel {
     ) -> Result<(), Error> {
         self.check_storage::<S>("src", self.spec.src_storage())?;
         self.check_storage::<D>("dst", self.spec.dst_storage())?;
+        self.run_unchecked_types(threads, workspace, packed, as_bytes(src), as_bytes_mut(dst))
+    }
+
+    fn run_unchecked_types<P: Stored>(
+        &self,
+        threads: usize,
+        workspace: &mut Workspace,
+        packed: &Packed<P>,
+        src: &[u8],
+        dst: &mut [u8],
+    ) -> Result<(), Error> {
         self.check_packed(packed)?;
-        let batch = self.batch(src.len(), dst.len())?;
+        let elements = |bytes: usize, storage: Storage| bytes.div_ceil(storage.bytes());
+        let (src_len, dst_len) =
+            (elements(src.len(), self.spec.src_storage()), elements(dst.len(), self.spec.dst_storage()));
+        let batch = self.batch(src_len, dst_len)?;
         let images = |image: usize| batch.saturating_mul(image);
-        self.check_len("src", images(self.spec.src_image()), src.len(), Some(batch))?;
-        self.check_len("dst", images(self.spec.dst_image()), dst.len(), Some(batch))?;
+        self.check_len("src", images(self.spec.src_image()), src_len, Some(batch))?;
+        self.check_len("dst", images(self.spec.dst_image()), dst_len, Some(batch))?;
         let worth = self.spec.macs_per_image().saturating_mul(batch as u64) / MACS_PER_THREAD;
         let pool;
         let executor: &dyn Executor = if threads > 1 && worth > 1 {
@@ -335,8 +372,8 @@ impl Kernel {
             elements: scratch.saturating_add(local),
             batch,
         })?;
-        let (src, weights, bias) = (as_bytes(src), as_bytes(packed.weights()), as_bytes(&packed.bias));
-        let buffers = Buffers { src, weights, bias, dst: as_bytes_mut(dst), scratch, local };
+        let (weights, bias) = (as_bytes(packed.weights()), as_bytes(&packed.bias));
+        let buffers = Buffers { src, weights, bias, dst, scratch, local };
         Ok(self.program.run_bytes(batch, buffers, executor)?)
     }
 
