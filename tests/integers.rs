@@ -5,7 +5,7 @@ use convoke_core::ir::{Role, Verified};
 use convoke_core::lower::weights::{IntegerParameters, WeightsPacking};
 use convoke_core::pipeline::{self, Compiled};
 use convoke_core::span::{Span, Spanned};
-use convoke_core::spec::{Batch, Integers, LayerSpec, Limits, PerChannel, Storage, VectorAxis, arbitrary};
+use convoke_core::spec::{Batch, Integers, LayerSpec, Limits, PerChannel, REDUCED, Storage, VectorAxis, arbitrary};
 use convoke_core::target::Target;
 use convoke_jit::{Buffers, Executor, Program, Serial, native_target};
 use proptest::prelude::*;
@@ -74,9 +74,19 @@ impl<'a> Case<'a> {
         let each = |is: bool| if is { oc } else { 0 };
         let mut fill = |len: usize, range: (i32, i32)| (0..len).map(|_| next(range)).collect::<Vec<_>>();
         let src = fill(batch * spec.src_image(), integers.src.range());
-        let weights = fill(spec.weights_len(), integers.weights.range());
+        // Of a reduced range, weights are near what stands for 0; that is the same for all then, so that there are such.
+        let (least, most) = integers.weights.range();
+        let point = match integers.weights_zero_point {
+            PerChannel::One(point) => point,
+            PerChannel::Each => (least + most) / 2,
+        };
+        let near = (least.max(point - REDUCED), most.min(point + REDUCED - 1));
+        let weights = fill(spec.weights_len(), if integers.reduce_range { near } else { (least, most) });
         let bias = fill(each(spec.bias), (-100_000, 100_000));
-        let zero_points = fill(each(integers.weights_zero_point == PerChannel::Each), integers.weights.range());
+        let zero_points = fill(
+            each(integers.weights_zero_point == PerChannel::Each),
+            if integers.reduce_range { (point, point) } else { (least, most) },
+        );
         let scaled = integers.output.as_ref().is_some_and(|o| o.weights_scale == PerChannel::Each);
         let scales = fill(each(scaled), (1, 2_000)).into_iter().map(|x| x as f32 / 1e3).collect();
         Self { spec, integers, batch, src, weights, bias, zero_points, scales }
@@ -100,7 +110,9 @@ impl<'a> Case<'a> {
         };
         let expected = reference::run_integers(self.spec, self.batch, src, &parameters);
         let src = to_bytes(src);
-        for target in [native_target(), Target::AVX512, Target::PORTABLE, Target::NEON, Target::SSE] {
+        for target in
+            [native_target(), Target::AVX512_VNNI, Target::AVX2_VNNI, Target::PORTABLE, Target::NEON, Target::SSE]
+        {
             let compiled = pipeline::compile(self.spec, &target, &Limits::default());
             // A pin may have no tile on a machine of few registers.
             let Ok(Compiled { plan, kernel }) = compiled else {
@@ -113,9 +125,8 @@ impl<'a> Case<'a> {
             let (packed, bias) = parameters.pack(self.spec, &packing);
             let (packed, bias) = (to_bytes(&packed), to_bytes(&bias));
             let memory = Memory { kernel: &kernel, batch: self.batch, src: &src, weights: &packed, bias: &bias };
-            let interpreted = memory.run(1, |buffers| {
-                interp::run_bytes(&kernel, self.batch, buffers).map_err(|e| e.to_string())
-            })?;
+            let interpreted =
+                memory.run(1, |buffers| interp::run_bytes(&kernel, self.batch, buffers).map_err(|e| e.to_string()))?;
             self.compare("the interpreter", &kernel, &interpreted, &expected)?;
             if target == native_target() || target == Target::PORTABLE {
                 let program = Program::compile(&kernel).map_err(|e| e.to_string())?;

@@ -7,7 +7,7 @@ use convoke_core::eval::{from_bytes, reference, to_bytes};
 use convoke_core::ir::Role;
 use convoke_core::lower::weights::WeightsPacking;
 use convoke_core::pipeline::Compiled;
-use convoke_core::spec::{LayerSpec, PerChannel, Storage};
+use convoke_core::spec::{LayerSpec, PerChannel, REDUCED, Storage};
 
 /// The tensors of a layer of integers as its user has them.
 #[derive(Clone, Debug)]
@@ -32,13 +32,22 @@ impl Integers {
             (0..len).map(|_| random.between(least, most)).collect()
         };
         let (points, scales) = each(spec);
-        let weights_range = spec.weights_storage().range();
+        let (least, most) = spec.weights_storage().range();
+        let integers = spec.integers.as_ref();
+        // With a reduced range, all weights are near what stands for 0.
+        let weights_range = match integers.filter(|integers| integers.reduce_range).map(|i| i.weights_zero_point) {
+            None => (least, most),
+            Some(PerChannel::One(point)) => (least.max(point - REDUCED), most.min(point + REDUCED - 1)),
+            Some(PerChannel::Each) => ((least + most) / 2, (least + most) / 2 + REDUCED - 1),
+        };
+        let points_range =
+            if integers.is_some_and(|i| i.reduce_range) { (weights_range.0, weights_range.0) } else { (least, most) };
         Self {
             batch,
             src: fill(batch * spec.src_image(), spec.src_storage().range()),
             weights: fill(spec.weights_len(), weights_range),
             bias: fill(if spec.bias { spec.out_channels } else { 0 }, (-10_000, 10_000)),
-            zero_points: fill(points, weights_range),
+            zero_points: fill(points, points_range),
             scales: fill(scales, (1, 1_000)).into_iter().map(|x| x as f32 / 1e3).collect(),
         }
     }

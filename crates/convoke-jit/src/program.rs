@@ -114,12 +114,7 @@ impl Program {
     ///
     /// # Errors
     /// As [`Program::run`], but any element type will do.
-    pub fn run_bytes(
-        &self,
-        batch: usize,
-        buffers: Buffers<'_, u8>,
-        executor: &dyn Executor,
-    ) -> Result<(), JitError> {
+    pub fn run_bytes(&self, batch: usize, buffers: Buffers<'_, u8>, executor: &dyn Executor) -> Result<(), JitError> {
         let threads = executor.threads().max(1);
         self.check(batch, threads, &buffers, |storage| storage.bytes())?;
         self.run_checked(batch, threads, buffers, executor)

@@ -54,6 +54,16 @@ pub enum Error {
         /// What was given.
         value: f64,
     },
+    /// Weights beyond what `reduce_range` allows.
+    #[error(
+        "layer {layer} has `reduce_range: true`, so weights are from -64 to 63 from what stands for 0, and one is at {distance}"
+    )]
+    ReducedRange {
+        /// Name of the layer.
+        layer: String,
+        /// How far from there.
+        distance: i32,
+    },
     /// A slice is too short or too long.
     #[error("{what} has {given} elements, and layer {layer} needs {expected}{}", at_batch(*.batch))]
     Length {

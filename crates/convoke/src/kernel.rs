@@ -158,7 +158,9 @@ impl Kernel {
     /// If a length or the type of the weights is not the layer's, a weight or zero point is not of the layer's type, a scale is not above 0 or too large, or
     /// there is no memory for the packed weights.
     pub fn pack_integers<W: Stored>(&self, parameters: &IntegerParameters<'_, W>) -> Result<Packed<i32>, Error> {
-        let Some(integers) = &self.spec.integers else { return Err(self.wrong_type("weights", Storage::F32, W::STORAGE)) };
+        let Some(integers) = &self.spec.integers else {
+            return Err(self.wrong_type("weights", Storage::F32, W::STORAGE));
+        };
         if W::STORAGE != Storage::I32 {
             self.check_storage::<W>("weights", integers.weights)?;
         }
@@ -176,6 +178,9 @@ impl Kernel {
         let bad_scale = parameters.scales.iter().find(|scale| !(**scale > 0.0 && factor(**scale).is_finite()));
         let fits = |weight: &W| (f64::from(least)..=f64::from(most)).contains(&weight.to_number());
         let bad_weight = parameters.weights.iter().find(|weight| !fits(weight));
+        if let Some(distance) = parameters.beyond_reduced(&self.spec, &self.packing) {
+            return Err(Error::ReducedRange { layer: self.spec.name.clone(), distance });
+        }
         let bad = bad_point.map(|point| ("zero point", f64::from(*point)));
         let bad = bad.or(bad_scale.map(|scale| ("scale", f64::from(*scale))));
         if let Some((what, value)) = bad.or(bad_weight.map(|weight| ("element", weight.to_number()))) {

@@ -1,6 +1,6 @@
 use super::{Array, Kind, fit, npy, png, wav, write_whole};
 use crate::args::Tone;
-use convoke_core::spec::{Storage, LayerSpec};
+use convoke_core::spec::{LayerSpec, Storage};
 
 fn npy_file(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     let header = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n");

@@ -18,7 +18,12 @@ pub(crate) fn run(args: &Check, out: &mut dyn Write) -> Result<(), Failure> {
         .into_iter()
         .map(|s| Row {
             name: if sources.len() > 1 { s.name() } else { s.spec.name.clone() },
-            input: format!("{}[{}] @ {}", s.spec.src_storage().name(), input_sizes(s.spec).join(", "), layout_name(s.spec)),
+            input: format!(
+                "{}[{}] @ {}",
+                s.spec.src_storage().name(),
+                input_sizes(s.spec).join(", "),
+                layout_name(s.spec)
+            ),
             output: format!("[{}]", output_sizes(s.spec).join(", ")),
             macs: short(macs(s.spec) as f64).trim_end().to_owned(),
             parameters: short(parameters(s.spec) as f64).trim_end().to_owned(),

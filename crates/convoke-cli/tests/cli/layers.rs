@@ -38,7 +38,7 @@ error: there is no field `out_channel`
 3 |     out_channel: 4,
   |     ^^^^^^^^^^^ did you mean `out_channels`?
   |
-  = help: known are input, out_channels, kernel_size, stride, padding, padding_mode, dilation, groups, bias, weights, then, accuracy, schedule
+  = help: known are input, input_scale, input_zero_point, out_channels, kernel_size, stride, padding, padding_mode, dilation, groups, bias, weights, weights_type, weights_scale, weights_zero_point, output, output_scale, output_zero_point, then, accuracy, schedule
 
 error: `kernel_size` may not be 0
  --> <stdin>:4:18

@@ -13,11 +13,11 @@ use thiserror::Error;
 
 use super::Element;
 use crate::ir::{
-    Access, Address, Affine, BinaryOp, Buffer, Call, CeilDiv, Conversion, Extent, Kernel, Loop, Nest, Op, Reg, Role, Stmt, Tile, TileLoop,
-    TileStmt, Verified,
+    Access, Address, Affine, BinaryOp, Buffer, Call, CeilDiv, Conversion, Extent, Kernel, Loop, Nest, Op, Reg, Role,
+    Stmt, Tile, TileLoop, TileStmt, Verified,
 };
-use memory::{Bytes, Memory};
 use crate::spec::DType;
+use memory::{Bytes, Memory};
 
 mod memory;
 
@@ -439,7 +439,12 @@ impl<'k, 'b, T: Element, M: Memory<T>, const L: usize> Machine<'k, 'b, T, M, L> 
         let (d, value) = match *op {
             Op::Const { d, value } => (d, [T::from_f64(value); L]),
             Op::Load { d, from } => (d, self.load(tile, from)?),
-            Op::Pairs { d, from } => (d, self.pairs(tile, from)?),
+            Op::Pairs { d, from } => (d, self.several::<2>(tile, from, BinaryOp::Join)?),
+            Op::Quads { d, from } => (d, self.several::<4>(tile, from, BinaryOp::Splice)?),
+            Op::Dot4 { d, a, b, c } => {
+                let (a, b, c) = (reg(a)?, reg(b)?, reg(c)?);
+                (d, std::array::from_fn(|i| dot4(a[i], b[i], c[i])))
+            }
             Op::Convert { op, d, a } => (d, reg(a)?.map(|a| convert(op, a))),
             Op::Broadcast { d, from } => (d, [self.element(tile, from)?; L]),
             Op::Fma { d, a, b, c } => (d, T::mul_add_lanes(reg(a)?, reg(b)?, reg(c)?)),
@@ -489,15 +494,17 @@ impl<'k, 'b, T: Element, M: Memory<T>, const L: usize> Machine<'k, 'b, T, M, L> 
         Ok(value)
     }
 
-    fn pairs(&self, tile: &Tile, from: Access) -> Result<[T; L], Fault> {
+    /// `N` elements a lane: two integers of 16 bits, or four bytes.
+    fn several<const N: usize>(&self, tile: &Tile, from: Access, op: BinaryOp) -> Result<[T; L], Fault> {
         let (role, index) = self.address(from.at).ok_or_else(|| self.overflow())?;
         let mut value = [T::default(); L];
         for (lane, slot) in value.iter_mut().enumerate().take(from.lanes) {
-            let half = |i: usize| lane_at(index, 2 * lane + i, 1).and_then(|i| self.buffers.read(role, i));
-            let both = half(0).zip(half(1));
-            let len = || self.buffers.len(role);
-            let (a, b) = both.ok_or_else(|| outside(tile, role, index, 2 * from.lanes, 1, len()))?;
-            *slot = binary_int(BinaryOp::Join, a, b);
+            for i in (0..N).rev() {
+                let found = lane_at(index, N * lane + i, 1).and_then(|i| self.buffers.read(role, i));
+                let len = || self.buffers.len(role);
+                let element = found.ok_or_else(|| outside(tile, role, index, N * from.lanes, 1, len()))?;
+                *slot = binary_int(op, element, *slot);
+            }
         }
         Ok(value)
     }
@@ -526,9 +533,27 @@ fn binary_int<T: Element>(op: BinaryOp, a: T, b: T) -> T {
             (a0 * b0).wrapping_add(a1 * b1)
         }
         BinaryOp::Join => (a & 0xffff) | b << 16,
+        BinaryOp::Splice => a | b << 8,
+        BinaryOp::Products => {
+            let products = products(a, b);
+            let sum = |i: usize| (products[i] + products[i + 1]).clamp(i16::MIN.into(), i16::MAX.into());
+            (sum(0) & 0xffff) | sum(2) << 16
+        }
         _ => a.wrapping_add(b),
     };
     T::from_bits(u64::from(value as u32))
+}
+
+/// The products of the bytes of two lanes, those of the first from 0 on.
+fn products(a: i32, b: i32) -> [i32; 4] {
+    let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
+    std::array::from_fn(|i| i32::from(a[i]) * i32::from(b[i] as i8))
+}
+
+fn dot4<T: Element>(a: T, b: T, c: T) -> T {
+    let products = products(a.bits() as i32, b.bits() as i32);
+    let sum = (c.bits() as i32).wrapping_add(products.iter().sum());
+    T::from_bits(u64::from(sum as u32))
 }
 
 fn convert<T: Element>(op: Conversion, a: T) -> T {
@@ -562,7 +587,9 @@ fn binary<T: Element, const L: usize>(op: BinaryOp, a: &[T; L], b: &[T; L]) -> [
         BinaryOp::Div => std::array::from_fn(|i| a[i] / b[i]),
         BinaryOp::Max => std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] }),
         BinaryOp::Min => std::array::from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] }),
-        BinaryOp::AddInt | BinaryOp::Dot | BinaryOp::Join => std::array::from_fn(|i| binary_int(op, a[i], b[i])),
+        BinaryOp::AddInt | BinaryOp::Dot | BinaryOp::Join | BinaryOp::Splice | BinaryOp::Products => {
+            std::array::from_fn(|i| binary_int(op, a[i], b[i]))
+        }
     }
 }
 

@@ -8,7 +8,9 @@ mod sealed {
 }
 
 /// A type of elements in memory: `f32`, `f64`, `i32`, `u8` or `i8`, and no other. Every bit pattern is a value.
-pub trait Stored: sealed::Sealed + Copy + Default + PartialEq + std::fmt::Debug + std::fmt::Display + Send + Sync + 'static {
+pub trait Stored:
+    sealed::Sealed + Copy + Default + PartialEq + std::fmt::Debug + std::fmt::Display + Send + Sync + 'static
+{
     /// The same type as a value.
     const STORAGE: Storage;
 

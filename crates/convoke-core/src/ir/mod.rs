@@ -24,7 +24,9 @@
 //!   `if a > b { c } else { d }`.
 //! - Integers of 32 bits, in kernels of `f32`: `iadd a, b` wraps; `dot a, b` takes each lane as two integers of 16 bits and is the sum
 //!   of the two products; `join a, b` is the lower 16 bits of `a` and, above them, those of `b`; `pairs` loads two neighbouring elements
-//!   of `u8` or `i8` into each lane, as integers of 16 bits; `float a` is the nearest `f32`, `int a` the nearest integer, of
+//!   of `u8` or `i8` into each lane, as integers of 16 bits, `quads` four of `u8` as they are; `splice a, b` is `a | b << 8`. Of four bytes a
+//!   lane, those of the first operand from 0 to 255, those of the second from -128 to 127, `products a, b` is the sums of the first two and of
+//!   the last two products, as integers of 16 bits that saturate, and `dot4 a, b, c` all four products and `c`; `float a` is the nearest `f32`, `int a` the nearest integer, of
 //!   two the even one, and -2^31 for what is none.
 //! - `exponent a` shifts the bits of each lane left by the width of the mantissa (23 or 52).
 //! - Nothing flushes denormals; nothing may reorder a sum. Which NaN an operation gives, its sign and payload, is left to the machine.
@@ -50,6 +52,8 @@ pub struct Kernel {
     pub isa: Isa,
     /// Whether the tiles contain fused multiply-adds.
     pub fma: bool,
+    /// Whether the tiles contain dot products of bytes that are one instruction.
+    pub vnni: bool,
     /// The buffers, in the order in which an entry point takes them.
     pub buffers: Vec<Buffer>,
     /// Names of the index variables; [`Var`] counts into this. Variable 0 is the batch size `N`.
@@ -420,10 +424,14 @@ pub enum Op {
     Load { d: Reg, from: Access },
     /// `d =` in each lane two neighbouring elements, as integers of 16 bits.
     Pairs { d: Reg, from: Access },
+    /// `d =` in each lane four neighbouring elements, as they are.
+    Quads { d: Reg, from: Access },
     /// `d =` one element, in every lane.
     Broadcast { d: Reg, from: Address },
     /// `d = a * b + c`, rounded once.
     Fma { d: Reg, a: Reg, b: Reg, c: Reg },
+    /// `d =` the sum of four products of bytes, and `c`.
+    Dot4 { d: Reg, a: Reg, b: Reg, c: Reg },
     /// `d = a op b`.
     Binary { op: BinaryOp, d: Reg, a: Reg, b: Reg },
     /// `d = if a > b { c } else { e }`.
@@ -457,6 +465,10 @@ pub enum BinaryOp {
     Dot,
     /// Two integers of 16 bits.
     Join,
+    /// `a | b << 8`.
+    Splice,
+    /// Two sums of two products of bytes, as integers of 16 bits.
+    Products,
 }
 
 /// From one type of lanes to another.

@@ -56,9 +56,10 @@ fn kernel(t: &mut Tokens<'_>) -> Parse<Kernel> {
     let dtype = one_of(t, &DTYPES, DType::name)?;
     let isa = one_of(t, &ISAS, Isa::name)?;
     let fma = t.take_word("fma");
+    let vnni = t.take_word("vnni");
     let empty = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (buffers, vars, tiles, nests) = empty;
-    let mut kernel = Kernel { name, dtype, isa, fma, buffers, vars, tiles, nests };
+    let mut kernel = Kernel { name, dtype, isa, fma, vnni, buffers, vars, tiles, nests };
     t.open(MAX_NESTING)?;
     // Lengths name variables that are listed after them.
     let mut lengths = Vec::new();

@@ -1,7 +1,7 @@
 //! The text form of a kernel.
 //!
 //! ```text
-//! kernel   = "kernel" NAME DTYPE ISA ["fma"] "{" buffer* "vars" NAME ("," NAME)* tile* nest* "}"
+//! kernel   = "kernel" NAME DTYPE ISA ["fma"] ["vnni"] "{" buffer* "vars" NAME ("," NAME)* tile* nest* "}"
 //! buffer   = "buffer" ROLE [STORAGE] "[" affine "]"                                elements of the kernel's dtype
 //! tile     = "tile" NAME "(" names [";" names] ")" "registers" INT "{" stmt* "}"     pointers; ranges
 //! stmt     = "loop" (INT | NAME) [":" step ("," step)*] "{" stmt* "}"
@@ -10,10 +10,10 @@
 //! step     = NAME "+=" INT
 //! op       = "const" FLOAT
 //!          | "load" address access
-//!          | "pairs" address access
+//!          | ("pairs" | "quads") address access
 //!          | "broadcast" address
-//!          | "fma" REG "," REG "," REG                                              a * b + c
-//!          | ("add" | "sub" | "mul" | "div" | "max" | "min" | "iadd" | "dot" | "join") REG "," REG
+//!          | ("fma" | "dot4") REG "," REG "," REG                                    a * b + c
+//!          | ("add" | "sub" | "mul" | "div" | "max" | "min" | "iadd" | "dot" | "join" | "splice" | "products") REG "," REG
 //!          | ("float" | "int") REG
 //!          | "select" REG ">" REG "," REG "," REG                                   if a > b { c } else { e }
 //!          | "exponent" REG
@@ -36,8 +36,8 @@
 use std::fmt::{Display, Formatter, Result, Write, from_fn};
 
 use super::{
-    Access, Address, Affine, BinaryOp, Call, CeilDiv, Conversion, Extent, Kernel, Loop, Nest, Op, Ptr, Range, Reg, Stmt, Tile,
-    TileLoop, TileStmt, Var,
+    Access, Address, Affine, BinaryOp, Call, CeilDiv, Conversion, Extent, Kernel, Loop, Nest, Op, Ptr, Range, Reg,
+    Stmt, Tile, TileLoop, TileStmt, Var,
 };
 
 impl Kernel {
@@ -55,7 +55,8 @@ impl Kernel {
 impl Display for Kernel {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let fma = if self.fma { " fma" } else { "" };
-        writeln!(f, "kernel {} {} {}{fma} {{", self.name, self.dtype.name(), self.isa.name())?;
+        let vnni = if self.vnni { " vnni" } else { "" };
+        writeln!(f, "kernel {} {} {}{fma}{vnni} {{", self.name, self.dtype.name(), self.isa.name())?;
         let mut p = Printer { kernel: self, f, depth: 1 };
         for buffer in &self.buffers {
             p.line(|p| {
@@ -81,7 +82,7 @@ impl Display for Kernel {
 
 impl BinaryOp {
     /// Every operation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Add,
         Self::Sub,
         Self::Mul,
@@ -91,11 +92,13 @@ impl BinaryOp {
         Self::AddInt,
         Self::Dot,
         Self::Join,
+        Self::Splice,
+        Self::Products,
     ];
 
     /// Whether it is one of integers.
     pub const fn is_integer(self) -> bool {
-        matches!(self, Self::AddInt | Self::Dot | Self::Join)
+        matches!(self, Self::AddInt | Self::Dot | Self::Join | Self::Splice | Self::Products)
     }
 
     /// As the text form writes it.
@@ -110,6 +113,8 @@ impl BinaryOp {
             Self::AddInt => "iadd",
             Self::Dot => "dot",
             Self::Join => "join",
+            Self::Splice => "splice",
+            Self::Products => "products",
         }
     }
 }
@@ -314,6 +319,12 @@ impl Printer<'_, '_, '_> {
                 self.address(tile, from.at)?;
                 self.access(from)
             }
+            Op::Quads { d, from } => {
+                write!(self.f, "{d} = quads ")?;
+                self.address(tile, from.at)?;
+                self.access(from)
+            }
+            Op::Dot4 { d, a, b, c } => write!(self.f, "{d} = dot4 {a}, {b}, {c}"),
             Op::Convert { op, d, a } => write!(self.f, "{d} = {} {a}", op.name()),
             Op::Broadcast { d, from } => {
                 write!(self.f, "{d} = broadcast ")?;

@@ -94,6 +94,17 @@ impl Emitter {
         self.push(Op::Pairs { d, from: Access { at, lanes, stride: 1, repeat: 1 } });
     }
 
+    /// A load of four neighbouring elements into each lane.
+    pub(crate) fn quads(&mut self, d: Reg, at: Address, lanes: usize) {
+        self.define(d);
+        self.push(Op::Quads { d, from: Access { at, lanes, stride: 1, repeat: 1 } });
+    }
+
+    pub(crate) fn dot4(&mut self, d: Reg, a: Reg, b: Reg, c: Reg) {
+        self.define(d);
+        self.push(Op::Dot4 { d, a, b, c });
+    }
+
     pub(crate) fn convert(&mut self, op: Conversion, d: Reg, a: Reg) {
         self.define(d);
         self.push(Op::Convert { op, d, a });

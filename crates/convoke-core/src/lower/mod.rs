@@ -49,7 +49,7 @@ pub(crate) use winograd::{Shape as WinogradShape, TAPS as WINOGRAD_TAPS, TileAxi
 
 use crate::ir::{Affine, Buffer, Kernel, Role, Var};
 use crate::plan::{Algorithm, Plan, VectorAxis};
-use crate::spec::{Batch, LayerSpec, Storage};
+use crate::spec::{Batch, LayerSpec, QUAD, Storage};
 use crate::target::Target;
 use weights::WeightsPacking;
 
@@ -63,6 +63,7 @@ pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
         dtype: spec.dtype,
         isa: target.isa,
         fma: target.fma,
+        vnni: target.vnni && spec.lane_channels(plan.algorithm) == QUAD,
         buffers: Vec::new(),
         vars: vec!["N".to_owned()],
         tiles: Vec::new(),

@@ -27,6 +27,7 @@ pub(crate) fn compute(
         geometry,
         lanes,
         fma: kernel.fma,
+        vnni: kernel.vnni,
         panel: packing.lanes,
         panel_len: packing.panel_len(),
         ranged: [is_cut(&d), is_cut(&h)],

@@ -181,7 +181,10 @@ pub(crate) fn nest(spec: &LayerSpec, geometry: &Geometry, kernel: &mut Kernel) {
         .collect();
     let copy = Copy { spec, src, scratch, w, lanes: kernel.lanes() };
     let tile = match &spec.integers {
-        Some(integers) => pairs::tile(&copy, integers, kernel, ranges, row),
+        Some(integers) => {
+            let lanes = pairs::Lanes { copy: &copy, integers, lanes: geometry.ic, per: geometry.lane_channels };
+            lanes.tile(kernel, ranges, row)
+        }
         None => copy.tile(kernel, ranges, row),
     };
     kernel.tiles.push(tile);

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use crate::ir::{Address, BinaryOp, Extent, Ptr, Reg, Tile};
 use crate::plan::{Algorithm, Plan, VectorAxis};
-use crate::spec::{LayerSpec, Requantized, SpatialAxis};
+use crate::spec::{LayerSpec, PAIR, QUAD, Requantized, SpatialAxis};
 
 /// Longest window along `w` whose weights a sliding tile holds in registers.
 const LONGEST_SLIDE: usize = 7;
@@ -92,6 +92,7 @@ pub(crate) struct TileContext<'a> {
     /// Elements a register.
     pub lanes: usize,
     pub fma: bool,
+    pub vnni: bool,
     /// Output channels a panel of the packed weights.
     pub panel: usize,
     /// Elements of one panel.
@@ -106,6 +107,9 @@ pub(crate) fn emit(cx: &TileContext<'_>, key: &TileKey, name: String) -> Tile {
     let body = Body { cx, key };
     let tile = body.pixels() as i64;
     let (src, dst) = (tile * cx.pixel(), tile * cx.geometry.dst.spatial[2]);
+    if let Some(ones) = body.ones() {
+        pairs::ones(&mut e, ones);
+    }
     e.repeat(Extent::Count(key.run as u64), &[(SRC, src), (DST, dst)], |e| {
         body.initialize(e);
         body.reduce(e);
@@ -158,6 +162,13 @@ impl Body<'_> {
     /// The register for the operand of one row; the one after it holds products.
     fn single(&self) -> Reg {
         self.whole(self.key.vectors)
+    }
+
+    /// The register that sums two integers of 16 bits, where bytes are multiplied without `vnni`: through the whole tile, so behind all
+    /// others.
+    fn ones(&self) -> Option<Reg> {
+        let is_used = self.cx.geometry.lane_channels == QUAD && !self.cx.vnni;
+        is_used.then(|| self.whole((self.key.vectors + 2).max(pairs::REQUANTIZE_REGISTERS)))
     }
 
     /// Outputs along `ow`.
@@ -392,11 +403,18 @@ impl Body<'_> {
                     self.load_channels(e, self.single(), v, src + row as i64 * pixel);
                 }
                 let acc = self.acc(row, v);
-                if self.cx.spec.integers.is_some() {
-                    e.binary(BinaryOp::Dot, product, self.single(), self.whole(v));
-                    e.binary(BinaryOp::AddInt, acc, acc, product);
-                } else {
-                    e.multiply_add(acc, self.single(), self.whole(v), acc, product);
+                // Bytes of the input are the first operand.
+                let (x, w) = match self.along_channels() {
+                    true => (self.single(), self.whole(v)),
+                    false => (self.whole(v), self.single()),
+                };
+                match self.cx.geometry.lane_channels {
+                    QUAD => pairs::dot4(e, acc, (x, w), product, self.ones()),
+                    PAIR => {
+                        e.binary(BinaryOp::Dot, product, self.single(), self.whole(v));
+                        e.binary(BinaryOp::AddInt, acc, acc, product);
+                    }
+                    _ => e.multiply_add(acc, self.single(), self.whole(v), acc, product),
                 }
             }
         }

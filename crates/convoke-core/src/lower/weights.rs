@@ -15,7 +15,9 @@ pub use super::fft::FftPacking;
 use super::{Geometry, fft, phases, winograd};
 use crate::eval::{Element, Stored};
 use crate::plan::Plan;
-use crate::spec::{Algorithm, BLOCK_BYTES, DType, LayerSpec, Operation, PAIR, PerChannel, SpatialAxis, WeightsLayout};
+use crate::spec::{
+    Algorithm, BLOCK_BYTES, DType, Integers, LayerSpec, Operation, PerChannel, REDUCED, SpatialAxis, WeightsLayout,
+};
 
 /// Bytes of output channels that a panel holds for one tap of one input channel.
 ///
@@ -35,6 +37,8 @@ pub struct WeightsPacking {
     pub ic: usize,
     /// Input channels of each output as the user has them.
     pub plain_ic: usize,
+    /// Input channels that a lane holds, as integers of 16 bits or of 8.
+    pub per_lane: usize,
     /// Output channels a panel.
     pub lanes: usize,
     /// Distance in the user's weights of two groups.
@@ -96,8 +100,9 @@ impl WeightsPacking {
             groups,
             oc,
             taps,
-            ic: spec.ic_lanes(),
+            ic: spec.ic_lanes(algorithm),
             plain_ic: ic,
+            per_lane: spec.lane_channels(algorithm),
             lanes,
             group_stride,
             oc_stride,
@@ -169,37 +174,47 @@ impl WeightsPacking {
     }
 
     /// Packs integers: `weight` gives the weight at a place among the user's weights, of an output channel (of all groups), less what
-    /// stands for 0. Two input channels make a lane, as integers of 16 bits; the second of an odd number is 0.
+    /// stands for 0. Two input channels make a lane, as integers of 16 bits, or four as integers of 8; those that are missing are 0.
     ///
     /// # Panics
     /// If `packed` is not of [`Self::packed_len`].
-    pub fn pack_pairs(&self, weight: impl Fn(usize, usize) -> i32, packed: &mut [i32]) {
+    pub fn pack_integers(&self, weight: impl Fn(usize, usize) -> i32, packed: &mut [i32]) {
         assert_eq!(packed.len(), self.packed_len());
         let taps = self.taps_in_order();
         let mut slots = packed.iter_mut();
         for (g, panel) in (0..self.groups).flat_map(|g| (0..self.panels()).map(move |panel| (g, panel))) {
-            for (tap, pair) in taps.iter().flat_map(|tap| (0..self.ic).map(move |pair| (tap, pair))) {
+            for (tap, lane) in taps.iter().flat_map(|tap| (0..self.ic).map(move |lane| (tap, lane))) {
                 for (oc, slot) in (panel * self.lanes..(panel + 1) * self.lanes).zip(&mut slots) {
-                    let half = |ic: usize| {
+                    let weight = |ic: usize| {
                         let at = g * self.group_stride + oc * self.oc_stride + tap * self.tap_stride;
                         let there = oc < self.oc && ic < self.plain_ic;
                         if there { weight(at + ic * self.ic_stride, g * self.oc + oc) } else { 0 }
                     };
-                    *slot = (half(PAIR * pair) & 0xffff) | half(PAIR * pair + 1) << 16;
+                    let bits = 32 / self.per_lane;
+                    let part = |i: usize| {
+                        (weight(self.per_lane * lane + i) as u32) << (32 - bits) >> (32 - bits) << (bits * i)
+                    };
+                    *slot = (0..self.per_lane).fold(0, |all, i| all | part(i)) as i32;
                 }
             }
         }
     }
 
-    /// The sum of all weights of each output channel, which `weight` gives as for [`Self::pack_pairs`].
+    /// The sum of all weights of each output channel, which `weight` gives as for [`Self::pack_integers`].
     pub fn sums(&self, weight: impl Fn(usize, usize) -> i32) -> Vec<i32> {
-        let of_channel = |channel: usize| {
+        let mut sums = vec![0_i32; self.groups * self.oc];
+        self.each(|at, channel| sums[channel] = sums[channel].wrapping_add(weight(at, channel)));
+        sums
+    }
+
+    /// Calls `f` with the place of each of the user's weights and its output channel, of all groups.
+    fn each(&self, mut f: impl FnMut(usize, usize)) {
+        for channel in 0..self.groups * self.oc {
             let at = channel / self.oc * self.group_stride + channel % self.oc * self.oc_stride;
-            let each = (0..self.taps).flat_map(|tap| (0..self.plain_ic).map(move |ic| (tap, ic)));
-            each.map(|(tap, ic)| weight(at + tap * self.tap_stride + ic * self.ic_stride, channel))
-                .fold(0, i32::wrapping_add)
-        };
-        (0..self.groups * self.oc).map(of_channel).collect()
+            for (tap, ic) in (0..self.taps).flat_map(|tap| (0..self.plain_ic).map(move |ic| (tap, ic))) {
+                f(at + tap * self.tap_stride + ic * self.ic_stride, channel);
+            }
+        }
     }
 
     /// Which tap stands at each position along `kd`, `kh`, `kw`.
@@ -293,6 +308,29 @@ impl<W: Stored> IntegerParameters<'_, W> {
         lengths.into_iter().find(|(_, expected, found)| expected != found)
     }
 
+    /// A weight less what stands for 0 that a layer of [reduced range](crate::spec::Integers::reduce_range) cannot have.
+    ///
+    /// # Panics
+    /// If a length is [wrong](Self::wrong_length).
+    pub fn beyond_reduced(&self, spec: &LayerSpec, packing: &WeightsPacking) -> Option<i32> {
+        let integers = spec.integers.as_ref().filter(|integers| integers.reduce_range)?;
+        let mut found = None;
+        packing.each(|at, channel| {
+            let distance = self.weights[at].to_number() as i32 - self.zero_point(integers, channel);
+            if !(-REDUCED..REDUCED).contains(&distance) {
+                found = Some(distance);
+            }
+        });
+        found
+    }
+
+    fn zero_point(&self, integers: &Integers, channel: usize) -> i32 {
+        match integers.weights_zero_point {
+            PerChannel::One(point) => point,
+            PerChannel::Each => self.zero_points[channel],
+        }
+    }
+
     /// The buffers `weights` and `bias`, as bits of lanes.
     ///
     /// What the zero points add to a sum, padding included, is the same for every output of a channel: `-src_zero_point` for each
@@ -303,13 +341,10 @@ impl<W: Stored> IntegerParameters<'_, W> {
     pub fn pack(&self, spec: &LayerSpec, packing: &WeightsPacking) -> (Vec<i32>, Vec<i32>) {
         assert_eq!(self.wrong_length(spec), None);
         let Some(integers) = &spec.integers else { return Default::default() };
-        let zero_point = |channel: usize| match integers.weights_zero_point {
-            PerChannel::One(point) => point,
-            PerChannel::Each => self.zero_points[channel],
-        };
-        let weight = |at: usize, channel: usize| self.weights[at].to_number() as i32 - zero_point(channel);
+        let weight =
+            |at: usize, channel: usize| self.weights[at].to_number() as i32 - self.zero_point(integers, channel);
         let mut packed = vec![0; packing.packed_len()];
-        packing.pack_pairs(weight, &mut packed);
+        packing.pack_integers(weight, &mut packed);
         let sums = packing.sums(weight).into_iter().enumerate();
         let mut bias: Vec<i32> = sums
             .map(|(channel, sum)| {

@@ -87,19 +87,21 @@ fn integers() -> impl Strategy<Value = Integers> {
         prop_oneof![3 => one, 1 => Just(PerChannel::Each)]
     };
     let weights_scale = move || prop_oneof![1 => scale().prop_map(PerChannel::One), 1 => Just(PerChannel::Each)];
-    let output = (narrow(), scale(), weights_scale(), scale())
-        .prop_flat_map(move |(dst, src_scale, weights_scale, dst_scale)| {
+    let output = (narrow(), scale(), weights_scale(), scale()).prop_flat_map(
+        move |(dst, src_scale, weights_scale, dst_scale)| {
             // As if a few hundred products of middling size were summed.
             let dst_scale = dst_scale * 500.0 * src_scale;
             point(dst).prop_map(move |zero_point| Requantized { dst, src_scale, weights_scale, dst_scale, zero_point })
-        });
+        },
+    );
     (narrow(), narrow()).prop_flat_map(move |(src, weights)| {
-        (point(src), zero_point(weights), option::of(output.clone())).prop_map(
-            move |(src_zero_point, weights_zero_point, output)| Integers {
+        (point(src), zero_point(weights), any::<bool>(), option::of(output.clone())).prop_map(
+            move |(src_zero_point, weights_zero_point, reduce_range, output)| Integers {
                 src,
                 src_zero_point,
                 weights,
                 weights_zero_point,
+                reduce_range,
                 output,
             },
         )

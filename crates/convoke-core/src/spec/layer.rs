@@ -8,8 +8,8 @@ use super::layout::{LAYOUTS, MEANINGS, fits_blocks};
 use super::sizes::{self, Padding, Spans};
 use super::suggest::nearest;
 use super::{
-    Accuracy, Batch, DType, LayerSpec, Layout, Limits, Operation, PaddingMode, Schedule, SpatialAxis,
-    Storage, WeightsLayout,
+    Accuracy, Batch, DType, LayerSpec, Layout, Limits, Operation, PaddingMode, Schedule, SpatialAxis, Storage,
+    WeightsLayout,
 };
 use crate::diagnostic::Diagnostic;
 use crate::front::ast::{File, Layer, Value, ValueKind};

@@ -20,7 +20,7 @@ mod storage;
 mod suggest;
 mod text;
 
-pub use integers::{Integers, PAIR, PerChannel, Requantized};
+pub use integers::{Integers, PAIR, PerChannel, QUAD, REDUCED, Requantized};
 pub use layer::validate;
 pub use layout::{BLOCK_BYTES, Layout};
 pub use operation::{FIELD_NAMES, Operation};

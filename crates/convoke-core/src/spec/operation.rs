@@ -16,7 +16,7 @@ pub enum Operation {
 use Operation::{Convolution, Transposed};
 
 /// The fields of a layer, in the order of the canonical text, and the operations that have them.
-const FIELDS: [(&str, &[Operation]); 23] = [
+const FIELDS: [(&str, &[Operation]); 24] = [
     ("input", &Operation::ALL),
     ("input_scale", &[Convolution]),
     ("input_zero_point", &[Convolution]),
@@ -34,6 +34,7 @@ const FIELDS: [(&str, &[Operation]); 23] = [
     ("weights_type", &[Convolution]),
     ("weights_scale", &[Convolution]),
     ("weights_zero_point", &[Convolution]),
+    ("reduce_range", &[Convolution]),
     ("output", &[Convolution]),
     ("output_scale", &[Convolution]),
     ("output_zero_point", &[Convolution]),

@@ -1,6 +1,9 @@
 //! A layer back to text, and text to one layer.
 
-use super::{Accuracy, Batch, Epilogue, Integers, LayerSpec, Limits, Operation, PaddingMode, PerChannel, Schedule, SpatialAxis, Storage};
+use super::{
+    Accuracy, Batch, Epilogue, Integers, LayerSpec, Limits, Operation, PaddingMode, PerChannel, Schedule, SpatialAxis,
+    Storage,
+};
 use crate::diagnostic::{self, Diagnostic};
 use std::fmt;
 use std::str::FromStr;
@@ -90,6 +93,9 @@ fn fmt_integers(f: &mut fmt::Formatter<'_>, integers: &Integers) -> fmt::Result 
         PerChannel::One(0) => {}
         PerChannel::One(point) => writeln!(f, "    weights_zero_point: {point},")?,
         PerChannel::Each => writeln!(f, "    weights_zero_point: per_channel,")?,
+    }
+    if integers.reduce_range {
+        writeln!(f, "    reduce_range: true,")?;
     }
     let Some(output) = &integers.output else { return Ok(()) };
     writeln!(f, "    output: {},", output.dst.name())?;

@@ -33,6 +33,16 @@ impl Emitter<'_> {
         Ok(self.vector_of(&lanes))
     }
 
+    /// Four bytes a lane are its bits.
+    pub(super) fn quads_of(&mut self, from: Access) -> Result<Value, JitError> {
+        let mut lanes = Vec::with_capacity(from.lanes);
+        for lane in 0..from.lanes as i64 {
+            let (address, offset) = self.address(from.at, 4 * lane)?;
+            lanes.push(self.builder.ins().load(types::I32, memory_flags(), address, offset));
+        }
+        Ok(self.vector_of(&lanes))
+    }
+
     /// One integer of 8 bits, as one of 32.
     fn load_byte(&mut self, at: Address, distance: i64) -> Result<Value, JitError> {
         let (address, offset) = self.address(at, distance)?;
@@ -86,6 +96,11 @@ impl Emitter<'_> {
                 let low = self.builder.ins().ushr_imm_u(low, 16);
                 let high = self.builder.ins().ishl_imm_u(b, 16);
                 self.builder.ins().bor(low, high)
+            }
+            BinaryOp::Splice => {
+                let (a, b) = (cast(self, types::I32X4, a), cast(self, types::I32X4, b));
+                let high = self.builder.ins().ishl_imm_u(b, 8);
+                self.builder.ins().bor(a, high)
             }
             _ => {
                 let (a, b) = (cast(self, types::I32X4, a), cast(self, types::I32X4, b));

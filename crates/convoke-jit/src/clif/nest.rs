@@ -97,7 +97,12 @@ impl Emitter<'_> {
                 }
                 Stmt::Call(call) => {
                     for arg in &call.args {
-                        self.scope.prepare(&mut self.builder, Base::Buffer(arg.role), &arg.offset, self.bytes[arg.role as usize]);
+                        self.scope.prepare(
+                            &mut self.builder,
+                            Base::Buffer(arg.role),
+                            &arg.offset,
+                            self.bytes[arg.role as usize],
+                        );
                     }
                     for range in &call.ranges {
                         self.scope.prepare_range(&mut self.builder, range);

@@ -163,6 +163,12 @@ impl Emitter<'_> {
             Op::Load { d, from } if self.is_narrow(from.at) => (d, self.load_narrow(from)?),
             Op::Load { d, from } => (d, self.load(from)?),
             Op::Pairs { d, from } => (d, self.pairs_of(from)?),
+            Op::Quads { d, from } => (d, self.quads_of(from)?),
+            Op::Dot4 { .. } | Op::Binary { op: BinaryOp::Products, .. } => {
+                let (function, reason) =
+                    (self.tile.name.clone(), "bytes are multiplied by wider tiles only".to_owned());
+                return Err(JitError::Codegen { function, reason });
+            }
             Op::Convert { op, d, a } => {
                 let a = self.register(a);
                 (d, self.convert(op, a))
@@ -205,7 +211,9 @@ impl Emitter<'_> {
             BinaryOp::Div => self.builder.ins().fdiv(a, b),
             BinaryOp::Max => self.if_less(b, a, a, b),
             BinaryOp::Min => self.if_less(a, b, a, b),
-            BinaryOp::AddInt | BinaryOp::Dot | BinaryOp::Join => self.integers(op, a, b),
+            BinaryOp::AddInt | BinaryOp::Dot | BinaryOp::Join | BinaryOp::Splice | BinaryOp::Products => {
+                self.integers(op, a, b)
+            }
         }
     }
 
@@ -356,10 +364,12 @@ fn uses(rest: &[TileStmt], register: Reg) -> usize {
     for stmt in rest {
         let TileStmt::Op(op) = stmt else { return count + 1 };
         let (written, read): (Option<Reg>, [Option<Reg>; 4]) = match *op {
-            Op::Const { d, .. } | Op::Load { d, .. } | Op::Pairs { d, .. } | Op::Broadcast { d, .. } => {
-                (Some(d), [None; 4])
-            }
-            Op::Fma { d, a, b, c } => (Some(d), [Some(a), Some(b), Some(c), None]),
+            Op::Const { d, .. }
+            | Op::Load { d, .. }
+            | Op::Pairs { d, .. }
+            | Op::Quads { d, .. }
+            | Op::Broadcast { d, .. } => (Some(d), [None; 4]),
+            Op::Fma { d, a, b, c } | Op::Dot4 { d, a, b, c } => (Some(d), [Some(a), Some(b), Some(c), None]),
             Op::Binary { d, a, b, .. } => (Some(d), [Some(a), Some(b), None, None]),
             Op::Select { d, a, b, c, e } => (Some(d), [Some(a), Some(b), Some(c), Some(e)]),
             Op::Exponent { d, a } | Op::Convert { d, a, .. } => (Some(d), [Some(a), None, None, None]),

@@ -282,7 +282,7 @@ impl Emitter<'_> {
     /// The mask register with the lowest `lanes` bits set. The tile's entry fills one for each number of lanes; where
     /// there are more numbers than registers, the last is filled again for each use, which overwrites the temporary: a
     /// far address must come after.
-    fn mask(&mut self, lanes: usize) -> Register {
+    pub(super) fn mask(&mut self, lanes: usize) -> Register {
         if let Some(at) = self.masks.iter().position(|&n| n == lanes) {
             return Register::K1 + at as u32;
         }

@@ -184,12 +184,21 @@ impl Vectors {
                 EVEX_Vminps_zmm_k1z_zmm_zmmm512b32_sae,
                 EVEX_Vminpd_zmm_k1z_zmm_zmmm512b64_sae
             ),
-            BinaryOp::AddInt | BinaryOp::Join if self.wide => Code::EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32,
+            BinaryOp::Products if self.wide => Code::EVEX_Vpmaddubsw_zmm_k1z_zmm_zmmm512,
+            BinaryOp::Products => Code::VEX_Vpmaddubsw_ymm_ymm_ymmm256,
+            BinaryOp::AddInt | BinaryOp::Join | BinaryOp::Splice if self.wide => {
+                Code::EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32
+            }
             // Two integers are joined by several instructions.
-            BinaryOp::AddInt | BinaryOp::Join => Code::VEX_Vpaddd_ymm_ymm_ymmm256,
+            BinaryOp::AddInt | BinaryOp::Join | BinaryOp::Splice => Code::VEX_Vpaddd_ymm_ymm_ymmm256,
             BinaryOp::Dot if self.wide => Code::EVEX_Vpmaddwd_zmm_k1z_zmm_zmmm512,
             BinaryOp::Dot => Code::VEX_Vpmaddwd_ymm_ymm_ymmm256,
         }
+    }
+
+    /// `d = four products of bytes of a and b, and d`.
+    pub(super) fn dot4(self) -> Code {
+        if self.wide { Code::EVEX_Vpdpbusd_zmm_k1z_zmm_zmmm512b32 } else { Code::VEX_Vpdpbusd_ymm_ymm_ymmm256 }
     }
 
     pub(super) fn convert(self, op: Conversion) -> Code {

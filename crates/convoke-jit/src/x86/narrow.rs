@@ -60,6 +60,54 @@ impl Emitter<'_> {
         Ok(())
     }
 
+    /// Four bytes a lane are loaded as the lane that they are.
+    pub(super) fn quads_scratch(&self, from: &Access) -> Scratch {
+        let whole = from.lanes == self.v.lanes();
+        if whole || self.v.has_masks() { Scratch::Free } else { Scratch::Mask(from.lanes) }
+    }
+
+    pub(super) fn load_quads(&mut self, d: Reg, from: Access) -> Result<(), JitError> {
+        let (v, register) = (self.v, R(self.v.register(d.0 as usize)));
+        if from.lanes == v.lanes() {
+            let at = self.address(from.at, 0)?;
+            self.a.vector(v.load(), &[register, at]);
+        } else if v.has_masks() {
+            let mask = self.mask(from.lanes);
+            let at = self.address(from.at, 0)?;
+            self.a.masked(v.load(), &[register, at], mask);
+        } else {
+            self.hold(Scratch::Mask(from.lanes));
+            let at = self.address(from.at, 0)?;
+            self.a.vector(v.load_masked(), &[register, R(v.register(self.scratch_register)), at]);
+        }
+        Ok(())
+    }
+
+    /// The instruction adds to its place, so a sum that is elsewhere is taken to the scratch register, which no operand is.
+    pub(super) fn dot4(&mut self, d: Reg, a: Reg, b: Reg, c: Reg) {
+        let v = self.v;
+        let r = |reg: Reg| R(v.register(reg.0 as usize));
+        if d == c {
+            return self.a.vector(v.dot4(), &[r(d), r(a), r(b)]);
+        }
+        self.hold(Scratch::Other);
+        let scratch = R(v.register(self.scratch_register));
+        self.a.vector(v.copy(), &[scratch, r(c)]);
+        self.a.vector(v.dot4(), &[scratch, r(a), r(b)]);
+        self.a.vector(v.copy(), &[r(d), scratch]);
+    }
+
+    /// `d = a | b << 8`.
+    pub(super) fn splice(&mut self, d: Reg, a: Reg, b: Reg) {
+        self.hold(Scratch::Other);
+        let v = self.v;
+        let r = |reg: Reg| R(v.register(reg.0 as usize));
+        let scratch = R(v.register(self.scratch_register));
+        self.a.vector(v.shift_left(), &[scratch, r(b), Imm(8)]);
+        let or = if v.bytes() == 64 { Code::EVEX_Vpord_zmm_k1z_zmm_zmmm512b32 } else { Code::VEX_Vpor_ymm_ymm_ymmm256 };
+        self.a.vector(or, &[r(d), r(a), scratch]);
+    }
+
     /// The first `count` bytes of an access, as they are, into the lowest bits of a register; zeros above them.
     fn gather(&mut self, number: usize, from: Access, count: usize) -> Result<(), JitError> {
         let (v, x) = (self.v, R(self.v.part(number)));
@@ -96,8 +144,11 @@ impl Emitter<'_> {
             let low = R(v.part(s.0 as usize));
             self.a.vector(Code::VEX_Vextracti128_xmmm128_ymm_imm8, &[x, source, Imm(1)]);
             self.a.vector(Code::VEX_Vpackssdw_xmm_xmm_xmmm128, &[x, low, x]);
-            let to_bytes =
-                if storage == Storage::U8 { Code::VEX_Vpackuswb_xmm_xmm_xmmm128 } else { Code::VEX_Vpacksswb_xmm_xmm_xmmm128 };
+            let to_bytes = if storage == Storage::U8 {
+                Code::VEX_Vpackuswb_xmm_xmm_xmmm128
+            } else {
+                Code::VEX_Vpacksswb_xmm_xmm_xmmm128
+            };
             self.a.vector(to_bytes, &[x, x, x]);
         }
         let mut first = 0;

@@ -273,7 +273,23 @@ impl Machine<'_> {
             M::Vpmovusdb => self.narrow_lanes(i, |x| (x as u32).min(255) as u8)?,
             M::Vpmaxsd => self.integers(i, i32::max)?,
             M::Vpaddd => self.integers(i, i32::wrapping_add)?,
-            M::Vpord => self.integers(i, |a, b| a | b)?,
+            M::Vpord | M::Vpor => self.integers(i, |a, b| a | b)?,
+            M::Vpmaddubsw => self.integers(i, |a, b| {
+                let p = products(a, b);
+                let sum = |i: usize| (p[i] + p[i + 1]).clamp(i16::MIN.into(), i16::MAX.into());
+                (sum(0) & 0xffff) | sum(2) << 16
+            })?,
+            M::Vpdpbusd => {
+                let d = self.source(i, 0)?;
+                let (a, b) = (self.source(i, 1)?, self.source(i, 2)?);
+                let lane = |v: &Vector, n: usize| low(&v[4 * n..4 * n + 4]) as i32;
+                let mut value = [0; 64];
+                for (n, slot) in value.chunks_exact_mut(4).enumerate() {
+                    let sum: i32 = products(lane(&a, n), lane(&b, n)).iter().sum();
+                    slot.copy_from_slice(&lane(&d, n).wrapping_add(sum).to_le_bytes());
+                }
+                self.set(i, value)?;
+            }
             M::Vpmaddwd => self.integers(i, |a, b| {
                 let half = |x: i32| (i32::from(x as i16), x >> 16);
                 (half(a).0 * half(b).0).wrapping_add(half(a).1 * half(b).1)
@@ -613,6 +629,12 @@ impl Machine<'_> {
         }
         self.set(i, value)
     }
+}
+
+/// The products of bytes from 0 on and of bytes with a sign.
+fn products(a: i32, b: i32) -> [i32; 4] {
+    let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
+    std::array::from_fn(|i| i32::from(a[i]) * i32::from(b[i] as i8))
 }
 
 /// The lowest 64 bits, or what there is of them.

@@ -84,7 +84,7 @@ fn random_layers_of_integers() {
     let layers = (arbitrary::integer_spec(), vector, any::<u64>());
     let result = TestRunner::new(config).run(&layers, |(mut spec, vector, seed)| {
         spec.schedule.vector = vector.map(|axis| Spanned::new(axis, Span::default()));
-        for target in [Target::AVX2, Target::AVX512] {
+        for target in [Target::AVX2, Target::AVX512, Target::AVX2_VNNI, Target::AVX512_VNNI] {
             let kernel = pipeline::compile(&spec, &target, &Limits::default()).unwrap().kernel;
             let batch = spec.fixed_batch().unwrap_or(2);
             let fail = |why| TestCaseError::fail(format!("{}: {why}\nseed {seed} and\n{spec}", kernel.name));

@@ -218,7 +218,10 @@ impl Emitter<'_> {
             Op::Load { from, .. } => self.load_scratch(from),
             Op::Pairs { from, .. } => self.pairs_scratch(from),
             Op::Store { to, .. } => self.store_scratch(to),
-            Op::Binary { op: BinaryOp::Join, .. } => Scratch::Other,
+            Op::Quads { from, .. } => self.quads_scratch(from),
+            // A product and a sum are two instructions where the sum is not their place.
+            Op::Dot4 { d, c, .. } if d != c => Scratch::Other,
+            Op::Binary { op: BinaryOp::Join | BinaryOp::Splice, .. } => Scratch::Other,
             Op::Select { .. } if !self.v.has_masks() => Scratch::Other,
             _ => Scratch::Free,
         }
@@ -227,7 +230,8 @@ impl Emitter<'_> {
     /// An instruction that needs a scratch register where the tile leaves none.
     fn borrowing(&mut self, op: &Op) -> Result<(), JitError> {
         let used: [Reg; 5] = match *op {
-            Op::Load { d, .. } | Op::Pairs { d, .. } => [d; 5],
+            Op::Load { d, .. } | Op::Pairs { d, .. } | Op::Quads { d, .. } => [d; 5],
+            Op::Dot4 { d, a, b, c } => [d, a, b, c, d],
             Op::Binary { d, a, b, .. } => [d, a, b, d, d],
             Op::Store { s, .. } => [s; 5],
             Op::Select { d, a, b, c, e } => [d, a, b, c, e],
@@ -269,7 +273,10 @@ impl Emitter<'_> {
             }
             Op::Pairs { d, from } => self.load_pairs(d, from)?,
             Op::Convert { op, d, a } => self.a.vector(v.convert(op), &[r(d), r(a)]),
+            Op::Quads { d, from } => self.load_quads(d, from)?,
+            Op::Dot4 { d, a, b, c } => self.dot4(d, a, b, c),
             Op::Binary { op: BinaryOp::Join, d, a, b } => self.join(d, a, b),
+            Op::Binary { op: BinaryOp::Splice, d, a, b } => self.splice(d, a, b),
             Op::Binary { op, d, a, b } => self.a.vector(v.binary(op), &[r(d), r(a), r(b)]),
             Op::Select { d, a, b, c, e } => {
                 let greater = Imm(GREATER);
@@ -362,9 +369,9 @@ fn partial_lanes(body: &[TileStmt], all: usize, found: &mut BTreeSet<usize>) {
     for stmt in body {
         match stmt {
             TileStmt::Loop(l) => partial_lanes(&l.body, all, found),
-            TileStmt::Op(Op::Load { from: access, .. } | Op::Store { to: access, .. })
-                if access.stride == 1 && access.repeat == 1 && access.lanes < all =>
-            {
+            TileStmt::Op(
+                Op::Load { from: access, .. } | Op::Quads { from: access, .. } | Op::Store { to: access, .. },
+            ) if access.stride == 1 && access.repeat == 1 && access.lanes < all => {
                 found.insert(access.lanes);
             }
             TileStmt::Op(_) => {}

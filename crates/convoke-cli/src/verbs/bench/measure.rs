@@ -100,8 +100,7 @@ impl Subject {
         let (short, long) = (Duration::from_millis(10), Duration::from_millis(20));
         let (plan, compile, pack, run) = match (self.backend, &self.emitted) {
             (BenchBackend::Jit, _) => {
-                let compile =
-                    self.median(RUNS, long, || compute::compile(layer, spec, &self.compiler).map(drop))?;
+                let compile = self.median(RUNS, long, || compute::compile(layer, spec, &self.compiler).map(drop))?;
                 let kernel = compute::compile(layer, spec, &self.compiler)?;
                 let pack = self.median(RUNS, short, || tensors.pack(&kernel).map(drop).map_err(failed))?;
                 let packed = tensors.pack(&kernel).map_err(failed)?;

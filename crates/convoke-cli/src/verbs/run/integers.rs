@@ -80,7 +80,9 @@ fn needed<'a>(
             let why = format!("layer {} says what it is; write `{field}: per_channel` in it", spec.name);
             Err(Failure::file(path, why))
         }
-        (None, true) => Err(Failure::Usage(format!("layer {} needs {option}: it has `{field}: per_channel`", spec.name))),
+        (None, true) => {
+            Err(Failure::Usage(format!("layer {} needs {option}: it has `{field}: per_channel`", spec.name)))
+        }
     }
 }
 

@@ -42,6 +42,9 @@ pub(super) enum Helper {
     },
     /// This many lanes of two elements each.
     Pairs(Storage, usize),
+    /// This many lanes of four bytes each.
+    Quads(usize),
+    Dot4,
     Convert(Conversion),
     Fma,
     Binary(BinaryOp),
@@ -65,6 +68,7 @@ pub(super) struct Instructions {
     pub(super) isa: Isa,
     pub(super) dtype: DType,
     pub(super) fma: bool,
+    pub(super) vnni: bool,
     pub(super) lanes: usize,
     intrinsics: Intrinsics,
     used: BTreeMap<String, Helper>,
@@ -72,8 +76,9 @@ pub(super) struct Instructions {
 
 impl Instructions {
     pub(super) fn new(kernel: &Kernel, intrinsics: Intrinsics) -> Self {
-        let (isa, dtype, fma, lanes) = (kernel.isa, kernel.dtype, kernel.fma, kernel.lanes());
-        Self { isa, dtype, fma, lanes, intrinsics, used: BTreeMap::new() }
+        let Kernel { isa, dtype, fma, vnni, .. } = *kernel;
+        let lanes = kernel.lanes();
+        Self { isa, dtype, fma, vnni, lanes, intrinsics, used: BTreeMap::new() }
     }
 
     /// `f32` or `f64`.
@@ -109,6 +114,8 @@ impl Instructions {
                 partial(&format!("store_{}{}", storage.name(), if strided { "_strided" } else { "" }), lanes)
             }
             Helper::Pairs(storage, lanes) => partial(&format!("load_pairs_{}", storage.name()), lanes),
+            Helper::Quads(lanes) => partial("load_quads", lanes),
+            Helper::Dot4 => "dot4".to_owned(),
             Helper::Convert(Conversion::Float) => "to_float".to_owned(),
             Helper::Convert(Conversion::Int) => "to_int".to_owned(),
             Helper::Fma => "fma".to_owned(),
@@ -147,7 +154,7 @@ impl Instructions {
 
     /// `#[target_feature(…)]`, unless the instructions are a model's.
     pub(super) fn attribute(&self) -> TokenStream {
-        let features = features(self.isa, self.fma);
+        let features = features(self.isa, self.fma, self.vnni);
         match self.intrinsics {
             Intrinsics::Core if !features.is_empty() => {
                 let features = features.join(",");
@@ -188,14 +195,20 @@ impl Instructions {
     /// Loads and stores of a number of lanes that go element by element; `None` for anything else.
     pub(super) fn by_element(&mut self, helper: Helper) -> Option<TokenStream> {
         let (lanes, repeat) = match helper {
-            Helper::LoadNarrow { lanes, .. } | Helper::StoreNarrow { lanes, .. } | Helper::Pairs(_, lanes) => (lanes, 1),
+            Helper::LoadNarrow { lanes, .. }
+            | Helper::StoreNarrow { lanes, .. }
+            | Helper::Pairs(_, lanes)
+            | Helper::Quads(lanes) => (lanes, 1),
             Helper::Load(lanes) | Helper::LoadStrided(lanes) => (lanes, 1),
             Helper::LoadRepeated { lanes, repeat, .. } => (lanes, repeat.max(1)),
             Helper::Store(lanes) | Helper::StoreStrided(lanes) => (lanes, 1),
             _ => return None,
         };
         let storage = match helper {
-            Helper::LoadNarrow { storage, .. } | Helper::StoreNarrow { storage, .. } | Helper::Pairs(storage, _) => storage,
+            Helper::LoadNarrow { storage, .. } | Helper::StoreNarrow { storage, .. } | Helper::Pairs(storage, _) => {
+                storage
+            }
+            Helper::Quads(_) => Storage::U8,
             _ => self.dtype.storage(),
         };
         let (name, element, full) = (self.name(helper), self.element_of(storage), self.lanes);
@@ -248,6 +261,17 @@ impl Instructions {
                     true => {
                         let (low, high) = (at(quote!(p), 2 * i), at(quote!(p), 2 * i + 1));
                         quote!(f32::from_bits((i32::from(*#low) & 0xffff | i32::from(*#high) << 16) as u32))
+                    }
+                    false => quote!(0.0),
+                });
+                let set = self.vector_of(elements.collect());
+                self.function(quote!(unsafe fn #name(p: *const #element) -> V), quote!(unsafe { #set }))
+            }
+            Helper::Quads(_) => {
+                let elements = (0..full).map(|i| match i < lanes {
+                    true => {
+                        let p = at(quote!(p), 4 * i);
+                        quote!(f32::from_bits(u32::from_le_bytes(#p.cast::<[u8; 4]>().read())))
                     }
                     false => quote!(0.0),
                 });
@@ -312,8 +336,11 @@ impl Instructions {
 }
 
 /// The target features that a version is compiled with and that a CPU must have to run it.
-pub(super) const fn features(isa: Isa, fma: bool) -> &'static [&'static str] {
+pub(super) const fn features(isa: Isa, fma: bool, vnni: bool) -> &'static [&'static str] {
     match (isa, fma) {
+        (Isa::Avx512, _) if vnni => &["avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512vnni"],
+        (Isa::Avx2, true) if vnni => &["avx2", "fma", "avxvnni"],
+        (Isa::Avx2, false) if vnni => &["avx2", "avxvnni"],
         (Isa::Avx512, _) => &["avx512f", "avx512vl", "avx512bw", "avx512dq"],
         (Isa::Avx2, true) => &["avx2", "fma"],
         (Isa::Avx2, false) => &["avx2"],

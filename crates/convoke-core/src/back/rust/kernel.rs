@@ -17,13 +17,12 @@ pub(super) fn items(kernel: &Kernel, intrinsics: Intrinsics) -> Result<TokenStre
     }
     let mut instructions = Instructions::new(kernel, intrinsics);
     let mut names = Names::new();
-    let tiles: Vec<_> =
-        kernel
-            .tiles
-            .iter()
-            .enumerate()
-            .map(|(i, t)| tile::function(t, &kernel.pointer_storages(i), names.fresh(&t.name), &mut instructions))
-            .collect();
+    let tiles: Vec<_> = kernel
+        .tiles
+        .iter()
+        .enumerate()
+        .map(|(i, t)| tile::function(t, &kernel.pointer_storages(i), names.fresh(&t.name), &mut instructions))
+        .collect();
     let nests: Vec<_> = kernel
         .nests
         .iter()

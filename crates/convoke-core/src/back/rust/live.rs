@@ -41,6 +41,8 @@ pub(super) fn defines(op: &Op) -> Option<Reg> {
         Op::Const { d, .. }
         | Op::Load { d, .. }
         | Op::Pairs { d, .. }
+        | Op::Quads { d, .. }
+        | Op::Dot4 { d, .. }
         | Op::Broadcast { d, .. }
         | Op::Fma { d, .. }
         | Op::Binary { d, .. }
@@ -54,8 +56,8 @@ pub(super) fn defines(op: &Op) -> Option<Reg> {
 /// The registers that `op` reads.
 pub(super) fn reads(op: &Op) -> impl Iterator<Item = Reg> {
     let regs = match *op {
-        Op::Const { .. } | Op::Load { .. } | Op::Pairs { .. } | Op::Broadcast { .. } => [None; 4],
-        Op::Fma { a, b, c, .. } => [Some(a), Some(b), Some(c), None],
+        Op::Const { .. } | Op::Load { .. } | Op::Pairs { .. } | Op::Quads { .. } | Op::Broadcast { .. } => [None; 4],
+        Op::Fma { a, b, c, .. } | Op::Dot4 { a, b, c, .. } => [Some(a), Some(b), Some(c), None],
         Op::Binary { a, b, .. } => [Some(a), Some(b), None, None],
         Op::Select { a, b, c, e, .. } => [Some(a), Some(b), Some(c), Some(e)],
         Op::Exponent { a, .. } | Op::Convert { a, .. } => [Some(a), None, None, None],

@@ -24,6 +24,10 @@ fn integers(path: &TokenStream, op: BinaryOp) -> TokenStream {
                 )
             }
         }
+        BinaryOp::Splice => {
+            let (a, b) = (whole(a), whole(b));
+            quote!(#path::vorrq_s32(#a, #path::vshlq_n_s32::<8>(#b)))
+        }
         BinaryOp::Join => {
             let (a, b) = (whole(a), whole(b));
             quote!(#path::vsliq_n_s32::<16>(#path::vandq_s32(#a, #path::vdupq_n_s32(0xffff)), #b))
@@ -70,10 +74,9 @@ pub(super) fn prelude(i: &mut Instructions, used: &[Helper]) -> TokenStream {
                 let body = integers(&path, op);
                 i.function(quote!(fn #name(a: V, b: V) -> V), body)
             }
-            Helper::Convert(Conversion::Float) => i.function(
-                quote!(fn #name(a: V) -> V),
-                quote!(#path::vcvtq_f32_s32(#path::vreinterpretq_s32_f32(a))),
-            ),
+            Helper::Convert(Conversion::Float) => {
+                i.function(quote!(fn #name(a: V) -> V), quote!(#path::vcvtq_f32_s32(#path::vreinterpretq_s32_f32(a))))
+            }
             // What is too great becomes the least integer, and not the greatest.
             Helper::Convert(Conversion::Int) => i.function(
                 quote!(fn #name(a: V) -> V),

@@ -64,6 +64,9 @@ fn binary(op: BinaryOp) -> TokenStream {
             let ([a0, a1], [b0, b1]) = (halves(a.0[i]), halves(b.0[i]));
             f32::from_bits((a0 * b0).wrapping_add(a1 * b1) as u32)
         }},
+        BinaryOp::Splice => quote!(f32::from_bits(a.0[i].to_bits() | b.0[i].to_bits() << 8)),
+        // No kernel for any CPU has it.
+        BinaryOp::Products => quote!(compile_error!("bytes are multiplied on AVX2 and AVX-512 only")),
         BinaryOp::Join => quote!(f32::from_bits(a.0[i].to_bits() & 0xffff | b.0[i].to_bits() << 16)),
     }
 }

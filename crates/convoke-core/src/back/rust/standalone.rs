@@ -60,7 +60,7 @@ fn arm(k: &Kernel, module: &proc_macro2::Ident, intrinsics: &Intrinsics) -> Toke
     let mut code = TokenStream::new();
     if *intrinsics == Intrinsics::Core {
         let detect = ident(if k.isa == Isa::Neon { "is_aarch64_feature_detected" } else { "is_x86_feature_detected" });
-        for feature in features(k.isa, k.fma) {
+        for feature in features(k.isa, k.fma, k.vnni) {
             code.extend(quote! {
                 if !std::arch::#detect!(#feature) {
                     return Err(Failure::Cpu(#feature));

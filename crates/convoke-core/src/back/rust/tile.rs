@@ -81,7 +81,9 @@ fn uses(stmts: &[TileStmt], pointers: &mut [Pointer], ranges: &mut [bool]) {
     };
     for stmt in stmts {
         match stmt {
-            TileStmt::Op(Op::Load { from, .. } | Op::Pairs { from, .. }) => mark(from.at, false),
+            TileStmt::Op(Op::Load { from, .. } | Op::Pairs { from, .. } | Op::Quads { from, .. }) => {
+                mark(from.at, false)
+            }
             TileStmt::Op(Op::Broadcast { from, .. }) => mark(*from, false),
             TileStmt::Op(Op::Store { to, .. }) => mark(to.at, true),
             TileStmt::Op(_) | TileStmt::Loop(_) => {}
@@ -222,8 +224,12 @@ impl Writer<'_> {
             Op::Select { a, b, c, e, .. } => self.call(Helper::Select, &[a, b, c, e]),
             Op::Exponent { a, .. } => self.call(Helper::Exponent, &[a]),
             Op::Convert { op, a, .. } => self.call(Helper::Convert(op), &[a]),
-            Op::Pairs { from, .. } => {
-                let helper = Helper::Pairs(self.storages[from.at.ptr.0 as usize], from.lanes);
+            Op::Dot4 { a, b, c, .. } => self.call(Helper::Dot4, &[a, b, c]),
+            Op::Pairs { from, .. } | Op::Quads { from, .. } => {
+                let helper = match op {
+                    Op::Quads { .. } => Helper::Quads(from.lanes),
+                    _ => Helper::Pairs(self.storages[from.at.ptr.0 as usize], from.lanes),
+                };
                 let (name, address) = (self.instructions.name(helper), self.address(from.at, false));
                 quote!(#name(#address))
             }
@@ -285,5 +291,7 @@ pub(super) const fn binary_name(op: BinaryOp) -> &'static str {
         BinaryOp::AddInt => "add_int",
         BinaryOp::Dot => "dot",
         BinaryOp::Join => "join",
+        BinaryOp::Splice => "splice",
+        BinaryOp::Products => "products",
     }
 }

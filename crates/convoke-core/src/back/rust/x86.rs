@@ -101,6 +101,13 @@ fn function(i: &mut Instructions, helper: Helper) -> TokenStream {
             let body = integers(i, op);
             i.function(quote!(fn #name(a: V, b: V) -> V), body)
         }
+        Helper::Dot4 => {
+            let (to_bits, from_bits) = (to_bits(i), from_bits(i));
+            let dot = ident(if i.isa == Isa::Avx512 { "_mm512_dpbusd_epi32" } else { "_mm256_dpbusd_avx_epi32" });
+            let [a, b, c] = [quote!(a), quote!(b), quote!(c)].map(|x| quote!(#path::#to_bits(#x)));
+            let body = quote!(#path::#from_bits(#path::#dot(#c, #a, #b)));
+            i.function(quote!(fn #name(a: V, b: V, c: V) -> V), body)
+        }
         Helper::Convert(op) => {
             let (width, to_bits, from_bits) = (width(i.isa), to_bits(i), from_bits(i));
             let body = match op {
@@ -118,6 +125,10 @@ fn function(i: &mut Instructions, helper: Helper) -> TokenStream {
         Helper::LoadNarrow { storage, lanes, strided: false } if lanes == i.lanes && i.isa != Isa::Sse => {
             let body = widened(i, storage, 32, lanes);
             i.function(quote!(unsafe fn #name(p: *const #storage_name) -> V), quote!(unsafe { #body }))
+        }
+        Helper::Quads(lanes) if lanes == i.lanes => {
+            let load = intrinsic(i, "loadu");
+            i.function(quote!(unsafe fn #name(p: *const u8) -> V), quote!(unsafe { #path::#load(p.cast()) }))
         }
         Helper::Pairs(storage, lanes) if lanes == i.lanes && i.isa != Isa::Sse => {
             let body = widened(i, storage, 16, 2 * lanes);
@@ -161,6 +172,14 @@ fn integers(i: &Instructions, op: BinaryOp) -> TokenStream {
         BinaryOp::Dot => {
             let dot = of("madd_epi16");
             quote!(#path::#dot(#a, #b))
+        }
+        BinaryOp::Products => {
+            let products = of("maddubs_epi16");
+            quote!(#path::#products(#a, #b))
+        }
+        BinaryOp::Splice => {
+            let (or, shift) = (of(&format!("or_si{}", i.isa.vector_bytes() * 8)), of("slli_epi32"));
+            quote!(#path::#or(#a, #path::#shift::<8>(#b)))
         }
         BinaryOp::Join => {
             let bits = i.isa.vector_bytes() * 8;

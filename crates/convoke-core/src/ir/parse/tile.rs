@@ -79,18 +79,25 @@ fn definition(t: &mut Tokens<'_>, tile: &Tile, lanes: usize) -> Parse<Op> {
         let at = address(t, tile)?;
         return Ok(Op::Pairs { d, from: access(t, at, lanes)? });
     }
+    if t.take_word("quads") {
+        let at = address(t, tile)?;
+        return Ok(Op::Quads { d, from: access(t, at, lanes)? });
+    }
     if let Some(op) = Conversion::ALL.into_iter().find(|op| t.take_word(op.name())) {
         return Ok(Op::Convert { op, d, a: register(t)? });
     }
     if t.take_word("broadcast") {
         return Ok(Op::Broadcast { d, from: address(t, tile)? });
     }
-    if t.take_word("fma") {
-        let a = register(t)?;
-        t.symbol(",")?;
-        let b = register(t)?;
-        t.symbol(",")?;
-        return Ok(Op::Fma { d, a, b, c: register(t)? });
+    for (word, is_fma) in [("fma", true), ("dot4", false)] {
+        if t.take_word(word) {
+            let a = register(t)?;
+            t.symbol(",")?;
+            let b = register(t)?;
+            t.symbol(",")?;
+            let c = register(t)?;
+            return Ok(if is_fma { Op::Fma { d, a, b, c } } else { Op::Dot4 { d, a, b, c } });
+        }
     }
     if t.take_word("select") {
         let a = register(t)?;
@@ -110,7 +117,8 @@ fn definition(t: &mut Tokens<'_>, tile: &Tile, lanes: usize) -> Parse<Op> {
         return Ok(Op::Binary { op, d, a, b: register(t)? });
     }
     Err(t.expected(
-        "const, load, pairs, broadcast, fma, select, exponent, float, int, add, sub, mul, div, max, min, iadd, dot, join",
+        "const, load, pairs, quads, broadcast, fma, dot4, select, exponent, float, int, add, sub, mul, div, max, min, iadd, dot, join, splice, \
+         products",
     ))
 }
 

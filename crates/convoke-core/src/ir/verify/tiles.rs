@@ -2,7 +2,7 @@
 
 use super::{MAX_TILE_DEPTH, VerifyError, check_number};
 use crate::ir::{Access, Address, BinaryOp, Extent, Kernel, Op, Ptr, Reg, Tile, TileLoop, TileStmt};
-use crate::spec::{DType, Storage};
+use crate::spec::{DType, PAIR, QUAD, Storage};
 use crate::target::Isa;
 
 /// The accesses of a tile that differ in their constant distance alone.
@@ -41,6 +41,11 @@ pub(super) fn check(kernel: &Kernel, index: usize, tile: &Tile) -> Result<Footpr
     let mut defined = vec![false; tile.registers];
     checker.block(&tile.body, 0, &mut defined)?;
     Ok(Footprint { storages: checker.storages, groups: checker.groups })
+}
+
+/// Whether an instruction set multiplies bytes.
+fn has_bytes(isa: Isa) -> bool {
+    matches!(isa, Isa::Avx512 | Isa::Avx2)
 }
 
 /// Vector registers of an instruction set.
@@ -124,9 +129,11 @@ impl<'k> Checker<'k> {
                 self.access(from, false, place)?;
                 d
             }
-            Op::Pairs { d, from } => {
+            Op::Pairs { d, from } | Op::Quads { d, from } => {
                 self.integers("pairs")?;
-                let is_narrow = self.storages.get(from.at.ptr.0 as usize).is_some_and(|s| s.is_narrow());
+                let count = if matches!(op, Op::Pairs { .. }) { PAIR } else { QUAD };
+                let is = |s: &Storage| s.is_narrow() && (count == PAIR || *s == Storage::U8);
+                let is_narrow = self.storages.get(from.at.ptr.0 as usize).is_some_and(is);
                 if !is_narrow || from.stride != 1 || from.repeat != 1 {
                     return Err(VerifyError::Pairs { tile: self.name() });
                 }
@@ -134,7 +141,7 @@ impl<'k> Checker<'k> {
                     let limit = self.kernel.lanes();
                     return Err(VerifyError::Lanes { tile: self.name(), lanes: from.lanes, limit });
                 }
-                self.elements(from, 2 * from.lanes, false, place)?;
+                self.elements(from, count * from.lanes, false, place)?;
                 d
             }
             Op::Convert { op, d, a } => {
@@ -154,7 +161,18 @@ impl<'k> Checker<'k> {
                 self.uses(&[a, b, c], defined)?;
                 d
             }
+            Op::Dot4 { d, a, b, c } => {
+                self.integers("dot4")?;
+                if !self.kernel.vnni {
+                    return Err(VerifyError::Bytes { tile: self.name(), what: "dot4" });
+                }
+                self.uses(&[a, b, c], defined)?;
+                d
+            }
             Op::Binary { op, d, a, b } => {
+                if op == BinaryOp::Products && !has_bytes(self.kernel.isa) {
+                    return Err(VerifyError::Bytes { tile: self.name(), what: "products" });
+                }
                 if op.is_integer() {
                     self.integers(BinaryOp::name(op))?;
                 }
