@@ -126,7 +126,7 @@ pub(crate) struct Check {
 pub(crate) struct Planning {
     #[command(flatten)]
     pub(crate) layers: Layers,
-    /// avx512, avx2, sse, sse+fma, neon, portable, or native: what the run-time backend uses here
+    /// avx512+vnni, avx512, avx2+vnni, avx2, sse, sse+fma, neon, portable, or native: what the run-time backend uses here
     #[arg(long, value_name = "TARGET", default_value = "native")]
     pub(crate) target: String,
 }
