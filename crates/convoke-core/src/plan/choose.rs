@@ -97,7 +97,10 @@ const OTHER: &str = "the schedule pins";
 /// Every way to compute the layer, in the order in which [`choose`] asks them.
 pub fn candidates(spec: &LayerSpec, target: &Target) -> Vec<Candidate> {
     let mut all = Vec::new();
-    for &algorithm in Algorithm::ALL {
+    let pinned = spec.schedule.algorithm.as_ref().map(|pin| pin.value);
+    // What is for integers alone is not worth a word elsewhere.
+    let said = |a: &Algorithm| spec.integers.is_some() || !a.is_by_four() || pinned == Some(*a);
+    for algorithm in Algorithm::ALL.iter().copied().filter(said) {
         for &vector in VectorAxis::ALL {
             for &pack_input in PackInput::ALL {
                 let outcome = candidate(spec, target, algorithm, vector, pack_input);

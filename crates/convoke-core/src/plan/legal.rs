@@ -56,7 +56,7 @@ pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm, pack: PackInput)
 
 /// Whether `algorithm` is for layers of integers where the layer is one, and for others where it is none.
 fn integers(spec: &LayerSpec, algorithm: Algorithm) -> Result<(), String> {
-    let by_four = matches!(algorithm, Algorithm::Direct4 | Algorithm::Pointwise4);
+    let by_four = algorithm.is_by_four();
     match &spec.integers {
         None if by_four => Err(format!("{algorithm} is for layers of integers")),
         None => Ok(()),

@@ -92,7 +92,7 @@ pub(super) enum SpecError {
     #[error("`{field}` may not be {value:?}")]
     Scale { field: &'static str, value: f64, span: Span },
     #[error("a layer of integers cannot have {what}")]
-    NotIntegers { what: &'static str, span: Span },
+    NotIntegers { what: &'static str, help: &'static str, span: Span },
     #[error("`clamp` has its bounds in the wrong order")]
     ClampOrder { lo: f64, hi: f64, span: Span },
     #[error("the alpha of `celu` may not be {alpha}")]
@@ -232,12 +232,9 @@ impl SpecError {
                 at(span, &format!("it is an element of {}", storage.name()))
                     .with_help(format!("write a number from {least} to {most}"))
             }
-            Self::Scale { span, .. } => {
-                at(span, "a scale is above 0, and an f32").with_help("write a number such as 0.05")
-            }
-            Self::NotIntegers { span, .. } => at(span, "the input is u8 or i8").with_help(
-                "leave it out; bounds such as those of relu are those of the output's type and its zero point",
-            ),
+            Self::Scale { span, .. } => at(span, "a scale is above 0 and an f32, and so is the factor that they make")
+                .with_help("write a number such as 0.05"),
+            Self::NotIntegers { help, span, .. } => at(span, "the input is u8 or i8").with_help(*help),
             Self::ClampOrder { lo, hi, span } => {
                 at(span, &format!("the lower bound {lo} is greater than the upper bound {hi}"))
                     .with_help(format!("write `clamp({hi}, {lo})`"))

@@ -97,7 +97,7 @@ impl LayerSpec {
     pub fn lane_channels(&self, algorithm: Algorithm) -> usize {
         match (&self.integers, algorithm) {
             (None, _) => 1,
-            (Some(_), Algorithm::Direct4 | Algorithm::Pointwise4) => QUAD,
+            (Some(_), algorithm) if algorithm.is_by_four() => QUAD,
             (Some(_), _) => PAIR,
         }
     }
@@ -193,6 +193,13 @@ pub(super) fn read<'v>(
         };
         let dst_scale = scale("output_scale");
         let zero_point = point(reader, "output_zero_point", dst);
+        if let (Some(src), Some(PerChannel::One(weights)), Some(dst)) = (src_scale, weights_scale, dst_scale) {
+            let factor = src as f32 * weights as f32 / dst as f32;
+            if !factor.is_finite() {
+                let span = get("weights_scale").map_or(missing, |value| value.span);
+                return reader.report(SpecError::Scale { field: "weights_scale", value: weights, span });
+            }
+        }
         Some(Requantized {
             dst,
             src_scale: src_scale?,
@@ -252,14 +259,24 @@ pub(super) fn check(reader: &mut Reader<'_>, spec: &LayerSpec, span: impl Fn(&st
         return Some(());
     }
     let refused = [
-        (spec.layout == Layout::Blocked, "a blocked layout", "input"),
-        (spec.padding_mode != PaddingMode::Zeros, "a padding mode", "padding_mode"),
-        (!spec.then.is_empty(), "an epilogue", "then"),
+        (spec.layout == Layout::Blocked, "a blocked layout", "input", "use a layout without blocks"),
+        (
+            spec.padding_mode != PaddingMode::Zeros,
+            "a padding mode",
+            "padding_mode",
+            "leave it out: padding is what stands for 0",
+        ),
+        (
+            !spec.then.is_empty(),
+            "an epilogue",
+            "then",
+            "leave it out; the output's type and its zero point are bounds such as those of relu",
+        ),
     ];
     let before = reader.errors.len();
-    for (is, what, field) in refused {
+    for (is, what, field, help) in refused {
         if is {
-            reader.errors.push(SpecError::NotIntegers { what, span: span(field) });
+            reader.errors.push(SpecError::NotIntegers { what, help, span: span(field) });
         }
     }
     (reader.errors.len() == before).then_some(())

@@ -58,6 +58,11 @@ impl Algorithm {
         }
     }
 
+    /// Whether it multiplies four input channels at a time, as integers of 8 bits.
+    pub const fn is_by_four(self) -> bool {
+        matches!(self, Self::Direct4 | Self::Pointwise4)
+    }
+
     /// Whether all pixels form one matrix product.
     pub const fn is_pointwise(self) -> bool {
         matches!(self, Self::Pointwise | Self::Pointwise4)

@@ -38,7 +38,7 @@ pub fn module(
 ) -> Result<TokenStream, Diagnostic> {
     if spec.integers.is_some() {
         return Err(Diagnostic {
-            message: format!("layer {}: a module cannot have integers yet", spec.name),
+            message: "a module cannot have integers yet".to_owned(),
             labels: Vec::new(),
             help: Some("compile the layer at run time".to_owned()),
         });
