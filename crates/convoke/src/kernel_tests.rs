@@ -207,7 +207,7 @@ fn outputs_of_8_bits_are_rounded_and_bounded() {
             weights_type: u8, weights_scale: per_channel, weights_zero_point: per_channel,
             output: u8, output_scale: 0.00162681262, output_zero_point: 123 }",
     );
-    let parameters = IntegerParameters { weights: &[0u8], bias: &[], zero_points: &[255], scales: &[0.00172794575] };
+    let parameters = IntegerParameters { weights: &[0u8], bias: &[], zero_points: &[255], scales: &[0.001_727_945_8] };
     let packed = kernel.pack_integers(&parameters).unwrap();
     let src: [u8; 49] = [
         255, 174, 162, 25, 203, 168, 58, 15, 59, 237, 95, 129, 0, 64, 56, 242, 153, 221, 168, 12, 166, 232, 178, 186,
