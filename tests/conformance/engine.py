@@ -34,6 +34,9 @@ class Tensors:
     src: np.ndarray
     weights: np.ndarray
     bias: np.ndarray | None = None
+    zero_points: np.ndarray | None = None
+    """Of the weights of a layer of integers, one an output channel, and so are the scales."""
+    scales: np.ndarray | None = None
 
 
 class Convoke:
@@ -50,9 +53,13 @@ class Convoke:
         """The files that `run` takes."""
         (self.folder / "layer.conv").write_text(layer.text())
         np.save(self.folder / "src.npy", layer.store(tensors.src).astype(layer.numpy))
-        np.save(self.folder / "weights.npy", layer.store_weights(tensors.weights).astype(layer.numpy))
+        np.save(self.folder / "weights.npy", layer.store_weights(tensors.weights).astype(layer.weights_numpy))
         if tensors.bias is not None:
-            np.save(self.folder / "bias.npy", tensors.bias.astype(layer.numpy))
+            np.save(self.folder / "bias.npy", tensors.bias.astype(layer.bias_numpy))
+        if tensors.zero_points is not None:
+            np.save(self.folder / "zero_points.npy", tensors.zero_points)
+        if tensors.scales is not None:
+            np.save(self.folder / "scales.npy", tensors.scales)
 
     def run(self, layer: Layer, backend: str, threads: int = 1) -> np.ndarray:
         """The output, in PyTorch's order, for what `write` has written."""
@@ -80,4 +87,8 @@ class Convoke:
 def run_arguments(folder: Path, layer: Layer, backend: str, threads: int) -> list[str | Path]:
     arguments = ["run", folder / "layer.conv", "--input", folder / "src.npy", "--weights", folder / "weights.npy"]
     arguments += ["--bias", folder / "bias.npy"] if layer.bias else []
+    if layer.integers and layer.integers.weights_zero_point is None:
+        arguments += ["--zero-points", folder / "zero_points.npy"]
+    if layer.integers and layer.integers.output != "i32" and layer.integers.weights_scale is None:
+        arguments += ["--scales", folder / "scales.npy"]
     return [*arguments, "--output", folder / f"{backend}.npy", "--backend", backend, "--threads", str(threads)]

@@ -43,6 +43,31 @@ class PaddingMode:
         return f"constant({number(self.value)})" if self.name == "constant" else self.name
 
 
+@dataclass(frozen=True)
+class Integers:
+    """What a layer of integers says besides. A zero point or scale of the weights that is None is one an output channel."""
+
+    weights: str = "i8"
+    zero_point: int = 0
+    weights_zero_point: int | None = 0
+    output: str = "i32"
+    scale: float = 0.0
+    """This and the following are for an output of 8 bits."""
+    weights_scale: float | None = 0.0
+    output_scale: float = 0.0
+    output_zero_point: int = 0
+
+    def lines(self) -> list[str]:
+        lines = [f"weights_type: {self.weights}", f"output: {self.output}"]
+        lines += [f"input_zero_point: {self.zero_point}"]
+        lines += [f"weights_zero_point: {'per_channel' if self.weights_zero_point is None else self.weights_zero_point}"]
+        if self.output != "i32":
+            weights_scale = "per_channel" if self.weights_scale is None else number(self.weights_scale)
+            lines += [f"input_scale: {number(self.scale)}", f"weights_scale: {weights_scale}"]
+            lines += [f"output_scale: {number(self.output_scale)}", f"output_zero_point: {self.output_zero_point}"]
+        return lines
+
+
 Padding = str | tuple[tuple[int, int], ...]
 """`same`, `same_lower`, `valid` or `causal`, or the sides of every axis."""
 
@@ -75,6 +100,8 @@ class Layer:
     accuracy: str = ""
     """The default if empty."""
     named_batch: bool = False
+    integers: Integers | None = None
+    """For an input of `u8` or `i8`."""
 
     @property
     def rank(self) -> int:
@@ -158,7 +185,20 @@ class Layer:
 
     @property
     def numpy(self) -> np.dtype:
-        return np.dtype({"f32": np.float32, "f64": np.float64}[self.dtype])
+        """Of the input."""
+        return NUMPY[self.dtype]
+
+    @property
+    def weights_numpy(self) -> np.dtype:
+        return NUMPY[self.integers.weights] if self.integers else self.numpy
+
+    @property
+    def bias_numpy(self) -> np.dtype:
+        return NUMPY["i32"] if self.integers else self.numpy
+
+    @property
+    def output_numpy(self) -> np.dtype:
+        return NUMPY[self.integers.output] if self.integers else self.numpy
 
     def text(self, name: str = "layer") -> str:
         """The layer in Convoke's language, with the fields that have no default or another value."""
@@ -183,6 +223,8 @@ class Layer:
             lines.append("bias: true")
         if self.weights_layout != "first":
             lines.append(f"weights: {WEIGHTS_LAYOUTS[self.weights_layout][self.rank - 1]}")
+        if self.integers:
+            lines += self.integers.lines()
         if self.then:
             steps = ", ".join(step.text() for step in self.then)
             lines.append(f"then: {steps}" if len(self.then) == 1 else f"then: [{steps}]")
@@ -208,6 +250,10 @@ class Layer:
 
     def load(self, image: np.ndarray) -> np.ndarray:
         return np.moveaxis(image, -1, 1) if self.layout == "last" else image
+
+
+NUMPY = {name: np.dtype(t) for name, t in
+         {"f32": np.float32, "f64": np.float64, "i32": np.int32, "u8": np.uint8, "i8": np.int8}.items()}
 
 
 def per_axis(values: Iterable[int | str]) -> str:

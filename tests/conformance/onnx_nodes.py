@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine import Tensors
-from language import Layer, Padding
+from language import Integers, Layer, Padding
 
 Attributes = dict[str, Any]
 Arrays = Sequence[np.ndarray | None]
@@ -36,16 +36,18 @@ def translate(operator: str, attributes: Attributes, arrays: Arrays) -> Translat
     if operator not in OPERATORS:
         raise Unsupported(f"{operator}: not an operator of convolution or pooling")
     function, known = OPERATORS[operator]
+    types = INTEGERS | DTYPES if operator in ("ConvInteger", "QLinearConv") else DTYPES
     for name in attributes:
         if name not in known:
             raise Unsupported(f"{operator}: the attribute `{name}` is not understood")
     for array in arrays:
-        if array is not None and array.dtype not in DTYPES:
-            raise Unsupported(f"{operator}: elements of type {array.dtype}, the language has {', '.join(DTYPES.values())}")
+        if array is not None and array.dtype not in types:
+            raise Unsupported(f"{operator}: elements of type {array.dtype}, the language has {', '.join(types.values())}")
     return function(attributes, [*arrays, *[None] * 8])
 
 
 DTYPES = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
+INTEGERS = {np.dtype(np.uint8): "u8", np.dtype(np.int8): "i8", np.dtype(np.int32): "i32"}
 
 
 def conv(attributes: Attributes, arrays: Arrays) -> Translation:
@@ -59,6 +61,52 @@ def conv(attributes: Attributes, arrays: Arrays) -> Translation:
         bias=bias is not None,
     )
     return Translation(layer, Tensors(src, weights, bias))
+
+
+def conv_integer(attributes: Attributes, arrays: Arrays) -> Translation:
+    """`x`, `w`, and what stands for 0 in each: the output is the sums."""
+    src, weights, zero_point, weights_zero_point = arrays[:4]
+    point, points = _per_channel(weights_zero_point, 0, int)
+    integers = Integers(INTEGERS[weights.dtype], _one(zero_point, 0, int), point)
+    return Translation(_integers(attributes, src, weights, integers), Tensors(src, weights, None, points))
+
+
+def qlinear_conv(attributes: Attributes, arrays: Arrays) -> Translation:
+    """`x`, `w` and `y`, the first and the last with a scale and a zero point for all, `w` perhaps with those of each output channel."""
+    src, scale, zero_point, weights, weights_scale, weights_zero_point, output_scale, output_zero_point, bias = arrays[:9]
+    point, points = _per_channel(weights_zero_point, 0, int)
+    factor, factors = _per_channel(weights_scale, 1, float)
+    integers = Integers(
+        INTEGERS[weights.dtype],
+        _one(zero_point, 0, int),
+        point,
+        "u8" if output_zero_point is None else INTEGERS[output_zero_point.dtype],
+        _one(scale, 1, float),
+        factor,
+        _one(output_scale, 1, float),
+        _one(output_zero_point, 0, int),
+    )
+    layer = replace(_integers(attributes, src, weights, integers), bias=bias is not None)
+    return Translation(layer, Tensors(src, weights, bias, points, factors))
+
+
+def _integers(attributes: Attributes, src: np.ndarray, weights: np.ndarray, integers: Integers) -> Layer:
+    padding = _padding(attributes, weights.ndim - 2)
+    dtype = {"dtype": INTEGERS[src.dtype]}
+    return Layer(
+        **_input(src) | dtype, **_window(attributes, weights), out_channels=weights.shape[0], padding=padding, integers=integers
+    )
+
+
+def _one(array: np.ndarray | None, default: float, kind: type) -> Any:
+    return kind(default) if array is None else kind(array.reshape(()))
+
+
+def _per_channel(array: np.ndarray | None, default: float, kind: type) -> tuple[Any, np.ndarray | None]:
+    """One number, or none and one an output channel."""
+    if array is None or array.size == 1:
+        return _one(array, default, kind), None
+    return None, array
 
 
 def conv_transpose(attributes: Attributes, arrays: Arrays) -> Translation:
@@ -116,12 +164,12 @@ def _input(src: np.ndarray) -> dict[str, Any]:
     batch, channels, *spatial = src.shape
     if not 1 <= len(spatial) <= 3:
         raise Unsupported(f"{len(spatial)} spatial axes, the language has 1 to 3")
-    return {"batch": batch, "channels": channels, "spatial": tuple(spatial), "dtype": DTYPES[src.dtype]}
+    return {"batch": batch, "channels": channels, "spatial": tuple(spatial), "dtype": DTYPES.get(src.dtype, "f32")}
 
 
 def _window(attributes: Attributes, weights: np.ndarray) -> dict[str, Any]:
     kernel = weights.shape[2:]
-    if tuple(attributes.get("kernel_shape", kernel)) != kernel:
+    if tuple(attributes.get("kernel_shape", kernel)) != tuple(kernel):
         raise Unsupported(f"kernel_shape {attributes['kernel_shape']} with weights {list(weights.shape)}")
     return {
         "kernel": kernel,
@@ -152,17 +200,16 @@ _CONV = frozenset("auto_pad dilations group kernel_shape pads strides".split())
 
 OPERATORS: dict[str, tuple[Callable[[Attributes, Arrays], Translation], frozenset[str]]] = {
     "Conv": (conv, _CONV),
+    "ConvInteger": (conv_integer, _CONV),
+    "QLinearConv": (qlinear_conv, _CONV),
     "ConvTranspose": (conv_transpose, _CONV | {"output_padding", "output_shape"}),
     # `is_test`, `spatial` and `momentum` are those of older versions and of training.
     "BatchNormalization": (batch_normalization, frozenset("epsilon is_test momentum training_mode".split())),
 }
 
 _POOLING = "the language has no pooling yet"
-_INTEGERS = "the language has no integer layers yet"
 
 MISSING = {
-    "ConvInteger": _INTEGERS,
-    "QLinearConv": _INTEGERS,
     "DeformConv": "the language has no deformable layers",
     "MaxPool": _POOLING,
     "AveragePool": _POOLING,

@@ -126,7 +126,7 @@ pub(crate) struct Check {
 pub(crate) struct Planning {
     #[command(flatten)]
     pub(crate) layers: Layers,
-    /// avx512, avx2, sse, sse+fma, neon, portable, or native: what the run-time backend uses here
+    /// avx512+vnni, avx512, avx2+vnni, avx2, sse, sse+fma, neon, portable, or native: what the run-time backend uses here
     #[arg(long, value_name = "TARGET", default_value = "native")]
     pub(crate) target: String,
 }
@@ -197,6 +197,12 @@ pub(crate) struct Run {
     /// The bias, .npy; zeros if the layer has one and none is given
     #[arg(short, long, value_name = "FILE")]
     pub(crate) bias: Option<PathBuf>,
+    /// What stands for 0 among the weights of a layer of integers, one an output channel, .npy; where it says `per_channel`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) zero_points: Option<PathBuf>,
+    /// What a step of the weights of a layer of integers stands for, one an output channel, .npy; where it says `per_channel`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) scales: Option<PathBuf>,
     /// Write the result to this file: .npy, .png or .wav
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

@@ -12,6 +12,7 @@ mod data;
 mod failure;
 mod filters;
 mod hash;
+mod integers;
 mod interrupt;
 mod measure;
 mod numbers;

@@ -35,6 +35,12 @@ impl Random {
         (self.next() % (2 * most + 1)) as f64 - most as f64
     }
 
+    /// A whole number.
+    pub(crate) fn between(&mut self, least: i32, most: i32) -> i32 {
+        let count = (i64::from(most) - i64::from(least) + 1) as u64;
+        (i64::from(least) + (self.next() % count) as i64) as i32
+    }
+
     /// `len` numbers from -1 to 1.
     pub(crate) fn units<T: Element>(&mut self, len: usize) -> Vec<T> {
         (0..len).map(|_| T::from_f64(self.unit())).collect()

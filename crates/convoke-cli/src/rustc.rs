@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::interrupt::Unfinished;
 use convoke::Element;
 use convoke_core::back::rust::{self, Intrinsics};
+use convoke_core::eval::{from_bytes, to_bytes};
 use convoke_core::ir::{Role, Verified};
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -43,18 +44,26 @@ impl Program {
 
     /// Writes what a kernel reads to files; `weights` are packed.
     pub(crate) fn prepare<T: Element>(&self, tensors: &Tensors<T>, weights: &[T]) -> Result<(), String> {
-        let buffers = [(Role::Src, tensors.src.as_slice()), (Role::Weights, weights), (Role::Bias, &tensors.bias)];
-        for (role, data) in buffers {
-            std::fs::write(self.folder.path().join(role.name()), to_bytes(data)).map_err(|e| e.to_string())?;
+        self.prepare_bytes(&to_bytes(&tensors.src), &to_bytes(weights), &to_bytes(&tensors.bias))
+    }
+
+    /// The same, with the machine's bytes of what each buffer holds.
+    pub(crate) fn prepare_bytes(&self, src: &[u8], weights: &[u8], bias: &[u8]) -> Result<(), String> {
+        for (role, data) in [(Role::Src, src), (Role::Weights, weights), (Role::Bias, bias)] {
+            std::fs::write(self.folder.path().join(role.name()), data).map_err(|e| e.to_string())?;
         }
         Ok(())
     }
 
     /// Runs kernel `index` on the files and reads its output.
     pub(crate) fn run<T: Element>(&self, index: usize, batch: usize) -> Result<Vec<T>, String> {
+        Ok(from_bytes(&self.run_bytes(index, batch)?))
+    }
+
+    /// The same, as bytes.
+    pub(crate) fn run_bytes(&self, index: usize, batch: usize) -> Result<Vec<u8>, String> {
         self.call(index, batch, 1)?;
-        let bytes = std::fs::read(self.folder.path().join(Role::Dst.name())).map_err(|e| e.to_string())?;
-        Ok(from_bytes(&bytes))
+        std::fs::read(self.folder.path().join(Role::Dst.name())).map_err(|e| e.to_string())
     }
 
     /// Runs kernel `index` that often and gives its time for one run, as the program measures it.
@@ -79,20 +88,4 @@ impl Program {
 fn text(output: &Output) -> String {
     const MOST: usize = 4_000;
     String::from_utf8_lossy(&output.stderr).chars().take(MOST).collect()
-}
-
-/// Elements in the machine's byte order.
-fn to_bytes<T: Element>(data: &[T]) -> Vec<u8> {
-    match T::DTYPE.bytes() {
-        4 => data.iter().flat_map(|x| (x.bits() as u32).to_ne_bytes()).collect(),
-        _ => data.iter().flat_map(|x| x.bits().to_ne_bytes()).collect(),
-    }
-}
-
-fn from_bytes<T: Element>(bytes: &[u8]) -> Vec<T> {
-    // Every f32 is exact in f64, so the way over f64 keeps its bits, except that it may make a signalling NaN quiet.
-    match T::DTYPE.bytes() {
-        4 => bytes.as_chunks().0.iter().map(|b| T::from_f64(f32::from_ne_bytes(*b).into())).collect(),
-        _ => bytes.as_chunks().0.iter().map(|b| T::from_f64(f64::from_ne_bytes(*b))).collect(),
-    }
 }

@@ -44,6 +44,8 @@ pub struct Target {
     pub isa: Isa,
     /// Whether a product and a sum are one instruction with one rounding.
     pub fma: bool,
+    /// Whether a dot product of four bytes and a sum are one instruction: AVX-512 VNNI, AVX-VNNI.
+    pub vnni: bool,
     /// Vector registers that a tile may use; the compiler behind a backend keeps the rest.
     pub registers: usize,
     /// Most of them that hold sums: more would not stay in registers through a loop.
@@ -71,6 +73,7 @@ impl Target {
     pub const AVX512: Self = Self {
         isa: Isa::Avx512,
         fma: true,
+        vnni: false,
         registers: 31,
         accumulators: 28,
         broadcast_uops: 1,
@@ -87,6 +90,10 @@ impl Target {
     pub const AVX2: Self =
         Self { isa: Isa::Avx2, registers: 16, accumulators: 12, l2_bytes: 512 << 10, ..Self::AVX512 };
 
+    /// AVX-512 with VNNI.
+    pub const AVX512_VNNI: Self = Self { vnni: true, ..Self::AVX512 };
+    /// AVX2 with AVX-VNNI.
+    pub const AVX2_VNNI: Self = Self { vnni: true, ..Self::AVX2 };
     /// x86-64 as it was first: SSE2, no FMA. Its instructions overwrite an operand, and a broadcast is two of them.
     pub const SSE: Self = Self {
         isa: Isa::Sse,
@@ -109,17 +116,28 @@ impl Target {
     /// Any CPU.
     pub const PORTABLE: Self = Self { isa: Isa::Portable, fma: false, ..Self::SSE };
 
-    /// `avx512`, `avx2`, `sse`, `sse+fma`, `neon` or `portable`.
+    /// `avx512+vnni`, `avx512`, `avx2+vnni`, `avx2`, `sse`, `sse+fma`, `neon` or `portable`.
     pub const fn name(&self) -> &'static str {
         match (self.isa, self.fma) {
             (Isa::Sse, true) => "sse+fma",
+            (Isa::Avx512, _) if self.vnni => "avx512+vnni",
+            (Isa::Avx2, _) if self.vnni => "avx2+vnni",
             (isa, _) => isa.name(),
         }
     }
 
     /// The target of that name, as [`Target::name`] gives it.
     pub fn from_name(name: &str) -> Option<Self> {
-        let all = [Self::AVX512, Self::AVX2, Self::SSE, Self::SSE_FMA, Self::NEON, Self::PORTABLE];
+        let all = [
+            Self::AVX512_VNNI,
+            Self::AVX512,
+            Self::AVX2_VNNI,
+            Self::AVX2,
+            Self::SSE,
+            Self::SSE_FMA,
+            Self::NEON,
+            Self::PORTABLE,
+        ];
         all.into_iter().find(|t| t.name() == name)
     }
 

@@ -51,9 +51,12 @@ impl Kind {
     fn kernel(self, tile: Tile, nests: Vec<Nest>, lengths: [Affine; 2], vars: &[&str]) -> Verified {
         let Self { isa, fma, dtype } = self;
         let [src, dst] = lengths;
-        let buffers = vec![Buffer { role: Role::Src, len: src }, Buffer { role: Role::Dst, len: dst }];
+        let buffers = [(Role::Src, src), (Role::Dst, dst)]
+            .map(|(role, len)| Buffer { role, storage: self.dtype.storage(), len })
+            .to_vec();
         let vars = vars.iter().map(|v| (*v).to_owned()).collect();
-        let kernel = Kernel { name: "test".to_owned(), dtype, isa, fma, buffers, vars, tiles: vec![tile], nests };
+        let kernel =
+            Kernel { name: "test".to_owned(), dtype, isa, fma, vnni: false, buffers, vars, tiles: vec![tile], nests };
         convoke_core::ir::verify(kernel).unwrap()
     }
 

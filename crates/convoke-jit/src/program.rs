@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use convoke_core::eval::Element;
 use convoke_core::eval::interp::Buffers;
 use convoke_core::ir::{Affine, Buffer, Kernel, Role, Var, Verified};
-use convoke_core::spec::DType;
+use convoke_core::spec::{DType, Storage};
 
 use crate::clif;
 use crate::error::JitError;
@@ -104,7 +104,29 @@ impl Program {
     ) -> Result<(), JitError> {
         // Asked once: it says how many local buffers there are.
         let threads = executor.threads().max(1);
-        self.check(batch, threads, &buffers)?;
+        self.check_type::<T>()?;
+        self.check(batch, threads, &buffers, |_| 1)?;
+        self.run_checked(batch, threads, buffers, executor)
+    }
+
+    /// As [`Program::run`], for kernels whose buffers hold elements of several types: all are bytes, of any alignment, in the
+    /// machine's order.
+    ///
+    /// # Errors
+    /// As [`Program::run`], but any element type will do.
+    pub fn run_bytes(&self, batch: usize, buffers: Buffers<'_, u8>, executor: &dyn Executor) -> Result<(), JitError> {
+        let threads = executor.threads().max(1);
+        self.check(batch, threads, &buffers, |storage| storage.bytes())?;
+        self.run_checked(batch, threads, buffers, executor)
+    }
+
+    fn run_checked<T>(
+        &self,
+        batch: usize,
+        threads: usize,
+        buffers: Buffers<'_, T>,
+        executor: &dyn Executor,
+    ) -> Result<(), JitError> {
         let Ok(n) = i64::try_from(batch) else {
             // Only kernels whose buffers are empty pass the check with such a batch.
             return Ok(());
@@ -137,19 +159,41 @@ impl Program {
         Ok(())
     }
 
-    fn check<T: Element>(&self, batch: usize, threads: usize, buffers: &Buffers<'_, T>) -> Result<(), JitError> {
-        if T::DTYPE != self.dtype {
-            let (expected, given) = (self.dtype.name(), T::DTYPE.name());
-            return Err(JitError::DType { kernel: self.name.clone(), expected, given });
+    fn check_type<T: Element>(&self) -> Result<(), JitError> {
+        let other = self.buffers.iter().map(|b| b.storage).find(|storage| *storage != T::DTYPE.storage());
+        match other {
+            Some(storage) => {
+                let (expected, given) = (storage.name(), T::DTYPE.name());
+                Err(JitError::DType { kernel: self.name.clone(), expected, given })
+            }
+            None if T::DTYPE != self.dtype => {
+                let (expected, given) = (self.dtype.name(), T::DTYPE.name());
+                Err(JitError::DType { kernel: self.name.clone(), expected, given })
+            }
+            None => Ok(()),
         }
+    }
+
+    /// Whether the buffers are long enough, of whose units an element has `unit`.
+    fn check<T>(
+        &self,
+        batch: usize,
+        threads: usize,
+        buffers: &Buffers<'_, T>,
+        unit: impl Fn(Storage) -> usize,
+    ) -> Result<(), JitError> {
         for buffer in self.buffers.iter().filter(|b| b.role != Role::Local) {
-            let (role, expected, given) = (buffer.role, eval_len(&buffer.len, batch), buffers.get(buffer.role).len());
+            let (role, unit) = (buffer.role, unit(buffer.storage));
+            let (needed, found) = (eval_len(&buffer.len, batch), buffers.get(buffer.role).len());
+            let (expected, given) = (needed.saturating_mul(unit as i128), found);
             let fits = if role == Role::Scratch { given as i128 >= expected } else { given as i128 == expected };
             if !fits {
+                let (expected, given) = (needed, given / unit);
                 return Err(JitError::Length { role, expected, given, batch });
             }
         }
-        let (expected, given) = (self.local_len(threads), buffers.local.len());
+        let unit = unit(self.dtype.storage()) as i128;
+        let (expected, given) = (self.local_len(threads).saturating_mul(unit), buffers.local.len());
         if (given as i128) < expected {
             return Err(JitError::Local { expected, given, threads });
         }

@@ -15,8 +15,12 @@ pub fn with_native_caches(target: Target) -> Target {
 #[cfg(target_arch = "x86_64")]
 fn widest() -> Target {
     let has = |features: &[&str]| features.iter().all(|f| has_feature(f));
-    if has(AVX512_FEATURES) {
+    if has(AVX512_VNNI_FEATURES) {
+        Target::AVX512_VNNI
+    } else if has(AVX512_FEATURES) {
         Target::AVX512
+    } else if has(AVX2_VNNI_FEATURES) {
+        Target::AVX2_VNNI
     } else if has(AVX2_FEATURES) {
         Target::AVX2
     } else if has(FMA_FEATURES) {
@@ -41,7 +45,7 @@ pub fn why_not_runnable(target: &Target) -> Option<String> {
     if !is_encoded(target.isa, target.fma) {
         return Some("it is for another processor than this one".to_owned());
     }
-    let missing = features(target.isa, target.fma).iter().find(|f| !has_feature(f))?;
+    let missing = features(target.isa, target.fma, target.vnni).iter().find(|f| !has_feature(f))?;
     Some(format!("this CPU does not have {missing}"))
 }
 
@@ -55,8 +59,10 @@ pub(crate) fn is_encoded(isa: Isa, fma: bool) -> bool {
 }
 
 /// What tiles need of the CPU, as Rust spells it.
-pub(crate) fn features(isa: Isa, fma: bool) -> &'static [&'static str] {
+pub(crate) fn features(isa: Isa, fma: bool, vnni: bool) -> &'static [&'static str] {
     match (isa, fma) {
+        (Isa::Avx512, _) if vnni => AVX512_VNNI_FEATURES,
+        (Isa::Avx2, _) if vnni => AVX2_VNNI_FEATURES,
         (Isa::Avx512, _) => AVX512_FEATURES,
         (Isa::Avx2, true) => AVX2_FEATURES,
         (Isa::Avx2, false) => &["sse3", "ssse3", "sse4.1", "sse4.2", "avx", "avx2"],
@@ -68,6 +74,21 @@ pub(crate) fn features(isa: Isa, fma: bool) -> &'static [&'static str] {
 /// FMA itself, and the encodings that come with it.
 const FMA_FEATURES: &[&str] = &["sse3", "ssse3", "sse4.1", "sse4.2", "avx", "fma"];
 const AVX2_FEATURES: &[&str] = &["sse3", "ssse3", "sse4.1", "sse4.2", "avx", "avx2", "fma"];
+const AVX2_VNNI_FEATURES: &[&str] = &["sse3", "ssse3", "sse4.1", "sse4.2", "avx", "avx2", "fma", "avxvnni"];
+const AVX512_VNNI_FEATURES: &[&str] = &[
+    "sse3",
+    "ssse3",
+    "sse4.1",
+    "sse4.2",
+    "avx",
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512vl",
+    "avx512bw",
+    "avx512dq",
+    "avx512vnni",
+];
 const AVX512_FEATURES: &[&str] =
     &["sse3", "ssse3", "sse4.1", "sse4.2", "avx", "avx2", "fma", "avx512f", "avx512vl", "avx512bw", "avx512dq"];
 
@@ -88,6 +109,8 @@ pub(crate) fn has_feature(name: &str) -> bool {
             "avx512vl" => has!("avx512vl"),
             "avx512bw" => has!("avx512bw"),
             "avx512dq" => has!("avx512dq"),
+            "avx512vnni" => has!("avx512vnni"),
+            "avxvnni" => has!("avxvnni"),
             _ => false,
         }
     }
@@ -152,7 +175,7 @@ mod tests {
         let layer = "conv1d x { input: f32[1, 1, 4], out_channels: 1, kernel_size: 1 }";
         let spec = layer.parse().unwrap();
         let kernel = convoke_core::pipeline::compile(&spec, &target, &Default::default()).unwrap().kernel;
-        assert!(features(kernel.isa, kernel.fma).iter().all(|f| has_feature(f)));
+        assert!(features(kernel.isa, kernel.fma, kernel.vnni).iter().all(|f| has_feature(f)));
     }
 
     #[test]

@@ -32,6 +32,38 @@ pub enum Error {
         /// The data's.
         given: &'static str,
     },
+    /// Numbers of another type than the layer says.
+    #[error("{what} of layer {layer} is {expected}, and what was given is {given}")]
+    Storage {
+        /// Name of the layer.
+        layer: String,
+        /// `src`, `dst` or `weights`.
+        what: &'static str,
+        /// The layer's type.
+        expected: &'static str,
+        /// The data's.
+        given: &'static str,
+    },
+    /// A parameter of a layer of integers that makes no sense.
+    #[error("{value} is no {what} of the weights of layer {layer}")]
+    Parameter {
+        /// Name of the layer.
+        layer: String,
+        /// `zero point` or `scale`.
+        what: &'static str,
+        /// What was given.
+        value: f64,
+    },
+    /// Weights beyond what `reduce_range` allows.
+    #[error(
+        "layer {layer} has `reduce_range: true`, so weights are from -64 to 63 from what stands for 0, and one is at {distance}"
+    )]
+    ReducedRange {
+        /// Name of the layer.
+        layer: String,
+        /// How far from there.
+        distance: i32,
+    },
     /// A slice is too short or too long.
     #[error("{what} has {given} elements, and layer {layer} needs {expected}{}", at_batch(*.batch))]
     Length {

@@ -2,15 +2,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use convoke_core::eval::Stored;
 use convoke_core::ir::{Role, Verified};
-use convoke_core::lower::weights::WeightsPacking;
+use convoke_core::lower::weights::{IntegerParameters, WeightsPacking};
 use convoke_core::plan::Plan;
-use convoke_core::spec::LayerSpec;
+use convoke_core::spec::{LayerSpec, PerChannel, Storage};
 use convoke_core::target::Target;
 use convoke_jit::{Buffers, Element, Executor, Program, Serial};
 
 use crate::error::Error;
-use crate::memory::Memory;
+use crate::memory::{Memory, as_bytes, as_bytes_mut};
 use crate::shape;
 use crate::tensor::Tensor;
 use crate::threads::Pools;
@@ -31,7 +32,7 @@ pub struct Kernel {
     idle: Mutex<Vec<Workspace>>,
 }
 
-/// Weights and bias in the order in which the kernels of a layer read them.
+/// Weights and bias in the order in which the kernels of a layer read them. Of a layer of integers, `T` is `i32`: the bits of lanes.
 #[derive(Clone, Debug)]
 pub struct Packed<T> {
     layer: String,
@@ -40,20 +41,21 @@ pub struct Packed<T> {
     bias: Vec<T>,
 }
 
-impl<T: Element> PartialEq for Packed<T> {
+impl<T: Stored> PartialEq for Packed<T> {
     fn eq(&self, other: &Self) -> bool {
         let parts = |p: &Self| (p.packing, p.layer.clone());
         parts(self) == parts(other) && self.weights() == other.weights() && self.bias == other.bias
     }
 }
 
-impl<T: Element> Packed<T> {
+impl<T: Stored> Packed<T> {
     /// The packed weights; see [`WeightsPacking`].
     pub fn weights(&self) -> &[T] {
         &self.weights.elements()[..self.packing.packed_len()]
     }
 
-    /// The bias, one element an output channel; empty without.
+    /// The bias, one element an output channel; empty without. Of a layer of integers what is added to the sums, and then the
+    /// factors that they are multiplied by, if there are any.
     pub fn bias(&self) -> &[T] {
         &self.bias
     }
@@ -136,18 +138,66 @@ impl Kernel {
                 return Err(Error::Bias { layer: self.spec.name.clone(), expected, given });
             }
         }
+        self.packed(bias.unwrap_or_default().to_vec(), |room| self.packing.pack(weights, room))
+    }
+
+    /// Packs the parameters of a layer of integers. The weights are of the layer's type, or `i32` of values that it holds.
+    ///
+    /// ```
+    /// # use convoke::{IntegerParameters, compile};
+    /// let spec = "conv1d sums { input: u8[1, 1, 4], input_zero_point: 128, out_channels: 1, kernel_size: 2 }";
+    /// let kernel = compile(&spec.parse()?)?;
+    /// let packed = kernel.pack_integers(&IntegerParameters { weights: &[1i8, -2], bias: &[], zero_points: &[], scales: &[] })?;
+    /// let mut dst = [0i32; 3];
+    /// kernel.run_integers(&packed, &[128u8, 255, 0, 129], &mut dst)?;
+    /// assert_eq!(dst, [-254, 127 + 256, -128 - 2]);
+    /// # Ok::<(), convoke::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If a length or the type of the weights is not the layer's, a weight or zero point is not of the layer's type, a scale is not above 0 or too large, or
+    /// there is no memory for the packed weights.
+    pub fn pack_integers<W: Stored>(&self, parameters: &IntegerParameters<'_, W>) -> Result<Packed<i32>, Error> {
+        let Some(integers) = &self.spec.integers else {
+            return Err(self.wrong_type("weights", Storage::F32, W::STORAGE));
+        };
+        if W::STORAGE != Storage::I32 {
+            self.check_storage::<W>("weights", integers.weights)?;
+        }
+        if let Some((what, expected, given)) = parameters.wrong_length(&self.spec) {
+            self.check_len(what, expected, given, None)?;
+        }
+        let (least, most) = integers.weights.range();
+        let bad_point = parameters.zero_points.iter().find(|point| !(least..=most).contains(*point));
+        let factor = |scale: f32| match &integers.output {
+            Some(output) if output.weights_scale == PerChannel::Each => {
+                output.src_scale as f32 * scale / output.dst_scale as f32
+            }
+            _ => 1.0,
+        };
+        let bad_scale = parameters.scales.iter().find(|scale| !(**scale > 0.0 && factor(**scale).is_finite()));
+        let fits = |weight: &W| (f64::from(least)..=f64::from(most)).contains(&weight.to_number());
+        let bad_weight = parameters.weights.iter().find(|weight| !fits(weight));
+        if let Some(distance) = parameters.beyond_reduced(&self.spec, &self.packing) {
+            return Err(Error::ReducedRange { layer: self.spec.name.clone(), distance });
+        }
+        let bad = bad_point.map(|point| ("zero point", f64::from(*point)));
+        let bad = bad.or(bad_scale.map(|scale| ("scale", f64::from(*scale))));
+        if let Some((what, value)) = bad.or(bad_weight.map(|weight| ("element", weight.to_number()))) {
+            return Err(Error::Parameter { layer: self.spec.name.clone(), what, value });
+        }
+        let (weights, bias) = parameters.pack(&self.spec, &self.packing);
+        self.packed(bias, |room| room.copy_from_slice(&weights))
+    }
+
+    /// Memory for the packed weights, which `fill` writes.
+    fn packed<T: Stored>(&self, bias: Vec<T>, fill: impl FnOnce(&mut [T])) -> Result<Packed<T>, Error> {
         let elements = self.packing.packed_len();
-        let mut packed = Memory::default();
+        let mut weights = Memory::default();
         let lines = elements.div_ceil(Memory::per_line::<T>());
-        let room = packed.grow(lines).and_then(|()| packed.split::<T>(lines)?.0.get_mut(..elements));
-        let room = room.ok_or_else(|| Error::Weights { layer: self.spec.name.clone(), elements })?;
-        self.packing.pack(weights, room);
-        Ok(Packed {
-            layer: self.spec.name.clone(),
-            packing: self.packing,
-            weights: packed,
-            bias: bias.unwrap_or_default().to_vec(),
-        })
+        let room = weights.grow(lines).and_then(|()| weights.split::<T>(lines)?.0.get_mut(..elements));
+        fill(room.ok_or_else(|| Error::Weights { layer: self.spec.name.clone(), elements })?);
+        Ok(Packed { layer: self.spec.name.clone(), packing: self.packing, weights, bias })
     }
 
     /// Computes `dst` from `src`, both in the layer's layout. Where the batch size is a name, `src` says how many images.
@@ -170,6 +220,66 @@ impl Kernel {
         src: &[T],
         dst: &mut [T],
     ) -> Result<(), Error> {
+        self.check_dtype::<T>()?;
+        self.run_idle(threads, packed, src, dst)
+    }
+
+    /// As [`Kernel::run`], of a layer of integers: `S` is the type of `src`, and `D` that of `dst`.
+    ///
+    /// # Errors
+    /// As [`Kernel::run`].
+    pub fn run_integers<S: Stored, D: Stored>(
+        &self,
+        packed: &Packed<i32>,
+        src: &[S],
+        dst: &mut [D],
+    ) -> Result<(), Error> {
+        self.run_integers_threads(self.threads, packed, src, dst)
+    }
+
+    /// As [`Kernel::run_integers`], on `threads` threads.
+    ///
+    /// # Errors
+    /// As [`Kernel::run_threads`].
+    pub fn run_integers_threads<S: Stored, D: Stored>(
+        &self,
+        threads: usize,
+        packed: &Packed<i32>,
+        src: &[S],
+        dst: &mut [D],
+    ) -> Result<(), Error> {
+        if self.spec.integers.is_none() {
+            return Err(self.wrong_type("src", self.spec.src_storage(), S::STORAGE));
+        }
+        self.run_idle(threads, packed, src, dst)
+    }
+
+    /// As [`Kernel::run`] or [`Kernel::run_integers`] on `threads` threads, for who knows the types only when running: `src` and `dst`
+    /// are bytes, in the machine's order.
+    ///
+    /// # Errors
+    /// As [`Kernel::run_threads`].
+    pub fn run_bytes<P: Stored>(
+        &self,
+        threads: usize,
+        packed: &Packed<P>,
+        src: &[u8],
+        dst: &mut [u8],
+    ) -> Result<(), Error> {
+        let mut workspace = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let result = self.run_unchecked_types(threads, &mut workspace, packed, src, dst);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+        result
+    }
+
+    /// Runs with scratch memory of a run that has ended.
+    fn run_idle<P: Stored, S: Stored, D: Stored>(
+        &self,
+        threads: usize,
+        packed: &Packed<P>,
+        src: &[S],
+        dst: &mut [D],
+    ) -> Result<(), Error> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let mut workspace = idle().pop().unwrap_or_default();
         let result = self.run_with(threads, &mut workspace, packed, src, dst);
@@ -190,6 +300,7 @@ impl Kernel {
         src: &[T],
         dst: &mut [T],
     ) -> Result<(), Error> {
+        self.check_dtype::<T>()?;
         self.run_with(self.threads, workspace, packed, src, dst)
     }
 
@@ -219,20 +330,35 @@ impl Kernel {
         Ok(dst)
     }
 
-    fn run_with<T: Element>(
+    fn run_with<P: Stored, S: Stored, D: Stored>(
         &self,
         threads: usize,
         workspace: &mut Workspace,
-        packed: &Packed<T>,
-        src: &[T],
-        dst: &mut [T],
+        packed: &Packed<P>,
+        src: &[S],
+        dst: &mut [D],
     ) -> Result<(), Error> {
-        self.check_dtype::<T>()?;
+        self.check_storage::<S>("src", self.spec.src_storage())?;
+        self.check_storage::<D>("dst", self.spec.dst_storage())?;
+        self.run_unchecked_types(threads, workspace, packed, as_bytes(src), as_bytes_mut(dst))
+    }
+
+    fn run_unchecked_types<P: Stored>(
+        &self,
+        threads: usize,
+        workspace: &mut Workspace,
+        packed: &Packed<P>,
+        src: &[u8],
+        dst: &mut [u8],
+    ) -> Result<(), Error> {
         self.check_packed(packed)?;
-        let batch = self.batch(src.len(), dst.len())?;
+        let elements = |bytes: usize, storage: Storage| bytes.div_ceil(storage.bytes());
+        let (src_len, dst_len) =
+            (elements(src.len(), self.spec.src_storage()), elements(dst.len(), self.spec.dst_storage()));
+        let batch = self.batch(src_len, dst_len)?;
         let images = |image: usize| batch.saturating_mul(image);
-        self.check_len("src", images(self.spec.src_image()), src.len(), Some(batch))?;
-        self.check_len("dst", images(self.spec.dst_image()), dst.len(), Some(batch))?;
+        self.check_len("src", images(self.spec.src_image()), src_len, Some(batch))?;
+        self.check_len("dst", images(self.spec.dst_image()), dst_len, Some(batch))?;
         let worth = self.spec.macs_per_image().saturating_mul(batch as u64) / MACS_PER_THREAD;
         let pool;
         let executor: &dyn Executor = if threads > 1 && worth > 1 {
@@ -242,15 +368,18 @@ impl Kernel {
             &Serial
         };
         let elements = |len: i128| usize::try_from(len).unwrap_or(usize::MAX);
+        let lane = self.spec.dtype.bytes();
         let scratch = elements(self.program.len(Role::Scratch, batch));
         let local = elements(self.program.local_len(executor.threads()));
-        let [scratch, local] = workspace.take(scratch, local).ok_or_else(|| Error::Scratch {
+        let bytes = [scratch, local].map(|len| len.saturating_mul(lane));
+        let [scratch, local] = workspace.take(bytes[0], bytes[1]).ok_or_else(|| Error::Scratch {
             layer: self.spec.name.clone(),
             elements: scratch.saturating_add(local),
             batch,
         })?;
-        let buffers = Buffers { src, weights: packed.weights(), bias: &packed.bias, dst, scratch, local };
-        Ok(self.program.run(batch, buffers, executor)?)
+        let (weights, bias) = (as_bytes(packed.weights()), as_bytes(&packed.bias));
+        let buffers = Buffers { src, weights, bias, dst, scratch, local };
+        Ok(self.program.run_bytes(batch, buffers, executor)?)
     }
 
     /// The batch size: the layer's, or as many images as there are.
@@ -266,7 +395,20 @@ impl Kernel {
         }
     }
 
+    fn check_storage<T: Stored>(&self, what: &'static str, expected: Storage) -> Result<(), Error> {
+        if T::STORAGE == expected { Ok(()) } else { Err(self.wrong_type(what, expected, T::STORAGE)) }
+    }
+
+    fn wrong_type(&self, what: &'static str, expected: Storage, given: Storage) -> Error {
+        let (expected, given) = (expected.name(), given.name());
+        Error::Storage { layer: self.spec.name.clone(), what, expected, given }
+    }
+
     fn check_dtype<T: Element>(&self) -> Result<(), Error> {
+        if let Some(integers) = &self.spec.integers {
+            let (expected, given) = (integers.src.name(), T::DTYPE.name());
+            return Err(Error::DType { layer: self.spec.name.clone(), expected, given });
+        }
         if T::DTYPE == self.spec.dtype {
             return Ok(());
         }
@@ -281,8 +423,8 @@ impl Kernel {
         Err(Error::Length { layer: self.spec.name.clone(), what, expected, given, batch })
     }
 
-    fn check_packed<T: Element>(&self, packed: &Packed<T>) -> Result<(), Error> {
-        let bias = if self.spec.bias { self.spec.out_channels } else { 0 };
+    fn check_packed<T: Stored>(&self, packed: &Packed<T>) -> Result<(), Error> {
+        let bias = self.spec.bias_len();
         if packed.packing == self.packing && packed.bias.len() == bias {
             return Ok(());
         }

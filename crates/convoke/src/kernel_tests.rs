@@ -168,3 +168,102 @@ fn targets_that_cannot_be_encoded_are_refused() {
     let error = Compiler::new().target(foreign.clone()).compile(&PAIR.parse().unwrap()).unwrap_err();
     assert!(error.to_string().contains(&format!("is for {}", foreign.name())), "{error}");
 }
+
+/// `-128` and the like are among the weights, so that nothing may saturate.
+const SUMS: &str =
+    "conv2d sums { input: u8[1, 2, 2, 3], input_zero_point: 1, out_channels: 1, kernel_size: (1, 2), padding: (0, 1) }";
+
+/// ONNX's `ConvInteger` example with and without padding, and numbers at the ends of the types.
+#[test]
+fn integers_are_summed_exactly() {
+    let example = "conv2d example { input: u8[1, 1, 3, 3], input_zero_point: 1, out_channels: 1, kernel_size: 2";
+    let src = [2u8, 3, 4, 5, 6, 7, 8, 9, 10];
+    let parameters = IntegerParameters { weights: &[1i8; 4], bias: &[], zero_points: &[], scales: &[] };
+    for (padding, expected) in
+        [(0, &[12, 16, 24, 28][..]), (1, &[1, 3, 5, 3, 5, 12, 16, 9, 11, 24, 28, 15, 7, 15, 17, 9])]
+    {
+        let kernel = kernel(&format!("{example}, padding: {padding} }}"));
+        let packed = kernel.pack_integers(&parameters).unwrap();
+        let mut dst = vec![0i32; expected.len()];
+        kernel.run_integers(&packed, &src, &mut dst).unwrap();
+        assert_eq!(dst, expected);
+    }
+    let kernel = kernel(SUMS);
+    let parameters = IntegerParameters { weights: &[-128i8, -128, -128, 127], ..parameters };
+    let packed = kernel.pack_integers(&parameters).unwrap();
+    let mut dst = [0i32; 8];
+    kernel.run_integers(&packed, &[255u8, 255, 255, 0, 0, 0, 255, 255, 255, 255, 255, 255], &mut dst).unwrap();
+    // Of each channel the pixel before and the one at the place, less 1; what is beyond the border counts for nothing.
+    let at = |a: i32, b: i32, c: i32, d: i32| -128 * a - 128 * b - 128 * c + 127 * d;
+    let rows = [[254, 254], [-1, 254]].map(|[x, y]| [at(0, x, 0, y), at(x, x, y, y), at(x, x, y, y), at(x, 0, y, 0)]);
+    assert_eq!(dst, *rows.concat());
+}
+
+/// ONNX's `QLinearConv` example.
+#[test]
+fn outputs_of_8_bits_are_rounded_and_bounded() {
+    let kernel = kernel(
+        "conv2d example { input: u8[1, 1, 7, 7], input_scale: 0.00369204697, input_zero_point: 132, out_channels: 1, kernel_size: 1,
+            weights_type: u8, weights_scale: per_channel, weights_zero_point: per_channel,
+            output: u8, output_scale: 0.00162681262, output_zero_point: 123 }",
+    );
+    let parameters = IntegerParameters { weights: &[0u8], bias: &[], zero_points: &[255], scales: &[0.001_727_945_8] };
+    let packed = kernel.pack_integers(&parameters).unwrap();
+    let src: [u8; 49] = [
+        255, 174, 162, 25, 203, 168, 58, 15, 59, 237, 95, 129, 0, 64, 56, 242, 153, 221, 168, 12, 166, 232, 178, 186,
+        195, 237, 162, 237, 188, 39, 124, 77, 80, 102, 43, 127, 230, 21, 83, 41, 40, 134, 255, 154, 92, 141, 42, 148,
+        247,
+    ];
+    let mut dst = [0u8; 49];
+    kernel.run_integers(&packed, &src, &mut dst).unwrap();
+    let expected: [u8; 49] = [
+        0, 81, 93, 230, 52, 87, 197, 240, 196, 18, 160, 126, 255, 191, 199, 13, 102, 34, 87, 243, 89, 23, 77, 69, 60,
+        18, 93, 18, 67, 216, 131, 178, 175, 153, 212, 128, 25, 234, 172, 214, 215, 121, 0, 101, 163, 114, 213, 107, 8,
+    ];
+    assert_eq!(dst, expected);
+}
+
+#[test]
+fn wrong_parameters_of_integers_are_errors() {
+    let kernel = kernel(SUMS);
+    let good = IntegerParameters { weights: &[1i8; 4], bias: &[], zero_points: &[], scales: &[] };
+    let packed = kernel.pack_integers(&good).unwrap();
+    fails(
+        kernel.pack_integers(&IntegerParameters { weights: &[1i8; 3], ..good }),
+        "weights has 3 elements, and layer sums needs 4",
+    );
+    fails(
+        kernel.pack_integers(&IntegerParameters { bias: &[1], ..good }),
+        "bias has 1 elements, and layer sums needs 0",
+    );
+    let unsigned = IntegerParameters { weights: &[1u8; 4], bias: &[], zero_points: &[], scales: &[] };
+    fails(kernel.pack_integers(&unsigned), "weights of layer sums is i8, and what was given is u8");
+    let large = IntegerParameters { weights: &[1i32, 2, 3, 128], bias: &[], zero_points: &[], scales: &[] };
+    fails(kernel.pack_integers(&large), "128 is no element of the weights of layer sums");
+    fails(kernel.pack(&[1.0f32; 4], None), "layer sums computes in u8, and the data are f32");
+    fails(
+        kernel.run_integers(&packed, &[1i8; 12], &mut [0i32; 8]),
+        "src of layer sums is u8, and what was given is i8",
+    );
+    fails(
+        kernel.run_integers(&packed, &[1u8; 12], &mut [0u8; 8]),
+        "dst of layer sums is i32, and what was given is u8",
+    );
+    let message = "src has 11 elements, and layer sums needs 12 at batch size 1";
+    fails(kernel.run_integers(&packed, &[1u8; 11], &mut [0i32; 8]), message);
+    let reduced =
+        self::kernel("conv1d reduced { input: u8[1, 1, 4], out_channels: 1, kernel_size: 2, reduce_range: true }");
+    let beyond = IntegerParameters { weights: &[-64i8, 64], ..good };
+    let message = "layer reduced has `reduce_range: true`, so weights are from -64 to 63 from what stands for 0, and one is at 64";
+    fails(reduced.pack_integers(&beyond), message);
+    let scaled = self::kernel(
+        "conv1d scaled { input: u8[1, 1, 4], out_channels: 1, kernel_size: 1, input_scale: 1, weights_scale: per_channel, output: u8,
+            output_scale: 1, weights_zero_point: per_channel }",
+    );
+    let each = IntegerParameters { weights: &[1i8], bias: &[], zero_points: &[0], scales: &[0.0] };
+    fails(scaled.pack_integers(&each), "0 is no scale of the weights of layer scaled");
+    fails(
+        scaled.pack_integers(&IntegerParameters { zero_points: &[128], scales: &[1.0], ..each }),
+        "128 is no zero point of the weights of layer scaled",
+    );
+}

@@ -47,7 +47,11 @@ mod workspace;
 #[cfg(feature = "jit")]
 pub use compiler::{Compiler, compile};
 #[cfg(feature = "jit")]
-pub use convoke_core::spec::{DType, LayerSpec, Limits};
+pub use convoke_core::eval::Stored;
+#[cfg(feature = "jit")]
+pub use convoke_core::lower::weights::IntegerParameters;
+#[cfg(feature = "jit")]
+pub use convoke_core::spec::{DType, LayerSpec, Limits, Storage};
 #[cfg(feature = "jit")]
 pub use convoke_jit::{Element, native_target, with_native_caches};
 pub use convoke_macros::conv;

@@ -1,6 +1,6 @@
 //! Memory for numbers: it starts on a cache line, and what is large asks for large pages.
 
-use convoke_jit::Element;
+use convoke_core::eval::Stored;
 
 /// Bytes from which large pages are asked for: those of x86-64 and most of AArch64.
 const LARGE: usize = 2 << 20;
@@ -36,20 +36,32 @@ impl Memory {
     }
 
     /// All elements.
-    pub(crate) fn elements<T: Element>(&self) -> &[T] {
+    pub(crate) fn elements<T: Stored>(&self) -> &[T] {
         let len = self.bytes() / size_of::<T>();
-        // SAFETY: `T` is `f32` or `f64`: every bit pattern is a value, and neither is aligned more than a line. The elements fill
+        // SAFETY: `T` is a sealed type of numbers: every bit pattern is a value, and none is aligned more than a line. The elements fill
         // the lines, which are initialized without padding and stay borrowed.
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast::<T>(), len) }
     }
 
     /// The elements of the first `lines` lines, and those of the others.
-    pub(crate) fn split<T: Element>(&mut self, lines: usize) -> Option<(&mut [T], &mut [T])> {
+    pub(crate) fn split<T: Stored>(&mut self, lines: usize) -> Option<(&mut [T], &mut [T])> {
         let len = self.bytes() / size_of::<T>();
         // SAFETY: as above, and the lines are borrowed for writing.
         let all = unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast::<T>(), len) };
         all.split_at_mut_checked(lines.checked_mul(Self::per_line::<T>())?)
     }
+}
+
+/// Numbers as bytes.
+pub(crate) fn as_bytes<T: Stored>(elements: &[T]) -> &[u8] {
+    // SAFETY: `T` is a sealed type of numbers, whose bytes are all initialized, and which stay borrowed.
+    unsafe { std::slice::from_raw_parts(elements.as_ptr().cast(), size_of_val(elements)) }
+}
+
+/// Numbers as bytes, to be written.
+pub(crate) fn as_bytes_mut<T: Stored>(elements: &mut [T]) -> &mut [u8] {
+    // SAFETY: as above, and whatever bytes are written are a value.
+    unsafe { std::slice::from_raw_parts_mut(elements.as_mut_ptr().cast(), size_of_val(elements)) }
 }
 
 /// Asks the system to put `bytes` bytes from `start` on into large pages, of which far fewer have to be looked up while a kernel

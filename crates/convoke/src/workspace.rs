@@ -1,7 +1,5 @@
 //! Memory that a kernel needs while it runs.
 
-use convoke_jit::Element;
-
 use crate::memory::Memory;
 
 /// Scratch memory for [`Kernel::run_in`](crate::Kernel::run_in): it grows as kernels need it and can serve any of them.
@@ -21,9 +19,9 @@ impl Workspace {
         self.memory.bytes()
     }
 
-    /// `scratch` elements, and then `local` elements that start on a cache line too; `None` if there is no memory for them.
-    pub(crate) fn take<T: Element>(&mut self, scratch: usize, local: usize) -> Option<[&mut [T]; 2]> {
-        let per_line = Memory::per_line::<T>();
+    /// `scratch` bytes, and then `local` bytes that start on a cache line too; `None` if there is no memory for them.
+    pub(crate) fn take(&mut self, scratch: usize, local: usize) -> Option<[&mut [u8]; 2]> {
+        let per_line = Memory::per_line::<u8>();
         let before = scratch.div_ceil(per_line);
         self.memory.grow(before.checked_add(local.div_ceil(per_line))?)?;
         let (before, behind) = self.memory.split(before)?;

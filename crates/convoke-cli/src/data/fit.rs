@@ -121,7 +121,7 @@ fn one_image(spec: &LayerSpec, what: &'static str, title: &'static str, rank: us
 fn declaration(spec: &LayerSpec, channels: usize, spatial: &[usize]) -> String {
     let all = spec.layout.declared_shape(1, channels, spatial);
     let all: Vec<_> = all.iter().map(ToString::to_string).collect();
-    format!("{}[{}] @ {}", spec.dtype.name(), all.join(", "), crate::numbers::layout_name(spec))
+    format!("{}[{}] @ {}", spec.src_storage().name(), all.join(", "), crate::numbers::layout_name(spec))
 }
 
 /// One image with the channels last to the layer's layout.

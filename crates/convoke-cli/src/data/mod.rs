@@ -10,7 +10,7 @@ mod wav;
 
 use crate::failure::Failure;
 use crate::interrupt::Unfinished;
-use convoke_core::spec::DType;
+use convoke_core::spec::Storage;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -101,10 +101,10 @@ pub(crate) fn check_name(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Writes an array to a file of the kind that its name says. `dtype` is that of npy; png takes values from 0 to 1.
-pub(crate) fn write(path: &Path, array: &Array, dtype: DType) -> Result<(), Failure> {
+/// Writes an array to a file of the kind that its name says. `storage` is that of npy; png takes values from 0 to 1.
+pub(crate) fn write(path: &Path, array: &Array, storage: Storage) -> Result<(), Failure> {
     let bytes = match extension(path).as_deref() {
-        Some("npy") => npy::write(array, dtype),
+        Some("npy") => npy::write(array, storage),
         Some("png") => png::write(array),
         Some("wav") => wav::write(array),
         _ => Err(DataError::Extension),

@@ -3,7 +3,7 @@
 //! The crate npyz reads and writes it. It trusts a header, so [`check`] looks at it first.
 
 use super::{Array, DataError, Kind};
-use convoke_core::spec::DType;
+use convoke_core::spec::Storage;
 use npyz::{AutoSerialize, Deserialize, NpyFile, Order, TypeChar, WriteOptions, WriterBuilder as _};
 use std::io;
 
@@ -31,11 +31,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Array, DataError> {
     Ok(Array { shape, data, kind: Kind::Npy })
 }
 
-/// Floats of the array's `dtype`, the last axis contiguous.
-pub(super) fn write(array: &Array, dtype: DType) -> Result<Vec<u8>, DataError> {
-    Ok(match dtype {
-        DType::F32 => write_as(array, |x| x as f32),
-        DType::F64 => write_as(array, |x| x),
+/// Numbers of `storage`, the last axis contiguous.
+pub(super) fn write(array: &Array, storage: Storage) -> Result<Vec<u8>, DataError> {
+    Ok(match storage {
+        Storage::F32 => write_as(array, |x| x as f32),
+        Storage::F64 => write_as(array, |x| x),
+        Storage::I32 => write_as(array, |x| x as i32),
+        Storage::U8 => write_as(array, |x| x as u8),
+        Storage::I8 => write_as(array, |x| x as i8),
     }?)
 }
 

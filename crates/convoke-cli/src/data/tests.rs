@@ -1,6 +1,6 @@
 use super::{Array, Kind, fit, npy, png, wav, write_whole};
 use crate::args::Tone;
-use convoke_core::spec::{DType, LayerSpec};
+use convoke_core::spec::{LayerSpec, Storage};
 
 fn npy_file(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     let header = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n");
@@ -33,7 +33,7 @@ fn npy_reads_either_byte_order_and_axis_order() {
 
 #[test]
 fn npy_round_trips() {
-    for dtype in [DType::F32, DType::F64] {
+    for dtype in [Storage::F32, Storage::F64] {
         for shape in [&[][..], &[3], &[2, 1, 5], &[0, 4]] {
             let array = Array {
                 data: (0..shape.iter().product()).map(|i: usize| i as f64 - 0.5).collect(),
@@ -137,7 +137,7 @@ fn mutated_npy_headers_never_panic() {
 fn mutated_files_never_panic() {
     let picture = png::write(&array(&[4, 5, 3], Kind::Png)).unwrap();
     let recording = wav::write(&array(&[9, 2], Kind::Wav { rate: 8000 })).unwrap();
-    let numbers = npy::write(&array(&[2, 3], Kind::Npy), DType::F32).unwrap();
+    let numbers = npy::write(&array(&[2, 3], Kind::Npy), Storage::F32).unwrap();
     let mut random = crate::random::Random::new(7);
     for _ in 0..2_000 {
         for (bytes, read) in [(&picture, png::read as fn(&[u8]) -> _), (&recording, wav::read), (&numbers, npy::read)] {

@@ -2,6 +2,7 @@
 
 use super::{Clock, Run, pin, seconds_in_rounds, tensors};
 use crate::failure::Failure;
+use crate::integers::Integers;
 use crate::source::Selected;
 use convoke::{Compiler, Element, Error, Kernel};
 use convoke_core::plan::Plan;
@@ -82,10 +83,34 @@ impl Timer {
         let good: Vec<&Kernel> = kernels.iter().filter_map(|kernel| kernel.as_ref().ok()).collect();
         let keep = kernels.iter().take(keep).filter(|kernel| kernel.is_ok()).count();
         let seconds = match layer.spec.dtype {
+            _ if layer.spec.integers.is_some() => self.seconds_of_integers(layer, &good, keep, progress)?,
             DType::F32 => self.seconds_of::<f32>(layer, &good, keep, progress)?,
             DType::F64 => self.seconds_of::<f64>(layer, &good, keep, progress)?,
         };
         Ok(outcomes(kernels, seconds))
+    }
+
+    fn seconds_of_integers(
+        &self,
+        layer: Selected<'_>,
+        kernels: &[&Kernel],
+        keep: usize,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Vec<f64>, Failure> {
+        let failed = |e: String| Failure::layer(&layer.name(), e);
+        let tensors = Integers::random(layer.spec, 1, 1);
+        let src = tensors.src_bytes(layer.spec);
+        let dst = std::cell::RefCell::new(vec![0; tensors.dst_bytes(layer.spec)]);
+        let mut runs: Vec<Run<'_>> = Vec::with_capacity(kernels.len());
+        for kernel in kernels {
+            let packed = tensors.pack(kernel).map_err(failed)?;
+            let (src, dst) = (&src, &dst);
+            runs.push(Box::new(move || {
+                let ran = kernel.run_bytes(self.threads, &packed, src, &mut dst.borrow_mut());
+                ran.map_err(|e| failed(e.to_string()))
+            }));
+        }
+        seconds_in_rounds(self.clock, self.budget, keep, &mut runs, progress)
     }
 
     fn seconds_of<T: Element>(

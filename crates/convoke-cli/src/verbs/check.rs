@@ -18,7 +18,12 @@ pub(crate) fn run(args: &Check, out: &mut dyn Write) -> Result<(), Failure> {
         .into_iter()
         .map(|s| Row {
             name: if sources.len() > 1 { s.name() } else { s.spec.name.clone() },
-            input: format!("{}[{}] @ {}", s.spec.dtype.name(), input_sizes(s.spec).join(", "), layout_name(s.spec)),
+            input: format!(
+                "{}[{}] @ {}",
+                s.spec.src_storage().name(),
+                input_sizes(s.spec).join(", "),
+                layout_name(s.spec)
+            ),
             output: format!("[{}]", output_sizes(s.spec).join(", ")),
             macs: short(macs(s.spec) as f64).trim_end().to_owned(),
             parameters: short(parameters(s.spec) as f64).trim_end().to_owned(),
@@ -122,7 +127,7 @@ fn legal<'a>(text: &'a Text, spec: &'a LayerSpec) -> Line<'a> {
         file: &text.name,
         layer: Some(&spec.name),
         status: "ok",
-        dtype: Some(spec.dtype.name()),
+        dtype: Some(spec.src_storage().name()),
         layout: Some(layout_name(spec)),
         input: Some(input_sizes(spec)),
         output: Some(output_sizes(spec)),

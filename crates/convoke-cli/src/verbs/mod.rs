@@ -44,7 +44,7 @@ fn target(name: &str) -> Result<Target, Failure> {
         return Ok(convoke::native_target());
     }
     Target::from_name(name).ok_or_else(|| {
-        let known = "native, avx512, avx2, sse, sse+fma, neon and portable";
+        let known = "native, avx512+vnni, avx512, avx2+vnni, avx2, sse, sse+fma, neon and portable";
         Failure::Usage(format!("there is no target `{name}`; there are {known}"))
     })
 }

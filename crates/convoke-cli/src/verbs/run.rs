@@ -15,6 +15,8 @@ use std::io::{IsTerminal as _, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+mod integers;
+
 /// Frames a second of a recording whose input does not tell.
 const DEFAULT_RATE: u32 = 16_000;
 /// Values that are shown of a result that is no picture.
@@ -27,7 +29,13 @@ pub(crate) fn run(args: &Run, out: &mut dyn Write) -> Result<(), Failure> {
     let target = super::runnable_target(&args.target)?;
     let sources = source::read(&args.layers)?;
     let layer = source::select_one(&sources, &args.layers)?;
+    for (option, path) in [("--zero-points", &args.zero_points), ("--scales", &args.scales)] {
+        if path.is_some() && layer.spec.integers.is_none() {
+            return Err(Failure::Usage(format!("{option} is for layers of integers, and {} is none", layer.name())));
+        }
+    }
     match layer.spec.dtype {
+        _ if layer.spec.integers.is_some() => integers::run(args, &target, layer, out),
         DType::F32 => run_typed::<f32>(args, &target, layer, out),
         DType::F64 => run_typed::<f64>(args, &target, layer, out),
     }
@@ -36,13 +44,25 @@ pub(crate) fn run(args: &Run, out: &mut dyn Write) -> Result<(), Failure> {
 fn run_typed<T: Element>(args: &Run, target: &Target, layer: Selected<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let (tensors, rate) = read_tensors::<T>(args, layer.spec, out)?;
     let dst = compute(args, target, layer, &tensors, out)?;
-    let dst = fit::output(layer.spec, dst.into_iter().map(T::to_f64).collect());
-    summarize(layer.spec, &dst, out)?;
+    finish(args, layer.spec, tensors.batch, dst.into_iter().map(T::to_f64).collect(), rate, out)
+}
+
+/// Writes and shows the result, as memory has it.
+fn finish(
+    args: &Run,
+    spec: &LayerSpec,
+    batch: usize,
+    dst: Vec<f64>,
+    rate: Option<u32>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let dst = fit::output(spec, dst);
+    summarize(spec, &dst, out)?;
     if let Some(path) = &args.output {
-        write(path, layer.spec, tensors.batch, &dst, args.tone, rate, out)?;
+        write(path, spec, batch, &dst, args.tone, rate, out)?;
     }
     if args.output.is_none() || args.preview {
-        show(layer.spec, tensors.batch, &dst, args.tone, out)?;
+        show(spec, batch, &dst, args.tone, out)?;
     }
     Ok(())
 }
@@ -184,7 +204,7 @@ fn write(
         }
         _ => (fit::array(spec, batch, dst), String::new()),
     };
-    data::write(path, &array, spec.dtype)?;
+    data::write(path, &array, spec.dst_storage())?;
     Ok(writeln!(out, "wrote {}{note}", path.display())?)
 }
 

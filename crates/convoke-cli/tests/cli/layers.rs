@@ -38,7 +38,7 @@ error: there is no field `out_channel`
 3 |     out_channel: 4,
   |     ^^^^^^^^^^^ did you mean `out_channels`?
   |
-  = help: known are input, out_channels, kernel_size, stride, padding, padding_mode, dilation, groups, bias, weights, then, accuracy, schedule
+  = help: known are input, input_scale, input_zero_point, out_channels, kernel_size, stride, padding, padding_mode, dilation, groups, bias, weights, weights_type, weights_scale, weights_zero_point, reduce_range, output, output_scale, output_zero_point, then, accuracy, schedule
 
 error: `kernel_size` may not be 0
  --> <stdin>:4:18
@@ -72,7 +72,7 @@ fn wrong_usage_ends_with_2() {
     convoke("frobnicate").assert().code(2);
     convoke("check").assert().code(2);
     convoke("plan specs/edges.conv --target vax").assert().code(2).stderr_eq(str![[r#"
-error: there is no target `vax`; there are native, avx512, avx2, sse, sse+fma, neon and portable
+error: there is no target `vax`; there are native, avx512+vnni, avx512, avx2+vnni, avx2, sse, sse+fma, neon and portable
 
 "#]]);
     for stage in ["ast", "ir", "rust"] {

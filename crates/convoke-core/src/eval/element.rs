@@ -14,6 +14,7 @@ mod sealed {
 /// An element type: `f32` or `f64`, and no other.
 pub trait Element:
     sealed::Sealed
+    + super::Stored
     + Copy
     + Debug
     + Default
@@ -43,6 +44,8 @@ pub trait Element:
     fn mul_add_lanes<const L: usize>(a: &[Self; L], b: &[Self; L], c: &[Self; L]) -> [Self; L];
     /// The IEEE 754 encoding, in the low bits.
     fn bits(self) -> u64;
+    /// The element of that encoding, in the low bits.
+    fn from_bits(bits: u64) -> Self;
     /// The number whose encoding is that of `self` shifted left by the width of the mantissa.
     fn exponent(self) -> Self;
 }
@@ -86,6 +89,10 @@ impl Element for f32 {
 
     fn bits(self) -> u64 {
         self.to_bits().into()
+    }
+
+    fn from_bits(bits: u64) -> Self {
+        Self::from_bits(bits as u32)
     }
 
     fn exponent(self) -> Self {
@@ -136,6 +143,10 @@ impl Element for f64 {
 
     fn bits(self) -> u64 {
         self.to_bits()
+    }
+
+    fn from_bits(bits: u64) -> Self {
+        Self::from_bits(bits)
     }
 
     fn exponent(self) -> Self {

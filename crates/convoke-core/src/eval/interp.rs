@@ -13,10 +13,13 @@ use thiserror::Error;
 
 use super::Element;
 use crate::ir::{
-    Access, Address, Affine, BinaryOp, Call, CeilDiv, Extent, Kernel, Loop, Nest, Op, Reg, Role, Stmt, Tile, TileLoop,
-    TileStmt, Verified,
+    Access, Address, Affine, BinaryOp, Buffer, Call, CeilDiv, Conversion, Extent, Kernel, Loop, Nest, Op, Reg, Role,
+    Stmt, Tile, TileLoop, TileStmt, Verified,
 };
 use crate::spec::DType;
+use memory::{Bytes, Memory};
+
+mod memory;
 
 /// The memory of one run, in elements. What a kernel does not list may be empty.
 #[derive(Debug, Default)]
@@ -70,6 +73,16 @@ pub enum RunError {
         expected: DType,
         /// The buffers' type.
         found: DType,
+    },
+    /// A buffer holds elements of another type than the kernel computes in.
+    #[error("`{}` of kernel `{kernel}` holds {holds}, so its buffers are given as bytes", role.name())]
+    Storage {
+        /// The kernel's name.
+        kernel: String,
+        /// Which buffer.
+        role: Role,
+        /// What it holds.
+        holds: &'static str,
     },
     /// A buffer has another length.
     #[error("`{name}` must have {expected} elements for a batch of {batch}, it has {found}", name = role.name())]
@@ -139,6 +152,24 @@ pub fn run<T: Element>(kernel: &Verified, batch: usize, buffers: &mut Buffers<'_
     run_kernel(kernel, batch, buffers)
 }
 
+/// As [`run`], for kernels whose buffers hold elements of several types: all are bytes, in the machine's order.
+///
+/// # Errors
+/// If the length of a buffer is another than the kernel's.
+pub fn run_bytes(kernel: &Verified, batch: usize, buffers: &mut Buffers<'_, u8>) -> Result<(), RunError> {
+    let lengths = |kernel: &Kernel| check_lengths(kernel, batch, |b| buffers.get(b.role).len(), |b| b.storage.bytes());
+    lengths(kernel)?;
+    let mut memory = Bytes::new(kernel, buffers);
+    for nest in &kernel.nests {
+        let (values, outer) = outer_of(kernel, nest, batch)?;
+        match kernel.dtype {
+            DType::F32 => run_part::<f32, _>(kernel, nest, outer, values, &mut memory)?,
+            DType::F64 => run_part::<f64, _>(kernel, nest, outer, values, &mut memory)?,
+        }
+    }
+    Ok(())
+}
+
 /// The range of the outermost loop of nest `nest` for `batch` images: what threads divide.
 ///
 /// # Errors
@@ -191,12 +222,26 @@ fn check_buffers<T: Element>(kernel: &Kernel, batch: usize, buffers: &Buffers<'_
     if kernel.dtype != T::DTYPE {
         return Err(RunError::DType { kernel: kernel.name.clone(), expected: kernel.dtype, found: T::DTYPE });
     }
+    if let Some(buffer) = kernel.buffers.iter().find(|b| b.storage != T::DTYPE.storage()) {
+        let kernel = kernel.name.clone();
+        return Err(RunError::Storage { kernel, role: buffer.role, holds: buffer.storage.name() });
+    }
+    check_lengths(kernel, batch, |b| buffers.get(b.role).len(), |_| 1)
+}
+
+/// Whether every buffer is as long as the kernel says, in units of which an element has `unit`.
+fn check_lengths(
+    kernel: &Kernel,
+    batch: usize,
+    found: impl Fn(&Buffer) -> usize,
+    unit: impl Fn(&Buffer) -> usize,
+) -> Result<(), RunError> {
     for buffer in &kernel.buffers {
         let per_image = buffer.len.terms.iter().map(|t| i128::from(t.1)).sum::<i128>();
         let expected = per_image * batch as i128 + i128::from(buffer.len.constant);
-        let found = buffers.get(buffer.role).len();
-        if i128::try_from(found) != Ok(expected) {
-            return Err(RunError::Length { role: buffer.role, batch, expected, found });
+        let (found, unit) = (found(buffer), unit(buffer));
+        if i128::try_from(found) != Ok(expected * unit as i128) {
+            return Err(RunError::Length { role: buffer.role, batch, expected, found: found / unit });
         }
     }
     Ok(())
@@ -239,19 +284,19 @@ fn eval_range(range: &crate::ir::Range, values: &[i64]) -> Option<Range<i64>> {
     (!range.lo.is_empty() && !range.hi.is_empty()).then_some(lo..hi)
 }
 
-fn run_part<T: Element>(
+fn run_part<T: Element, M: Memory<T>>(
     kernel: &Kernel,
     nest: &Nest,
     part: Range<i64>,
     values: Vec<i64>,
-    buffers: &mut Buffers<'_, T>,
+    buffers: &mut M,
 ) -> Result<(), RunError> {
     let outer = &nest.outer;
     let done = match kernel.lanes() {
-        2 => Machine::<T, 2>::new(kernel, values, buffers).outermost(outer, part),
-        4 => Machine::<T, 4>::new(kernel, values, buffers).outermost(outer, part),
-        8 => Machine::<T, 8>::new(kernel, values, buffers).outermost(outer, part),
-        16 => Machine::<T, 16>::new(kernel, values, buffers).outermost(outer, part),
+        2 => Machine::<T, M, 2>::new(kernel, values, buffers).outermost(outer, part),
+        4 => Machine::<T, M, 4>::new(kernel, values, buffers).outermost(outer, part),
+        8 => Machine::<T, M, 8>::new(kernel, values, buffers).outermost(outer, part),
+        16 => Machine::<T, M, 16>::new(kernel, values, buffers).outermost(outer, part),
         _ => return Err(malformed(kernel, "the number of lanes")),
     };
     done.map_err(|fault| *fault)
@@ -268,17 +313,17 @@ fn uses_local(l: &Loop) -> bool {
 type Fault = Box<RunError>;
 
 /// The state of a run: variables, memory, and the registers and pointers of the tile that is called.
-struct Machine<'k, 'b, 'm, T, const L: usize> {
+struct Machine<'k, 'b, T, M, const L: usize> {
     kernel: &'k Kernel,
     values: Vec<i64>,
-    buffers: &'b mut Buffers<'m, T>,
+    buffers: &'b mut M,
     registers: Vec<[T; L]>,
     pointers: Vec<(Role, i64)>,
     ranges: Vec<Range<i64>>,
 }
 
-impl<'k, 'b, 'm, T: Element, const L: usize> Machine<'k, 'b, 'm, T, L> {
-    fn new(kernel: &'k Kernel, values: Vec<i64>, buffers: &'b mut Buffers<'m, T>) -> Self {
+impl<'k, 'b, T: Element, M: Memory<T>, const L: usize> Machine<'k, 'b, T, M, L> {
+    fn new(kernel: &'k Kernel, values: Vec<i64>, buffers: &'b mut M) -> Self {
         Self { kernel, values, buffers, registers: Vec::new(), pointers: Vec::new(), ranges: Vec::new() }
     }
 
@@ -288,7 +333,7 @@ impl<'k, 'b, 'm, T: Element, const L: usize> Machine<'k, 'b, 'm, T, L> {
             return self.repeat(outer, part);
         }
         for i in part {
-            self.buffers.local.fill(T::from_f64(f64::NAN));
+            self.buffers.poison_local();
             self.repeat(outer, i..i + 1)?;
         }
         Ok(())
@@ -394,6 +439,13 @@ impl<'k, 'b, 'm, T: Element, const L: usize> Machine<'k, 'b, 'm, T, L> {
         let (d, value) = match *op {
             Op::Const { d, value } => (d, [T::from_f64(value); L]),
             Op::Load { d, from } => (d, self.load(tile, from)?),
+            Op::Pairs { d, from } => (d, self.several::<2>(tile, from, BinaryOp::Join)?),
+            Op::Quads { d, from } => (d, self.several::<4>(tile, from, BinaryOp::Splice)?),
+            Op::Dot4 { d, a, b, c } => {
+                let (a, b, c) = (reg(a)?, reg(b)?, reg(c)?);
+                (d, std::array::from_fn(|i| dot4(a[i], b[i], c[i])))
+            }
+            Op::Convert { op, d, a } => (d, reg(a)?.map(|a| convert(op, a))),
             Op::Broadcast { d, from } => (d, [self.element(tile, from)?; L]),
             Op::Fma { d, a, b, c } => (d, T::mul_add_lanes(reg(a)?, reg(b)?, reg(c)?)),
             Op::Binary { op, d, a, b } => (d, binary(op, reg(a)?, reg(b)?)),
@@ -421,39 +473,98 @@ impl<'k, 'b, 'm, T: Element, const L: usize> Machine<'k, 'b, 'm, T, L> {
 
     fn element(&self, tile: &Tile, at: Address) -> Result<T, Fault> {
         let (role, index) = self.address(at).ok_or_else(|| self.overflow())?;
-        let memory = self.buffers.get(role);
-        match usize::try_from(index).ok().and_then(|i| memory.get(i)) {
-            Some(&value) => Ok(value),
-            None => Err(outside(tile, role, index, 1, 1, memory.len())),
+        match usize::try_from(index).ok().and_then(|i| self.buffers.read(role, i)) {
+            Some(value) => Ok(value),
+            None => Err(outside(tile, role, index, 1, 1, self.buffers.len(role))),
         }
     }
 
     fn load(&self, tile: &Tile, from: Access) -> Result<[T; L], Fault> {
         let (role, index) = self.address(from.at).ok_or_else(|| self.overflow())?;
-        let memory = self.buffers.get(role);
         if from.lanes == L && from.stride == 1 && from.repeat == 1 {
-            let all = usize::try_from(index).ok().and_then(|i| memory.get(i..)?.first_chunk::<L>());
-            return all.copied().ok_or_else(|| outside(tile, role, index, L, 1, memory.len()));
+            let all = usize::try_from(index).ok().and_then(|i| self.buffers.read_all::<L>(role, i));
+            return all.ok_or_else(|| outside(tile, role, index, L, 1, self.buffers.len(role)));
         }
         let mut value = [T::default(); L];
         for (lane, slot) in value.iter_mut().enumerate().take(from.lanes) {
-            let found = lane_at(index, from.element_of(lane), from.stride).and_then(|i| memory.get(i));
-            *slot = *found.ok_or_else(|| outside(tile, role, index, from.elements(), from.stride, memory.len()))?;
+            let found = lane_at(index, from.element_of(lane), from.stride).and_then(|i| self.buffers.read(role, i));
+            let len = || self.buffers.len(role);
+            *slot = found.ok_or_else(|| outside(tile, role, index, from.elements(), from.stride, len()))?;
+        }
+        Ok(value)
+    }
+
+    /// `N` elements a lane: two integers of 16 bits, or four bytes.
+    fn several<const N: usize>(&self, tile: &Tile, from: Access, op: BinaryOp) -> Result<[T; L], Fault> {
+        let (role, index) = self.address(from.at).ok_or_else(|| self.overflow())?;
+        let mut value = [T::default(); L];
+        for (lane, slot) in value.iter_mut().enumerate().take(from.lanes) {
+            for i in (0..N).rev() {
+                let found = lane_at(index, N * lane + i, 1).and_then(|i| self.buffers.read(role, i));
+                let len = || self.buffers.len(role);
+                let element = found.ok_or_else(|| outside(tile, role, index, N * from.lanes, 1, len()))?;
+                *slot = binary_int(op, element, *slot);
+            }
         }
         Ok(value)
     }
 
     fn store(&mut self, tile: &Tile, to: Access, value: [T; L]) -> Result<(), Fault> {
         let (role, index) = self.address(to.at).ok_or_else(|| self.overflow())?;
-        let Some(memory) = self.buffers.get_mut(role) else {
+        if !role.is_written() {
             return Err(self.malformed("a store to memory that is read only"));
-        };
-        let len = memory.len();
+        }
+        let len = self.buffers.len(role);
         for (lane, &value) in value.iter().enumerate().take(to.lanes) {
-            let found = lane_at(index, lane, to.stride).and_then(|i| memory.get_mut(i));
-            *found.ok_or_else(|| outside(tile, role, index, to.lanes, to.stride, len))? = value;
+            let found = lane_at(index, lane, to.stride).and_then(|i| self.buffers.write(role, i, value));
+            found.ok_or_else(|| outside(tile, role, index, to.lanes, to.stride, len))?;
         }
         Ok(())
+    }
+}
+
+/// An integer operation on the bits of two lanes.
+fn binary_int<T: Element>(op: BinaryOp, a: T, b: T) -> T {
+    let (a, b) = (a.bits() as i32, b.bits() as i32);
+    let halves = |x: i32| (i32::from(x as i16), x >> 16);
+    let value = match op {
+        BinaryOp::Dot => {
+            let ((a0, a1), (b0, b1)) = (halves(a), halves(b));
+            (a0 * b0).wrapping_add(a1 * b1)
+        }
+        BinaryOp::Join => (a & 0xffff) | b << 16,
+        BinaryOp::Splice => a | b << 8,
+        BinaryOp::Products => {
+            let products = products(a, b);
+            let sum = |i: usize| (products[i] + products[i + 1]).clamp(i16::MIN.into(), i16::MAX.into());
+            (sum(0) & 0xffff) | sum(2) << 16
+        }
+        _ => a.wrapping_add(b),
+    };
+    T::from_bits(u64::from(value as u32))
+}
+
+/// The products of the bytes of two lanes, those of the first from 0 on.
+fn products(a: i32, b: i32) -> [i32; 4] {
+    let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
+    std::array::from_fn(|i| i32::from(a[i]) * i32::from(b[i] as i8))
+}
+
+fn dot4<T: Element>(a: T, b: T, c: T) -> T {
+    let products = products(a.bits() as i32, b.bits() as i32);
+    let sum = (c.bits() as i32).wrapping_add(products.iter().sum());
+    T::from_bits(u64::from(sum as u32))
+}
+
+fn convert<T: Element>(op: Conversion, a: T) -> T {
+    match op {
+        Conversion::Float => T::from_f64(f64::from(a.bits() as i32)),
+        Conversion::Int => {
+            let nearest = a.to_f64().round_ties_even();
+            let fits = (-2_147_483_648.0..2_147_483_648.0).contains(&nearest);
+            let value = if fits { nearest as i32 } else { i32::MIN };
+            T::from_bits(u64::from(value as u32))
+        }
     }
 }
 
@@ -476,6 +587,9 @@ fn binary<T: Element, const L: usize>(op: BinaryOp, a: &[T; L], b: &[T; L]) -> [
         BinaryOp::Div => std::array::from_fn(|i| a[i] / b[i]),
         BinaryOp::Max => std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] }),
         BinaryOp::Min => std::array::from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] }),
+        BinaryOp::AddInt | BinaryOp::Dot | BinaryOp::Join | BinaryOp::Splice | BinaryOp::Products => {
+            std::array::from_fn(|i| binary_int(op, a[i], b[i]))
+        }
     }
 }
 

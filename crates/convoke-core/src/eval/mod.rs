@@ -5,5 +5,7 @@
 mod element;
 pub mod interp;
 pub mod reference;
+mod stored;
 
 pub use element::Element;
+pub use stored::{Stored, from_bytes, to_bytes};

@@ -9,6 +9,7 @@
 
 mod bound;
 mod erf;
+mod integers;
 mod magnitude;
 
 use super::Element;
@@ -19,6 +20,7 @@ use std::f64::consts::PI;
 
 pub use bound::error_bound;
 pub use erf::{erf, erfc};
+pub use integers::run as run_integers;
 pub use magnitude::magnitudes;
 
 /// A type that sums are made in.

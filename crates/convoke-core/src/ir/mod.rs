@@ -5,7 +5,10 @@
 //! loops that move its pointers.
 //!
 //! # What it means
-//! - Sizes and offsets count *elements* of the kernel's dtype.
+//! - Sizes and offsets count *elements* of the buffer that they speak of.
+//! - Lanes have the bits of the kernel's dtype. A buffer holds elements of a [`Storage`] of its own: those of the kernel's dtype and
+//!   `i32` are a lane's bits; `u8` and `i8` become the integer of 32 bits of the same value when they are loaded, and the nearest value
+//!   that the type holds is stored of such an integer.
 //! - Nests run one after the other; each may use what the ones before it wrote.
 //! - `local` belongs to one iteration of a nest's outermost loop: what is in it when an iteration starts means nothing, so
 //!   none sees what another left there. Iterations that run at the same time have one each.
@@ -19,6 +22,12 @@
 //! - `fma` rounds once; `mul`, `add`, `sub` and `div` round each; `max a, b` is `if a > b { a } else { b }` and
 //!   `min a, b` is `if a < b { a } else { b }` (so a NaN in `b` goes through); `select a, b, c, d` is
 //!   `if a > b { c } else { d }`.
+//! - Integers of 32 bits, in kernels of `f32`: `iadd a, b` wraps; `dot a, b` takes each lane as two integers of 16 bits and is the sum
+//!   of the two products; `join a, b` is the lower 16 bits of `a` and, above them, those of `b`; `pairs` loads two neighbouring elements
+//!   of `u8` or `i8` into each lane, as integers of 16 bits, `quads` four of `u8` as they are; `splice a, b` is `a | b << 8`. Of four bytes a
+//!   lane, those of the first operand from 0 to 255, those of the second from -128 to 127, `products a, b` is the sums of the first two and of
+//!   the last two products, as integers of 16 bits that saturate, and `dot4 a, b, c` all four products and `c`; `float a` is the nearest `f32`, `int a` the nearest integer, of
+//!   two the even one, and -2^31 for what is none.
 //! - `exponent a` shifts the bits of each lane left by the width of the mantissa (23 or 52).
 //! - Nothing flushes denormals; nothing may reorder a sum. Which NaN an operation gives, its sign and payload, is left to the machine.
 
@@ -29,7 +38,7 @@ mod verify;
 pub use parse::ParseKernelError;
 pub use verify::{MAX_NEST_DEPTH, MAX_NUMBER, MAX_TILE_DEPTH, VerifyError, verify};
 
-use crate::spec::DType;
+use crate::spec::{DType, Storage};
 use crate::target::Isa;
 
 /// One layer, ready for a backend.
@@ -37,12 +46,14 @@ use crate::target::Isa;
 pub struct Kernel {
     /// `{algorithm}_{dtype}_{isa}_{tile}`, like `direct_f32_avx512_oc32x14`.
     pub name: String,
-    /// Element type of every buffer and register.
+    /// What a lane of a register is.
     pub dtype: DType,
     /// Instruction set the tiles are written for; says how many lanes a register has.
     pub isa: Isa,
     /// Whether the tiles contain fused multiply-adds.
     pub fma: bool,
+    /// Whether the tiles contain dot products of bytes that are one instruction.
+    pub vnni: bool,
     /// The buffers, in the order in which an entry point takes them.
     pub buffers: Vec<Buffer>,
     /// Names of the index variables; [`Var`] counts into this. Variable 0 is the batch size `N`.
@@ -58,6 +69,30 @@ impl Kernel {
     pub fn lanes(&self) -> usize {
         self.isa.vector_bytes() / self.dtype.bytes()
     }
+
+    /// What the elements of `role` are; the kernel's dtype if it has no such buffer.
+    pub fn storage(&self, role: Role) -> Storage {
+        self.buffers.iter().find(|b| b.role == role).map_or(self.dtype.storage(), |b| b.storage)
+    }
+
+    /// Whether every buffer holds lanes as they are in registers.
+    pub fn is_uniform(&self) -> bool {
+        self.buffers.iter().all(|b| b.storage == self.dtype.storage())
+    }
+
+    /// What the elements are that each pointer of tile number `tile` goes to: those of the buffers that the first call passes.
+    pub fn pointer_storages(&self, tile: usize) -> Vec<Storage> {
+        fn first(body: &[Stmt], tile: usize) -> Option<&Call> {
+            body.iter().find_map(|stmt| match stmt {
+                Stmt::For(l) => first(&l.body, tile),
+                Stmt::Call(call) => (call.tile == tile).then_some(call),
+            })
+        }
+        match self.nests.iter().find_map(|nest| first(&nest.outer.body, tile)) {
+            Some(call) => call.args.iter().map(|arg| self.storage(arg.role)).collect(),
+            None => vec![self.dtype.storage(); self.tiles.get(tile).map_or(0, |tile| tile.pointers.len())],
+        }
+    }
 }
 
 /// Memory that a kernel reads or writes.
@@ -65,6 +100,8 @@ impl Kernel {
 pub struct Buffer {
     /// Which one.
     pub role: Role,
+    /// What an element is.
+    pub storage: Storage,
     /// Elements, as a function of the batch size ([`Var::BATCH`]) alone; of `local`, a number.
     pub len: Affine,
 }
@@ -385,16 +422,24 @@ pub enum Op {
     Const { d: Reg, value: f64 },
     /// `d =` memory.
     Load { d: Reg, from: Access },
+    /// `d =` in each lane two neighbouring elements, as integers of 16 bits.
+    Pairs { d: Reg, from: Access },
+    /// `d =` in each lane four neighbouring elements, as they are.
+    Quads { d: Reg, from: Access },
     /// `d =` one element, in every lane.
     Broadcast { d: Reg, from: Address },
     /// `d = a * b + c`, rounded once.
     Fma { d: Reg, a: Reg, b: Reg, c: Reg },
+    /// `d =` the sum of four products of bytes, and `c`.
+    Dot4 { d: Reg, a: Reg, b: Reg, c: Reg },
     /// `d = a op b`.
     Binary { op: BinaryOp, d: Reg, a: Reg, b: Reg },
     /// `d = if a > b { c } else { e }`.
     Select { d: Reg, a: Reg, b: Reg, c: Reg, e: Reg },
     /// `d =` the bits of `a` shifted left by the width of the mantissa.
     Exponent { d: Reg, a: Reg },
+    /// `d =` the number in `a` as another type.
+    Convert { op: Conversion, d: Reg, a: Reg },
     /// Memory `= s`.
     Store { to: Access, s: Reg },
 }
@@ -414,6 +459,25 @@ pub enum BinaryOp {
     Max,
     /// `if a < b { a } else { b }`.
     Min,
+    /// The sum of two integers, which wraps.
+    AddInt,
+    /// The sum of the products of two pairs of integers of 16 bits.
+    Dot,
+    /// Two integers of 16 bits.
+    Join,
+    /// `a | b << 8`.
+    Splice,
+    /// Two sums of two products of bytes, as integers of 16 bits.
+    Products,
+}
+
+/// From one type of lanes to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Conversion {
+    /// An integer to the nearest float.
+    Float,
+    /// A float to the nearest integer.
+    Int,
 }
 
 /// A kernel that [`verify`](crate::ir) has accepted; what a backend compiles or refuses, and never panics on.

@@ -13,7 +13,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use super::{Affine, Arg, Buffer, Call, CeilDiv, Kernel, Loop, Nest, Range, Role, Stmt, Var};
-use crate::spec::DType;
+use crate::spec::{DType, Storage};
 use crate::target::Isa;
 use lex::{Token, Tokens};
 
@@ -56,22 +56,25 @@ fn kernel(t: &mut Tokens<'_>) -> Parse<Kernel> {
     let dtype = one_of(t, &DTYPES, DType::name)?;
     let isa = one_of(t, &ISAS, Isa::name)?;
     let fma = t.take_word("fma");
+    let vnni = t.take_word("vnni");
     let empty = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (buffers, vars, tiles, nests) = empty;
-    let mut kernel = Kernel { name, dtype, isa, fma, buffers, vars, tiles, nests };
+    let mut kernel = Kernel { name, dtype, isa, fma, vnni, buffers, vars, tiles, nests };
     t.open(MAX_NESTING)?;
     // Lengths name variables that are listed after them.
     let mut lengths = Vec::new();
     while t.take_word("buffer") {
-        lengths.push((role(t)?, t.position()));
+        let role = role(t)?;
+        let storage = Storage::ALL.into_iter().find(|storage| t.take_word(storage.name()));
+        lengths.push((role, storage.unwrap_or(dtype.storage()), t.position()));
         t.skip_brackets()?;
     }
     t.word("vars")?;
     kernel.vars = t.names("a variable")?;
     let end = t.position();
-    for (role, at) in lengths {
+    for (role, storage, at) in lengths {
         t.go_to(at);
-        kernel.buffers.push(Buffer { role, len: bracketed(t, &kernel.vars)? });
+        kernel.buffers.push(Buffer { role, storage, len: bracketed(t, &kernel.vars)? });
     }
     t.go_to(end);
     while t.take_word("tile") {

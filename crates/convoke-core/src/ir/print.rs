@@ -1,8 +1,8 @@
 //! The text form of a kernel.
 //!
 //! ```text
-//! kernel   = "kernel" NAME DTYPE ISA ["fma"] "{" buffer* "vars" NAME ("," NAME)* tile* nest* "}"
-//! buffer   = "buffer" ROLE "[" affine "]"
+//! kernel   = "kernel" NAME DTYPE ISA ["fma"] ["vnni"] "{" buffer* "vars" NAME ("," NAME)* tile* nest* "}"
+//! buffer   = "buffer" ROLE [STORAGE] "[" affine "]"                                elements of the kernel's dtype
 //! tile     = "tile" NAME "(" names [";" names] ")" "registers" INT "{" stmt* "}"     pointers; ranges
 //! stmt     = "loop" (INT | NAME) [":" step ("," step)*] "{" stmt* "}"
 //!          | "store" address "=" REG access
@@ -10,9 +10,11 @@
 //! step     = NAME "+=" INT
 //! op       = "const" FLOAT
 //!          | "load" address access
+//!          | ("pairs" | "quads") address access
 //!          | "broadcast" address
-//!          | "fma" REG "," REG "," REG                                              a * b + c
-//!          | ("add" | "sub" | "mul" | "div" | "max" | "min") REG "," REG
+//!          | ("fma" | "dot4") REG "," REG "," REG                                    a * b + c
+//!          | ("add" | "sub" | "mul" | "div" | "max" | "min" | "iadd" | "dot" | "join" | "splice" | "products") REG "," REG
+//!          | ("float" | "int") REG
 //!          | "select" REG ">" REG "," REG "," REG                                   if a > b { c } else { e }
 //!          | "exponent" REG
 //! address  = NAME "[" INT "]"
@@ -34,8 +36,8 @@
 use std::fmt::{Display, Formatter, Result, Write, from_fn};
 
 use super::{
-    Access, Address, Affine, BinaryOp, Call, CeilDiv, Extent, Kernel, Loop, Nest, Op, Ptr, Range, Reg, Stmt, Tile,
-    TileLoop, TileStmt, Var,
+    Access, Address, Affine, BinaryOp, Call, CeilDiv, Conversion, Extent, Kernel, Loop, Nest, Op, Ptr, Range, Reg,
+    Stmt, Tile, TileLoop, TileStmt, Var,
 };
 
 impl Kernel {
@@ -53,11 +55,16 @@ impl Kernel {
 impl Display for Kernel {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let fma = if self.fma { " fma" } else { "" };
-        writeln!(f, "kernel {} {} {}{fma} {{", self.name, self.dtype.name(), self.isa.name())?;
+        let vnni = if self.vnni { " vnni" } else { "" };
+        writeln!(f, "kernel {} {} {}{fma}{vnni} {{", self.name, self.dtype.name(), self.isa.name())?;
         let mut p = Printer { kernel: self, f, depth: 1 };
         for buffer in &self.buffers {
             p.line(|p| {
-                write!(p.f, "buffer {}[", buffer.role.name())?;
+                write!(p.f, "buffer {}", buffer.role.name())?;
+                if buffer.storage != self.dtype.storage() {
+                    write!(p.f, " {}", buffer.storage.name())?;
+                }
+                p.f.write_char('[')?;
                 p.affine(&buffer.len)?;
                 p.f.write_char(']')
             })?;
@@ -75,9 +82,26 @@ impl Display for Kernel {
 
 impl BinaryOp {
     /// Every operation.
-    pub const ALL: [Self; 6] = [Self::Add, Self::Sub, Self::Mul, Self::Div, Self::Max, Self::Min];
+    pub const ALL: [Self; 11] = [
+        Self::Add,
+        Self::Sub,
+        Self::Mul,
+        Self::Div,
+        Self::Max,
+        Self::Min,
+        Self::AddInt,
+        Self::Dot,
+        Self::Join,
+        Self::Splice,
+        Self::Products,
+    ];
 
-    /// `add`, `sub`, `mul`, `div`, `max` or `min`.
+    /// Whether it is one of integers.
+    pub const fn is_integer(self) -> bool {
+        matches!(self, Self::AddInt | Self::Dot | Self::Join | Self::Splice | Self::Products)
+    }
+
+    /// As the text form writes it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Add => "add",
@@ -86,6 +110,24 @@ impl BinaryOp {
             Self::Div => "div",
             Self::Max => "max",
             Self::Min => "min",
+            Self::AddInt => "iadd",
+            Self::Dot => "dot",
+            Self::Join => "join",
+            Self::Splice => "splice",
+            Self::Products => "products",
+        }
+    }
+}
+
+impl Conversion {
+    /// Every conversion.
+    pub const ALL: [Self; 2] = [Self::Float, Self::Int];
+
+    /// `float` or `int`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Float => "float",
+            Self::Int => "int",
         }
     }
 }
@@ -272,6 +314,18 @@ impl Printer<'_, '_, '_> {
                 self.address(tile, from.at)?;
                 self.access(from)
             }
+            Op::Pairs { d, from } => {
+                write!(self.f, "{d} = pairs ")?;
+                self.address(tile, from.at)?;
+                self.access(from)
+            }
+            Op::Quads { d, from } => {
+                write!(self.f, "{d} = quads ")?;
+                self.address(tile, from.at)?;
+                self.access(from)
+            }
+            Op::Dot4 { d, a, b, c } => write!(self.f, "{d} = dot4 {a}, {b}, {c}"),
+            Op::Convert { op, d, a } => write!(self.f, "{d} = {} {a}", op.name()),
             Op::Broadcast { d, from } => {
                 write!(self.f, "{d} = broadcast ")?;
                 self.address(tile, from)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::ir::{Access, Address, BinaryOp, Extent, Op, Ptr, Reg, TileLoop, TileStmt};
+use crate::ir::{Access, Address, BinaryOp, Conversion, Extent, Op, Ptr, Reg, TileLoop, TileStmt};
 use crate::spec::DType;
 
 /// A tile's body while it is written.
@@ -86,6 +86,39 @@ impl Emitter {
     pub(crate) fn broadcast(&mut self, d: Reg, from: Address) {
         self.define(d);
         self.push(Op::Broadcast { d, from });
+    }
+
+    /// A load of two neighbouring elements into each lane.
+    pub(crate) fn pairs(&mut self, d: Reg, at: Address, lanes: usize) {
+        self.define(d);
+        self.push(Op::Pairs { d, from: Access { at, lanes, stride: 1, repeat: 1 } });
+    }
+
+    /// A load of four neighbouring elements into each lane.
+    pub(crate) fn quads(&mut self, d: Reg, at: Address, lanes: usize) {
+        self.define(d);
+        self.push(Op::Quads { d, from: Access { at, lanes, stride: 1, repeat: 1 } });
+    }
+
+    pub(crate) fn dot4(&mut self, d: Reg, a: Reg, b: Reg, c: Reg) {
+        self.define(d);
+        self.push(Op::Dot4 { d, a, b, c });
+    }
+
+    pub(crate) fn convert(&mut self, op: Conversion, d: Reg, a: Reg) {
+        self.define(d);
+        self.push(Op::Convert { op, d, a });
+    }
+
+    /// `d = value` as an integer, unless it still is.
+    pub(crate) fn integer(&mut self, d: Reg, value: i32) {
+        // No constant that is written has the bits of a denormal f64.
+        let bits = u64::from(value as u32) + 1;
+        if self.held.get(&d) != Some(&bits) {
+            self.constant(d, value.into());
+            self.convert(Conversion::Int, d, d);
+            self.held.insert(d, bits);
+        }
     }
 
     pub(crate) fn store(&mut self, at: Address, s: Reg, lanes: usize, stride: i64) {

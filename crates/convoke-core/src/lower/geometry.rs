@@ -110,6 +110,8 @@ pub(crate) struct Geometry {
     pub oc: usize,
     /// Input channels of each that a sum runs over; 1 for depthwise.
     pub ic: usize,
+    /// Input channels that each of these is: several of integers.
+    pub lane_channels: usize,
     /// Neighbouring output channels that depthwise computes from each input channel; 1 for everything else.
     pub multiplier: usize,
     /// Taps along `d`, `h`, `w` that packed weights have, those of other phases among them.
@@ -153,7 +155,7 @@ impl Geometry {
         if pack_input == PackInput::ChannelsLast {
             layout = Layout::ChannelsLast;
         }
-        if algorithm == Algorithm::Pointwise {
+        if algorithm.is_pointwise() {
             let pixels = spatial.iter().map(|a| a.input).product();
             let w = SpatialAxis { input: pixels, output: pixels, ..SpatialAxis::UNIT };
             spatial = [SpatialAxis::UNIT, SpatialAxis::UNIT, w];
@@ -162,12 +164,13 @@ impl Geometry {
         if algorithm == Algorithm::Fft && spatial[1].kernel > 1 {
             spatial = [spatial[0], SpatialAxis::UNIT, rows_in_one(&spatial[1], &spatial[2])];
         }
-        let mut src = View::dense(role, spec, layout, spec.in_channels, sizes[0]);
+        let ic = spec.ic_lanes(algorithm);
+        let channels = if role == Role::Scratch { spec.groups * ic } else { spec.in_channels };
+        let mut src = View::dense(role, spec, layout, channels, sizes[0]);
         let mut dst = View::dense(Role::Dst, spec, spec.layout, spec.out_channels, sizes[1]);
         let depthwise = algorithm == Algorithm::Depthwise;
         let groups = if depthwise { 1 } else { spec.groups };
         let multiplier = if depthwise { spec.oc_per_group() } else { 1 };
-        let ic = spec.ic_per_group();
 
         let empty = runs.iter().any(|run| run.empty);
         if empty {
@@ -186,7 +189,8 @@ impl Geometry {
         }
         let phases = runs.map(|run| run.count);
         let oc = spec.out_channels / groups;
-        Self { src, dst, spatial, groups, oc, ic, multiplier, window, origin, phases, phase_dst, empty }
+        let lane_channels = spec.lane_channels(algorithm);
+        Self { src, dst, spatial, groups, oc, ic, lane_channels, multiplier, window, origin, phases, phase_dst, empty }
     }
 
     /// Distance in the packed weights of two taps along `d`, `h`, `w`.

@@ -13,6 +13,7 @@
 //! | `tile` | what a tile computes |
 //! | `activation` | epilogues |
 //! | `pack` | the nest that copies the input |
+//! | `pairs` | the same for integers, whose channels become pairs; how sums become outputs |
 //! | `blank` | the nest that fills up the last block of `dst` with zeros |
 //! | [`weights`] | the layout of packed weights |
 
@@ -24,6 +25,7 @@ mod fft;
 mod geometry;
 mod nests;
 mod pack;
+mod pairs;
 mod phases;
 mod pixels;
 mod tile;
@@ -37,6 +39,7 @@ pub(crate) use fft::{
 };
 pub(crate) use geometry::{Geometry, View};
 pub(crate) use pack::PackedAxis;
+pub(crate) use pairs::REQUANTIZE_REGISTERS;
 pub(crate) use phases::cut as cut_phases;
 pub(crate) use pixels::{PixelRun, Taps, cut as cut_pixels};
 pub(crate) use tile::{slide, slides};
@@ -48,7 +51,7 @@ pub(crate) use winograd::{Shape as WinogradShape, TAPS as WINOGRAD_TAPS, TileAxi
 
 use crate::ir::{Affine, Buffer, Kernel, Role, Var};
 use crate::plan::{Algorithm, Plan, VectorAxis};
-use crate::spec::{Batch, LayerSpec};
+use crate::spec::{Batch, LayerSpec, QUAD, Storage};
 use crate::target::Target;
 use weights::WeightsPacking;
 
@@ -62,6 +65,7 @@ pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
         dtype: spec.dtype,
         isa: target.isa,
         fma: target.fma,
+        vnni: target.vnni && spec.lane_channels(plan.algorithm) == QUAD,
         buffers: Vec::new(),
         vars: vec!["N".to_owned()],
         tiles: Vec::new(),
@@ -71,15 +75,16 @@ pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
         Batch::Fixed(n) => Affine::constant(elements * n as i64),
         Batch::Named(_) => Affine::var(Var::BATCH, elements),
     };
-    let mut buffer = |role, len| kernel.buffers.push(Buffer { role, len });
-    buffer(Role::Src, per_batch(spec.src_image() as i64));
-    buffer(Role::Weights, Affine::constant(packing.packed_len() as i64));
-    if spec.bias {
-        buffer(Role::Bias, Affine::constant(spec.out_channels as i64));
+    let lanes = if spec.integers.is_some() { Storage::I32 } else { spec.dtype.storage() };
+    let mut buffer = |role, storage, len| kernel.buffers.push(Buffer { role, storage, len });
+    buffer(Role::Src, spec.src_storage(), per_batch(spec.src_image() as i64));
+    buffer(Role::Weights, lanes, Affine::constant(packing.packed_len() as i64));
+    if spec.bias_len() > 0 {
+        buffer(Role::Bias, lanes, Affine::constant(spec.bias_len() as i64));
     }
-    buffer(Role::Dst, per_batch(spec.dst_image() as i64));
+    buffer(Role::Dst, spec.dst_storage(), per_batch(spec.dst_image() as i64));
     if geometry.src.role == Role::Scratch {
-        buffer(Role::Scratch, per_batch(geometry.src.n));
+        buffer(Role::Scratch, lanes, per_batch(geometry.src.n));
         pack::nest(spec, geometry, &mut kernel);
     }
     match plan.algorithm {
@@ -99,5 +104,5 @@ fn kernel_name(spec: &LayerSpec, plan: &Plan, target: &Target) -> String {
         VectorAxis::Oc => format!("oc{along}x{}", plan.tile.rows),
         VectorAxis::Ow => format!("ow{along}x{}", plan.tile.rows),
     };
-    format!("{}_{}_{}_{tile}", plan.algorithm, spec.dtype.name(), target.isa.name())
+    format!("{}_{}_{}_{tile}", plan.algorithm, spec.src_storage().name(), target.isa.name())
 }

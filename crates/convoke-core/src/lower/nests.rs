@@ -27,6 +27,7 @@ pub(crate) fn compute(
         geometry,
         lanes,
         fma: kernel.fma,
+        vnni: kernel.vnni,
         panel: packing.lanes,
         panel_len: packing.panel_len(),
         ranged: [is_cut(&d), is_cut(&h)],
@@ -459,7 +460,7 @@ impl Nests<'_> {
         let src = Arg { role: self.cx.geometry.src.role, offset: at.src };
         let mut args =
             vec![src, Arg { role: Role::Weights, offset: at.weights }, Arg { role: Role::Dst, offset: at.dst }];
-        if self.cx.spec.bias {
+        if self.cx.spec.bias_len() > 0 {
             args.push(Arg { role: Role::Bias, offset: at.bias });
         }
         let ranged = [self.cx.ranged[0], self.cx.ranged[1], key.taps == Taps::Single];

@@ -10,14 +10,15 @@
 use super::emit::Emitter;
 use super::geometry::{Geometry, View};
 use super::nests::new_var;
+use super::pairs;
 use super::phases::{self, PhaseRun};
 use crate::ir::{
     Address, Affine, Arg, Call, CeilDiv, Extent, Kernel, Loop, Nest, Ptr, Range, Reg, Role, Stmt, Tile, Var,
 };
 use crate::spec::{Batch, LayerSpec, Operation, PaddingMode, SpatialAxis};
 
-const SRC: Ptr = Ptr(0);
-const SCRATCH: Ptr = Ptr(1);
+pub(super) const SRC: Ptr = Ptr(0);
+pub(super) const SCRATCH: Ptr = Ptr(1);
 /// Vectors that one iteration of a copy moves.
 const UNROLL: usize = 4;
 
@@ -62,14 +63,14 @@ impl PackedAxis {
     }
 
     /// The elements of the copy that are elements of the input.
-    fn data(self) -> std::ops::Range<usize> {
+    pub(super) fn data(self) -> std::ops::Range<usize> {
         let lo = self.pad_lo.div_ceil(self.step).min(self.size);
         let hi = (self.pad_lo + self.input).div_ceil(self.step).min(self.size);
         lo..hi.max(lo)
     }
 
     /// The copy as runs of elements of the input, in order; without its padding if no elements stand for that.
-    fn runs(self, mode: PaddingMode) -> Vec<Run> {
+    pub(super) fn runs(self, mode: PaddingMode) -> Vec<Run> {
         let (step, last) = (self.step as i64, self.input as i64 - 1);
         let position = |i: usize| i as i64 * step - self.pad_lo as i64;
         let data = self.data();
@@ -93,14 +94,14 @@ impl PackedAxis {
 
 /// Neighbouring elements of the copy that come from elements of the input at equal distances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Run {
+pub(super) struct Run {
     /// First element of the copy.
-    start: usize,
-    count: usize,
+    pub(super) start: usize,
+    pub(super) count: usize,
     /// The element of the input that it is,
-    from: i64,
+    pub(super) from: i64,
     /// and how much further the next one is: 0 repeats it, a negative number goes backwards.
-    step: i64,
+    pub(super) step: i64,
 }
 
 /// Loops of the nest along one axis, one after the other; each knows what runs inside.
@@ -150,7 +151,7 @@ pub(crate) fn nest(spec: &LayerSpec, geometry: &Geometry, kernel: &mut Kernel) {
     let level = |name, part| Level { name, parts: vec![part], padded: None };
     let mut levels = vec![level("n", Part::whole(batch, src.n, scratch.n))];
     let transposed = src.lanes != scratch.lanes;
-    if !transposed {
+    if !transposed && spec.integers.is_none() {
         levels.push(level("c", Part::whole(Affine::constant(src.planes as i64), src.plane, scratch.plane)));
     }
     // The strides of the copy are those of the whole spatial sizes, which a pointwise layer's view has joined.
@@ -179,7 +180,13 @@ pub(crate) fn nest(spec: &LayerSpec, geometry: &Geometry, kernel: &mut Kernel) {
         .filter_map(|l| l.padded.map(|axis| (l.name.to_owned(), l.parts[0].src.1 / axis.step as i64)))
         .collect();
     let copy = Copy { spec, src, scratch, w, lanes: kernel.lanes() };
-    let tile = copy.tile(kernel, ranges, row);
+    let tile = match &spec.integers {
+        Some(integers) => {
+            let lanes = pairs::Lanes { copy: &copy, integers, lanes: geometry.ic, per: geometry.lane_channels };
+            lanes.tile(kernel, ranges, row)
+        }
+        None => copy.tile(kernel, ranges, row),
+    };
     kernel.tiles.push(tile);
     let start = Start { src: Affine::constant(0), scratch: Affine::constant(0), ranges: Vec::new() };
     for stmt in build(kernel, &kept, start) {
@@ -190,13 +197,13 @@ pub(crate) fn nest(spec: &LayerSpec, geometry: &Geometry, kernel: &mut Kernel) {
 }
 
 /// A row of the copy.
-struct Copy<'a> {
-    spec: &'a LayerSpec,
-    src: View,
-    scratch: View,
-    w: PackedAxis,
+pub(super) struct Copy<'a> {
+    pub(super) spec: &'a LayerSpec,
+    pub(super) src: View,
+    pub(super) scratch: View,
+    pub(super) w: PackedAxis,
     /// Elements a vector.
-    lanes: usize,
+    pub(super) lanes: usize,
 }
 
 impl Copy<'_> {
@@ -309,12 +316,23 @@ impl Copy<'_> {
     }
 
     /// Calls `at` for every vector of `len` elements, in a loop of [`UNROLL`] vectors where there are enough.
-    fn stream(&self, e: &mut Emitter, len: i64, mut at: impl FnMut(&mut Emitter, i64, usize)) {
+    fn stream(&self, e: &mut Emitter, len: i64, at: impl FnMut(&mut Emitter, i64, usize)) {
+        self.stream_by(e, len, (1, 1), at);
+    }
+
+    /// The same for elements that lie `src` and `scratch` apart.
+    pub(super) fn stream_by(
+        &self,
+        e: &mut Emitter,
+        len: i64,
+        (src, scratch): (i64, i64),
+        mut at: impl FnMut(&mut Emitter, i64, usize),
+    ) {
         let lanes = self.lanes as i64;
         let round = lanes * UNROLL as i64;
         let rounds = len / round;
         if rounds > 0 {
-            e.repeat(Extent::Count(rounds as u64), &[(SRC, round), (SCRATCH, round)], |e| {
+            e.repeat(Extent::Count(rounds as u64), &[(SRC, round * src), (SCRATCH, round * scratch)], |e| {
                 for i in 0..UNROLL as i64 {
                     at(e, i * lanes, self.lanes);
                 }
@@ -330,7 +348,7 @@ impl Copy<'_> {
 }
 
 /// Loops that run once where the row holds data and not at all where it is padding.
-fn data(e: &mut Emitter, steps: &[i64], range: u32, body: &mut dyn FnMut(&mut Emitter)) {
+pub(super) fn data(e: &mut Emitter, steps: &[i64], range: u32, body: &mut dyn FnMut(&mut Emitter)) {
     match steps.split_first() {
         None => body(e),
         Some((&step, rest)) => {

@@ -8,12 +8,13 @@
 use super::activation;
 use super::emit::Emitter;
 use super::geometry::{Geometry, View};
+use super::pairs;
 use super::pixels::Taps;
 use std::collections::BTreeMap;
 
-use crate::ir::{Address, Extent, Ptr, Reg, Tile};
+use crate::ir::{Address, BinaryOp, Extent, Ptr, Reg, Tile};
 use crate::plan::{Algorithm, Plan, VectorAxis};
-use crate::spec::{LayerSpec, SpatialAxis};
+use crate::spec::{LayerSpec, PAIR, QUAD, Requantized, SpatialAxis};
 
 /// Longest window along `w` whose weights a sliding tile holds in registers.
 const LONGEST_SLIDE: usize = 7;
@@ -91,6 +92,7 @@ pub(crate) struct TileContext<'a> {
     /// Elements a register.
     pub lanes: usize,
     pub fma: bool,
+    pub vnni: bool,
     /// Output channels a panel of the packed weights.
     pub panel: usize,
     /// Elements of one panel.
@@ -105,6 +107,9 @@ pub(crate) fn emit(cx: &TileContext<'_>, key: &TileKey, name: String) -> Tile {
     let body = Body { cx, key };
     let tile = body.pixels() as i64;
     let (src, dst) = (tile * cx.pixel(), tile * cx.geometry.dst.spatial[2]);
+    if let Some(ones) = body.ones() {
+        pairs::ones(&mut e, ones);
+    }
     e.repeat(Extent::Count(key.run as u64), &[(SRC, src), (DST, dst)], |e| {
         body.initialize(e);
         body.reduce(e);
@@ -112,7 +117,7 @@ pub(crate) fn emit(cx: &TileContext<'_>, key: &TileKey, name: String) -> Tile {
     });
     let (stmts, registers) = e.finish();
     let mut pointers = vec!["src".to_owned(), "weights".to_owned(), "dst".to_owned()];
-    if cx.spec.bias {
+    if cx.spec.bias_len() > 0 {
         pointers.push("bias".to_owned());
     }
     Tile { name, pointers, ranges: cx.range_names(&key.taps), registers, body: stmts }
@@ -157,6 +162,13 @@ impl Body<'_> {
     /// The register for the operand of one row; the one after it holds products.
     fn single(&self) -> Reg {
         self.whole(self.key.vectors)
+    }
+
+    /// The register that sums two integers of 16 bits, where bytes are multiplied without `vnni`: through the whole tile, so behind all
+    /// others.
+    fn ones(&self) -> Option<Reg> {
+        let is_used = self.cx.geometry.lane_channels == QUAD && !self.cx.vnni;
+        is_used.then(|| self.whole((self.key.vectors + 2).max(pairs::REQUANTIZE_REGISTERS)))
     }
 
     /// Outputs along `ow`.
@@ -215,7 +227,7 @@ impl Body<'_> {
             for vector in 0..self.key.vectors {
                 let d = self.acc(row, vector);
                 let bias = |offset: usize| Address { ptr: BIAS, offset: offset as i64 };
-                if !self.cx.spec.bias {
+                if self.cx.spec.bias_len() == 0 {
                     e.constant(d, 0.0);
                 } else if self.along_channels() {
                     e.load(d, bias(vector * self.cx.lanes), self.lanes_of(vector), 1);
@@ -391,7 +403,19 @@ impl Body<'_> {
                     self.load_channels(e, self.single(), v, src + row as i64 * pixel);
                 }
                 let acc = self.acc(row, v);
-                e.multiply_add(acc, self.single(), self.whole(v), acc, product);
+                // Bytes of the input are the first operand.
+                let (x, w) = match self.along_channels() {
+                    true => (self.single(), self.whole(v)),
+                    false => (self.whole(v), self.single()),
+                };
+                match self.cx.geometry.lane_channels {
+                    QUAD => pairs::dot4(e, acc, (x, w), product, self.ones()),
+                    PAIR => {
+                        e.binary(BinaryOp::Dot, product, self.single(), self.whole(v));
+                        e.binary(BinaryOp::AddInt, acc, acc, product);
+                    }
+                    _ => e.multiply_add(acc, self.single(), self.whole(v), acc, product),
+                }
             }
         }
     }
@@ -402,6 +426,9 @@ impl Body<'_> {
         let dst = self.cx.geometry.dst;
         let pixel = dst.spatial[2];
         let lane_step = if self.along_channels() { dst.lane_step() } else { pixel };
+        if let Some(output) = self.cx.spec.integers.as_ref().and_then(|integers| integers.output.as_ref()) {
+            self.requantize(e, output, free);
+        }
         for row in 0..self.key.rows {
             for v in 0..self.key.vectors {
                 let x = self.acc(row, v);
@@ -414,6 +441,29 @@ impl Body<'_> {
                     false => dst.channel(row) + along as i64 * pixel,
                 };
                 e.store(Address { ptr: DST, offset }, x, self.lanes_of(v), lane_step);
+            }
+        }
+    }
+}
+
+impl Body<'_> {
+    /// Every sum to an element of the output. The factors of the channels lie behind the constants of their sums.
+    fn requantize(&self, e: &mut Emitter, output: &Requantized, free: Reg) {
+        let factors = self.cx.spec.out_channels as i64;
+        let at = |offset: usize| Address { ptr: BIAS, offset: factors + offset as i64 };
+        let (outer, inner) = match self.along_channels() {
+            true => (self.key.vectors, self.key.rows),
+            false => (self.key.rows, self.key.vectors),
+        };
+        for channels in 0..outer {
+            if self.along_channels() {
+                e.load(free, at(channels * self.cx.lanes), self.lanes_of(channels), 1);
+            } else {
+                e.broadcast(free, at(channels));
+            }
+            for other in 0..inner {
+                let x = if self.along_channels() { self.acc(other, channels) } else { self.acc(channels, other) };
+                pairs::requantize(e, output, x, free);
             }
         }
     }

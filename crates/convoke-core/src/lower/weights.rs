@@ -13,9 +13,11 @@
 
 pub use super::fft::FftPacking;
 use super::{Geometry, fft, phases, winograd};
-use crate::eval::Element;
+use crate::eval::{Element, Stored};
 use crate::plan::Plan;
-use crate::spec::{Algorithm, BLOCK_BYTES, DType, LayerSpec, Operation, SpatialAxis, WeightsLayout};
+use crate::spec::{
+    Algorithm, BLOCK_BYTES, DType, Integers, LayerSpec, Operation, PerChannel, REDUCED, SpatialAxis, WeightsLayout,
+};
 
 /// Bytes of output channels that a panel holds for one tap of one input channel.
 ///
@@ -31,8 +33,12 @@ pub struct WeightsPacking {
     pub oc: usize,
     /// Elements of a window as it is packed: `kd * kh * kw`, or those of the transformed window.
     pub taps: usize,
-    /// Input channels of each output.
+    /// Lanes that the input channels of each output take: as many as there are, or half for integers.
     pub ic: usize,
+    /// Input channels of each output as the user has them.
+    pub plain_ic: usize,
+    /// Input channels that a lane holds, as integers of 16 bits or of 8.
+    pub per_lane: usize,
     /// Output channels a panel.
     pub lanes: usize,
     /// Distance in the user's weights of two groups.
@@ -94,7 +100,9 @@ impl WeightsPacking {
             groups,
             oc,
             taps,
-            ic,
+            ic: spec.ic_lanes(algorithm),
+            plain_ic: ic,
+            per_lane: spec.lane_channels(algorithm),
             lanes,
             group_stride,
             oc_stride,
@@ -127,7 +135,7 @@ impl WeightsPacking {
 
     /// Elements of the user's weights.
     pub fn plain_len(&self) -> usize {
-        self.groups * self.oc * self.window.iter().product::<usize>() * self.ic
+        self.groups * self.oc * self.window.iter().product::<usize>() * self.plain_ic
     }
 
     /// Packs `plain` into `packed`; the lengths are [`Self::plain_len`] and [`Self::packed_len`].
@@ -142,10 +150,7 @@ impl WeightsPacking {
         if let Some(m) = self.winograd {
             return self.pack_transformed(&winograd::transforms(m).kernel, plain, packed);
         }
-        let order = self.tap_order();
-        let [_, kh, kw] = self.window;
-        let tap_at = |at: usize| (order[0][at / kw / kh] * kh + order[1][at / kw % kh]) * kw + order[2][at % kw];
-        let taps: Vec<usize> = (0..self.taps).map(tap_at).collect();
+        let taps = self.taps_in_order();
         let mut rows = packed.chunks_exact_mut(self.lanes);
         for (g, panel) in (0..self.groups).flat_map(|g| (0..self.panels()).map(move |panel| (g, panel))) {
             let oc0 = panel * self.lanes;
@@ -156,6 +161,58 @@ impl WeightsPacking {
                 for (lane, slot) in row.iter_mut().enumerate() {
                     *slot = if lane < used { plain[from + lane * self.oc_stride] } else { T::default() };
                 }
+            }
+        }
+    }
+
+    /// The tap that stands at each position.
+    fn taps_in_order(&self) -> Vec<usize> {
+        let order = self.tap_order();
+        let [_, kh, kw] = self.window;
+        let tap_at = |at: usize| (order[0][at / kw / kh] * kh + order[1][at / kw % kh]) * kw + order[2][at % kw];
+        (0..self.taps).map(tap_at).collect()
+    }
+
+    /// Packs integers: `weight` gives the weight at a place among the user's weights, of an output channel (of all groups), less what
+    /// stands for 0. Two input channels make a lane, as integers of 16 bits, or four as integers of 8; those that are missing are 0.
+    ///
+    /// # Panics
+    /// If `packed` is not of [`Self::packed_len`].
+    pub fn pack_integers(&self, weight: impl Fn(usize, usize) -> i32, packed: &mut [i32]) {
+        assert_eq!(packed.len(), self.packed_len());
+        let taps = self.taps_in_order();
+        let mut slots = packed.iter_mut();
+        for (g, panel) in (0..self.groups).flat_map(|g| (0..self.panels()).map(move |panel| (g, panel))) {
+            for (tap, lane) in taps.iter().flat_map(|tap| (0..self.ic).map(move |lane| (tap, lane))) {
+                for (oc, slot) in (panel * self.lanes..(panel + 1) * self.lanes).zip(&mut slots) {
+                    let weight = |ic: usize| {
+                        let at = g * self.group_stride + oc * self.oc_stride + tap * self.tap_stride;
+                        let there = oc < self.oc && ic < self.plain_ic;
+                        if there { weight(at + ic * self.ic_stride, g * self.oc + oc) } else { 0 }
+                    };
+                    let bits = 32 / self.per_lane;
+                    let part = |i: usize| {
+                        (weight(self.per_lane * lane + i) as u32) << (32 - bits) >> (32 - bits) << (bits * i)
+                    };
+                    *slot = (0..self.per_lane).fold(0, |all, i| all | part(i)) as i32;
+                }
+            }
+        }
+    }
+
+    /// The sum of all weights of each output channel, which `weight` gives as for [`Self::pack_integers`].
+    pub fn sums(&self, weight: impl Fn(usize, usize) -> i32) -> Vec<i32> {
+        let mut sums = vec![0_i32; self.groups * self.oc];
+        self.each(|at, channel| sums[channel] = sums[channel].wrapping_add(weight(at, channel)));
+        sums
+    }
+
+    /// Calls `f` with the place of each of the user's weights and its output channel, of all groups.
+    fn each(&self, mut f: impl FnMut(usize, usize)) {
+        for channel in 0..self.groups * self.oc {
+            let at = channel / self.oc * self.group_stride + channel % self.oc * self.oc_stride;
+            for (tap, ic) in (0..self.taps).flat_map(|tap| (0..self.plain_ic).map(move |ic| (tap, ic))) {
+                f(at + tap * self.tap_stride + ic * self.ic_stride, channel);
             }
         }
     }
@@ -222,6 +279,93 @@ impl WeightsPacking {
             return format!("transforms of {lanes} phases of {rows} elements");
         }
         format!("OIhw{}o", PANEL_BYTES / dtype.bytes())
+    }
+}
+
+/// The parameters of a layer of integers as its user has them.
+#[derive(Clone, Copy, Debug)]
+pub struct IntegerParameters<'a, W> {
+    /// The weights, in the layer's weights layout.
+    pub weights: &'a [W],
+    /// One element an output channel; empty without.
+    pub bias: &'a [i32],
+    /// The weights that stand for 0, one an output channel; empty if the layer says it.
+    pub zero_points: &'a [i32],
+    /// What a step of the weights stands for, one an output channel; empty if the layer says it.
+    pub scales: &'a [f32],
+}
+
+impl<W: Stored> IntegerParameters<'_, W> {
+    /// The first length that is not what `spec` needs: what it is of, what it should be, and what it is.
+    pub fn wrong_length(&self, spec: &LayerSpec) -> Option<(&'static str, usize, usize)> {
+        let integers = spec.integers.as_ref();
+        let each = |is: bool| if is { spec.out_channels } else { 0 };
+        let points = integers.is_some_and(|i| i.weights_zero_point == PerChannel::Each);
+        let scales = integers.and_then(|i| i.output.as_ref()).is_some_and(|o| o.weights_scale == PerChannel::Each);
+        let lengths = [
+            ("weights", spec.weights_len(), self.weights.len()),
+            ("bias", each(spec.bias), self.bias.len()),
+            ("zero points", each(points), self.zero_points.len()),
+            ("scales", each(scales), self.scales.len()),
+        ];
+        lengths.into_iter().find(|(_, expected, found)| expected != found)
+    }
+
+    /// A weight less what stands for 0 that a layer of [reduced range](crate::spec::Integers::reduce_range) cannot have.
+    ///
+    /// # Panics
+    /// If a length is [wrong](Self::wrong_length).
+    pub fn beyond_reduced(&self, spec: &LayerSpec, packing: &WeightsPacking) -> Option<i32> {
+        let integers = spec.integers.as_ref().filter(|integers| integers.reduce_range)?;
+        let mut found = None;
+        packing.each(|at, channel| {
+            let distance = self.weights[at].to_number() as i32 - self.zero_point(integers, channel);
+            if !(-REDUCED..REDUCED).contains(&distance) {
+                found = Some(distance);
+            }
+        });
+        found
+    }
+
+    fn zero_point(&self, integers: &Integers, channel: usize) -> i32 {
+        match integers.weights_zero_point {
+            PerChannel::One(point) => point,
+            PerChannel::Each => self.zero_points[channel],
+        }
+    }
+
+    /// The buffers `weights` and `bias`, as bits of lanes.
+    ///
+    /// What the zero points add to a sum, padding included, is the same for every output of a channel: `-src_zero_point` for each
+    /// weight (less its own zero point), which is a part of the channel's constant.
+    ///
+    /// # Panics
+    /// If a length is [wrong](Self::wrong_length).
+    pub fn pack(&self, spec: &LayerSpec, packing: &WeightsPacking) -> (Vec<i32>, Vec<i32>) {
+        assert_eq!(self.wrong_length(spec), None);
+        let Some(integers) = &spec.integers else { return Default::default() };
+        let weight =
+            |at: usize, channel: usize| self.weights[at].to_number() as i32 - self.zero_point(integers, channel);
+        let mut packed = vec![0; packing.packed_len()];
+        packing.pack_integers(weight, &mut packed);
+        let sums = packing.sums(weight).into_iter().enumerate();
+        let mut bias: Vec<i32> = sums
+            .map(|(channel, sum)| {
+                let bias = self.bias.get(channel).copied().unwrap_or(0);
+                bias.wrapping_sub(sum.wrapping_mul(integers.src_zero_point))
+            })
+            .collect();
+        if let Some(output) = &integers.output {
+            let factor = |channel: usize| {
+                let weights = match output.weights_scale {
+                    PerChannel::One(scale) => scale as f32,
+                    PerChannel::Each => self.scales[channel],
+                };
+                output.src_scale as f32 * weights / output.dst_scale as f32
+            };
+            bias.extend((0..spec.out_channels).map(|channel| factor(channel).to_bits() as i32));
+        }
+        (packed, bias)
     }
 }
 

@@ -71,7 +71,7 @@ pub fn choose(spec: &LayerSpec, target: &Target) -> Result<Plan, PlanError> {
     let twin = |a: &Candidate, b: &Candidate| {
         a.algorithm == Algorithm::Depthwise || a.vector == b.vector && a.pack_input == b.pack_input
     };
-    let is_general = |c: &Candidate| c.algorithm == Algorithm::Direct;
+    let is_general = |c: &Candidate| matches!(c.algorithm, Algorithm::Direct | Algorithm::Direct4);
     let specialized = |c: &&Candidate| {
         let better = |o: &Candidate| !is_general(o) && o.algorithm.is_exact() && o.outcome.is_ok() && twin(o, c);
         !(is_general(c) && candidates.iter().any(better))
@@ -97,7 +97,10 @@ const OTHER: &str = "the schedule pins";
 /// Every way to compute the layer, in the order in which [`choose`] asks them.
 pub fn candidates(spec: &LayerSpec, target: &Target) -> Vec<Candidate> {
     let mut all = Vec::new();
-    for &algorithm in Algorithm::ALL {
+    let pinned = spec.schedule.algorithm.as_ref().map(|pin| pin.value);
+    // What is for integers alone is not worth a word elsewhere.
+    let said = |a: &Algorithm| spec.integers.is_some() || !a.is_by_four() || pinned == Some(*a);
+    for algorithm in Algorithm::ALL.iter().copied().filter(said) {
         for &vector in VectorAxis::ALL {
             for &pack_input in PackInput::ALL {
                 let outcome = candidate(spec, target, algorithm, vector, pack_input);
@@ -117,6 +120,7 @@ fn candidate(
 ) -> Result<Plan, Refusal> {
     let pins = &spec.schedule;
     legal::algorithm(spec, algorithm, pack).map_err(|reason| blame(&pins.algorithm, algorithm, reason))?;
+    legal::instructions(spec, target, algorithm).map_err(|reason| blame(&pins.algorithm, algorithm, reason))?;
     legal::pack_input(spec, pack).map_err(|reason| blame(&pins.pack_input, pack, reason))?;
     excluded("algorithm", &pins.algorithm, algorithm)?;
     legal::vector(algorithm, vector).map_err(|reason| match pins.algorithm {
@@ -265,7 +269,7 @@ impl Search<'_> {
         let masked = self.vector == VectorAxis::Oc && self.model.geometry.oc < tile.vectors * lanes;
         let fewer = Target { registers: self.target.registers - 1, ..self.target.clone() };
         self.target.isa == Isa::Avx2
-            && masked
+            && (masked || self.spec.dst_storage().is_narrow())
             && legal::tile(self.spec, &fewer, self.algorithm, self.vector, tile).is_err()
     }
 
@@ -375,7 +379,9 @@ impl Search<'_> {
 
     fn why(&self, tile: TileShape, cost: &Cost) -> String {
         let how = match self.algorithm {
-            Algorithm::Pointwise => "the window is a single pixel, so all pixels form one matrix product",
+            Algorithm::Pointwise | Algorithm::Pointwise4 => {
+                "the window is a single pixel, so all pixels form one matrix product"
+            }
             Algorithm::Depthwise => "every channel has a window of its own",
             _ => "the sum over the window as it stands",
         };

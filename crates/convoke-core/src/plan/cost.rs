@@ -10,7 +10,7 @@ use crate::lower::{
     ChannelPart, Geometry, PackedAxis, PixelRun, Taps, View, cut_channels, cut_pixels, epilogue_registers, slide,
     slides,
 };
-use crate::spec::{LayerSpec, SpatialAxis};
+use crate::spec::{LayerSpec, PAIR, QUAD, SpatialAxis};
 use crate::target::Target;
 
 /// Bytes a cycle from the second-level cache, the last-level cache, and memory.
@@ -332,9 +332,16 @@ impl<'a> Part<'a> {
     fn limit(&self, sums: f64, loads: f64, load_uops: f64, latency: f64) -> f64 {
         let t = self.target;
         // Without fusing, a product and a sum each take a slot.
-        let slots = if t.fma { sums } else { 2.0 * sums };
+        // Products of integers are added by an instruction of its own.
+        let (slots, added) = match self.spec.lane_channels(self.algorithm) {
+            QUAD if t.vnni => (sums, 0.0),
+            QUAD => (2.0 * sums, sums),
+            PAIR => (sums, sums),
+            _ if t.fma => (sums, 0.0),
+            _ => (2.0 * sums, 0.0),
+        };
         let loading = loads / t.loads_per_cycle as f64;
-        let issuing = (slots + load_uops) / t.uops_per_cycle as f64;
+        let issuing = (slots + added + load_uops) / t.uops_per_cycle as f64;
         let limit = (slots / t.fma_per_cycle as f64).max(loading).max(issuing).max(latency);
         limit + LOADING * loading
     }

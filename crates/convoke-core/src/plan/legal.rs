@@ -3,36 +3,38 @@
 use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis, accuracy};
 use crate::lower::weights::{PANEL_BYTES, WeightsPacking};
 use crate::lower::{
-    Geometry, PackedAxis, TileAxis, WINOGRAD_TAPS, cut_phases, epilogue_registers, slides, winograd_axis,
+    Geometry, PackedAxis, REQUANTIZE_REGISTERS, TileAxis, WINOGRAD_TAPS, cut_phases, epilogue_registers, slides,
+    winograd_axis,
 };
-use crate::spec::{LayerSpec, Operation, SpatialAxis, depthwise};
-use crate::target::Target;
+use crate::spec::{LayerSpec, Operation, PAIR, QUAD, SpatialAxis, Storage, depthwise};
+use crate::target::{Isa, Target};
 
 /// Most steps of a reduction loop that may be written out.
 pub(super) const MOST_UNROLL: usize = 16;
 
 /// Whether `algorithm` takes the layer; if not, why.
 pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm, pack: PackInput) -> Result<(), String> {
+    integers(spec, algorithm)?;
     if spec.operation == Operation::Transposed && !matches!(algorithm, Algorithm::Direct | Algorithm::Depthwise) {
         return Err(format!("{algorithm} is for convolutions, and this is a {}", spec.kind()));
     }
     match algorithm {
-        Algorithm::Direct => Ok(()),
-        Algorithm::Pointwise => {
+        Algorithm::Direct | Algorithm::Direct4 => Ok(()),
+        Algorithm::Pointwise | Algorithm::Pointwise4 => {
             for (name, a) in ["d", "h", "w"].iter().zip(&spec.spatial) {
                 if a.kernel != 1 {
-                    return Err(format!("pointwise needs a window of 1, and along {name} it is {}", a.kernel));
+                    return Err(format!("{algorithm} needs a window of 1, and along {name} it is {}", a.kernel));
                 }
                 // A copy for a window of one tap holds just what is read.
                 if pack != PackInput::None {
                     continue;
                 }
                 if a.stride != 1 {
-                    return Err(format!("pointwise needs stride 1, and along {name} it is {}", a.stride));
+                    return Err(format!("{algorithm} needs stride 1, and along {name} it is {}", a.stride));
                 }
                 if a.pad_lo + a.pad_hi != 0 {
                     let (lo, hi) = (a.pad_lo, a.pad_hi);
-                    return Err(format!("pointwise needs no padding, and along {name} it is {lo}..{hi}"));
+                    return Err(format!("{algorithm} needs no padding, and along {name} it is {lo}..{hi}"));
                 }
             }
             Ok(())
@@ -46,6 +48,48 @@ pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm, pack: PackInput)
             fft(spec)?;
             accuracy::allows(spec, algorithm)
         }
+    }
+}
+
+/// Whether `algorithm` is for layers of integers where the layer is one, and for others where it is none.
+fn integers(spec: &LayerSpec, algorithm: Algorithm) -> Result<(), String> {
+    let by_four = algorithm.is_by_four();
+    match &spec.integers {
+        None if by_four => Err(format!("{algorithm} is for layers of integers")),
+        None => Ok(()),
+        Some(integers) if by_four && integers.src != Storage::U8 => {
+            Err(format!("{algorithm} needs an input of u8, and it is {}", integers.src.name()))
+        }
+        Some(integers) if by_four && !integers.has_signed_weights() => {
+            Err(format!("{algorithm} needs weights that are i8 when what stands for 0 is taken off"))
+        }
+        Some(_) if !by_four && !matches!(algorithm, Algorithm::Direct | Algorithm::Pointwise) => {
+            Err(format!("{algorithm} is not for integers, whose sums are direct"))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Whether `target` can multiply bytes as `algorithm` does; without VNNI only those whose products fit 16 bits.
+pub(crate) fn instructions(spec: &LayerSpec, target: &Target, algorithm: Algorithm) -> Result<(), String> {
+    if spec.lane_channels(algorithm) != QUAD || target.vnni {
+        return Ok(());
+    }
+    if !matches!(target.isa, Isa::Avx512 | Isa::Avx2) {
+        return Err(format!("{algorithm} is for AVX2 and AVX-512, and the target is {}", target.name()));
+    }
+    match spec.integers.as_ref().is_some_and(|integers| integers.reduce_range) {
+        true => Ok(()),
+        false => Err(format!("{algorithm} without VNNI needs weights of `reduce_range: true`")),
+    }
+}
+
+/// Registers for products, besides the sums and the operands.
+fn for_products(spec: &LayerSpec, target: &Target, algorithm: Algorithm) -> usize {
+    match spec.lane_channels(algorithm) {
+        QUAD if target.vnni => 0,
+        QUAD | PAIR => 1,
+        _ => usize::from(!target.fma),
     }
 }
 
@@ -180,6 +224,10 @@ pub(crate) fn winograd_block(
 /// Whether the input can be packed that way.
 pub(crate) fn pack_input(spec: &LayerSpec, pack: PackInput) -> Result<(), String> {
     match pack {
+        PackInput::None if spec.integers.is_some() => {
+            Err("integers are widened, so the input has to be copied".to_owned())
+        }
+        PackInput::Pad if spec.integers.is_some() => Ok(()),
         PackInput::None if spec.fills_padding() => {
             let mode = spec.padding_mode.name();
             Err(format!("{mode} padding is written out, so the input has to be copied"))
@@ -224,9 +272,14 @@ pub(crate) fn tile(
     let held = |w: &SpatialAxis| if slides(algorithm, vector, w) { w.kernel } else { 1 };
     let held = cut_phases(spec.operation, &spec.spatial[2]).iter().map(|run| held(&run.axis)).max().unwrap_or(1);
     let held = held.saturating_mul(vectors);
-    let operands = held.saturating_add(1 + usize::from(!target.fma));
+    let operands = held.saturating_add(1 + for_products(spec, target, algorithm));
     let epilogue = spec.then.iter().map(|&e| epilogue_registers(e)).max().unwrap_or(0);
-    let needed = sums.saturating_add(operands.max(epilogue));
+    let requantized = spec.integers.as_ref().is_some_and(|integers| integers.output.is_some());
+    let epilogue = if requantized { REQUANTIZE_REGISTERS } else { epilogue };
+    // What sums products is kept through the tile, behind whatever else it uses.
+    let kept = spec.lane_channels(algorithm) == QUAD && !target.vnni;
+    let besides = if kept { operands.max(REQUANTIZE_REGISTERS) + 1 } else { operands.max(epilogue) };
+    let needed = sums.saturating_add(besides);
     if rows > 0 && sums > target.accumulators {
         return Err(format!(
             "{} needs {sums} registers for sums, and {} keeps at most {} through a loop",
@@ -239,7 +292,7 @@ pub(crate) fn tile(
         return Err(format!(
             "{} needs {sums} registers for sums and {} besides, and {} has {}",
             name(),
-            operands.max(epilogue),
+            besides,
             target.name(),
             target.registers
         ));

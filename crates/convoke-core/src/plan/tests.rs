@@ -58,7 +58,9 @@ fn sums_fill_the_registers_of_wide_targets() {
 #[test]
 fn every_candidate_has_a_plan_or_a_reason() {
     let all = candidates(&layer(SAME), &Target::AVX2);
-    assert_eq!(all.len(), Algorithm::ALL.len() * VectorAxis::ALL.len() * PackInput::ALL.len());
+    // Those for integers alone are not among them.
+    let algorithms = Algorithm::ALL.iter().filter(|algorithm| !algorithm.is_by_four()).count();
+    assert_eq!(all.len(), algorithms * VectorAxis::ALL.len() * PackInput::ALL.len());
     for c in &all {
         match &c.outcome {
             Ok(plan) => {

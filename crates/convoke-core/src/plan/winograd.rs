@@ -291,6 +291,7 @@ impl Search<'_> {
             then: Vec::new(),
             schedule: Schedule::default(),
             dtype: self.spec.dtype,
+            integers: None,
             weights_layout: self.spec.weights_layout,
             accuracy: self.spec.accuracy,
         }

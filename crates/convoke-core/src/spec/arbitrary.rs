@@ -7,8 +7,8 @@
 use super::layout::fits_blocks;
 use super::sizes;
 use super::{
-    Accuracy, Algorithm, Axis, Batch, DType, Epilogue, LayerSpec, Layout, Operation, PackInput, PaddingMode, Schedule,
-    SpatialAxis, VectorAxis,
+    Accuracy, Algorithm, Axis, Batch, DType, Epilogue, Integers, LayerSpec, Layout, Operation, PackInput, PaddingMode,
+    PerChannel, Requantized, Schedule, SpatialAxis, Storage, VectorAxis,
 };
 use crate::span::{Span, Spanned};
 use proptest::collection::vec;
@@ -41,6 +41,7 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
             operation,
             rank,
             dtype,
+            integers: None,
             batch,
             in_channels: groups * ic,
             out_channels: groups * oc,
@@ -58,6 +59,52 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
         keep_to_blocks(&mut spec);
         keep_to_mode(&mut spec);
         spec
+    })
+}
+
+/// Random legal layers of integers without pins; at most [`MAX_MACS`].
+pub fn integer_spec() -> impl Strategy<Value = LayerSpec> {
+    let convolutions = layer_spec().prop_filter("a convolution", |spec| spec.operation == Operation::Convolution);
+    (convolutions, integers()).prop_map(|(spec, integers)| LayerSpec {
+        dtype: DType::F32,
+        integers: Some(integers),
+        layout: if spec.layout == Layout::Blocked { Layout::ChannelsLast } else { spec.layout },
+        padding_mode: PaddingMode::Zeros,
+        then: Vec::new(),
+        ..spec
+    })
+}
+
+fn integers() -> impl Strategy<Value = Integers> {
+    let narrow = || select(&[Storage::U8, Storage::I8][..]);
+    let point = |storage: Storage| {
+        let (least, most) = storage.range();
+        prop_oneof![1 => Just(0), 2 => least..=most]
+    };
+    let scale = || 0.001..2.0_f64;
+    let zero_point = move |storage| {
+        let one = point(storage).prop_map(PerChannel::One);
+        prop_oneof![3 => one, 1 => Just(PerChannel::Each)]
+    };
+    let weights_scale = move || prop_oneof![1 => scale().prop_map(PerChannel::One), 1 => Just(PerChannel::Each)];
+    let output = (narrow(), scale(), weights_scale(), scale()).prop_flat_map(
+        move |(dst, src_scale, weights_scale, dst_scale)| {
+            // As if a few hundred products of middling size were summed.
+            let dst_scale = dst_scale * 500.0 * src_scale;
+            point(dst).prop_map(move |zero_point| Requantized { dst, src_scale, weights_scale, dst_scale, zero_point })
+        },
+    );
+    (narrow(), narrow()).prop_flat_map(move |(src, weights)| {
+        (point(src), zero_point(weights), any::<bool>(), option::of(output.clone())).prop_map(
+            move |(src_zero_point, weights_zero_point, reduce_range, output)| Integers {
+                src,
+                src_zero_point,
+                weights,
+                weights_zero_point,
+                reduce_range,
+                output,
+            },
+        )
     })
 }
 

@@ -1,6 +1,6 @@
 //! What validation refuses.
 
-use super::DType;
+use super::{DType, Storage};
 use crate::diagnostic::{Diagnostic, Label};
 use crate::front::ast::{Value, ValueKind};
 use crate::span::{Span, Spanned};
@@ -81,6 +81,18 @@ pub(super) enum SpecError {
         limit: u64,
         span: Span,
     },
+    #[error("`{field}` is for layers of integers")]
+    OnlyIntegers { field: &'static str, input: &'static str, span: Span },
+    #[error("`{field}` is for layers whose output is u8 or i8")]
+    OnlyRequantized { field: &'static str, span: Span },
+    #[error("an output of {dst} needs `{field}`")]
+    MissingScale { field: &'static str, dst: &'static str, span: Span },
+    #[error("`{field}` may not be {value}")]
+    ZeroPoint { field: &'static str, value: i128, storage: Storage, span: Span },
+    #[error("`{field}` may not be {value:?}")]
+    Scale { field: &'static str, value: f64, span: Span },
+    #[error("a layer of integers cannot have {what}")]
+    NotIntegers { what: &'static str, help: &'static str, span: Span },
     #[error("`clamp` has its bounds in the wrong order")]
     ClampOrder { lo: f64, hi: f64, span: Span },
     #[error("the alpha of `celu` may not be {alpha}")]
@@ -208,6 +220,21 @@ impl SpecError {
             Self::TooMuch { unit, factors, product, limit, span, .. } => {
                 too_much(&message, unit, factors, *product, *limit, *span)
             }
+            Self::OnlyIntegers { input, span, .. } => {
+                at(span, &format!("the input is {input}")).with_help("leave it out, or make the input u8 or i8")
+            }
+            Self::OnlyRequantized { span, .. } => at(span, "the output is i32, which is the sums")
+                .with_help("leave it out, or write `output: u8` or `output: i8`"),
+            Self::MissingScale { field, span, .. } => at(span, "what a step of the numbers stands for")
+                .with_help(format!("add `{field}: 0.05,`, or leave out `output` to get the sums as i32")),
+            Self::ZeroPoint { storage, span, .. } => {
+                let (least, most) = storage.range();
+                at(span, &format!("it is an element of {}", storage.name()))
+                    .with_help(format!("write a number from {least} to {most}"))
+            }
+            Self::Scale { span, .. } => at(span, "a scale is above 0 and an f32, and so is the factor that they make")
+                .with_help("write a number such as 0.05"),
+            Self::NotIntegers { help, span, .. } => at(span, "the input is u8 or i8").with_help(*help),
             Self::ClampOrder { lo, hi, span } => {
                 at(span, &format!("the lower bound {lo} is greater than the upper bound {hi}"))
                     .with_help(format!("write `clamp({hi}, {lo})`"))

@@ -54,7 +54,7 @@ impl Reader<'_> {
     }
 
     /// A field that takes one of a few words.
-    fn choice<T: Copy>(
+    pub(super) fn choice<T: Copy>(
         &mut self,
         field: &'static str,
         what: &'static str,

@@ -3,11 +3,13 @@
 use super::axes::{self, Steps};
 use super::error::SpecError;
 use super::fields::{Reader, axis_names};
+use super::integers;
 use super::layout::{LAYOUTS, MEANINGS, fits_blocks};
 use super::sizes::{self, Padding, Spans};
 use super::suggest::nearest;
 use super::{
-    Accuracy, Batch, DType, LayerSpec, Layout, Limits, Operation, PaddingMode, Schedule, SpatialAxis, WeightsLayout,
+    Accuracy, Batch, DType, LayerSpec, Layout, Limits, Operation, PaddingMode, Schedule, SpatialAxis, Storage,
+    WeightsLayout,
 };
 use crate::diagnostic::Diagnostic;
 use crate::front::ast::{File, Layer, Value, ValueKind};
@@ -68,6 +70,7 @@ fn check_name(name: &Spanned<String>, errors: &mut Vec<SpecError>) {
 /// What `input` says.
 struct Input {
     dtype: DType,
+    storage: Storage,
     batch: Batch,
     channels: Spanned<usize>,
     /// `d h w`; 1 for an axis that is not there.
@@ -115,6 +118,8 @@ impl Parts<'_> {
         let schedule = self.optional("schedule", Some(Schedule::default()), |v| reader.schedule(v));
 
         let (input, out_channels) = (input?, out_channels?);
+        let get = |field: &str| self.fields.get(field).copied();
+        let integers = integers::read(reader, input.storage, get, self.layer.name.span);
         let groups = groups.map(|groups| check_groups(reader, &input, out_channels, groups));
         let steps = Steps {
             input: input.spatial,
@@ -133,6 +138,7 @@ impl Parts<'_> {
             operation: reader.operation,
             rank,
             dtype: input.dtype,
+            integers: integers?,
             batch: input.batch,
             in_channels: input.channels.value,
             out_channels: out_channels.value,
@@ -146,6 +152,7 @@ impl Parts<'_> {
             accuracy: accuracy?,
             schedule: schedule?,
         };
+        integers::check(reader, &spec, |field| self.span(field))?;
         let spans = Spans {
             input: input.span,
             out_channels: out_channels.span,
@@ -182,7 +189,15 @@ fn read_input(reader: &mut Reader<'_>, value: &Value) -> Option<Input> {
     let ValueKind::Tensor { dtype, dims, layout } = &value.kind else {
         return reader.form("input", "a tensor type such as `f32[1, 3, 224, 224]`", value);
     };
-    let dtype = reader.word("element type", dtype, &[("f32", DType::F32), ("f64", DType::F64)]);
+    const TYPES: [(&str, (DType, Storage)); 4] = [
+        ("f32", (DType::F32, Storage::F32)),
+        ("f64", (DType::F64, Storage::F64)),
+        ("u8", (DType::F32, Storage::U8)),
+        ("i8", (DType::F32, Storage::I8)),
+    ];
+    let of_integers = reader.operation == Operation::Convolution;
+    let types = reader.word("element type", dtype, if of_integers { &TYPES } else { &TYPES[..2] });
+    let (dtype, storage) = types.unzip();
     let layout = match layout {
         None => Some(Layout::ChannelsFirst),
         Some(word) => read_layout(reader, word, dtype),
@@ -204,7 +219,8 @@ fn read_input(reader: &mut Reader<'_>, value: &Value) -> Option<Input> {
     for (slot, size) in spatial[3 - rank..].iter_mut().zip(sizes) {
         *slot = size.value;
     }
-    Some(Input { dtype: dtype?, batch: batch?, channels: channels?, spatial, layout: layout?, span: value.span })
+    let (dtype, storage) = (dtype?, storage?);
+    Some(Input { dtype, storage, batch: batch?, channels: channels?, spatial, layout: layout?, span: value.span })
 }
 
 fn read_batch(reader: &mut Reader<'_>, dim: &Value) -> Option<Batch> {

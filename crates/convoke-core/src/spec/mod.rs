@@ -9,21 +9,25 @@ pub mod arbitrary;
 mod axes;
 mod error;
 mod fields;
+mod integers;
 mod layer;
 mod layout;
 mod operation;
 mod padding;
 mod schedule;
 mod sizes;
+mod storage;
 mod suggest;
 mod text;
 
+pub use integers::{Integers, PAIR, PerChannel, QUAD, REDUCED, Requantized};
 pub use layer::validate;
 pub use layout::{BLOCK_BYTES, Layout};
 pub use operation::{FIELD_NAMES, Operation};
 pub use padding::PaddingMode;
 pub use schedule::{Algorithm, Axis, PackInput, Schedule, VectorAxis};
 pub(crate) use sizes::depthwise;
+pub use storage::Storage;
 pub use text::SpecTextError;
 
 /// The fields of a `schedule { }` block, in the order of the canonical text.
@@ -42,8 +46,10 @@ pub struct LayerSpec {
     pub operation: Operation,
     /// 1, 2 or 3: how many spatial axes the source declares.
     pub rank: usize,
-    /// Element type of every tensor.
+    /// What is computed in, and the element type of every tensor; of layers of integers, see [`integers`](Self::integers).
     pub dtype: DType,
+    /// What the elements are where they are integers.
+    pub integers: Option<Integers>,
     /// Batch size `n`.
     pub batch: Batch,
     /// Input channels, all groups together.

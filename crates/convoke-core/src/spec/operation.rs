@@ -16,8 +16,10 @@ pub enum Operation {
 use Operation::{Convolution, Transposed};
 
 /// The fields of a layer, in the order of the canonical text, and the operations that have them.
-const FIELDS: [(&str, &[Operation]); 15] = [
+const FIELDS: [(&str, &[Operation]); 24] = [
     ("input", &Operation::ALL),
+    ("input_scale", &[Convolution]),
+    ("input_zero_point", &[Convolution]),
     ("out_channels", &[Convolution, Transposed]),
     ("kernel_size", &Operation::ALL),
     ("stride", &Operation::ALL),
@@ -29,6 +31,13 @@ const FIELDS: [(&str, &[Operation]); 15] = [
     ("groups", &[Convolution, Transposed]),
     ("bias", &[Convolution, Transposed]),
     ("weights", &[Convolution, Transposed]),
+    ("weights_type", &[Convolution]),
+    ("weights_scale", &[Convolution]),
+    ("weights_zero_point", &[Convolution]),
+    ("reduce_range", &[Convolution]),
+    ("output", &[Convolution]),
+    ("output_scale", &[Convolution]),
+    ("output_zero_point", &[Convolution]),
     ("then", &Operation::ALL),
     ("accuracy", &[Convolution, Transposed]),
     ("schedule", &Operation::ALL),

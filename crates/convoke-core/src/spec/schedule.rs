@@ -31,6 +31,10 @@ pub enum Algorithm {
     /// A 1x1 window without padding and with stride 1, or a copy of the input that makes it one: a matrix product over all
     /// pixels at once.
     Pointwise,
+    /// The same as [`Direct`](Self::Direct) for integers, four input channels at a time: `src` of u8, weights of i8.
+    Direct4,
+    /// The same as [`Pointwise`](Self::Pointwise).
+    Pointwise4,
     /// One input and one output channel a group.
     Depthwise,
     /// F(2, 3): windows of 3 taps, two outputs at a time along each axis, for 4 products instead of 6.
@@ -50,8 +54,18 @@ impl Algorithm {
             Self::Winograd2 => Some(2),
             Self::Winograd4 => Some(4),
             Self::Winograd6 => Some(6),
-            Self::Direct | Self::Pointwise | Self::Depthwise | Self::Fft => None,
+            Self::Direct | Self::Pointwise | Self::Direct4 | Self::Pointwise4 | Self::Depthwise | Self::Fft => None,
         }
+    }
+
+    /// Whether it multiplies four input channels at a time, as integers of 8 bits.
+    pub const fn is_by_four(self) -> bool {
+        matches!(self, Self::Direct4 | Self::Pointwise4)
+    }
+
+    /// Whether all pixels form one matrix product.
+    pub const fn is_pointwise(self) -> bool {
+        matches!(self, Self::Pointwise | Self::Pointwise4)
     }
 
     /// Whether outputs are sums of the products that the layer's formula has, in the order of the language.
@@ -124,6 +138,8 @@ macro_rules! names {
 }
 
 names!(Algorithm {
+    Pointwise4 = "pointwise4",
+    Direct4 = "direct4",
     Pointwise = "pointwise",
     Depthwise = "depthwise",
     Winograd2 = "winograd2",

@@ -171,7 +171,8 @@ pub(crate) fn depthwise(spec: &LayerSpec) -> Result<(), String> {
 fn packed_channels(spec: &LayerSpec) -> u64 {
     let lanes = (PANEL_BYTES / spec.dtype.bytes()) as u64;
     let (groups, oc) = (spec.groups as u64, spec.oc_per_group() as u64);
-    let depthwise = depthwise(spec).is_ok();
+    // Integers have no panels that groups share.
+    let depthwise = depthwise(spec).is_ok() && spec.integers.is_none();
     let pinned = spec.schedule.algorithm.as_ref().map(|a| a.value);
     if depthwise && pinned.is_none_or(|a| a == Algorithm::Depthwise) {
         (spec.out_channels as u64).next_multiple_of(lanes)

@@ -1,6 +1,9 @@
 //! A layer back to text, and text to one layer.
 
-use super::{Accuracy, Batch, Epilogue, LayerSpec, Limits, Operation, PaddingMode, Schedule, SpatialAxis};
+use super::{
+    Accuracy, Batch, Epilogue, Integers, LayerSpec, Limits, Operation, PaddingMode, PerChannel, Schedule, SpatialAxis,
+    Storage,
+};
 use crate::diagnostic::{self, Diagnostic};
 use std::fmt;
 use std::str::FromStr;
@@ -12,6 +15,14 @@ impl fmt::Display for LayerSpec {
         let axes = &self.spatial[3 - self.rank..];
         writeln!(f, "{} {} {{", self.kind(), self.name)?;
         writeln!(f, "    input: {},", self.src_type())?;
+        if let Some(integers) = &self.integers {
+            if let Some(output) = &integers.output {
+                writeln!(f, "    input_scale: {},", number(output.src_scale))?;
+            }
+            if integers.src_zero_point != 0 {
+                writeln!(f, "    input_zero_point: {},", integers.src_zero_point)?;
+            }
+        }
         writeln!(f, "    out_channels: {},", self.out_channels)?;
         let kernel: Vec<_> = axes.iter().map(|a| a.kernel.to_string()).collect();
         writeln!(f, "    kernel_size: {},", kernel.join("x"))?;
@@ -42,6 +53,9 @@ impl fmt::Display for LayerSpec {
         if self.weights_layout != self.operation.weights_layouts()[0] {
             writeln!(f, "    weights: {},", self.weights_layout.name(self.rank))?;
         }
+        if let Some(integers) = &self.integers {
+            fmt_integers(f, integers)?;
+        }
         match self.then.as_slice() {
             [] => {}
             [step] => writeln!(f, "    then: {step},")?,
@@ -65,15 +79,42 @@ impl fmt::Display for LayerSpec {
     }
 }
 
+/// The fields of a layer of integers that stand behind `weights`.
+fn fmt_integers(f: &mut fmt::Formatter<'_>, integers: &Integers) -> fmt::Result {
+    if integers.weights != Storage::I8 {
+        writeln!(f, "    weights_type: {},", integers.weights.name())?;
+    }
+    match integers.output.as_ref().map(|output| output.weights_scale) {
+        None => {}
+        Some(PerChannel::One(scale)) => writeln!(f, "    weights_scale: {},", number(scale))?,
+        Some(PerChannel::Each) => writeln!(f, "    weights_scale: per_channel,")?,
+    }
+    match integers.weights_zero_point {
+        PerChannel::One(0) => {}
+        PerChannel::One(point) => writeln!(f, "    weights_zero_point: {point},")?,
+        PerChannel::Each => writeln!(f, "    weights_zero_point: per_channel,")?,
+    }
+    if integers.reduce_range {
+        writeln!(f, "    reduce_range: true,")?;
+    }
+    let Some(output) = &integers.output else { return Ok(()) };
+    writeln!(f, "    output: {},", output.dst.name())?;
+    writeln!(f, "    output_scale: {},", number(output.dst_scale))?;
+    if output.zero_point != 0 {
+        writeln!(f, "    output_zero_point: {},", output.zero_point)?;
+    }
+    Ok(())
+}
+
 impl LayerSpec {
     /// The type of `src` as the language writes it: `f32[1, 3, 224, 224] @ nchw`.
     pub fn src_type(&self) -> String {
-        self.tensor_type(self.in_channels, |axis| axis.input)
+        self.tensor_type(self.src_storage(), self.in_channels, |axis| axis.input)
     }
 
     /// The type of `dst`: `f32[1, 64, 112, 112] @ nchw`.
     pub fn dst_type(&self) -> String {
-        self.tensor_type(self.out_channels, |axis| axis.output)
+        self.tensor_type(self.dst_storage(), self.out_channels, |axis| axis.output)
     }
 
     /// The canonical text under a comment that says what validation has worked out: the output, the work and the
@@ -84,14 +125,14 @@ impl LayerSpec {
         format!("// dst: {dst}; {macs} multiply-accumulates{image}; {parameters} parameters\n{self}")
     }
 
-    fn tensor_type(&self, channels: usize, size: impl Fn(&SpatialAxis) -> usize) -> String {
+    fn tensor_type(&self, storage: Storage, channels: usize, size: impl Fn(&SpatialAxis) -> usize) -> String {
         let sizes: Vec<usize> = self.spatial[3 - self.rank..].iter().map(size).collect();
         let dims = self.layout.declared_shape(self.fixed_batch().unwrap_or(0), channels, &sizes);
         let mut dims: Vec<_> = dims.iter().map(ToString::to_string).collect();
         if let Batch::Named(name) = &self.batch {
             dims[0].clone_from(name);
         }
-        format!("{}[{}] @ {}", self.dtype.name(), dims.join(", "), self.layout.name(self.rank, self.dtype))
+        format!("{}[{}] @ {}", storage.name(), dims.join(", "), self.layout.name(self.rank, self.dtype))
     }
 }
 

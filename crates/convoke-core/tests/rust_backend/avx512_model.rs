@@ -146,4 +146,82 @@ mod model {
     pub fn _mm512_setr_pd(a: f64, b: f64, c: f64, d: f64, e: f64, f: f64, g: f64, h: f64) -> __m512d {
         __m512d([a, b, c, d, e, f, g, h])
     }
+
+    #[derive(Clone, Copy)]
+    pub struct __m128i(pub [u8; 16]);
+    #[derive(Clone, Copy)]
+    pub struct __m256i(pub [u8; 32]);
+
+    pub unsafe fn _mm_loadu_si128(p: *const __m128i) -> __m128i {
+        unsafe { p.read_unaligned() }
+    }
+    pub unsafe fn _mm256_loadu_si256(p: *const __m256i) -> __m256i {
+        unsafe { p.read_unaligned() }
+    }
+
+    fn lanes(a: __m512i) -> [i32; 16] {
+        std::array::from_fn(|i| (a.0[i / 2] >> (i % 2 * 32)) as i32)
+    }
+    fn of_lanes(a: [i32; 16]) -> __m512i {
+        __m512i(std::array::from_fn(|i| a[2 * i] as u32 as u64 | (a[2 * i + 1] as u32 as u64) << 32))
+    }
+    fn both(a: __m512i, b: __m512i, f: impl Fn(i32, i32) -> i32) -> __m512i {
+        let (a, b) = (lanes(a), lanes(b));
+        of_lanes(std::array::from_fn(|i| f(a[i], b[i])))
+    }
+    fn halves(low: i32, high: i32) -> i32 {
+        low & 0xffff | high << 16
+    }
+    fn products(a: i32, b: i32) -> [i32; 4] {
+        let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
+        std::array::from_fn(|i| i32::from(a[i]) * i32::from(b[i] as i8))
+    }
+
+    pub fn _mm512_cvtepu8_epi32(a: __m128i) -> __m512i {
+        of_lanes(a.0.map(i32::from))
+    }
+    pub fn _mm512_cvtepi8_epi32(a: __m128i) -> __m512i {
+        of_lanes(a.0.map(|x| i32::from(x as i8)))
+    }
+    pub fn _mm512_cvtepu8_epi16(a: __m256i) -> __m512i {
+        of_lanes(std::array::from_fn(|i| halves(a.0[2 * i].into(), a.0[2 * i + 1].into())))
+    }
+    pub fn _mm512_cvtepi8_epi16(a: __m256i) -> __m512i {
+        of_lanes(std::array::from_fn(|i| halves((a.0[2 * i] as i8).into(), (a.0[2 * i + 1] as i8).into())))
+    }
+    pub fn _mm512_cvtepi32_ps(a: __m512i) -> __m512 {
+        __m512(lanes(a).map(|x| x as f32))
+    }
+    pub fn _mm512_cvtps_epi32(a: __m512) -> __m512i {
+        of_lanes(a.0.map(|x| {
+            let whole = f64::from(x).round_ties_even();
+            if (-2_147_483_648.0..2_147_483_648.0).contains(&whole) { whole as i32 } else { i32::MIN }
+        }))
+    }
+    pub fn _mm512_set1_epi32(x: i32) -> __m512i {
+        of_lanes([x; 16])
+    }
+    pub fn _mm512_and_si512(a: __m512i, b: __m512i) -> __m512i {
+        both(a, b, |a, b| a & b)
+    }
+    pub fn _mm512_or_si512(a: __m512i, b: __m512i) -> __m512i {
+        both(a, b, |a, b| a | b)
+    }
+    pub fn _mm512_add_epi32(a: __m512i, b: __m512i) -> __m512i {
+        both(a, b, i32::wrapping_add)
+    }
+    pub fn _mm512_madd_epi16(a: __m512i, b: __m512i) -> __m512i {
+        let product = |a: i32, b: i32| i32::from(a as i16) * i32::from(b as i16);
+        both(a, b, |a, b| product(a, b).wrapping_add(product(a >> 16, b >> 16)))
+    }
+    pub fn _mm512_maddubs_epi16(a: __m512i, b: __m512i) -> __m512i {
+        both(a, b, |a, b| {
+            let p = products(a, b);
+            halves((p[0] + p[1]).clamp(-32768, 32767), (p[2] + p[3]).clamp(-32768, 32767))
+        })
+    }
+    /// `src + a . b`: the addend comes first.
+    pub fn _mm512_dpbusd_epi32(src: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        both(src, both(a, b, |a, b| products(a, b).iter().sum()), i32::wrapping_add)
+    }
 }

@@ -60,10 +60,42 @@ impl Case {
     /// Runs kernel `index` of `program`, which is this one, on random data.
     #[track_caller]
     pub(crate) fn check(&self, index: usize, program: &Program) {
+        if !self.kernel.is_uniform() {
+            return self.check_bytes(index, program);
+        }
         match self.kernel.dtype {
             DType::F32 => self.check_typed::<f32, 4>(index, program, |x| x as f32, f32::to_ne_bytes),
             DType::F64 => self.check_typed::<f64, 8>(index, program, |x| x, f64::to_ne_bytes),
         }
+    }
+
+    /// A kernel whose buffers have types of their own, on any bytes, but for factors that are no numbers.
+    #[track_caller]
+    fn check_bytes(&self, index: usize, program: &Program) {
+        let dir = program.binary.with_extension(format!("case{index}"));
+        std::fs::create_dir_all(&dir).expect("a directory for the case");
+        let mut random = Random(index as u64 + 1);
+        let mut buffer = |role: Role| -> Vec<u8> {
+            let buffer = self.kernel.buffers.iter().find(|b| b.role == role);
+            let len = buffer.map_or(0, |b| b.len.eval(&[self.batch as i64]) as usize * b.storage.bytes());
+            let byte = |at: usize| {
+                let byte = ((random.next() + 1.0) * 128.0) as u8;
+                if role == Role::Bias && at % 4 == 3 { byte & 0x3f } else { byte }
+            };
+            (0..len).map(byte).collect()
+        };
+        let [src, weights, bias, mut dst, mut scratch, mut local] = Role::ALL.map(&mut buffer);
+        for (role, bytes) in [("src", &src), ("weights", &weights), ("bias", &bias)] {
+            std::fs::write(dir.join(role), bytes).expect("inputs are written");
+        }
+        program.run(index, self.batch, &dir);
+        let found = std::fs::read(dir.join("dst")).expect("the program has written dst");
+        let (src, weights, bias) = (&src, &weights, &bias);
+        let mut buffers = Buffers { src, weights, bias, dst: &mut dst, scratch: &mut scratch, local: &mut local };
+        interp::run_bytes(&self.kernel, self.batch, &mut buffers).expect("the interpreter runs");
+        let wrong = found.iter().zip(&dst).position(|(a, b)| a != b);
+        assert_eq!((found.len(), wrong), (dst.len(), None), "{}\n{}", self.label, program.source.display());
+        std::fs::remove_dir_all(&dir).expect("the case's directory is removed");
     }
 
     #[track_caller]

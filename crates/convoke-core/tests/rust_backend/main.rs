@@ -55,10 +55,23 @@ conv1d curves_double { input: f64[1, 3, 40] @ nlc, out_channels: 9, kernel_size:
 conv2d nothing { input: f32[0, 2, 4, 4] @ nchw, out_channels: 3, kernel_size: 3 }
 ";
 
+/// Layers of integers: both lane formats of sums, both layouts, channels that fill no lane, borders, strides, groups, all types.
+const INTEGERS: &str = "
+conv2d sums { input: u8[2, 7, 6, 11] @ nchw, input_zero_point: 130, out_channels: 19, kernel_size: 3, padding: 1, bias: true }
+conv2d signed { input: i8[1, 6, 19, 8] @ nhwc, out_channels: 21, kernel_size: 3, stride: 2, padding: 2, weights_zero_point: 3,
+    input_scale: 0.1, weights_scale: 0.2, output: i8, output_scale: 3, output_zero_point: -7 }
+conv2d bytes { input: u8[1, 6, 19, 9] @ nhwc, out_channels: 35, kernel_size: 3, padding: 1, reduce_range: true, bias: true,
+    input_scale: 0.1, weights_scale: per_channel, output: u8, output_scale: 3, output_zero_point: 7 }
+conv2d planes { input: u8[N, 10, 5, 37] @ nchw, out_channels: 9, kernel_size: 1, reduce_range: true, weights_type: u8,
+    weights_zero_point: 100, input_scale: 0.1, weights_scale: 0.2, output: u8, output_scale: 3, schedule { vector: ow } }
+conv1d groups { input: u8[N, 50, 12] @ nlc, out_channels: 8, groups: 4, kernel_size: 4, dilation: 2, weights_zero_point: per_channel }
+";
+
 #[track_caller]
 fn check(name: &str, targets: &[Target], intrinsics: &Intrinsics, model: &str) {
     let mut cases: Vec<Case> =
         layers(LAYERS).iter().flat_map(|spec| targets.iter().map(|target| Case::new(spec, target))).collect();
+    cases.extend(layers(INTEGERS).iter().flat_map(|spec| targets.iter().map(|target| Case::new(spec, target))));
     cases.extend(targets.iter().flat_map(|target| local::cases(target.isa)));
     let program = Program::compile(name, &cases, intrinsics, model, true);
     for (index, case) in cases.iter().enumerate() {
@@ -110,7 +123,7 @@ fn random_layers_run_as_the_interpreter() {
 
 #[test]
 fn avx512_runs_on_a_model_as_the_interpreter() {
-    check("avx512_model", &[Target::AVX512], &model(), include_str!("avx512_model.rs"));
+    check("avx512_model", &[Target::AVX512, Target::AVX512_VNNI], &model(), include_str!("avx512_model.rs"));
 }
 
 #[test]
@@ -127,7 +140,13 @@ fn model() -> Intrinsics {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn avx512_compiles_without_warnings() {
-    let cases: Vec<Case> = layers(LAYERS).iter().map(|spec| Case::new(spec, &Target::AVX512)).collect();
+    let mut cases: Vec<Case> = layers(LAYERS).iter().map(|spec| Case::new(spec, &Target::AVX512)).collect();
+    cases.extend(layers(INTEGERS).iter().map(|spec| Case::new(spec, &Target::AVX512)));
+    // What of VNNI is compiled is not run.
+    let vnni = [Target::AVX512_VNNI, Target::AVX2_VNNI];
+    let vnni =
+        layers(INTEGERS).iter().flat_map(|spec| vnni.iter().map(|target| Case::new(spec, target))).collect::<Vec<_>>();
+    Program::compile("vnni", &vnni, &Intrinsics::Core, "", true);
     let program = Program::compile("avx512", &cases, &Intrinsics::Core, "", true);
     if machine::has_avx512() {
         cases.iter().enumerate().for_each(|(index, case)| case.check(index, &program));

@@ -54,4 +54,49 @@ mod model {
         vreinterpretq_s32_f32 vreinterpretq_f32_s32 vshlq_n_s32; vaddq_f32 + vsubq_f32 - vmulq_f32 * vdivq_f32 /);
     model!(float64x2_t, f64, uint64x2_t, u64, int64x2_t, 2; vdupq_n_f64 vld1q_f64 vst1q_f64 vfmaq_f64 vcgtq_f64 vbslq_f64
         vreinterpretq_s64_f64 vreinterpretq_f64_s64 vshlq_n_s64; vaddq_f64 + vsubq_f64 - vmulq_f64 * vdivq_f64 /);
+
+    #[derive(Clone, Copy)]
+    pub struct int16x8_t([i16; 8]);
+    #[derive(Clone, Copy)]
+    pub struct int16x4_t([i16; 4]);
+
+    fn both(a: int32x4_t, b: int32x4_t, f: impl Fn(u32, u32) -> u32) -> int32x4_t {
+        int32x4_t(std::array::from_fn(|i| f(a.0[i], b.0[i])))
+    }
+    pub fn vreinterpretq_s16_f32(a: float32x4_t) -> int16x8_t {
+        int16x8_t(std::array::from_fn(|i| (a.0[i / 2].to_bits() >> (i % 2 * 16)) as i16))
+    }
+    pub fn vget_low_s16(a: int16x8_t) -> int16x4_t {
+        int16x4_t(std::array::from_fn(|i| a.0[i]))
+    }
+    pub fn vmull_s16(a: int16x4_t, b: int16x4_t) -> int32x4_t {
+        int32x4_t(std::array::from_fn(|i| (i32::from(a.0[i]) * i32::from(b.0[i])) as u32))
+    }
+    pub fn vmull_high_s16(a: int16x8_t, b: int16x8_t) -> int32x4_t {
+        int32x4_t(std::array::from_fn(|i| (i32::from(a.0[i + 4]) * i32::from(b.0[i + 4])) as u32))
+    }
+    pub fn vpaddq_s32(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        let all = [a.0, b.0].concat();
+        int32x4_t(std::array::from_fn(|i| all[2 * i].wrapping_add(all[2 * i + 1])))
+    }
+    pub fn vaddq_s32(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        both(a, b, u32::wrapping_add)
+    }
+    pub fn vandq_s32(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        both(a, b, |a, b| a & b)
+    }
+    pub fn vdupq_n_s32(x: i32) -> int32x4_t {
+        int32x4_t([x as u32; 4])
+    }
+    /// `b` shifted left into `a`, whose lower bits stay.
+    pub fn vsliq_n_s32<const N: i32>(a: int32x4_t, b: int32x4_t) -> int32x4_t {
+        both(a, b, |a, b| b << N | a & ((1 << N) - 1))
+    }
+    pub fn vcvtq_f32_s32(a: int32x4_t) -> float32x4_t {
+        float32x4_t(a.0.map(|x| x as i32 as f32))
+    }
+    /// To the nearest, of two the even one; with saturation, and a NaN to 0.
+    pub fn vcvtnq_s32_f32(a: float32x4_t) -> int32x4_t {
+        int32x4_t(a.0.map(|x| x.round_ties_even() as i32 as u32))
+    }
 }

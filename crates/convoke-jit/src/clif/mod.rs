@@ -5,6 +5,7 @@
 //! that none of them takes are refused.
 
 mod affine;
+mod integers;
 mod nest;
 mod tile;
 
@@ -109,7 +110,7 @@ impl Backend {
         if !is_encoded(kernel.isa, kernel.fma) {
             return Err(JitError::Isa { kernel: kernel.name.clone(), isa: kernel.isa.name(), accepted });
         }
-        let features = features(kernel.isa, kernel.fma);
+        let features = features(kernel.isa, kernel.fma, kernel.vnni);
         let isa = build_isa(features).map_err(|reason| codegen_error(&kernel.name, reason))?;
         Ok(Self { isa, features })
     }
@@ -126,7 +127,7 @@ fn build_isa(features: &[&str]) -> Result<OwnedTargetIsa, String> {
     }
     let mut builder = cranelift_native::builder_with_options(false).map_err(str::to_owned)?;
     // Cranelift does not know all of AVX-512, and makes nothing that would use it.
-    for feature in features.iter().filter(|f| !f.starts_with("avx512")) {
+    for feature in features.iter().filter(|f| !f.starts_with("avx512") && **f != "avxvnni") {
         let setting = format!("has_{}", feature.replace("sse4.", "sse4"));
         builder.enable(&setting).map_err(|e| e.to_string())?;
     }

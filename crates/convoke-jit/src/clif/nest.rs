@@ -27,10 +27,10 @@ pub(super) fn build(
     let [src, weights, bias, dst, scratch, local, batch, lo, hi] = parameters;
     let tiles = super::import_tiles(&mut builder, kernel, isa);
     let scope = Scope::new(batch, [src, weights, bias, dst, scratch, local]);
-    let bytes = kernel.dtype.bytes() as i64;
+    let bytes = Role::ALL.map(|role| kernel.storage(role).bytes() as i64);
     let mut emitter = Emitter { builder, scope, tiles, bytes };
     let outer = &kernel.nests[index].outer;
-    check_offsets(&super::nest_symbol(kernel, index), outer, bytes)?;
+    check_offsets(&super::nest_symbol(kernel, index), outer, kernel.dtype.bytes() as i64)?;
     emitter.prepare(&outer.body);
     emitter.counted(outer, lo, hi);
     emitter.builder.ins().return_(&[]);
@@ -42,7 +42,8 @@ struct Emitter<'a> {
     builder: FunctionBuilder<'a>,
     scope: Scope,
     tiles: Vec<FuncRef>,
-    bytes: i64,
+    /// Of an element of each buffer.
+    bytes: [i64; Role::ALL.len()],
 }
 
 impl Emitter<'_> {
@@ -96,7 +97,12 @@ impl Emitter<'_> {
                 }
                 Stmt::Call(call) => {
                     for arg in &call.args {
-                        self.scope.prepare(&mut self.builder, Base::Buffer(arg.role), &arg.offset, self.bytes);
+                        self.scope.prepare(
+                            &mut self.builder,
+                            Base::Buffer(arg.role),
+                            &arg.offset,
+                            self.bytes[arg.role as usize],
+                        );
                     }
                     for range in &call.ranges {
                         self.scope.prepare_range(&mut self.builder, range);
@@ -110,7 +116,7 @@ impl Emitter<'_> {
         let mut values = Vec::with_capacity(call.args.len() + 2 * call.ranges.len());
         for arg in &call.args {
             let base = Base::Buffer(arg.role);
-            values.push(self.scope.value(&mut self.builder, base, &arg.offset, self.bytes));
+            values.push(self.scope.value(&mut self.builder, base, &arg.offset, self.bytes[arg.role as usize]));
         }
         for range in &call.ranges {
             let (lo, hi) = self.scope.range(&mut self.builder, range);

@@ -4,7 +4,7 @@
 //! reduction loops from them. Loops count down and test at their end.
 
 use convoke_core::ir::{Access, Address, BinaryOp, Extent, Kernel, Op, Ptr, Reg, Tile, TileLoop, TileStmt};
-use convoke_core::spec::DType;
+use convoke_core::spec::{DType, Storage};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{ConstantData, Endianness, InstBuilder, MemFlagsData, Type, Value, types};
 use cranelift_codegen::isa::TargetIsa;
@@ -34,7 +34,9 @@ pub(super) fn build(
     let lanes = Lanes::of(kernel.dtype);
     let registers = (0..tile.registers).map(|_| builder.declare_var(lanes.vector)).collect();
     let ranges = bounds.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-    let mut emitter = Emitter { builder, tile, lanes, pointers, registers, ranges };
+    let index = kernel.tiles.iter().position(|t| t.name == tile.name).unwrap_or_default();
+    let storages = kernel.pointer_storages(index);
+    let mut emitter = Emitter { builder, tile, lanes, storages, pointers, registers, ranges };
     emitter.body(&tile.body)?;
     emitter.builder.ins().return_(&[]);
     emitter.builder.finalize(isa.frontend_config());
@@ -43,11 +45,11 @@ pub(super) fn build(
 
 /// The types of one element format.
 #[derive(Clone, Copy)]
-struct Lanes {
+pub(super) struct Lanes {
     element: Type,
-    vector: Type,
+    pub(super) vector: Type,
     /// Integers of the same shape.
-    bits: Type,
+    pub(super) bits: Type,
     bytes: usize,
     mantissa: i64,
 }
@@ -61,15 +63,17 @@ impl Lanes {
         }
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         16 / self.bytes
     }
 }
 
-struct Emitter<'a> {
-    builder: FunctionBuilder<'a>,
+pub(super) struct Emitter<'a> {
+    pub(super) builder: FunctionBuilder<'a>,
     tile: &'a Tile,
-    lanes: Lanes,
+    pub(super) lanes: Lanes,
+    /// What each pointer goes to.
+    pub(super) storages: Vec<Storage>,
     pointers: Vec<Variable>,
     registers: Vec<Variable>,
     ranges: Vec<(Value, Value)>,
@@ -91,12 +95,12 @@ impl Emitter<'_> {
             Extent::Count(0) => Ok(()),
             Extent::Count(1) => self.body(&l.body),
             Extent::Count(count) => {
-                let count = i64::try_from(count).map_err(|_| self.too_far(i64::MAX))?;
+                let count = i64::try_from(count).map_err(|_| self.too_far(Ptr(0), i64::MAX))?;
                 let trips = self.builder.ins().iconst(types::I64, count);
                 self.repeat(trips, l)?;
                 for &(pointer, step) in &l.steps {
                     let back = step.checked_mul(count).and_then(i64::checked_neg);
-                    let back = back.ok_or_else(|| self.too_far(step))?;
+                    let back = back.ok_or_else(|| self.too_far(pointer, step))?;
                     self.advance(pointer, back)?;
                 }
                 Ok(())
@@ -115,7 +119,7 @@ impl Emitter<'_> {
         self.builder.seal_block(some);
         self.builder.switch_to_block(some);
         for &(pointer, step) in &l.steps {
-            let step = self.in_bytes(step)?;
+            let step = self.in_bytes(pointer, step)?;
             let skipped = self.builder.ins().imul_imm_s(lo, step);
             let address = self.pointer(pointer);
             let address = self.builder.ins().iadd(address, skipped);
@@ -156,7 +160,19 @@ impl Emitter<'_> {
     fn op(&mut self, op: &Op, rest: &[TileStmt]) -> Result<(), JitError> {
         let (d, value) = match *op {
             Op::Const { d, value } => (d, self.constant(value)),
+            Op::Load { d, from } if self.is_narrow(from.at) => (d, self.load_narrow(from)?),
             Op::Load { d, from } => (d, self.load(from)?),
+            Op::Pairs { d, from } => (d, self.pairs_of(from)?),
+            Op::Quads { d, from } => (d, self.quads_of(from)?),
+            Op::Dot4 { .. } | Op::Binary { op: BinaryOp::Products, .. } => {
+                let (function, reason) =
+                    (self.tile.name.clone(), "bytes are multiplied by wider tiles only".to_owned());
+                return Err(JitError::Codegen { function, reason });
+            }
+            Op::Convert { op, d, a } => {
+                let a = self.register(a);
+                (d, self.convert(op, a))
+            }
             Op::Broadcast { d, from } => {
                 let element = self.load_element(self.lanes.element, from, 0)?;
                 (d, self.builder.ins().splat(self.lanes.vector, element))
@@ -180,6 +196,7 @@ impl Emitter<'_> {
                 let bits = self.builder.ins().ishl_imm_u(bits, self.lanes.mantissa);
                 (d, self.builder.ins().bitcast(self.lanes.vector, bitcast_flags(), bits))
             }
+            Op::Store { to, s } if self.is_narrow(to.at) => return self.store_narrow(to, s),
             Op::Store { to, s } => return self.store(to, s),
         };
         self.builder.def_var(self.registers[d.0 as usize], value);
@@ -194,17 +211,20 @@ impl Emitter<'_> {
             BinaryOp::Div => self.builder.ins().fdiv(a, b),
             BinaryOp::Max => self.if_less(b, a, a, b),
             BinaryOp::Min => self.if_less(a, b, a, b),
+            BinaryOp::AddInt | BinaryOp::Dot | BinaryOp::Join | BinaryOp::Splice | BinaryOp::Products => {
+                self.integers(op, a, b)
+            }
         }
     }
 
     /// `if x < y { then } else { otherwise }`, lane by lane. Cranelift knows x86's `min` and `max` in this form.
-    fn if_less(&mut self, x: Value, y: Value, then: Value, otherwise: Value) -> Value {
+    pub(super) fn if_less(&mut self, x: Value, y: Value, then: Value, otherwise: Value) -> Value {
         let mask = self.builder.ins().fcmp(FloatCC::LessThan, x, y);
         let mask = self.builder.ins().bitcast(self.lanes.vector, bitcast_flags(), mask);
         self.builder.ins().bitselect(mask, then, otherwise)
     }
 
-    fn constant(&mut self, value: f64) -> Value {
+    pub(super) fn constant(&mut self, value: f64) -> Value {
         let bytes = match self.lanes.element {
             types::F32 => (value as f32).to_le_bytes().repeat(4),
             _ => value.to_le_bytes().repeat(2),
@@ -266,8 +286,9 @@ impl Emitter<'_> {
         self.lanes.bytes == 4 && access.stride == 1 && access.repeat == 1 && access.lanes >= 2
     }
 
-    fn lane_distance(&self, access: Access, lane: usize) -> Result<i64, JitError> {
-        access.stride.checked_mul(access.element_of(lane) as i64).ok_or_else(|| self.too_far(access.stride))
+    pub(super) fn lane_distance(&self, access: Access, lane: usize) -> Result<i64, JitError> {
+        let distance = access.stride.checked_mul(access.element_of(lane) as i64);
+        distance.ok_or_else(|| self.too_far(access.at.ptr, access.stride))
     }
 
     fn load_element(&mut self, kind: Type, at: Address, distance: i64) -> Result<Value, JitError> {
@@ -282,9 +303,9 @@ impl Emitter<'_> {
     }
 
     /// The address `distance` elements past `at`, as a base and what an instruction can add to it.
-    fn address(&mut self, at: Address, distance: i64) -> Result<(Value, i32), JitError> {
-        let elements = at.offset.checked_add(distance).ok_or_else(|| self.too_far(at.offset))?;
-        let bytes = self.in_bytes(elements)?;
+    pub(super) fn address(&mut self, at: Address, distance: i64) -> Result<(Value, i32), JitError> {
+        let elements = at.offset.checked_add(distance).ok_or_else(|| self.too_far(at.ptr, at.offset))?;
+        let bytes = self.in_bytes(at.ptr, elements)?;
         let base = self.pointer(at.ptr);
         match i32::try_from(bytes) {
             Ok(offset) => Ok((base, offset)),
@@ -293,7 +314,7 @@ impl Emitter<'_> {
     }
 
     fn advance(&mut self, pointer: Ptr, elements: i64) -> Result<(), JitError> {
-        let bytes = self.in_bytes(elements)?;
+        let bytes = self.in_bytes(pointer, elements)?;
         let address = self.pointer(pointer);
         let address = self.builder.ins().iadd_imm_s(address, bytes);
         self.builder.def_var(self.pointers[pointer.0 as usize], address);
@@ -304,25 +325,35 @@ impl Emitter<'_> {
         self.builder.use_var(self.pointers[pointer.0 as usize])
     }
 
-    fn register(&mut self, register: Reg) -> Value {
+    pub(super) fn register(&mut self, register: Reg) -> Value {
         self.builder.use_var(self.registers[register.0 as usize])
     }
 
-    fn in_bytes(&self, elements: i64) -> Result<i64, JitError> {
-        elements.checked_mul(self.lanes.bytes as i64).ok_or_else(|| self.too_far(elements))
+    fn is_narrow(&self, at: Address) -> bool {
+        self.storages[at.ptr.0 as usize].is_narrow()
     }
 
-    fn too_far(&self, elements: i64) -> JitError {
-        JitError::Offset { function: self.tile.name.clone(), elements, element_bytes: self.lanes.bytes }
+    fn element_bytes(&self, pointer: Ptr) -> usize {
+        self.storages.get(pointer.0 as usize).map_or(self.lanes.bytes, |storage| storage.bytes())
+    }
+
+    fn in_bytes(&self, pointer: Ptr, elements: i64) -> Result<i64, JitError> {
+        let bytes = self.element_bytes(pointer) as i64;
+        elements.checked_mul(bytes).ok_or_else(|| self.too_far(pointer, elements))
+    }
+
+    fn too_far(&self, pointer: Ptr, elements: i64) -> JitError {
+        let element_bytes = self.element_bytes(pointer);
+        JitError::Offset { function: self.tile.name.clone(), elements, element_bytes }
     }
 }
 
 /// Loads and stores need no alignment and are proven to stay inside their buffers.
-fn memory_flags() -> MemFlagsData {
+pub(super) fn memory_flags() -> MemFlagsData {
     MemFlagsData::new().with_notrap()
 }
 
-fn bitcast_flags() -> MemFlagsData {
+pub(super) fn bitcast_flags() -> MemFlagsData {
     MemFlagsData::new().with_endianness(Endianness::Little)
 }
 
@@ -333,11 +364,15 @@ fn uses(rest: &[TileStmt], register: Reg) -> usize {
     for stmt in rest {
         let TileStmt::Op(op) = stmt else { return count + 1 };
         let (written, read): (Option<Reg>, [Option<Reg>; 4]) = match *op {
-            Op::Const { d, .. } | Op::Load { d, .. } | Op::Broadcast { d, .. } => (Some(d), [None; 4]),
-            Op::Fma { d, a, b, c } => (Some(d), [Some(a), Some(b), Some(c), None]),
+            Op::Const { d, .. }
+            | Op::Load { d, .. }
+            | Op::Pairs { d, .. }
+            | Op::Quads { d, .. }
+            | Op::Broadcast { d, .. } => (Some(d), [None; 4]),
+            Op::Fma { d, a, b, c } | Op::Dot4 { d, a, b, c } => (Some(d), [Some(a), Some(b), Some(c), None]),
             Op::Binary { d, a, b, .. } => (Some(d), [Some(a), Some(b), None, None]),
             Op::Select { d, a, b, c, e } => (Some(d), [Some(a), Some(b), Some(c), Some(e)]),
-            Op::Exponent { d, a } => (Some(d), [Some(a), None, None, None]),
+            Op::Exponent { d, a } | Op::Convert { d, a, .. } => (Some(d), [Some(a), None, None, None]),
             Op::Store { s, .. } => (None, [Some(s), None, None, None]),
         };
         count += read.iter().filter(|r| **r == Some(register)).count();

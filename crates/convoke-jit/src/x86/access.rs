@@ -49,6 +49,9 @@ impl Emitter<'_> {
 
     /// What a load does to the scratch register.
     pub(super) fn load_scratch(&self, from: &Access) -> Scratch {
+        if self.storage(from.at.ptr).is_narrow() {
+            return Scratch::Free;
+        }
         match self.load_way(from) {
             Way::Whole | Way::Lowest => Scratch::Free,
             Way::Masked if self.v.has_masks() => Scratch::Free,
@@ -64,11 +67,17 @@ impl Emitter<'_> {
 
     /// What a store does to the scratch register.
     pub(super) fn store_scratch(&self, to: &Access) -> Scratch {
+        if self.storage(to.at.ptr).is_narrow() {
+            return Scratch::Other;
+        }
         let is_whole = to.stride == 1 && (to.lanes == self.v.lanes() || self.v.has_masks());
         if is_whole || to.lanes <= self.v.part_lanes() { Scratch::Free } else { Scratch::Other }
     }
 
     pub(super) fn load(&mut self, d: Reg, from: Access) -> Result<(), JitError> {
+        if self.storage(from.at.ptr).is_narrow() {
+            return self.load_narrow(d, from);
+        }
         let (v, number) = (self.v, d.0 as usize);
         let register = R(v.register(number));
         match self.load_way(&from) {
@@ -169,6 +178,9 @@ impl Emitter<'_> {
     }
 
     pub(super) fn store(&mut self, to: Access, s: Reg) -> Result<(), JitError> {
+        if self.storage(to.at.ptr).is_narrow() {
+            return self.store_narrow(to, s);
+        }
         let (v, number) = (self.v, s.0 as usize);
         let register = R(v.register(number));
         if to.stride != 1 {
@@ -246,7 +258,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn lane_address(&mut self, access: Access, lane: usize) -> Result<Operand, JitError> {
+    pub(super) fn lane_address(&mut self, access: Access, lane: usize) -> Result<Operand, JitError> {
         let distance =
             access.stride.checked_mul(access.element_of(lane) as i64).ok_or_else(|| self.too_far(access.stride))?;
         self.address(access.at, distance)
@@ -255,7 +267,7 @@ impl Emitter<'_> {
     /// The operand for the element `distance` past `at`; good for the next instruction only.
     pub(super) fn address(&mut self, at: Address, distance: i64) -> Result<Operand, JitError> {
         let elements = at.offset.checked_add(distance).ok_or_else(|| self.too_far(at.offset))?;
-        let bytes = self.in_bytes(elements)?;
+        let bytes = self.in_bytes(at.ptr, elements)?;
         let base = self.frame.pointer(at.ptr.0);
         Ok(match i32::try_from(bytes) {
             Ok(displacement) => memory(base, displacement),
@@ -270,7 +282,7 @@ impl Emitter<'_> {
     /// The mask register with the lowest `lanes` bits set. The tile's entry fills one for each number of lanes; where
     /// there are more numbers than registers, the last is filled again for each use, which overwrites the temporary: a
     /// far address must come after.
-    fn mask(&mut self, lanes: usize) -> Register {
+    pub(super) fn mask(&mut self, lanes: usize) -> Register {
         if let Some(at) = self.masks.iter().position(|&n| n == lanes) {
             return Register::K1 + at as u32;
         }

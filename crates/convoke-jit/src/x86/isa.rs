@@ -1,7 +1,7 @@
 //! Which instruction does what, for each register width and element type.
 
-use convoke_core::ir::BinaryOp;
-use convoke_core::spec::DType;
+use convoke_core::ir::{BinaryOp, Conversion};
+use convoke_core::spec::{DType, Storage};
 use convoke_core::target::Isa;
 use iced_x86::{Code, Register};
 
@@ -184,7 +184,54 @@ impl Vectors {
                 EVEX_Vminps_zmm_k1z_zmm_zmmm512b32_sae,
                 EVEX_Vminpd_zmm_k1z_zmm_zmmm512b64_sae
             ),
+            BinaryOp::Products if self.wide => Code::EVEX_Vpmaddubsw_zmm_k1z_zmm_zmmm512,
+            BinaryOp::Products => Code::VEX_Vpmaddubsw_ymm_ymm_ymmm256,
+            BinaryOp::AddInt | BinaryOp::Join | BinaryOp::Splice if self.wide => {
+                Code::EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32
+            }
+            // Two integers are joined by several instructions.
+            BinaryOp::AddInt | BinaryOp::Join | BinaryOp::Splice => Code::VEX_Vpaddd_ymm_ymm_ymmm256,
+            BinaryOp::Dot if self.wide => Code::EVEX_Vpmaddwd_zmm_k1z_zmm_zmmm512,
+            BinaryOp::Dot => Code::VEX_Vpmaddwd_ymm_ymm_ymmm256,
         }
+    }
+
+    /// `d = four products of bytes of a and b, and d`.
+    pub(super) fn dot4(self) -> Code {
+        if self.wide { Code::EVEX_Vpdpbusd_zmm_k1z_zmm_zmmm512b32 } else { Code::VEX_Vpdpbusd_ymm_ymm_ymmm256 }
+    }
+
+    pub(super) fn convert(self, op: Conversion) -> Code {
+        match (op, self.wide) {
+            (Conversion::Float, false) => Code::VEX_Vcvtdq2ps_ymm_ymmm256,
+            (Conversion::Float, true) => Code::EVEX_Vcvtdq2ps_zmm_k1z_zmmm512b32_er,
+            (Conversion::Int, false) => Code::VEX_Vcvtps2dq_ymm_ymmm256,
+            (Conversion::Int, true) => Code::EVEX_Vcvtps2dq_zmm_k1z_zmmm512b32_er,
+        }
+    }
+
+    /// Integers of 8 bits, from memory or the lowest bits of a register, to one of 32 or 16 bits.
+    pub(super) fn widen(self, storage: Storage, bits: usize) -> Code {
+        match (storage == Storage::U8, bits, self.wide) {
+            (true, 32, false) => Code::VEX_Vpmovzxbd_ymm_xmmm64,
+            (false, 32, false) => Code::VEX_Vpmovsxbd_ymm_xmmm64,
+            (true, _, false) => Code::VEX_Vpmovzxbw_ymm_xmmm128,
+            (false, _, false) => Code::VEX_Vpmovsxbw_ymm_xmmm128,
+            (true, 32, true) => Code::EVEX_Vpmovzxbd_zmm_k1z_xmmm128,
+            (false, 32, true) => Code::EVEX_Vpmovsxbd_zmm_k1z_xmmm128,
+            (true, _, true) => Code::EVEX_Vpmovzxbw_zmm_k1z_ymmm256,
+            (false, _, true) => Code::EVEX_Vpmovsxbw_zmm_k1z_ymmm256,
+        }
+    }
+
+    /// One byte from memory to a place among 128 bits.
+    pub(super) fn insert_byte(self) -> Code {
+        if self.wide { Code::EVEX_Vpinsrb_xmm_xmm_r32m8_imm8 } else { Code::VEX_Vpinsrb_xmm_xmm_r32m8_imm8 }
+    }
+
+    /// One byte of 128 bits to memory.
+    pub(super) fn extract_byte(self) -> Code {
+        if self.wide { Code::EVEX_Vpextrb_r32m8_xmm_imm8 } else { Code::VEX_Vpextrb_r32m8_xmm_imm8 }
     }
 
     /// All ones, or a mask bit, where the predicate holds.

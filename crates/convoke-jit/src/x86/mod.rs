@@ -6,6 +6,7 @@
 //! | `frame` | general registers: pointers, ranges, counters |
 //! | `tile` | loops and operations |
 //! | `access` | loads and stores of any lanes |
+//! | `narrow` | the same for integers of 8 bits; what is done with integers |
 //! | `assembler` | instructions to bytes |
 //! | `text` | bytes to assembly |
 
@@ -13,6 +14,7 @@ mod access;
 mod assembler;
 mod frame;
 mod isa;
+mod narrow;
 mod text;
 mod tile;
 

@@ -35,7 +35,6 @@ pub(super) struct Region {
 /// A number in a lane.
 pub(super) trait Lane: Element {
     const BYTES: usize;
-    fn from_bytes(bytes: &[u8]) -> Self;
     /// `a * b + c`, rounded once.
     fn fused(a: Self, b: Self, c: Self) -> Self;
 }
@@ -44,9 +43,6 @@ macro_rules! lane {
     ($float:ident) => {
         impl Lane for $float {
             const BYTES: usize = size_of::<$float>();
-            fn from_bytes(bytes: &[u8]) -> Self {
-                Self::from_le_bytes(bytes.try_into().unwrap())
-            }
             fn fused(a: Self, b: Self, c: Self) -> Self {
                 $float::mul_add(a, b, c)
             }
@@ -255,6 +251,63 @@ impl Machine<'_> {
             M::Vblendmpd => self.blend_by_mask(i, 8)?,
             M::Vpslld => self.shift(i, 4)?,
             M::Vpsllq => self.shift(i, 8)?,
+            M::Vpmovzxbd => self.widen(i, 4, |byte| byte.into())?,
+            M::Vpmovsxbd => self.widen(i, 4, |byte| (byte as i8).into())?,
+            M::Vpmovzxbw => self.widen(i, 2, |byte| byte.into())?,
+            M::Vpmovsxbw => self.widen(i, 2, |byte| (byte as i8).into())?,
+            M::Vpinsrb => self.insert(i, 1, i.immediate8() as usize & 15)?,
+            M::Vpextrb => {
+                let at = self.address(i)?;
+                let value = self.vectors[vector(i.op1_register())?.0][i.immediate8() as usize & 15];
+                self.memory(at, 1, true)?[0] = value;
+            }
+            M::Vextracti128 => {
+                let value = self.source(i, 1)?;
+                let first = 16 * (i.immediate8() as usize & 1);
+                self.set(i, std::array::from_fn(|n| if n < 16 { value[first + n] } else { 0 }))?;
+            }
+            M::Vpackssdw => self.narrow(i, 4, (i16::MIN.into(), i16::MAX.into()))?,
+            M::Vpackuswb => self.narrow(i, 2, (0, 255))?,
+            M::Vpacksswb => self.narrow(i, 2, (-128, 127))?,
+            M::Vpmovsdb => self.narrow_lanes(i, |x| x.clamp(-128, 127) as u8)?,
+            M::Vpmovusdb => self.narrow_lanes(i, |x| (x as u32).min(255) as u8)?,
+            M::Vpmaxsd => self.integers(i, i32::max)?,
+            M::Vpaddd => self.integers(i, i32::wrapping_add)?,
+            M::Vpord | M::Vpor => self.integers(i, |a, b| a | b)?,
+            M::Vpmaddubsw => self.integers(i, |a, b| {
+                let p = products(a, b);
+                let sum = |i: usize| (p[i] + p[i + 1]).clamp(i16::MIN.into(), i16::MAX.into());
+                (sum(0) & 0xffff) | sum(2) << 16
+            })?,
+            M::Vpdpbusd => {
+                let d = self.source(i, 0)?;
+                let (a, b) = (self.source(i, 1)?, self.source(i, 2)?);
+                let lane = |v: &Vector, n: usize| low(&v[4 * n..4 * n + 4]) as i32;
+                let mut value = [0; 64];
+                for (n, slot) in value.chunks_exact_mut(4).enumerate() {
+                    let sum: i32 = products(lane(&a, n), lane(&b, n)).iter().sum();
+                    slot.copy_from_slice(&lane(&d, n).wrapping_add(sum).to_le_bytes());
+                }
+                self.set(i, value)?;
+            }
+            M::Vpmaddwd => self.integers(i, |a, b| {
+                let half = |x: i32| (i32::from(x as i16), x >> 16);
+                (half(a).0 * half(b).0).wrapping_add(half(a).1 * half(b).1)
+            })?,
+            M::Vpblendw => {
+                let (a, b) = (self.source(i, 1)?, self.source(i, 2)?);
+                let second = |n: usize| i.immediate8() >> (n / 2 % 8) & 1 == 1;
+                self.set(i, std::array::from_fn(|n| if second(n) { b[n] } else { a[n] }))?;
+            }
+            M::Vcvtdq2ps => self.each_integer(i, |x| (x as f32).to_bits() as i32)?,
+            M::Vcvtps2dq => self.each_integer(i, |x| {
+                let nearest = f64::from(f32::from_bits(x as u32)).round_ties_even();
+                if (-2_147_483_648.0..2_147_483_648.0).contains(&nearest) { nearest as i32 } else { i32::MIN }
+            })?,
+            M::Vpsrld => {
+                let by = i.immediate8();
+                self.each_integer(i, |x| (x as u32 >> by) as i32)?;
+            }
             M::Vmaskmovps => self.load_by_vector(i, 4)?,
             M::Vmaskmovpd => self.load_by_vector(i, 8)?,
             M::Vmovss => self.one(i, 4, 0)?,
@@ -458,6 +511,58 @@ impl Machine<'_> {
         self.set(i, value)
     }
 
+    /// Lanes of 32 bits of two operands.
+    fn integers(&mut self, i: &Instruction, f: impl Fn(i32, i32) -> i32) -> Result<(), String> {
+        let (mut a, b) = (self.source(i, 1)?, self.source(i, 2)?);
+        for (a, b) in a.chunks_exact_mut(4).zip(b.chunks_exact(4)) {
+            a.copy_from_slice(&f(low(a) as i32, low(b) as i32).to_le_bytes());
+        }
+        self.set(i, a)
+    }
+
+    /// Lanes of 32 bits of one operand.
+    fn each_integer(&mut self, i: &Instruction, f: impl Fn(i32) -> i32) -> Result<(), String> {
+        let mut a = self.source(i, 1)?;
+        for lane in a.chunks_exact_mut(4) {
+            lane.copy_from_slice(&f(low(lane) as i32).to_le_bytes());
+        }
+        self.set(i, a)
+    }
+
+    /// Bytes to lanes of so many bytes.
+    fn widen(&mut self, i: &Instruction, bytes: usize, f: impl Fn(u8) -> i32) -> Result<(), String> {
+        let lanes = vector(i.op0_register())?.1 / bytes;
+        let from = match i.op1_kind() {
+            OpKind::Memory => self.read(self.address(i)?, lanes)?,
+            _ => self.vectors[vector(i.op1_register())?.0],
+        };
+        let mut value = [0; 64];
+        for (lane, slot) in value.chunks_exact_mut(bytes).enumerate().take(lanes) {
+            slot.copy_from_slice(&f(from[lane]).to_le_bytes()[..bytes]);
+        }
+        self.set(i, value)
+    }
+
+    /// Lanes of 128 bits of two operands, side by side, in half as many bytes, within `bounds`.
+    fn narrow(&mut self, i: &Instruction, bytes: usize, (least, most): (i64, i64)) -> Result<(), String> {
+        let (a, b) = (self.source(i, 1)?, self.source(i, 2)?);
+        let mut value = [0; 64];
+        let both = [&a[..16], &b[..16]].concat();
+        for (lane, slot) in both.chunks_exact(bytes).zip(value.chunks_exact_mut(bytes / 2)) {
+            let shift = 64 - 8 * bytes;
+            let number = (low(lane) as i64) << shift >> shift;
+            slot.copy_from_slice(&number.clamp(least, most).to_le_bytes()[..bytes / 2]);
+        }
+        self.set(i, value)
+    }
+
+    /// Lanes of 512 bits to bytes.
+    fn narrow_lanes(&mut self, i: &Instruction, f: impl Fn(i32) -> u8) -> Result<(), String> {
+        let from = self.source(i, 1)?;
+        let lane = |n: usize| low(&from[4 * n..4 * n + 4]) as i32;
+        self.set(i, std::array::from_fn(|n| if n < 16 { f(lane(n)) } else { 0 }))
+    }
+
     fn shift(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
         let mut value = self.source(i, 1)?;
         for lane in value.chunks_exact_mut(bytes) {
@@ -524,6 +629,12 @@ impl Machine<'_> {
         }
         self.set(i, value)
     }
+}
+
+/// The products of bytes from 0 on and of bytes with a sign.
+fn products(a: i32, b: i32) -> [i32; 4] {
+    let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
+    std::array::from_fn(|i| i32::from(a[i]) * i32::from(b[i] as i8))
 }
 
 /// The lowest 64 bits, or what there is of them.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use convoke_core::eval::{from_bytes, interp, to_bytes};
 use convoke_core::ir::{Loop, Role, Stmt, Verified};
 use convoke_core::pipeline;
 use convoke_core::span::{Span, Spanned};
@@ -75,6 +76,66 @@ fn random_layers() {
     }
 }
 
+/// Layers of integers, whose buffers have types of their own.
+#[test]
+fn random_layers_of_integers() {
+    let config = Config { cases: 300, failure_persistence: None, ..Config::default() };
+    let vector = proptest::option::of(proptest::sample::select(VectorAxis::ALL));
+    let layers = (arbitrary::integer_spec(), vector, any::<u64>());
+    let result = TestRunner::new(config).run(&layers, |(mut spec, vector, seed)| {
+        spec.schedule.vector = vector.map(|axis| Spanned::new(axis, Span::default()));
+        for target in [Target::AVX2, Target::AVX512, Target::AVX2_VNNI, Target::AVX512_VNNI] {
+            let kernel = pipeline::compile(&spec, &target, &Limits::default()).unwrap().kernel;
+            let batch = spec.fixed_batch().unwrap_or(2);
+            let fail = |why| TestCaseError::fail(format!("{}: {why}\nseed {seed} and\n{spec}", kernel.name));
+            check_bytes(&kernel, batch, seed).map_err(fail)?;
+        }
+        Ok(())
+    });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(why, _)) => panic!("{why}"),
+        Err(TestError::Abort(why)) => panic!("gave up: {why}"),
+    }
+}
+
+/// The simulator against the interpreter on any bytes at all, but for factors that are no numbers.
+fn check_bytes(kernel: &Verified, batch: usize, seed: u64) -> Result<(), String> {
+    let mut state = seed | 1;
+    let mut fill = |role: Role| {
+        let buffer = kernel.buffers.iter().find(|b| b.role == role);
+        let bytes = buffer.map_or(0, |b| b.len.eval(&[batch as i64]) as usize * b.storage.bytes());
+        let byte = |at: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let byte = (state >> 56) as u8;
+            if role == Role::Bias && at % 4 == 3 { byte & 0x3f } else { byte }
+        };
+        (0..bytes).map(byte).collect::<Vec<u8>>()
+    };
+    let [src, weights, bias, mut dst, mut scratch, mut local] = Role::ALL.map(&mut fill);
+    let mut machine = Machine::new(kernel, batch)?;
+    for (role, bytes) in Role::ALL.into_iter().zip([&src, &weights, &bias, &dst, &scratch, &local]) {
+        machine.place_bytes(role, bytes.clone(), 1);
+    }
+    for nest in &kernel.nests {
+        machine.repeat(&nest.outer)?;
+    }
+    let found = machine.bytes(Role::Dst);
+    let mut buffers = interp::Buffers {
+        src: &src,
+        weights: &weights,
+        bias: &bias,
+        dst: &mut dst,
+        scratch: &mut scratch,
+        local: &mut local,
+    };
+    interp::run_bytes(kernel, batch, &mut buffers).map_err(|e| e.to_string())?;
+    match found.iter().zip(&dst).position(|(a, b)| a != b) {
+        None => Ok(()),
+        Some(at) => Err(format!("byte {at} of dst is {}, and the interpreter says {}", found[at], dst[at])),
+    }
+}
+
 fn check(kernel: &Verified, batch: usize, value: impl FnMut(usize) -> f64) -> Result<(), String> {
     match kernel.dtype {
         DType::F32 => check_as::<f32>(kernel, &Case::new(kernel, batch, value)),
@@ -83,26 +144,17 @@ fn check(kernel: &Verified, batch: usize, value: impl FnMut(usize) -> f64) -> Re
 }
 
 fn check_as<T: Lane>(kernel: &Verified, case: &Case<T>) -> Result<(), String> {
-    let mut functions = Vec::new();
-    for tile in &kernel.tiles {
-        let code = tile::assemble(kernel, tile, false).map_err(|e| e.to_string())?;
-        functions.push(Function::new(&code.bytes, code.code_len)?);
-    }
-    let mut machine = Machine { kernel, functions, memory: Vec::new(), start: HashMap::new(), values: Vec::new() };
+    let mut machine = Machine::new(kernel, case.batch)?;
     machine.place(Role::Src, &case.src);
     machine.place(Role::Weights, &case.weights);
     machine.place(Role::Bias, &case.bias);
     machine.place(Role::Dst, &case.fresh);
     machine.place(Role::Scratch, &case.scratch);
     machine.place(Role::Local, &case.local);
-    machine.values = vec![0; kernel.vars.len()];
-    machine.values[0] = case.batch as i64;
     for nest in &kernel.nests {
         machine.repeat(&nest.outer)?;
     }
-    let dst = machine.memory.iter().find(|r| r.name == Role::Dst.name()).unwrap();
-    let dst: Vec<T> = dst.bytes.chunks_exact(T::BYTES).map(T::from_bytes).collect();
-    case.compare(&dst)
+    case.compare(&from_bytes::<T>(machine.bytes(Role::Dst)))
 }
 
 /// Walks nests, and has the simulator run the tiles.
@@ -116,10 +168,30 @@ struct Machine<'k> {
 }
 
 impl<'k> Machine<'k> {
+    /// With the code of every tile.
+    fn new(kernel: &'k Verified, batch: usize) -> Result<Self, String> {
+        let mut functions = Vec::new();
+        for tile in &kernel.tiles {
+            let code = tile::assemble(kernel, tile, false).map_err(|e| e.to_string())?;
+            functions.push(Function::new(&code.bytes, code.code_len)?);
+        }
+        let mut values = vec![0; kernel.vars.len()];
+        values[0] = batch as i64;
+        Ok(Self { kernel, functions, memory: Vec::new(), start: HashMap::new(), values })
+    }
+
+    /// What a buffer holds.
+    fn bytes(&self, role: Role) -> &[u8] {
+        &self.memory.iter().find(|r| r.name == role.name()).unwrap().bytes
+    }
+
     /// Buffers lie far apart, aligned to an element only.
     fn place<T: Lane>(&mut self, role: Role, data: &[T]) {
-        let start = 0x1000_0000_0000 * (self.memory.len() as u64 + 1) + 3 * T::BYTES as u64;
-        let bytes = data.iter().flat_map(|x| x.bits().to_le_bytes().into_iter().take(T::BYTES)).collect();
+        self.place_bytes(role, to_bytes(data), T::BYTES);
+    }
+
+    fn place_bytes(&mut self, role: Role, bytes: Vec<u8>, element: usize) {
+        let start = 0x1000_0000_0000 * (self.memory.len() as u64 + 1) + 3 * element as u64;
         let (is_read, is_written) = (role != Role::Dst, role.is_written());
         self.memory.push(Region { name: role.name(), start, bytes, is_read, is_written });
         self.start.insert(role, start);
@@ -136,8 +208,8 @@ impl<'k> Machine<'k> {
                     }
                     Stmt::Call(call) => call,
                 };
-                let bytes = self.kernel.dtype.bytes() as i64;
                 let pointer = |a: &convoke_core::ir::Arg| {
+                    let bytes = self.kernel.storage(a.role).bytes() as i64;
                     self.start[&a.role].wrapping_add_signed(a.offset.eval(&self.values).wrapping_mul(bytes))
                 };
                 let ranges = call.ranges.iter().map(|r| r.eval(&self.values));

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use convoke_core::ir::{Extent, Kernel, Op, Reg, Tile, TileLoop, TileStmt};
+use convoke_core::ir::{BinaryOp, Extent, Kernel, Op, Ptr, Reg, Tile, TileLoop, TileStmt};
+use convoke_core::spec::Storage;
 use iced_x86::{Code, Instruction, Register};
 
 use super::assembler::{Assembler, Code64, Operand, memory};
@@ -58,6 +59,8 @@ pub(super) struct Emitter<'a> {
     pub(super) masks: Vec<usize>,
     /// Whether the tile uses all registers.
     borrows: bool,
+    /// What each pointer goes to.
+    storages: Vec<Storage>,
     kernel: &'a Kernel,
     tile: &'a Tile,
 }
@@ -65,6 +68,7 @@ pub(super) struct Emitter<'a> {
 /// Assembles `tile`, `annotated` with what each instruction is for.
 pub(super) fn assemble(kernel: &Kernel, tile: &Tile, annotated: bool) -> Result<Code64, JitError> {
     let refuse = |reason: String| JitError::Codegen { function: tile.name.clone(), reason };
+    let index = kernel.tiles.iter().position(|t| t.name == tile.name).unwrap_or_default();
     let v = Vectors::new(kernel.isa, kernel.dtype);
     if tile.registers > v.registers() {
         let (wanted, most) = (tile.registers, v.registers());
@@ -81,6 +85,7 @@ pub(super) fn assemble(kernel: &Kernel, tile: &Tile, annotated: bool) -> Result<
         scratch_register: v.registers() - 1,
         borrows,
         masks: Vec::new(),
+        storages: kernel.pointer_storages(index),
         kernel,
         tile,
     };
@@ -155,7 +160,7 @@ impl Emitter<'_> {
                 self.a.jump(Code::Jle_rel32_64, after);
                 for &(pointer, step) in &l.steps {
                     // What the first iteration is ahead of iteration 0; the temporary still holds `lo`.
-                    let step = self.in_bytes(step)?;
+                    let step = self.in_bytes(pointer, step)?;
                     self.multiply(TEMPORARY_2, TEMPORARY, step);
                     let pointer = self.frame.pointer(pointer.0);
                     self.a.scalar(Instruction::with2(Code::Add_r64_rm64, pointer, TEMPORARY_2));
@@ -166,7 +171,7 @@ impl Emitter<'_> {
         self.body(&l.body, depth + 1)?;
         self.a.note(String::new);
         for &(pointer, step) in &l.steps {
-            let step = self.in_bytes(step)?;
+            let step = self.in_bytes(pointer, step)?;
             self.add(self.frame.pointer(pointer.0), step);
         }
         self.a.scalar(Instruction::with1(Code::Dec_rm64, counter));
@@ -176,14 +181,14 @@ impl Emitter<'_> {
             Extent::Count(n) => {
                 for &(pointer, step) in &l.steps {
                     let all = i64::try_from(n).ok().and_then(|n| step.checked_mul(n));
-                    let all = self.in_bytes(all.ok_or_else(|| self.too_far(step))?)?;
+                    let all = self.in_bytes(pointer, all.ok_or_else(|| self.too_far(step))?)?;
                     self.add(self.frame.pointer(pointer.0), -all);
                 }
             }
             Extent::Range(range) if !l.steps.is_empty() => {
                 self.frame.read_range(&mut self.a, TEMPORARY, range, 1);
                 for &(pointer, step) in &l.steps {
-                    let step = self.in_bytes(step)?;
+                    let step = self.in_bytes(pointer, step)?;
                     self.multiply(TEMPORARY_2, TEMPORARY, step);
                     let pointer = self.frame.pointer(pointer.0);
                     self.a.scalar(Instruction::with2(Code::Sub_r64_rm64, pointer, TEMPORARY_2));
@@ -211,7 +216,12 @@ impl Emitter<'_> {
     fn op_scratch(&self, op: &Op) -> Scratch {
         match op {
             Op::Load { from, .. } => self.load_scratch(from),
+            Op::Pairs { from, .. } => self.pairs_scratch(from),
             Op::Store { to, .. } => self.store_scratch(to),
+            Op::Quads { from, .. } => self.quads_scratch(from),
+            // A product and a sum are two instructions where the sum is not their place.
+            Op::Dot4 { d, c, .. } if d != c => Scratch::Other,
+            Op::Binary { op: BinaryOp::Join | BinaryOp::Splice, .. } => Scratch::Other,
             Op::Select { .. } if !self.v.has_masks() => Scratch::Other,
             _ => Scratch::Free,
         }
@@ -220,7 +230,9 @@ impl Emitter<'_> {
     /// An instruction that needs a scratch register where the tile leaves none.
     fn borrowing(&mut self, op: &Op) -> Result<(), JitError> {
         let used: [Reg; 5] = match *op {
-            Op::Load { d, .. } => [d; 5],
+            Op::Load { d, .. } | Op::Pairs { d, .. } | Op::Quads { d, .. } => [d; 5],
+            Op::Dot4 { d, a, b, c } => [d, a, b, c, d],
+            Op::Binary { d, a, b, .. } => [d, a, b, d, d],
             Op::Store { s, .. } => [s; 5],
             Op::Select { d, a, b, c, e } => [d, a, b, c, e],
             // No other instruction asks for one.
@@ -259,6 +271,12 @@ impl Emitter<'_> {
                     self.a.vector(v.fma231(), &[r(d), r(a), r(b)]);
                 }
             }
+            Op::Pairs { d, from } => self.load_pairs(d, from)?,
+            Op::Convert { op, d, a } => self.a.vector(v.convert(op), &[r(d), r(a)]),
+            Op::Quads { d, from } => self.load_quads(d, from)?,
+            Op::Dot4 { d, a, b, c } => self.dot4(d, a, b, c),
+            Op::Binary { op: BinaryOp::Join, d, a, b } => self.join(d, a, b),
+            Op::Binary { op: BinaryOp::Splice, d, a, b } => self.splice(d, a, b),
             Op::Binary { op, d, a, b } => self.a.vector(v.binary(op), &[r(d), r(a), r(b)]),
             Op::Select { d, a, b, c, e } => {
                 let greater = Imm(GREATER);
@@ -329,8 +347,13 @@ impl Emitter<'_> {
         }
     }
 
-    pub(super) fn in_bytes(&self, elements: i64) -> Result<i64, JitError> {
-        elements.checked_mul(self.v.element_bytes() as i64).ok_or_else(|| self.too_far(elements))
+    pub(super) fn storage(&self, pointer: Ptr) -> Storage {
+        self.storages[pointer.0 as usize]
+    }
+
+    /// `elements` of what `pointer` goes to.
+    pub(super) fn in_bytes(&self, pointer: Ptr, elements: i64) -> Result<i64, JitError> {
+        elements.checked_mul(self.storage(pointer).bytes() as i64).ok_or_else(|| self.too_far(elements))
     }
 
     pub(super) fn too_far(&self, elements: i64) -> JitError {
@@ -346,9 +369,9 @@ fn partial_lanes(body: &[TileStmt], all: usize, found: &mut BTreeSet<usize>) {
     for stmt in body {
         match stmt {
             TileStmt::Loop(l) => partial_lanes(&l.body, all, found),
-            TileStmt::Op(Op::Load { from: access, .. } | Op::Store { to: access, .. })
-                if access.stride == 1 && access.repeat == 1 && access.lanes < all =>
-            {
+            TileStmt::Op(
+                Op::Load { from: access, .. } | Op::Quads { from: access, .. } | Op::Store { to: access, .. },
+            ) if access.stride == 1 && access.repeat == 1 && access.lanes < all => {
                 found.insert(access.lanes);
             }
             TileStmt::Op(_) => {}

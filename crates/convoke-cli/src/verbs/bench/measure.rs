@@ -3,6 +3,7 @@
 use crate::args::BenchBackend;
 use crate::compute::{self, Tensors};
 use crate::failure::Failure;
+use crate::integers::Integers;
 use crate::measure::{self, Clock, gflops, tensors};
 use crate::rustc::Program;
 use crate::source::Selected;
@@ -65,6 +66,9 @@ impl Subject {
 
     /// Measures a layer, number `at`.
     pub(super) fn measure(&self, layer: Selected<'_>, at: usize) -> Result<Measured, Failure> {
+        if layer.spec.integers.is_some() {
+            return self.measure_integers(layer, at);
+        }
         match layer.spec.dtype {
             DType::F32 => self.measure_typed::<f32>(layer, at),
             DType::F64 => self.measure_typed::<f64>(layer, at),
@@ -86,6 +90,67 @@ impl Subject {
             pack_us: pack * 1e6,
             run_us: run * 1e6,
         })
+    }
+
+    fn measure_integers(&self, layer: Selected<'_>, at: usize) -> Result<Measured, Failure> {
+        let spec = layer.spec;
+        let failed = |e: String| Failure::layer(&layer.name(), e);
+        let tensors = Integers::random(spec, 1, 1);
+        let (src, mut dst) = (tensors.src_bytes(spec), vec![0; tensors.dst_bytes(spec)]);
+        let (short, long) = (Duration::from_millis(10), Duration::from_millis(20));
+        let (plan, compile, pack, run) = match (self.backend, &self.emitted) {
+            (BenchBackend::Jit, _) => {
+                let compile = self.median(RUNS, long, || compute::compile(layer, spec, &self.compiler).map(drop))?;
+                let kernel = compute::compile(layer, spec, &self.compiler)?;
+                let pack = self.median(RUNS, short, || tensors.pack(&kernel).map(drop).map_err(failed))?;
+                let packed = tensors.pack(&kernel).map_err(failed)?;
+                let mut run = || {
+                    let ran = kernel.run_bytes(self.threads, &packed, &src, &mut dst);
+                    ran.map_err(|e| failed(e.to_string()))
+                };
+                run()?;
+                (kernel.name().to_owned(), Some(compile), pack, self.median(RUNS, RUN_FOR, run)?)
+            }
+            (_, None) => {
+                let lower = || compute::lower_layer(layer, spec, &self.target);
+                let compile = self.median(RUNS, long, || lower().map(drop))?;
+                let lowered = lower()?;
+                let pack = self.median(RUNS, short, || {
+                    std::hint::black_box(tensors.packed_bytes(spec, &lowered));
+                    Ok(())
+                })?;
+                let [weights, bias] = tensors.packed_bytes(spec, &lowered);
+                let run = self.median(1, RUN_FOR, || {
+                    let ran = tensors.interpret_packed(spec, &lowered, &weights, &bias, &mut dst);
+                    ran.map_err(|e| failed(e.to_string()))
+                })?;
+                (lowered.kernel.name.clone(), Some(compile), pack, run)
+            }
+            (_, Some((program, lowered))) => {
+                let lowered = &lowered[at];
+                let pack = self.median(RUNS, short, || {
+                    std::hint::black_box(tensors.packed_bytes(spec, lowered));
+                    Ok(())
+                })?;
+                let [weights, bias] = tensors.packed_bytes(spec, lowered);
+                program.prepare_bytes(&src, &weights, &bias).map_err(failed)?;
+                let run = self.emitted_seconds(program, at, tensors.batch).map_err(failed)?;
+                (lowered.kernel.name.clone(), None, pack, run)
+            }
+        };
+        Ok(Measured {
+            plan,
+            gflops: gflops(spec, run),
+            compile_us: compile.map(|s| s * 1e6),
+            pack_us: pack * 1e6,
+            run_us: run * 1e6,
+        })
+    }
+
+    fn emitted_seconds(&self, program: &Program, at: usize, batch: usize) -> Result<f64, String> {
+        let once = program.time(at, batch, 3)?;
+        let repeat = (RUN_FOR.as_secs_f64() / once.as_secs_f64().max(1e-9)).clamp(RUNS as f64, 1e5) as u32;
+        Ok(program.time(at, batch, repeat)?.as_secs_f64())
     }
 
     fn jit<T: Element>(&self, layer: Selected<'_>, tensors: &Tensors<T>) -> Result<Times, Failure> {
@@ -132,10 +197,8 @@ impl Subject {
         let pack = self.pack(layer.spec, lowered, tensors)?;
         let weights = compute::pack(layer.spec, lowered, &tensors.weights);
         program.prepare(tensors, &weights).map_err(failed)?;
-        let once = program.time(at, tensors.batch, 3).map_err(failed)?;
-        let repeat = (RUN_FOR.as_secs_f64() / once.as_secs_f64().max(1e-9)).clamp(RUNS as f64, 1e5) as u32;
-        let run = program.time(at, tensors.batch, repeat).map_err(failed)?;
-        Ok((lowered.kernel.name.clone(), None, pack, run.as_secs_f64()))
+        let run = self.emitted_seconds(program, at, tensors.batch).map_err(failed)?;
+        Ok((lowered.kernel.name.clone(), None, pack, run))
     }
 
     fn pack<T: Element>(&self, spec: &LayerSpec, lowered: &Compiled, tensors: &Tensors<T>) -> Result<f64, Failure> {

@@ -4,6 +4,7 @@ use super::oracle::{Cases, exact};
 use crate::args::VerifyBackend;
 use crate::compute;
 use crate::failure::Failure;
+use crate::integers::{Integers, bytes_to_elements};
 use crate::rustc::Program;
 use crate::source::Selected;
 use convoke::{Compiler, Element};
@@ -97,6 +98,36 @@ impl Backends {
                 Some(emitted) => emitted.run(at, cases),
                 None => Err("the Rust backend was not compiled".to_owned()),
             },
+        }
+    }
+
+    /// Runs one layer of integers, number `at`; the backend jit on one thread and on several.
+    pub(super) fn run_integers(
+        &self,
+        backend: Name,
+        layer: Selected<'_>,
+        at: usize,
+        tensors: &Integers,
+    ) -> Result<Vec<Vec<i32>>, String> {
+        let spec = layer.spec;
+        match (backend, &self.rust) {
+            (Name::Interp, _) => {
+                let lowered = compute::lower_layer(layer, spec, &self.target).map_err(|e| e.to_string())?;
+                Ok(vec![tensors.interpret(spec, &lowered).map_err(|e| e.to_string())?])
+            }
+            (Name::Jit, _) => {
+                let kernel = compute::compile(layer, spec, &self.compiler).map_err(|e| e.to_string())?;
+                let mut threads = vec![1, self.threads];
+                threads.dedup();
+                threads.into_iter().map(|threads| tensors.run_kernel(&kernel, threads)).collect()
+            }
+            (Name::Rust, Some(Emitted { program, layers })) => {
+                let EmittedLayer { lowered, full, .. } = &layers[at];
+                let [weights, bias] = tensors.packed_bytes(spec, lowered);
+                program.prepare_bytes(&tensors.src_bytes(spec), &weights, &bias)?;
+                Ok(vec![bytes_to_elements(&program.run_bytes(*full, tensors.batch)?, spec.dst_storage())])
+            }
+            (Name::Rust, None) => Err("the Rust backend was not compiled".to_owned()),
         }
     }
 

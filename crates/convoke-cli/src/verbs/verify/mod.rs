@@ -3,13 +3,15 @@
 //! Each layer gets two sets of data. On small whole numbers every sum is exact, so a backend has to give exactly what the
 //! reference gives; steps of the epilogue that round (sigmoid and its like) are left out there. On random numbers an output may
 //! be as far from the exact one as the error bound of the core says. Where several backends run, their results on the
-//! random numbers have to be the same bits, and so have those of the backend jit on several threads.
+//! random numbers have to be the same bits, and so have those of the backend jit on several threads. A layer of integers has one set,
+//! of all that its types hold, and every backend gives exactly what the reference gives.
 
 mod backends;
 mod oracle;
 
 use crate::args::{Verify, name_of};
 use crate::failure::Failure;
+use crate::integers::Integers;
 use crate::numbers::time;
 use crate::progress;
 use crate::source::{self, Selected};
@@ -36,6 +38,7 @@ pub(crate) fn run(args: &Verify, out: &mut dyn Write) -> Result<(), Failure> {
         bar.set_message(layer.name());
         let start = Instant::now();
         let reports = match layer.spec.dtype {
+            _ if layer.spec.integers.is_some() => check_integers(*layer, at, &backends, args.seed),
             DType::F32 => check::<f32>(*layer, at, &backends, args.seed),
             DType::F64 => check::<f64>(*layer, at, &backends, args.seed),
         };
@@ -88,6 +91,19 @@ fn check<T: Element>(layer: Selected<'_>, at: usize, backends: &Backends, seed: 
         reports.push(Report { backend, reason: outcome.err(), error });
     }
     reports
+}
+
+/// Checks every backend on one layer of integers.
+fn check_integers(layer: Selected<'_>, at: usize, backends: &Backends, seed: u64) -> Vec<Report> {
+    let tensors = Integers::random(layer.spec, seed, oracle::NAMED_BATCH);
+    let expected = tensors.reference(layer.spec);
+    let check = |found: &[i32]| oracle::check_integers(layer.spec, &expected, found);
+    let report = |&backend: &Name| {
+        let results = backends.run_integers(backend, layer, at, &tensors);
+        let outcome = results.and_then(|results| results.iter().try_for_each(|found| check(found)));
+        Report { backend, reason: outcome.err(), error: None }
+    };
+    backends.names.iter().map(report).collect()
 }
 
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use convoke_core::eval::reference::{Position, epilogue, error_bound, magnitudes,
 use convoke_core::spec::{Algorithm, LayerSpec};
 
 /// Images of a layer whose batch is a name.
-const NAMED_BATCH: usize = 3;
+pub(super) const NAMED_BATCH: usize = 3;
 /// The greatest whole number in the data, either sign.
 const MOST: u64 = 4;
 
@@ -132,6 +132,18 @@ fn within<T: Element>(
         }
     }
     Ok((worst.1, worst.2))
+}
+
+/// Whether a layer of integers came out as the reference says.
+pub(super) fn check_integers(spec: &LayerSpec, expected: &[i32], found: &[i32]) -> Result<(), String> {
+    check_len(expected.len(), found.len())?;
+    match expected.iter().zip(found).position(|(a, b)| a != b) {
+        None => Ok(()),
+        Some(at) => {
+            let (expected, found, place) = (expected[at], found[at], place(spec, at));
+            Err(format!("the output {place} is {found}, and the reference says {expected}"))
+        }
+    }
 }
 
 fn check_len(expected: usize, found: usize) -> Result<(), String> {

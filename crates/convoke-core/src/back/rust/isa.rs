@@ -6,8 +6,8 @@
 use super::names::ident;
 use super::tile::binary_name;
 use super::{portable, x86};
-use crate::ir::{BinaryOp, Kernel};
-use crate::spec::DType;
+use crate::ir::{BinaryOp, Conversion, Kernel};
+use crate::spec::{DType, Storage};
 use crate::target::Isa;
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
@@ -29,6 +29,23 @@ pub(super) enum Helper {
     },
     Store(usize),
     StoreStrided(usize),
+    /// This many lanes of integers that are converted; contiguous, or `STRIDE` elements apart.
+    LoadNarrow {
+        storage: Storage,
+        lanes: usize,
+        strided: bool,
+    },
+    StoreNarrow {
+        storage: Storage,
+        lanes: usize,
+        strided: bool,
+    },
+    /// This many lanes of two elements each.
+    Pairs(Storage, usize),
+    /// This many lanes of four bytes each.
+    Quads(usize),
+    Dot4,
+    Convert(Conversion),
     Fma,
     Binary(BinaryOp),
     Select,
@@ -51,6 +68,7 @@ pub(super) struct Instructions {
     pub(super) isa: Isa,
     pub(super) dtype: DType,
     pub(super) fma: bool,
+    pub(super) vnni: bool,
     pub(super) lanes: usize,
     intrinsics: Intrinsics,
     used: BTreeMap<String, Helper>,
@@ -58,13 +76,19 @@ pub(super) struct Instructions {
 
 impl Instructions {
     pub(super) fn new(kernel: &Kernel, intrinsics: Intrinsics) -> Self {
-        let (isa, dtype, fma, lanes) = (kernel.isa, kernel.dtype, kernel.fma, kernel.lanes());
-        Self { isa, dtype, fma, lanes, intrinsics, used: BTreeMap::new() }
+        let Kernel { isa, dtype, fma, vnni, .. } = *kernel;
+        let lanes = kernel.lanes();
+        Self { isa, dtype, fma, vnni, lanes, intrinsics, used: BTreeMap::new() }
     }
 
     /// `f32` or `f64`.
     pub(super) fn element(&self) -> Ident {
         ident(self.dtype.name())
+    }
+
+    /// What a pointer to elements of `storage` goes to. Bits of lanes are floats, whatever they mean.
+    pub(super) fn element_of(&self, storage: Storage) -> Ident {
+        if storage.is_narrow() { ident(storage.name()) } else { self.element() }
     }
 
     /// The name of `helper`, which is used from now on.
@@ -83,6 +107,17 @@ impl Instructions {
             }
             Helper::Store(lanes) => partial("store", lanes),
             Helper::StoreStrided(lanes) => partial("store_strided", lanes),
+            Helper::LoadNarrow { storage, lanes, strided } => {
+                partial(&format!("load_{}{}", storage.name(), if strided { "_strided" } else { "" }), lanes)
+            }
+            Helper::StoreNarrow { storage, lanes, strided } => {
+                partial(&format!("store_{}{}", storage.name(), if strided { "_strided" } else { "" }), lanes)
+            }
+            Helper::Pairs(storage, lanes) => partial(&format!("load_pairs_{}", storage.name()), lanes),
+            Helper::Quads(lanes) => partial("load_quads", lanes),
+            Helper::Dot4 => "dot4".to_owned(),
+            Helper::Convert(Conversion::Float) => "to_float".to_owned(),
+            Helper::Convert(Conversion::Int) => "to_int".to_owned(),
             Helper::Fma => "fma".to_owned(),
             Helper::Binary(op) => binary_name(op).to_owned(),
             Helper::Select => "select".to_owned(),
@@ -119,7 +154,7 @@ impl Instructions {
 
     /// `#[target_feature(…)]`, unless the instructions are a model's.
     pub(super) fn attribute(&self) -> TokenStream {
-        let features = features(self.isa, self.fma);
+        let features = features(self.isa, self.fma, self.vnni);
         match self.intrinsics {
             Intrinsics::Core if !features.is_empty() => {
                 let features = features.join(",");
@@ -160,15 +195,30 @@ impl Instructions {
     /// Loads and stores of a number of lanes that go element by element; `None` for anything else.
     pub(super) fn by_element(&mut self, helper: Helper) -> Option<TokenStream> {
         let (lanes, repeat) = match helper {
+            Helper::LoadNarrow { lanes, .. }
+            | Helper::StoreNarrow { lanes, .. }
+            | Helper::Pairs(_, lanes)
+            | Helper::Quads(lanes) => (lanes, 1),
             Helper::Load(lanes) | Helper::LoadStrided(lanes) => (lanes, 1),
             Helper::LoadRepeated { lanes, repeat, .. } => (lanes, repeat.max(1)),
             Helper::Store(lanes) | Helper::StoreStrided(lanes) => (lanes, 1),
             _ => return None,
         };
-        let (name, element, full) = (self.name(helper), self.element(), self.lanes);
+        let storage = match helper {
+            Helper::LoadNarrow { storage, .. } | Helper::StoreNarrow { storage, .. } | Helper::Pairs(storage, _) => {
+                storage
+            }
+            Helper::Quads(_) => Storage::U8,
+            _ => self.dtype.storage(),
+        };
+        let (name, element, full) = (self.name(helper), self.element_of(storage), self.lanes);
         let strided = matches!(
             helper,
-            Helper::LoadStrided(_) | Helper::StoreStrided(_) | Helper::LoadRepeated { strided: true, .. }
+            Helper::LoadStrided(_)
+                | Helper::StoreStrided(_)
+                | Helper::LoadRepeated { strided: true, .. }
+                | Helper::LoadNarrow { strided: true, .. }
+                | Helper::StoreNarrow { strided: true, .. }
         );
         let stride = strided.then(|| quote!(<const STRIDE: isize>));
         let at = |pointer: TokenStream, i: usize| match (i, strided) {
@@ -194,6 +244,52 @@ impl Instructions {
                 });
                 let set = self.vector_of(elements.collect());
                 self.function(quote!(unsafe fn #name #stride(p: *const #element) -> V), quote!(unsafe { #set }))
+            }
+            Helper::LoadNarrow { .. } => {
+                let elements = (0..full).map(|i| match i < lanes {
+                    true => {
+                        let p = at(quote!(p), i);
+                        quote!(f32::from_bits(i32::from(*#p) as u32))
+                    }
+                    false => quote!(0.0),
+                });
+                let set = self.vector_of(elements.collect());
+                self.function(quote!(unsafe fn #name #stride(p: *const #element) -> V), quote!(unsafe { #set }))
+            }
+            Helper::Pairs(..) => {
+                let elements = (0..full).map(|i| match i < lanes {
+                    true => {
+                        let (low, high) = (at(quote!(p), 2 * i), at(quote!(p), 2 * i + 1));
+                        quote!(f32::from_bits((i32::from(*#low) & 0xffff | i32::from(*#high) << 16) as u32))
+                    }
+                    false => quote!(0.0),
+                });
+                let set = self.vector_of(elements.collect());
+                self.function(quote!(unsafe fn #name(p: *const #element) -> V), quote!(unsafe { #set }))
+            }
+            Helper::Quads(_) => {
+                let elements = (0..full).map(|i| match i < lanes {
+                    true => {
+                        let p = at(quote!(p), 4 * i);
+                        quote!(f32::from_bits(u32::from_le_bytes(#p.cast::<[u8; 4]>().read())))
+                    }
+                    false => quote!(0.0),
+                });
+                let set = self.vector_of(elements.collect());
+                self.function(quote!(unsafe fn #name(p: *const #element) -> V), quote!(unsafe { #set }))
+            }
+            Helper::StoreNarrow { .. } => {
+                let array = self.to_array();
+                let (least, most) = storage.range();
+                let (least, most) = (Literal::i32_unsuffixed(least.abs()), Literal::i32_unsuffixed(most));
+                let least = if storage == Storage::I8 { quote!(-#least) } else { quote!(#least) };
+                let stores = (0..lanes).map(|i| {
+                    let p = at(quote!(p), i);
+                    let i = Literal::usize_unsuffixed(i);
+                    quote!(*#p = (a[#i].to_bits() as i32).clamp(#least, #most) as #element;)
+                });
+                let body = quote!(unsafe { #array #(#stores)* });
+                self.function(quote!(unsafe fn #name #stride(p: *mut #element, v: V)), body)
             }
             _ => {
                 let array = self.to_array();
@@ -240,8 +336,11 @@ impl Instructions {
 }
 
 /// The target features that a version is compiled with and that a CPU must have to run it.
-pub(super) const fn features(isa: Isa, fma: bool) -> &'static [&'static str] {
+pub(super) const fn features(isa: Isa, fma: bool, vnni: bool) -> &'static [&'static str] {
     match (isa, fma) {
+        (Isa::Avx512, _) if vnni => &["avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512vnni"],
+        (Isa::Avx2, true) if vnni => &["avx2", "fma", "avxvnni"],
+        (Isa::Avx2, false) if vnni => &["avx2", "avxvnni"],
         (Isa::Avx512, _) => &["avx512f", "avx512vl", "avx512bw", "avx512dq"],
         (Isa::Avx2, true) => &["avx2", "fma"],
         (Isa::Avx2, false) => &["avx2"],

@@ -17,8 +17,12 @@ pub(super) fn items(kernel: &Kernel, intrinsics: Intrinsics) -> Result<TokenStre
     }
     let mut instructions = Instructions::new(kernel, intrinsics);
     let mut names = Names::new();
-    let tiles: Vec<_> =
-        kernel.tiles.iter().map(|t| tile::function(t, names.fresh(&t.name), &mut instructions)).collect();
+    let tiles: Vec<_> = kernel
+        .tiles
+        .iter()
+        .enumerate()
+        .map(|(i, t)| tile::function(t, &kernel.pointer_storages(i), names.fresh(&t.name), &mut instructions))
+        .collect();
     let nests: Vec<_> = kernel
         .nests
         .iter()
@@ -30,9 +34,9 @@ pub(super) fn items(kernel: &Kernel, intrinsics: Intrinsics) -> Result<TokenStre
 
     let calls: TokenStream = nests.iter().map(|n| n.call.clone()).collect();
     let mentioned = |name: &str| contains_ident(calls.clone(), name);
-    let element = instructions.element();
     let mut parameters = Vec::new();
-    for role in kernel.buffers.iter().map(|b| b.role) {
+    for (role, storage) in kernel.buffers.iter().map(|b| (b.role, b.storage)) {
+        let element = instructions.element_of(storage);
         let name = if mentioned(role.name()) { role.name().to_owned() } else { format!("_{}", role.name()) };
         let name = ident(&name);
         parameters.push(if role.is_written() { quote!(#name: *mut #element) } else { quote!(#name: *const #element) });

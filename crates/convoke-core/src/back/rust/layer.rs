@@ -378,5 +378,5 @@ pub(super) fn variant(isa: Isa) -> Ident {
 
 /// What a CPU must have to run a version, for `cfg` and for detection.
 pub(super) fn required(version: &Verified) -> &'static [&'static str] {
-    features(version.isa, version.fma)
+    features(version.isa, version.fma, version.vnni)
 }

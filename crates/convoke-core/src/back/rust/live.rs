@@ -40,11 +40,15 @@ pub(super) fn defines(op: &Op) -> Option<Reg> {
     match *op {
         Op::Const { d, .. }
         | Op::Load { d, .. }
+        | Op::Pairs { d, .. }
+        | Op::Quads { d, .. }
+        | Op::Dot4 { d, .. }
         | Op::Broadcast { d, .. }
         | Op::Fma { d, .. }
         | Op::Binary { d, .. }
         | Op::Select { d, .. }
-        | Op::Exponent { d, .. } => Some(d),
+        | Op::Exponent { d, .. }
+        | Op::Convert { d, .. } => Some(d),
         Op::Store { .. } => None,
     }
 }
@@ -52,11 +56,11 @@ pub(super) fn defines(op: &Op) -> Option<Reg> {
 /// The registers that `op` reads.
 pub(super) fn reads(op: &Op) -> impl Iterator<Item = Reg> {
     let regs = match *op {
-        Op::Const { .. } | Op::Load { .. } | Op::Broadcast { .. } => [None; 4],
-        Op::Fma { a, b, c, .. } => [Some(a), Some(b), Some(c), None],
+        Op::Const { .. } | Op::Load { .. } | Op::Pairs { .. } | Op::Quads { .. } | Op::Broadcast { .. } => [None; 4],
+        Op::Fma { a, b, c, .. } | Op::Dot4 { a, b, c, .. } => [Some(a), Some(b), Some(c), None],
         Op::Binary { a, b, .. } => [Some(a), Some(b), None, None],
         Op::Select { a, b, c, e, .. } => [Some(a), Some(b), Some(c), Some(e)],
-        Op::Exponent { a, .. } => [Some(a), None, None, None],
+        Op::Exponent { a, .. } | Op::Convert { a, .. } => [Some(a), None, None, None],
         Op::Store { s, .. } => [Some(s), None, None, None],
     };
     regs.into_iter().flatten()

@@ -36,6 +36,13 @@ pub fn module(
     limits: &Limits,
     detection: Detection,
 ) -> Result<TokenStream, Diagnostic> {
+    if spec.integers.is_some() {
+        return Err(Diagnostic {
+            message: "a module cannot have integers yet".to_owned(),
+            labels: Vec::new(),
+            help: Some("compile the layer at run time".to_owned()),
+        });
+    }
     // The arguments of `run` and the layout of packed weights are not for the cost model to decide.
     let accuracy = if spec.schedule.algorithm.is_some() { spec.accuracy } else { Accuracy::Exact };
     let spec = &LayerSpec { accuracy, ..spec.clone() };

@@ -27,9 +27,9 @@ pub(super) fn function(kernel: &Kernel, index: usize, nest: &Nest, tiles: &[Tile
     let whole = writer.range(&nest.outer.range);
 
     let name = format_ident!("nest_{index}");
-    let element = i.element();
     let (mut parameters, mut arguments) = (Vec::new(), Vec::new());
     for role in &writer.roles {
+        let element = i.element_of(kernel.storage(*role));
         let name = ident(role.name());
         parameters.push(if role.is_written() { quote!(#name: *mut #element) } else { quote!(#name: *const #element) });
         arguments.push(quote!(#name));

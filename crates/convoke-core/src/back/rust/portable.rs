@@ -2,7 +2,7 @@
 
 use super::isa::{Helper, Instructions};
 use super::x86::mantissa;
-use crate::ir::BinaryOp;
+use crate::ir::{BinaryOp, Conversion};
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
@@ -30,6 +30,10 @@ pub(super) fn prelude(i: &mut Instructions, used: &[Helper]) -> TokenStream {
                 let body = lane_by_lane(binary(op));
                 i.function(quote!(fn #name(a: V, b: V) -> V), body)
             }
+            Helper::Convert(op) => {
+                let body = lane_by_lane(convert(op));
+                i.function(quote!(fn #name(a: V) -> V), body)
+            }
             Helper::Select => {
                 let body = lane_by_lane(quote!(if a.0[i] > b.0[i] { c.0[i] } else { e.0[i] }));
                 i.function(quote!(fn #name(a: V, b: V, c: V, e: V) -> V), body)
@@ -54,5 +58,29 @@ fn binary(op: BinaryOp) -> TokenStream {
         BinaryOp::Div => quote!(a.0[i] / b.0[i]),
         BinaryOp::Max => quote!(if a.0[i] > b.0[i] { a.0[i] } else { b.0[i] }),
         BinaryOp::Min => quote!(if a.0[i] < b.0[i] { a.0[i] } else { b.0[i] }),
+        BinaryOp::AddInt => quote!(f32::from_bits(a.0[i].to_bits().wrapping_add(b.0[i].to_bits()))),
+        BinaryOp::Dot => quote! {{
+            let halves = |x: f32| [i32::from(x.to_bits() as i16), (x.to_bits() as i32) >> 16];
+            let ([a0, a1], [b0, b1]) = (halves(a.0[i]), halves(b.0[i]));
+            f32::from_bits((a0 * b0).wrapping_add(a1 * b1) as u32)
+        }},
+        BinaryOp::Splice => quote!(f32::from_bits(a.0[i].to_bits() | b.0[i].to_bits() << 8)),
+        // No kernel for any CPU has it.
+        BinaryOp::Products => quote!(compile_error!("bytes are multiplied on AVX2 and AVX-512 only")),
+        BinaryOp::Join => quote!(f32::from_bits(a.0[i].to_bits() & 0xffff | b.0[i].to_bits() << 16)),
+    }
+}
+
+/// Lane `i` of `a` as another type. Below 2^23 a sum with that is a whole number.
+fn convert(op: Conversion) -> TokenStream {
+    match op {
+        Conversion::Float => quote!(a.0[i].to_bits() as i32 as f32),
+        Conversion::Int => quote! {{
+            let x = a.0[i];
+            let shift = if x < 0.0 { -8388608.0 } else { 8388608.0 };
+            let whole = if x < 8388608.0 && x > -8388608.0 { (x + shift) - shift } else { x };
+            let fits = whole >= -2147483648.0 && whole < 2147483648.0;
+            f32::from_bits(if fits { whole as i32 as u32 } else { 0x8000_0000 })
+        }},
     }
 }

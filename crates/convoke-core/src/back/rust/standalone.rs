@@ -57,11 +57,10 @@ fn cfg(isa: Isa, intrinsics: &Intrinsics) -> Option<TokenStream> {
 
 /// Reads, runs and writes one kernel.
 fn arm(k: &Kernel, module: &proc_macro2::Ident, intrinsics: &Intrinsics) -> TokenStream {
-    let element = ident(k.dtype.name());
     let mut code = TokenStream::new();
     if *intrinsics == Intrinsics::Core {
         let detect = ident(if k.isa == Isa::Neon { "is_aarch64_feature_detected" } else { "is_x86_feature_detected" });
-        for feature in features(k.isa, k.fma) {
+        for feature in features(k.isa, k.fma, k.vnni) {
             code.extend(quote! {
                 if !std::arch::#detect!(#feature) {
                     return Err(Failure::Cpu(#feature));
@@ -73,8 +72,10 @@ fn arm(k: &Kernel, module: &proc_macro2::Ident, intrinsics: &Intrinsics) -> Toke
     for buffer in &k.buffers {
         let (name, text) = (ident(buffer.role.name()), buffer.role.name());
         let len = length(&buffer.len);
+        let element = ident(if buffer.storage.is_narrow() { buffer.storage.name() } else { k.dtype.name() });
+        let poison = if buffer.storage.is_narrow() { quote!(#element::MAX) } else { quote!(#element::NAN) };
         if buffer.role.is_written() {
-            code.extend(quote!(let mut #name = vec![#element::NAN; #len];));
+            code.extend(quote!(let mut #name = vec![#poison; #len];));
             arguments.push(quote!(#name.as_mut_ptr()));
         } else {
             code.extend(quote!(let #name = read(&dir.join(#text), #len, #element::from_ne_bytes)?;));

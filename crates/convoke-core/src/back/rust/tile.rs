@@ -7,6 +7,7 @@ use super::isa::{Helper, Instructions};
 use super::live::{self, RegSet};
 use super::names::{Names, ident};
 use crate::ir::{Access, Address, BinaryOp, Extent, Op, Ptr, Reg, Tile, TileLoop, TileStmt};
+use crate::spec::Storage;
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
 
@@ -28,8 +29,8 @@ pub(super) struct Pointer {
     pub(super) written: bool,
 }
 
-/// Writes the function for `tile`; `instructions` takes note of what it needs.
-pub(super) fn function(tile: &Tile, name: Ident, instructions: &mut Instructions) -> TileFn {
+/// Writes the function for `tile`, whose pointers go to elements of `storages`; `instructions` takes note of what it needs.
+pub(super) fn function(tile: &Tile, storages: &[Storage], name: Ident, instructions: &mut Instructions) -> TileFn {
     let mut names = Names::of_tile();
     let pointer_names: Vec<Ident> = tile.pointers.iter().map(|p| names.fresh(p)).collect();
     let bounds: Vec<[Ident; 2]> =
@@ -39,7 +40,7 @@ pub(super) fn function(tile: &Tile, name: Ident, instructions: &mut Instructions
     uses(&tile.body, &mut pointers, &mut ranges);
 
     let none = RegSet::default();
-    let mut writer = Writer { instructions, pointers: &pointer_names, written: &pointers, bounds: &bounds };
+    let mut writer = Writer { instructions, pointers: &pointer_names, storages, written: &pointers, bounds: &bounds };
     let mut carried = live::before(&tile.body, &none);
     let mut body = TokenStream::new();
     for reg in carried.iter() {
@@ -48,9 +49,9 @@ pub(super) fn function(tile: &Tile, name: Ident, instructions: &mut Instructions
     }
     writer.body(&tile.body, &none, &mut carried, &mut body);
 
-    let element = instructions.element();
     let mut parameters = Vec::new();
-    for (name, pointer) in pointer_names.iter().zip(&pointers).filter(|p| p.1.used) {
+    for ((name, pointer), &storage) in pointer_names.iter().zip(&pointers).zip(storages).filter(|p| p.0.1.used) {
+        let element = instructions.element_of(storage);
         parameters.push(if pointer.written { quote!(#name: *mut #element) } else { quote!(#name: *const #element) });
     }
     for ([lo, hi], _) in bounds.iter().zip(&ranges).filter(|r| *r.1) {
@@ -80,7 +81,9 @@ fn uses(stmts: &[TileStmt], pointers: &mut [Pointer], ranges: &mut [bool]) {
     };
     for stmt in stmts {
         match stmt {
-            TileStmt::Op(Op::Load { from, .. }) => mark(from.at, false),
+            TileStmt::Op(Op::Load { from, .. } | Op::Pairs { from, .. } | Op::Quads { from, .. }) => {
+                mark(from.at, false)
+            }
             TileStmt::Op(Op::Broadcast { from, .. }) => mark(*from, false),
             TileStmt::Op(Op::Store { to, .. }) => mark(to.at, true),
             TileStmt::Op(_) | TileStmt::Loop(_) => {}
@@ -115,6 +118,7 @@ fn moved(pointer: &Ident, count: i64) -> TokenStream {
 struct Writer<'a> {
     instructions: &'a mut Instructions,
     pointers: &'a [Ident],
+    storages: &'a [Storage],
     written: &'a [Pointer],
     bounds: &'a [[Ident; 2]],
 }
@@ -219,6 +223,16 @@ impl Writer<'_> {
             Op::Binary { op, a, b, .. } => self.call(Helper::Binary(op), &[a, b]),
             Op::Select { a, b, c, e, .. } => self.call(Helper::Select, &[a, b, c, e]),
             Op::Exponent { a, .. } => self.call(Helper::Exponent, &[a]),
+            Op::Convert { op, a, .. } => self.call(Helper::Convert(op), &[a]),
+            Op::Dot4 { a, b, c, .. } => self.call(Helper::Dot4, &[a, b, c]),
+            Op::Pairs { from, .. } | Op::Quads { from, .. } => {
+                let helper = match op {
+                    Op::Quads { .. } => Helper::Quads(from.lanes),
+                    _ => Helper::Pairs(self.storages[from.at.ptr.0 as usize], from.lanes),
+                };
+                let (name, address) = (self.instructions.name(helper), self.address(from.at, false));
+                quote!(#name(#address))
+            }
             Op::Store { to, s } => self.access(to, Some(s)),
         }
     }
@@ -232,7 +246,10 @@ impl Writer<'_> {
     /// A load, or a store of `value`.
     fn access(&mut self, access: Access, value: Option<Reg>) -> TokenStream {
         let strided = access.stride != 1 && access.elements() > 1;
+        let storage = self.storages[access.at.ptr.0 as usize];
         let helper = match (value, strided) {
+            (None, _) if storage.is_narrow() => Helper::LoadNarrow { storage, lanes: access.lanes, strided },
+            (Some(_), _) if storage.is_narrow() => Helper::StoreNarrow { storage, lanes: access.lanes, strided },
             (None, _) if access.repeat > 1 => {
                 Helper::LoadRepeated { lanes: access.lanes, repeat: access.repeat, strided }
             }
@@ -271,5 +288,10 @@ pub(super) const fn binary_name(op: BinaryOp) -> &'static str {
         BinaryOp::Div => "div",
         BinaryOp::Max => "max",
         BinaryOp::Min => "min",
+        BinaryOp::AddInt => "add_int",
+        BinaryOp::Dot => "dot",
+        BinaryOp::Join => "join",
+        BinaryOp::Splice => "splice",
+        BinaryOp::Products => "products",
     }
 }

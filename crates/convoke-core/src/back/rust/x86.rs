@@ -3,7 +3,8 @@
 use super::isa::{Helper, Instructions};
 use super::names::{contains_ident, ident};
 use super::tile::binary_name;
-use crate::spec::DType;
+use crate::ir::{BinaryOp, Conversion};
+use crate::spec::{DType, Storage};
 use crate::target::Isa;
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
@@ -41,7 +42,7 @@ pub(super) fn prelude(i: &mut Instructions, used: &[Helper]) -> TokenStream {
             Helper::Load(n) if n == i.lanes => Some("loadu"),
             Helper::Store(n) if n == i.lanes => Some("storeu"),
             Helper::Fma => Some("fmadd"),
-            Helper::Binary(op) => Some(binary_name(op)),
+            Helper::Binary(op) if !op.is_integer() => Some(binary_name(op)),
             _ => None,
         };
         code.extend(match direct {
@@ -59,6 +60,10 @@ pub(super) fn prelude(i: &mut Instructions, used: &[Helper]) -> TokenStream {
 
 fn function(i: &mut Instructions, helper: Helper) -> TokenStream {
     let (name, element, path) = (i.name(helper), i.element(), i.path());
+    let storage_name = match helper {
+        Helper::LoadNarrow { storage, .. } | Helper::Pairs(storage, _) => i.element_of(storage),
+        _ => element.clone(),
+    };
     match helper {
         Helper::Load(lanes) if i.isa != Isa::Sse => {
             let body = match i.isa {
@@ -92,6 +97,43 @@ fn function(i: &mut Instructions, helper: Helper) -> TokenStream {
                 None => i.by_element(helper).unwrap_or_default(),
             }
         }
+        Helper::Binary(op) => {
+            let body = integers(i, op);
+            i.function(quote!(fn #name(a: V, b: V) -> V), body)
+        }
+        Helper::Dot4 => {
+            let (to_bits, from_bits) = (to_bits(i), from_bits(i));
+            let dot = ident(if i.isa == Isa::Avx512 { "_mm512_dpbusd_epi32" } else { "_mm256_dpbusd_avx_epi32" });
+            let [a, b, c] = [quote!(a), quote!(b), quote!(c)].map(|x| quote!(#path::#to_bits(#x)));
+            let body = quote!(#path::#from_bits(#path::#dot(#c, #a, #b)));
+            i.function(quote!(fn #name(a: V, b: V, c: V) -> V), body)
+        }
+        Helper::Convert(op) => {
+            let (width, to_bits, from_bits) = (width(i.isa), to_bits(i), from_bits(i));
+            let body = match op {
+                Conversion::Float => {
+                    let convert = ident(&format!("{width}_cvtepi32_ps"));
+                    quote!(#path::#convert(#path::#to_bits(a)))
+                }
+                Conversion::Int => {
+                    let convert = ident(&format!("{width}_cvtps_epi32"));
+                    quote!(#path::#from_bits(#path::#convert(a)))
+                }
+            };
+            i.function(quote!(fn #name(a: V) -> V), body)
+        }
+        Helper::LoadNarrow { storage, lanes, strided: false } if lanes == i.lanes && i.isa != Isa::Sse => {
+            let body = widened(i, storage, 32, lanes);
+            i.function(quote!(unsafe fn #name(p: *const #storage_name) -> V), quote!(unsafe { #body }))
+        }
+        Helper::Quads(lanes) if lanes == i.lanes => {
+            let load = intrinsic(i, "loadu");
+            i.function(quote!(unsafe fn #name(p: *const u8) -> V), quote!(unsafe { #path::#load(p.cast()) }))
+        }
+        Helper::Pairs(storage, lanes) if lanes == i.lanes && i.isa != Isa::Sse => {
+            let body = widened(i, storage, 16, 2 * lanes);
+            i.function(quote!(unsafe fn #name(p: *const #storage_name) -> V), quote!(unsafe { #body }))
+        }
         Helper::Select => {
             let body = select(i);
             i.function(quote!(fn #name(a: V, b: V, c: V, e: V) -> V), body)
@@ -109,6 +151,61 @@ fn function(i: &mut Instructions, helper: Helper) -> TokenStream {
         }
         _ => i.by_element(helper).unwrap_or_default(),
     }
+}
+
+/// The intrinsic that takes a vector of floats for one of integers.
+fn to_bits(i: &Instructions) -> Ident {
+    ident(&format!("{}_cast{}_si{}", width(i.isa), suffix(i.dtype), 8 * i.isa.vector_bytes()))
+}
+
+/// The other way round.
+fn from_bits(i: &Instructions) -> Ident {
+    ident(&format!("{}_castsi{}_{}", width(i.isa), 8 * i.isa.vector_bytes(), suffix(i.dtype)))
+}
+
+/// An operation of integers.
+fn integers(i: &Instructions, op: BinaryOp) -> TokenStream {
+    let (path, width, to_bits, from_bits) = (i.path(), width(i.isa), to_bits(i), from_bits(i));
+    let of = |operation: &str| ident(&format!("{width}_{operation}"));
+    let (a, b) = (quote!(#path::#to_bits(a)), quote!(#path::#to_bits(b)));
+    let value = match op {
+        BinaryOp::Dot => {
+            let dot = of("madd_epi16");
+            quote!(#path::#dot(#a, #b))
+        }
+        BinaryOp::Products => {
+            let products = of("maddubs_epi16");
+            quote!(#path::#products(#a, #b))
+        }
+        BinaryOp::Splice => {
+            let (or, shift) = (of(&format!("or_si{}", i.isa.vector_bytes() * 8)), of("slli_epi32"));
+            quote!(#path::#or(#a, #path::#shift::<8>(#b)))
+        }
+        BinaryOp::Join => {
+            let bits = i.isa.vector_bytes() * 8;
+            let (and, or) = (of(&format!("and_si{bits}")), of(&format!("or_si{bits}")));
+            let (set, shift) = (of("set1_epi32"), of("slli_epi32"));
+            quote!(#path::#or(#path::#and(#a, #path::#set(0xffff)), #path::#shift::<16>(#b)))
+        }
+        _ => {
+            let add = of("add_epi32");
+            quote!(#path::#add(#a, #b))
+        }
+    };
+    quote!(#path::#from_bits(#value))
+}
+
+/// A load of `count` contiguous integers of 8 bits, each to one of `bits`, which fill the register.
+fn widened(i: &Instructions, storage: Storage, bits: usize, count: usize) -> TokenStream {
+    let (path, from_bits) = (i.path(), from_bits(i));
+    let sign = if storage == Storage::U8 { "epu8" } else { "epi8" };
+    let convert = ident(&format!("{}_cvt{sign}_epi{bits}", width(i.isa)));
+    let load = ident(match count {
+        8 => "_mm_loadl_epi64",
+        16 => "_mm_loadu_si128",
+        _ => "_mm256_loadu_si256",
+    });
+    quote!(#path::#from_bits(#path::#convert(#path::#load(p.cast()))))
 }
 
 /// The width of the mantissa in bits.

@@ -2,11 +2,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use crate::ir::Conversion;
 use crate::ir::{
     Access, Address, Affine, Arg, BinaryOp, Buffer, Call, CeilDiv, Extent, Kernel, Loop, Nest, Op, Ptr, Range, Reg,
     Role, Stmt, Tile, TileLoop, TileStmt, Var,
 };
-use crate::spec::DType;
+use crate::spec::{DType, Storage};
 use crate::target::Isa;
 
 const VARS: u32 = 4;
@@ -42,6 +43,10 @@ fn op() -> impl Strategy<Value = Op> {
         (reg(), value).prop_map(|(d, value)| Op::Const { d, value }),
         (reg(), access()).prop_map(|(d, from)| Op::Load { d, from }),
         (reg(), address()).prop_map(|(d, from)| Op::Broadcast { d, from }),
+        (reg(), access()).prop_map(|(d, from)| Op::Pairs { d, from }),
+        (reg(), access()).prop_map(|(d, from)| Op::Quads { d, from }),
+        (reg(), reg(), reg(), reg()).prop_map(|(d, a, b, c)| Op::Dot4 { d, a, b, c }),
+        (select(&Conversion::ALL[..]), reg(), reg()).prop_map(|(op, d, a)| Op::Convert { op, d, a }),
         (reg(), reg(), reg(), reg()).prop_map(|(d, a, b, c)| Op::Fma { d, a, b, c }),
         (select(&BinaryOp::ALL[..]), reg(), reg(), reg()).prop_map(|(op, d, a, b)| Op::Binary { op, d, a, b }),
         (reg(), reg(), reg(), reg(), reg()).prop_map(|(d, a, b, c, e)| Op::Select { d, a, b, c, e }),
@@ -80,17 +85,24 @@ fn stmts() -> impl Strategy<Value = Vec<Stmt>> {
 
 fn kernel() -> impl Strategy<Value = Kernel> {
     let isa = select(vec![Isa::Avx512, Isa::Avx2, Isa::Sse, Isa::Neon, Isa::Portable]);
-    let head = (select(vec![DType::F32, DType::F64]), isa, any::<bool>());
-    let buffers = vec((select(&Role::ALL[..]), affine()).prop_map(|(role, len)| Buffer { role, len }), 0..4);
+    let head = (select(vec![DType::F32, DType::F64]), isa, any::<bool>(), any::<bool>());
+    let buffers = vec(
+        (select(&Role::ALL[..]), select(&Storage::ALL[..]), affine()).prop_map(|(role, storage, len)| Buffer {
+            role,
+            storage,
+            len,
+        }),
+        0..4,
+    );
     let outer = ((0..VARS).prop_map(Var), range(), any::<bool>(), stmts());
     let nest = outer.prop_map(|(var, range, parallel, body)| Nest {
         label: "compute".to_owned(),
         outer: Loop { var, range, parallel, body },
     });
     (head, buffers, (tile("a"), tile("vars")), vec(nest, 0..3)).prop_map(
-        |((dtype, isa, fma), buffers, (a, b), nests)| {
+        |((dtype, isa, fma, vnni), buffers, (a, b), nests)| {
             let vars = ["N", "max", "ceil", "for"].map(str::to_owned).to_vec();
-            Kernel { name: "k_1".to_owned(), dtype, isa, fma, buffers, vars, tiles: vec![a, b], nests }
+            Kernel { name: "k_1".to_owned(), dtype, isa, fma, vnni, buffers, vars, tiles: vec![a, b], nests }
         },
     )
 }
@@ -165,6 +177,7 @@ fn printed(bits: u64) -> String {
         dtype: DType::F64,
         isa: Isa::Sse,
         fma: false,
+        vnni: false,
         buffers: vec![],
         vars: vec!["N".to_owned()],
         tiles: vec![tile],
@@ -192,7 +205,7 @@ fn errors_say_where_and_what() {
     check_error("kernel k f32 sse { vars N # }", "1:27: expected a word, a number or a symbol, found `#`");
     check_error(
         "kernel k f32 sse { vars N tile t(a) registers 1 { v0 = sqrt v1 } }",
-        "1:56: expected const, load, broadcast, fma, select, exponent, add, sub, mul, div, max, min, found `sqrt`",
+        "1:56: expected const, load, pairs, quads, broadcast, fma, dot4, select, exponent, float, int, add, sub, mul, div, max, min, iadd, dot, join, splice, products, found `sqrt`",
     );
     check_error(
         "kernel k f32 sse { vars N tile t(a) registers 1 { v0 = load a[9223372036854775808] } }",

@@ -2,7 +2,7 @@
 
 use super::lex::Tokens;
 use super::{MAX_NESTING, Parse};
-use crate::ir::{Access, Address, BinaryOp, Extent, Op, Ptr, Reg, Tile, TileLoop, TileStmt};
+use crate::ir::{Access, Address, BinaryOp, Conversion, Extent, Op, Ptr, Reg, Tile, TileLoop, TileStmt};
 
 /// What comes after `tile`; `lanes` is what an access has that does not say.
 pub(super) fn tile(t: &mut Tokens<'_>, lanes: usize) -> Parse<Tile> {
@@ -75,15 +75,29 @@ fn definition(t: &mut Tokens<'_>, tile: &Tile, lanes: usize) -> Parse<Op> {
         let at = address(t, tile)?;
         return Ok(Op::Load { d, from: access(t, at, lanes)? });
     }
+    if t.take_word("pairs") {
+        let at = address(t, tile)?;
+        return Ok(Op::Pairs { d, from: access(t, at, lanes)? });
+    }
+    if t.take_word("quads") {
+        let at = address(t, tile)?;
+        return Ok(Op::Quads { d, from: access(t, at, lanes)? });
+    }
+    if let Some(op) = Conversion::ALL.into_iter().find(|op| t.take_word(op.name())) {
+        return Ok(Op::Convert { op, d, a: register(t)? });
+    }
     if t.take_word("broadcast") {
         return Ok(Op::Broadcast { d, from: address(t, tile)? });
     }
-    if t.take_word("fma") {
-        let a = register(t)?;
-        t.symbol(",")?;
-        let b = register(t)?;
-        t.symbol(",")?;
-        return Ok(Op::Fma { d, a, b, c: register(t)? });
+    for (word, is_fma) in [("fma", true), ("dot4", false)] {
+        if t.take_word(word) {
+            let a = register(t)?;
+            t.symbol(",")?;
+            let b = register(t)?;
+            t.symbol(",")?;
+            let c = register(t)?;
+            return Ok(if is_fma { Op::Fma { d, a, b, c } } else { Op::Dot4 { d, a, b, c } });
+        }
     }
     if t.take_word("select") {
         let a = register(t)?;
@@ -102,7 +116,10 @@ fn definition(t: &mut Tokens<'_>, tile: &Tile, lanes: usize) -> Parse<Op> {
         t.symbol(",")?;
         return Ok(Op::Binary { op, d, a, b: register(t)? });
     }
-    Err(t.expected("const, load, broadcast, fma, select, exponent, add, sub, mul, div, max, min"))
+    Err(t.expected(
+        "const, load, pairs, quads, broadcast, fma, dot4, select, exponent, float, int, add, sub, mul, div, max, min, iadd, dot, join, splice, \
+         products",
+    ))
 }
 
 fn try_register(t: &mut Tokens<'_>) -> Option<Reg> {

@@ -16,6 +16,8 @@
 //! 9. Every access lies within its buffer, for every batch size from 0.
 //! 10. Iterations of a parallel loop neither write what another writes nor use what another writes. `local` does not
 //!     count: each has its own.
+//! 11. Bytes are multiplied on AVX2 and AVX-512 only, by one instruction only where the kernel has it. Only kernels of f32 have integers, and buffers of another type than their own. All calls of a tile pass the same types.
+//!     Elements that are converted are neither broadcast nor repeated; pairs are of such, and contiguous.
 //!
 //! Rules 9 and 10 are proofs, not samples, so they refuse some kernels that would be fine. `bounds` and `apart` say how
 //! they are made. Whether every element of `dst` is written is not checked, nor whether one of
@@ -32,6 +34,7 @@ use std::collections::HashSet;
 use thiserror::Error;
 
 use super::{Affine, Kernel, Role, Var, Verified};
+use crate::spec::{DType, Storage};
 use crate::target::Isa;
 
 /// Most loops of a nest, one inside the other.
@@ -103,6 +106,20 @@ pub enum VerifyError {
     Repeat { tile: String, repeat: usize },
     #[error("a store of tile `{tile}` has repeat {repeat}, and only loads can")]
     StoreRepeat { tile: String, repeat: usize },
+    #[error("tile `{tile}` has `{what}`, and only kernels of f32 have integers")]
+    Integers { tile: String, what: &'static str },
+    #[error("tile `{tile}` has `{what}`, which the kernel's instructions have not")]
+    Bytes { tile: String, what: &'static str },
+    #[error("tile `{tile}` {what} elements of a type that is converted")]
+    Narrow { tile: String, what: &'static str },
+    #[error("tile `{tile}` loads pairs that are no neighbouring elements of u8 or i8")]
+    Pairs { tile: String },
+    #[error("tile `{tile}` is called with `{}` of {}, and elsewhere with {}", role.name(), found.name(), expected.name())]
+    PointerStorage { tile: String, role: Role, expected: Storage, found: Storage },
+    #[error("there is no vnni for {}", isa.name())]
+    Vnni { isa: Isa },
+    #[error("`{}` holds {}, which a kernel of {} cannot", role.name(), storage.name(), dtype.name())]
+    BufferStorage { role: Role, storage: Storage, dtype: DType },
     #[error("tile `{tile}` has a fused multiply-add, the kernel says that it has none")]
     Fma { tile: String },
     #[error("nest `{nest}`: tile `{tile}` may reach element {} of `{}`, the first is 0", number(*element), role.name())]
@@ -127,7 +144,12 @@ fn number(n: Option<i128>) -> String {
 pub fn verify(kernel: Kernel) -> Result<Verified, VerifyError> {
     check_names(&kernel)?;
     check_buffers(&kernel)?;
-    let tiles = kernel.tiles.iter().map(|tile| tiles::check(&kernel, tile)).collect::<Result<Vec<_>, _>>()?;
+    let tiles = kernel
+        .tiles
+        .iter()
+        .enumerate()
+        .map(|(i, tile)| tiles::check(&kernel, i, tile))
+        .collect::<Result<Vec<_>, _>>()?;
     nests::check(&kernel, &tiles)?;
     Ok(Verified(kernel))
 }
@@ -171,6 +193,9 @@ fn check_name(what: &'static str, name: &str) -> Result<(), VerifyError> {
 }
 
 fn check_buffers(kernel: &Kernel) -> Result<(), VerifyError> {
+    if kernel.vnni && !matches!(kernel.isa, Isa::Avx512 | Isa::Avx2) {
+        return Err(VerifyError::Vnni { isa: kernel.isa });
+    }
     for pair in kernel.buffers.windows(2) {
         let (first, second) = (pair[0].role, pair[1].role);
         if first == second {
@@ -181,6 +206,10 @@ fn check_buffers(kernel: &Kernel) -> Result<(), VerifyError> {
         }
     }
     for buffer in &kernel.buffers {
+        let (storage, dtype) = (buffer.storage, kernel.dtype);
+        if storage != dtype.storage() && (dtype != DType::F32 || storage == Storage::F64) {
+            return Err(VerifyError::BufferStorage { role: buffer.role, storage, dtype });
+        }
         let ok = |&(var, factor): &(Var, i64)| var == Var::BATCH && factor >= 0;
         if buffer.len.constant < 0 || !buffer.len.terms.iter().all(ok) {
             return Err(VerifyError::BufferLength { role: buffer.role });

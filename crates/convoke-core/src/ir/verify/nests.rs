@@ -115,9 +115,13 @@ impl Checker<'_> {
             }
         }
         let mut args = Vec::with_capacity(call.args.len());
-        for arg in &call.args {
+        for (arg, &expected) in call.args.iter().zip(&footprint.storages) {
             let none = || VerifyError::NoBuffer { tile: tile.name.clone(), role: arg.role };
             let buffer = self.kernel.buffers.iter().find(|b| b.role == arg.role).ok_or_else(none)?;
+            if buffer.storage != expected {
+                let (tile, role, found) = (tile.name.clone(), arg.role, buffer.storage);
+                return Err(VerifyError::PointerStorage { tile, role, expected, found });
+            }
             let what = || format!("a call of `{}`", tile.name);
             args.push((arg.role, self.linear(&arg.offset, what)?, self.linear(&buffer.len, what)?));
         }

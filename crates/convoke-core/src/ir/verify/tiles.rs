@@ -1,7 +1,8 @@
 //! The rules of a tile alone, and what it does to memory.
 
 use super::{MAX_TILE_DEPTH, VerifyError, check_number};
-use crate::ir::{Access, Address, Extent, Kernel, Op, Ptr, Reg, Tile, TileLoop, TileStmt};
+use crate::ir::{Access, Address, BinaryOp, Extent, Kernel, Op, Ptr, Reg, Tile, TileLoop, TileStmt};
+use crate::spec::{DType, PAIR, QUAD, Storage};
 use crate::target::Isa;
 
 /// The accesses of a tile that differ in their constant distance alone.
@@ -23,20 +24,28 @@ pub(super) struct Group {
 /// What a call needs to know of a tile.
 #[derive(Clone, Debug)]
 pub(super) struct Footprint {
+    /// What each pointer goes to.
+    pub(super) storages: Vec<Storage>,
     pub(super) groups: Vec<Group>,
 }
 
 /// Checks `tile` and collects its accesses.
-pub(super) fn check(kernel: &Kernel, tile: &Tile) -> Result<Footprint, VerifyError> {
+pub(super) fn check(kernel: &Kernel, index: usize, tile: &Tile) -> Result<Footprint, VerifyError> {
     let limit = registers_of(kernel.isa);
     if tile.registers > limit {
         let (tile, registers) = (tile.name.clone(), tile.registers);
         return Err(VerifyError::Registers { tile, registers, isa: kernel.isa, limit });
     }
-    let mut checker = Checker { kernel, tile, open: Vec::new(), places: 0, dead: false, groups: Vec::new() };
+    let storages = kernel.pointer_storages(index);
+    let mut checker = Checker { kernel, tile, storages, open: Vec::new(), places: 0, dead: false, groups: Vec::new() };
     let mut defined = vec![false; tile.registers];
     checker.block(&tile.body, 0, &mut defined)?;
-    Ok(Footprint { groups: checker.groups })
+    Ok(Footprint { storages: checker.storages, groups: checker.groups })
+}
+
+/// Whether an instruction set multiplies bytes.
+fn has_bytes(isa: Isa) -> bool {
+    matches!(isa, Isa::Avx512 | Isa::Avx2)
 }
 
 /// Vector registers of an instruction set.
@@ -50,6 +59,8 @@ fn registers_of(isa: Isa) -> usize {
 struct Checker<'k> {
     kernel: &'k Kernel,
     tile: &'k Tile,
+    /// What each pointer goes to.
+    storages: Vec<Storage>,
     open: Vec<&'k TileLoop>,
     places: usize,
     /// Within a loop that runs zero times; its accesses never happen.
@@ -114,10 +125,32 @@ impl<'k> Checker<'k> {
         let d = match *op {
             Op::Const { d, .. } => d,
             Op::Load { d, from } => {
+                self.narrow("repeats", from.at, from.repeat > 1)?;
                 self.access(from, false, place)?;
                 d
             }
+            Op::Pairs { d, from } | Op::Quads { d, from } => {
+                self.integers("pairs")?;
+                let count = if matches!(op, Op::Pairs { .. }) { PAIR } else { QUAD };
+                let is = |s: &Storage| s.is_narrow() && (count == PAIR || *s == Storage::U8);
+                let is_narrow = self.storages.get(from.at.ptr.0 as usize).is_some_and(is);
+                if !is_narrow || from.stride != 1 || from.repeat != 1 {
+                    return Err(VerifyError::Pairs { tile: self.name() });
+                }
+                if from.lanes == 0 || from.lanes > self.kernel.lanes() {
+                    let limit = self.kernel.lanes();
+                    return Err(VerifyError::Lanes { tile: self.name(), lanes: from.lanes, limit });
+                }
+                self.elements(from, count * from.lanes, false, place)?;
+                d
+            }
+            Op::Convert { op, d, a } => {
+                self.integers(op.name())?;
+                self.uses(&[a], defined)?;
+                d
+            }
             Op::Broadcast { d, from } => {
+                self.narrow("broadcasts", from, true)?;
                 self.access(Access { at: from, lanes: 1, stride: 1, repeat: 1 }, false, place)?;
                 d
             }
@@ -128,7 +161,21 @@ impl<'k> Checker<'k> {
                 self.uses(&[a, b, c], defined)?;
                 d
             }
-            Op::Binary { d, a, b, .. } => {
+            Op::Dot4 { d, a, b, c } => {
+                self.integers("dot4")?;
+                if !self.kernel.vnni {
+                    return Err(VerifyError::Bytes { tile: self.name(), what: "dot4" });
+                }
+                self.uses(&[a, b, c], defined)?;
+                d
+            }
+            Op::Binary { op, d, a, b } => {
+                if op == BinaryOp::Products && !has_bytes(self.kernel.isa) {
+                    return Err(VerifyError::Bytes { tile: self.name(), what: "products" });
+                }
+                if op.is_integer() {
+                    self.integers(BinaryOp::name(op))?;
+                }
                 self.uses(&[a, b], defined)?;
                 d
             }
@@ -150,6 +197,20 @@ impl<'k> Checker<'k> {
             None => return Err(self.no_register(d)),
         }
         Ok(())
+    }
+
+    /// Refuses `what` unless lanes have 32 bits.
+    fn integers(&self, what: &'static str) -> Result<(), VerifyError> {
+        let ok = self.kernel.dtype == DType::F32;
+        if ok { Ok(()) } else { Err(VerifyError::Integers { tile: self.name(), what }) }
+    }
+
+    /// Refuses `what` of a narrow buffer, and any narrow buffer of another kernel than one of `f32`.
+    fn narrow(&self, what: &'static str, at: Address, is_what: bool) -> Result<(), VerifyError> {
+        match self.storages.get(at.ptr.0 as usize) {
+            Some(storage) if storage.is_narrow() && is_what => Err(VerifyError::Narrow { tile: self.name(), what }),
+            _ => Ok(()),
+        }
     }
 
     fn no_register(&self, register: Reg) -> VerifyError {
@@ -194,12 +255,19 @@ impl<'k> Checker<'k> {
         if repeat > 1 && stores {
             return Err(VerifyError::StoreRepeat { tile: self.name(), repeat });
         }
+        // What lanes share is accessed once.
+        self.elements(access, access.elements(), stores, place)
+    }
+
+    /// Takes note of an access to `lanes` elements.
+    fn elements(&mut self, access: Access, lanes: usize, stores: bool, place: usize) -> Result<(), VerifyError> {
+        let Access { at: Address { ptr, offset }, stride, .. } = access;
+        self.pointer(ptr)?;
+        check_number("an offset", offset.into())?;
         if self.dead {
             return Ok(());
         }
         let pointer = ptr.0 as usize;
-        // What lanes share is accessed once.
-        let lanes = access.elements();
         let stride = if lanes == 1 { 1 } else { stride };
         let key = (place, pointer, stores, lanes, stride);
         let same = |g: &&mut Group| (g.place, g.pointer, g.stores, g.lanes, g.stride) == key;

@@ -13,7 +13,11 @@ use crate::spec::{Batch, LayerSpec};
 /// Appends the nests that compute `dst`, and `local`.
 pub(crate) fn compute(spec: &LayerSpec, plan: &Plan, geometry: &Geometry, kernel: &mut Kernel) {
     let shape = Shape::new(spec, geometry, kernel.lanes(), plan.tile, &plan.block);
-    kernel.buffers.push(Buffer { role: Role::Local, len: Affine::constant(shape.local() as i64) });
+    kernel.buffers.push(Buffer {
+        role: Role::Local,
+        storage: kernel.dtype.storage(),
+        len: Affine::constant(shape.local() as i64),
+    });
     let transform = Transform { spec, shape: &shape, fma: kernel.fma };
     let (d, h) = (geometry.spatial[0].output, geometry.spatial[1].output);
     let all = [

@@ -38,6 +38,7 @@ pub(crate) fn compute(
     let transform = Transform { spec, shape: &shape, fma: kernel.fma, lanes: kernel.lanes() };
     let inner = Inner::new(spec, geometry, &shape);
     let cx = TileContext {
+        vnni: false,
         spec: &inner.spec,
         plan,
         geometry: &inner.geometry,

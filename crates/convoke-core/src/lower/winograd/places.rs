@@ -51,6 +51,7 @@ pub(super) struct Places {
 
 impl Places {
     pub(super) fn new(plan: &Plan, shape: &Shape, transform: &Transform<'_>, kernel: &mut Kernel) -> Self {
+        let storage = kernel.dtype.storage();
         let aligned = |elements: usize| elements.next_multiple_of(ALIGNED);
         let spare = aligned(transform.spare_len());
         let output = 2 * spare;
@@ -83,12 +84,12 @@ impl Places {
                 false => Affine::constant(step as i64),
             };
             kernel.buffers.retain(|b| b.role != Role::Scratch);
-            kernel.buffers.push(Buffer { role: Role::Scratch, len: before.clone().plus_scaled(&all, 1) });
+            kernel.buffers.push(Buffer { role: Role::Scratch, storage, len: before.clone().plus_scaled(&all, 1) });
             (places.input_role, places.input) = (Role::Scratch, before);
         } else {
             local += block;
         }
-        kernel.buffers.push(Buffer { role: Role::Local, len: Affine::constant(local as i64) });
+        kernel.buffers.push(Buffer { role: Role::Local, storage, len: Affine::constant(local as i64) });
         places
     }
 }

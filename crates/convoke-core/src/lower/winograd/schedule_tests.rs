@@ -33,12 +33,14 @@ fn kernel<T: Element>(program: &LinearProgram, schedule: &Schedule, isa: Isa, fm
     let arg = |role| Arg { role, offset: Affine::constant(0) };
     let call = Stmt::Call(Call { tile: 0, args: vec![arg(Role::Src), arg(Role::Dst)], ranges: Vec::new() });
     let outer = Loop { var: Var(1), range: Range::count(1), parallel: false, body: vec![call] };
-    let buffer = |role, rows: usize| Buffer { role, len: Affine::constant(rows as i64 * row) };
+    let buffer =
+        |role, rows: usize| Buffer { role, storage: T::DTYPE.storage(), len: Affine::constant(rows as i64 * row) };
     Kernel {
         name: "transform".to_owned(),
         dtype: T::DTYPE,
         isa,
         fma,
+        vnni: false,
         buffers: vec![buffer(Role::Src, program.inputs), buffer(Role::Dst, program.outputs.len())],
         vars: vec!["N".to_owned(), "i".to_owned()],
         tiles: vec![tile],
