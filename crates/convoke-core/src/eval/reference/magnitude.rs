@@ -43,6 +43,12 @@ pub fn magnitudes<T: Element>(
     positions.map(|at| at.map_or(0.0, |at| offset(at) + sums[index(at)])).collect()
 }
 
+/// Rows along `d`, with the padding, which there is where an image is taken as one row.
+fn depths(spec: &LayerSpec) -> usize {
+    let d = &spec.spatial[0];
+    d.pad_lo + d.input + d.pad_hi
+}
+
 /// Euclidean norms of rows and filters.
 struct Norms<'a> {
     spec: &'a LayerSpec,
@@ -56,13 +62,16 @@ struct Norms<'a> {
 
 impl<'a> Norms<'a> {
     fn new<T: Element>(spec: &'a LayerSpec, batch: usize, src: &[T], weights: &[T]) -> Self {
-        let [d, h, w] = spec.spatial.map(|a| a.input);
+        let [_, h, w] = spec.spatial.map(|a| a.input);
         let norm = |values: &mut dyn Iterator<Item = T>| values.map(|x| x.to_f64().powi(2)).sum::<f64>().sqrt();
-        let image = spec.spatial[1].kernel > 1;
+        let (image, depths) = (spec.spatial[1].kernel > 1, depths(spec));
         let lines = if image { 1 } else { h };
         let row = |i: usize| {
-            let (n, ic, at) =
-                (i / lines / d / spec.in_channels, i / lines / d % spec.in_channels, [i / lines % d, i % lines]);
+            let (n, ic, at) = (
+                i / lines / depths / spec.in_channels,
+                i / lines / depths % spec.in_channels,
+                [i / lines % depths, i % lines],
+            );
             if !image {
                 return norm(&mut (0..w).map(|x| src[src_index(spec, n, ic, [at[0], at[1], x])]));
             }
@@ -70,7 +79,8 @@ impl<'a> Norms<'a> {
                 let a = &spec.spatial[i];
                 -(a.pad_lo as i64)..(a.input + a.pad_hi) as i64
             };
-            let pixels = padded(1).flat_map(|y| padded(2).map(move |x| [at[0] as i64, y, x]));
+            let pixels =
+                padded(1).flat_map(|y| padded(2).map(move |x| [at[0] as i64 - spec.spatial[0].pad_lo as i64, y, x]));
             norm(&mut pixels.filter_map(|position| input_at(spec, src, n, ic, position)))
         };
         let ic = spec.ic_per_group();
@@ -79,7 +89,7 @@ impl<'a> Norms<'a> {
         Self {
             spec,
             lines,
-            rows: (0..batch * spec.in_channels * d * lines).map(row).collect(),
+            rows: (0..batch * spec.in_channels * depths * lines).map(row).collect(),
             filters: (0..spec.out_channels * ic).map(filter).collect(),
         }
     }
@@ -91,7 +101,8 @@ impl<'a> Norms<'a> {
         let first = at.oc / self.spec.oc_per_group() * ic;
         let (z, y) = (at.at[0] * d.stride, at.at[1] * h.stride);
         let row = |c: usize| {
-            self.rows[((at.n * self.spec.in_channels + first + c) * d.input + z) * self.lines + y.min(self.lines - 1)]
+            self.rows[((at.n * self.spec.in_channels + first + c) * depths(self.spec) + z) * self.lines
+                + y.min(self.lines - 1)]
         };
         // A complex transform holds two blocks, which have some elements in common.
         (0..ic).map(|c| std::f64::consts::SQRT_2 * row(c) * self.filters[at.oc * ic + c]).sum()
