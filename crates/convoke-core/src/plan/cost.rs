@@ -49,11 +49,11 @@ const STRAY: f64 = 28.0;
 /// Cycles to call a tile and come back.
 const CALL: f64 = 12.0;
 /// Loads that a vector of every second element counts as: two, a permutation, and what that holds up.
-const EVEN: f64 = 4.0;
+const EVEN: f64 = 5.0;
 /// Loads that bringing a lane of its own counts as.
 const LANE: f64 = 1.2;
-/// The same where every lane is from a plane of its own.
-const PLANE: f64 = 2.8;
+/// The same where every lane is from a plane of its own: of an input that the second level holds, and of a larger one.
+const PLANE: [f64; 2] = [1.4, 2.2];
 /// Micro-operations that a core looks ahead.
 const WINDOW: f64 = 200.0;
 /// Cycles to enter and leave a reduction loop.
@@ -112,6 +112,12 @@ impl<'a> Model<'a> {
     /// Bytes a cycle at which `bytes` that were used before come back; endless from the first level.
     pub(super) fn bandwidth(&self, bytes: f64) -> f64 {
         self.parts[0].bandwidth(bytes)
+    }
+
+    /// Share of the lines of so many planes of `view` that evict each other from the first level.
+    pub(super) fn evicts(&self, view: &View, planes: usize) -> f64 {
+        let part = &self.parts[0];
+        lost(part.target.l1_bytes, WAYS[0], view, planes, part.spec.dtype.bytes())
     }
 }
 
@@ -296,13 +302,15 @@ impl<'a> Part<'a> {
     /// Loads that bringing a vector of channels to depthwise counts as.
     fn channel_load(&self) -> f64 {
         let (step, m) = (self.geometry.src.lane_step(), self.geometry.multiplier);
+        let src = self.geometry.src.n as usize * self.spec.dtype.bytes();
+        let plane = if src <= self.target.l2_bytes { PLANE[0] } else { PLANE[1] } * self.lanes as f64;
         match m {
             1 if step == 1 => 1.0,
-            1 => PLANE * self.lanes as f64,
+            1 => plane,
             _ if m >= self.lanes => self.target.broadcast_uops as f64,
             // A load and a permutation, or one by one.
             _ if step == 1 && self.lanes * self.spec.dtype.bytes() > 16 => 2.0,
-            _ => PLANE * self.lanes as f64,
+            _ => plane,
         }
     }
 
@@ -438,7 +446,7 @@ impl<'a> Part<'a> {
         }
         let span = self.span(tiling) * self.spec.dtype.bytes() as f64;
         // Vectors of pixels take whole lines, and with them the next.
-        let waits = if self.along_channels() { 2.0 } else { 1.0 };
+        let waits = if self.along_channels() { 1.5 } else { 1.0 };
         src * rows_read(&g.spatial) / (span + LINE) * STRAY * waits
     }
 
@@ -514,6 +522,8 @@ impl<'a> Part<'a> {
         let per_element = match (src.lanes == copy.lanes, src.lanes) {
             // Whole vectors: a zero, a load and a store.
             (true, _) if w.step == 1 => 3.0 / self.lanes as f64,
+            // Vectors of every second pixel.
+            (true, 1) if w.step == 2 && self.target.isa.vector_bytes() > 16 => EVEN / self.lanes as f64,
             // Vectors of pixels, gathered or scattered.
             (_, 1) => SCATTERING,
             // Pixels, each some vectors.
@@ -523,7 +533,7 @@ impl<'a> Part<'a> {
         let bytes = elements * self.spec.dtype.bytes() as f64;
         let read = (self.spec.src_image() * self.spec.dtype.bytes()) as f64;
         let read = read * rows_read(&self.spec.spatial);
-        elements * per_element + rows * CALL + read / self.far() + 2.0 * bytes / self.far()
+        elements * per_element + rows * CALL * 0.5 + read / self.far() + 1.5 * bytes / self.far()
     }
 
     /// Bytes a cycle at which all that a layer touches comes.

@@ -5,7 +5,7 @@ use super::cost::Model;
 use super::legal;
 use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
 use crate::lower::weights::WeightsPacking;
-use crate::lower::{Geometry, WINOGRAD_REGISTERS, WinogradShape, winograd_steps};
+use crate::lower::{Geometry, View, WINOGRAD_REGISTERS, WinogradShape, winograd_steps};
 use crate::spec::{Batch, LayerSpec, Layout, Operation, PaddingMode, Schedule, SpatialAxis};
 use crate::target::Target;
 
@@ -19,6 +19,10 @@ const WIDEST: usize = 4;
 const TRANSFORM_RATE: f64 = 2.6;
 /// Instructions' worth of moving a lane of its own.
 const STRIDED: f64 = 3.1;
+/// How much dearer that is where tiles are one element wide, so that a line of the cache is for as many tiles as it has elements.
+const COLUMN: f64 = 1.8;
+/// How much dearer it is, besides, where the lines of a tile's planes evict each other.
+const CONFLICT: f64 = 2.0;
 /// Instructions that a line costs besides its loads, stores and steps.
 const LINE: f64 = 5.0;
 /// Share of the time for weights from beyond the second level that products wait: each panel serves few tiles.
@@ -325,13 +329,19 @@ impl Search<'_> {
             lines_back = [lines_back[0] + others, (axis.alpha + axis.m) as f64];
             left = others * axis.m as f64;
         }
-        let strided =
-            |view_lanes: usize| if view_lanes == 1 && lanes > 1 { STRIDED * lanes as f64 * elements } else { 0.0 };
-        let input = lines[0] * (2.0 * lines[1] + forward as f64 + LINE) + strided(geometry.src.lanes);
+        let column = if shape.axes[2].alpha == 1 { COLUMN } else { 1.0 };
+        let strided = |view: &View| match view.lanes {
+            1 if lanes > 1 => {
+                let conflict = 1.0 + CONFLICT * model.evicts(view, lanes);
+                STRIDED * lanes as f64 * elements * column * conflict
+            }
+            _ => 0.0,
+        };
+        let input = lines[0] * (2.0 * lines[1] + forward as f64 + LINE) + strided(&geometry.src);
         let epilogue = 2.0 + self.spec.then.len() as f64;
         let output = lines_back[0] * (lines_back[1] + back as f64 + LINE)
             + left * (2.0 + epilogue)
-            + strided(geometry.dst.lanes) * left / elements;
+            + strided(&geometry.dst) * left / elements;
         let transforms = tiles * (input * vectors(self.spec.in_channels) + output * vectors(self.spec.out_channels));
         let compute = blocks * (elements * groups * product + transforms / TRANSFORM_RATE);
 
