@@ -121,7 +121,7 @@ impl<'a, T: Element> Case<'a, T> {
         };
         let src = fill(batch * spec.src_image());
         let weights = fill(spec.weights_len());
-        let bias = fill(if spec.bias { spec.out_channels } else { 0 });
+        let bias = fill(spec.bias_len());
         Self { spec, numbers, target, batch, src, weights, bias }
     }
 
@@ -203,11 +203,12 @@ impl<'a, T: Element> Case<'a, T> {
                 continue;
             };
             let sum = reference::output_at::<T, f64>(&sums, &self.src, &self.weights, &self.bias, at);
-            let exact = self.spec.then.iter().fold(sum, |x, &step| reference::epilogue(step, x));
+            let steps = || reference::steps_at(self.spec, bias, at.oc);
+            let exact = steps().fold(sum, |x, step| reference::epilogue(step, x));
             let off = (value.to_f64() - exact).abs();
             let bound = match self.numbers {
                 Numbers::Integers if algorithm.is_exact() => (T::from_f64(exact).to_f64() - exact).abs(),
-                _ => reference::error_bound::<T>(self.spec, algorithm, sum, magnitudes[index]),
+                _ => reference::error_bound::<T>(self.spec, algorithm, steps(), sum, magnitudes[index]),
             };
             if off.is_nan() || off > bound {
                 return Err(format!("dst[{index}] is {value} and should be {exact}, {off} off; allowed is {bound}"));

@@ -197,6 +197,10 @@ pub(crate) struct Run {
     /// The bias, .npy; zeros if the layer has one and none is given
     #[arg(short, long, value_name = "FILE")]
     pub(crate) bias: Option<PathBuf>,
+    /// A number for each output channel, .npy; once for each `scale`, `shift` and `prelu` of the epilogue,
+    /// in their order
+    #[arg(long, value_name = "FILE")]
+    pub(crate) channels: Vec<PathBuf>,
     /// What stands for 0 among the weights of a layer of integers, one an output channel, .npy; where it says `per_channel`
     #[arg(long, value_name = "FILE")]
     pub(crate) zero_points: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::source::Selected;
-use convoke::{Compiler, Element, Kernel};
+use convoke::{Compiler, Element, Kernel, Packed};
 use convoke_core::back::rust::suited;
 use convoke_core::eval::interp::{self, Buffers};
 use convoke_core::eval::reference::{self, Position};
@@ -20,14 +20,17 @@ pub(crate) struct Tensors<T> {
     pub(crate) batch: usize,
     pub(crate) src: Vec<T>,
     pub(crate) weights: Vec<T>,
-    /// Empty if the layer has none.
+    /// The bias, if the layer has one, and the numbers of channels for the epilogue.
     pub(crate) bias: Vec<T>,
 }
 
-impl<T> Tensors<T> {
-    /// The bias, if the layer has one.
-    pub(crate) fn bias(&self, spec: &LayerSpec) -> Option<&[T]> {
-        spec.bias.then_some(self.bias.as_slice())
+impl<T: Element> Tensors<T> {
+    /// Packs what belongs to the layer and not to its input.
+    pub(crate) fn pack(&self, kernel: &Kernel) -> Result<Packed<T>, String> {
+        let spec = kernel.spec();
+        let (bias, channels) = self.bias.split_at(if spec.bias { spec.out_channels } else { 0 });
+        let channels: Vec<&[T]> = channels.chunks_exact(spec.out_channels).collect();
+        kernel.pack_with(&self.weights, spec.bias.then_some(bias), &channels).map_err(|e| e.to_string())
     }
 }
 
@@ -57,7 +60,7 @@ pub(crate) fn compile(layer: Selected<'_>, spec: &LayerSpec, compiler: &Compiler
 
 /// Runs native code.
 pub(crate) fn run_kernel<T: Element>(kernel: &Kernel, threads: usize, tensors: &Tensors<T>) -> Result<Vec<T>, String> {
-    let packed = kernel.pack(&tensors.weights, tensors.bias(kernel.spec())).map_err(|e| e.to_string())?;
+    let packed = tensors.pack(kernel)?;
     let mut dst = vec![T::default(); tensors.batch * kernel.spec().dst_image()];
     kernel.run_threads(threads, &packed, &tensors.src, &mut dst).map_err(|e| e.to_string())?;
     Ok(dst)

@@ -60,8 +60,3 @@ pub(crate) fn output_sizes(spec: &LayerSpec) -> Vec<String> {
 pub(crate) fn layout_name(spec: &LayerSpec) -> &'static str {
     spec.layout.name(spec.rank, spec.dtype)
 }
-
-/// Weights and bias, in elements.
-pub(crate) fn parameters(spec: &LayerSpec) -> usize {
-    spec.weights_len() + if spec.bias { spec.out_channels } else { 0 }
-}

@@ -109,7 +109,7 @@ impl<T: Element> Data<T> {
         };
         let src = make(r, batch * spec.src_image());
         let weights = make(r, spec.weights_len());
-        let bias = make(r, if spec.bias { spec.out_channels } else { 0 });
+        let bias = make(r, spec.bias_len());
         Self { batch, src, weights, bias }
     }
 
@@ -122,7 +122,7 @@ impl<T: Element> Data<T> {
         let mut dst = vec![T::from_f64(f64::NAN); len(Role::Dst) as usize];
         let mut scratch = vec![T::from_f64(f64::NAN); len(Role::Scratch) as usize];
         let mut local = vec![T::default(); len(Role::Local) as usize];
-        let (src, weights, bias) = (&self.src[..], &packed[..], &self.bias[..]);
+        let (src, weights, bias) = (&self.src[..], &packed[..], &self.bias[..spec.bias_len()]);
         let mut buffers = Buffers { src, weights, bias, dst: &mut dst, scratch: &mut scratch, local: &mut local };
         for (i, nest) in kernel.nests.iter().enumerate() {
             let all = interp::outer_range(kernel, i, self.batch).expect("the batch is not negative");
@@ -171,7 +171,8 @@ impl<T: Element> Data<T> {
             };
             let exact: f64 = reference::output_at(spec, src, weights, bias, position);
             let sum: f64 = reference::output_at(&linear, src, weights, bias, position);
-            let bound = reference::error_bound::<T>(spec, plan.algorithm, sum, magnitudes[i]);
+            let steps = reference::steps_at(spec, bias, position.oc);
+            let bound = reference::error_bound::<T>(spec, plan.algorithm, steps, sum, magnitudes[i]);
             let error = (got.to_f64() - exact).abs();
             assert!(error <= bound, "output {i}: {got} for {exact}, error {error:e} over {bound:e}: {}", context());
         }
@@ -194,6 +195,20 @@ const BLOCKED: [&str; 8] = [
     "conv2d within { input: f32[1, 20, 5, 5] @ nChw16c, out_channels: 40, groups: 5, kernel_size: 3, padding: 1, then: sigmoid }",
     "conv2d blocks { input: f32[1, 96, 3, 3] @ nChw16c, out_channels: 12, groups: 3, kernel_size: 3, padding: 1, then: sigmoid }",
     "conv3d volume { input: f64[1, 17, 3, 4, 5] @ nCdhw8c, out_channels: 9, kernel_size: 2, padding: 1, then: sigmoid }",
+];
+
+/// Steps that take a number for each channel, by every algorithm: tails of vectors and of panels, groups, phases of channels, with a bias and
+/// without.
+const CHANNELS: [&str; 9] = [
+    "conv2d tails { input: f32[2, 5, 6, 7] @ nchw, out_channels: 21, kernel_size: 3, padding: 1, bias: true, then: [scale, shift, relu] }",
+    "conv2d last { input: f64[1, 5, 9, 6] @ nhwc, out_channels: 38, groups: 2, kernel_size: 2, then: [prelu, scale, prelu] }",
+    "conv2d blocks { input: f32[2, 37, 6, 6] @ nChw16c, out_channels: 37, groups: 37, kernel_size: 3, padding: 1, then: [shift, sigmoid] }",
+    "conv1d pointwise { input: f32[N, 7, 30] @ ncl, out_channels: 9, kernel_size: 1, bias: true, then: prelu }",
+    "conv2d winograd { input: f32[1, 9, 9, 21] @ nchw, out_channels: 19, kernel_size: 3, padding: 1, then: [scale, shift], accuracy: fast, schedule { algorithm: winograd4 } }",
+    "conv2d winograd_blocks { input: f32[1, 16, 9, 9] @ nChw16c, out_channels: 35, kernel_size: 3, padding: 1, bias: true, then: [shift, prelu], accuracy: fast, schedule { algorithm: winograd2 } }",
+    "conv1d long { input: f32[2, 3, 300] @ ncl, out_channels: 5, kernel_size: 31, bias: true, then: [scale, prelu], accuracy: fast, schedule { algorithm: fft } }",
+    "conv2d large { input: f32[1, 20, 21, 4] @ nhwc, out_channels: 4, groups: 4, kernel_size: 9, padding: 4, then: shift, accuracy: fast, schedule { algorithm: fft } }",
+    "conv_transpose2d upsampled { input: f32[1, 5, 6, 7] @ nchw, out_channels: 19, kernel_size: 4, stride: 2, padding: 1, bias: true, then: [scale, shift, prelu] }",
 ];
 
 /// Depthwise layers with several outputs a channel: fewer than a vector has lanes, as many, more; channels that fill no vector and
@@ -284,6 +299,11 @@ fn transposed_layers_by_any_plan() {
 #[test]
 fn blocked_layers_by_any_plan() {
     by_any_plan(&BLOCKED, 6);
+}
+
+#[test]
+fn numbers_of_channels_are_those_of_the_output() {
+    by_any_plan(&CHANNELS, 6);
 }
 
 fn by_any_plan(layers: &[&str], seeds: u64) {

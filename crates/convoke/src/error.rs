@@ -69,7 +69,7 @@ pub enum Error {
     Length {
         /// Name of the layer.
         layer: String,
-        /// `src`, `dst`, `weights` or `bias`.
+        /// `src`, `dst`, `weights`, `bias` or a step of the epilogue.
         what: &'static str,
         /// Elements it should have.
         expected: usize,
@@ -97,6 +97,17 @@ pub enum Error {
         /// Elements it should have, 0 for none.
         expected: usize,
         /// Elements it has, 0 for none.
+        given: usize,
+    },
+    /// Too many arrays of numbers for channels, or too few.
+    #[error("the epilogue of layer {layer} takes {} of a number for each channel{}, and {given} were given", arrays(.steps.len()),
+        if .steps.is_empty() { String::new() } else { format!(" ({})", .steps.join(", ")) })]
+    Channels {
+        /// Name of the layer.
+        layer: String,
+        /// The steps that take them.
+        steps: Vec<&'static str>,
+        /// How many arrays.
         given: usize,
     },
     /// The weights were packed by a kernel of another layer.
@@ -165,6 +176,14 @@ pub enum Error {
         /// What the system says.
         reason: String,
     },
+}
+
+fn arrays(count: usize) -> String {
+    format!(
+        "{} array{}",
+        if count == 0 { "no".to_owned() } else { count.to_string() },
+        if count == 1 { "" } else { "s" }
+    )
 }
 
 fn at_batch(batch: Option<usize>) -> String {

@@ -6,7 +6,7 @@ use convoke_core::eval::Stored;
 use convoke_core::ir::{Role, Verified};
 use convoke_core::lower::weights::{IntegerParameters, WeightsPacking};
 use convoke_core::plan::Plan;
-use convoke_core::spec::{LayerSpec, PerChannel, Storage};
+use convoke_core::spec::{Epilogue, LayerSpec, PerChannel, Storage};
 use convoke_core::target::Target;
 use convoke_jit::{Buffers, Element, Executor, Program, Serial};
 
@@ -54,7 +54,7 @@ impl<T: Stored> Packed<T> {
         &self.weights.elements()[..self.packing.packed_len()]
     }
 
-    /// The bias, one element an output channel; empty without. Of a layer of integers what is added to the sums, and then the
+    /// The bias, one element an output channel, and as many for each step of the epilogue that takes them; empty without. Of a layer of integers what is added to the sums, and then the
     /// factors that they are multiplied by, if there are any.
     pub fn bias(&self) -> &[T] {
         &self.bias
@@ -127,6 +127,31 @@ impl Kernel {
     /// If a length or the element type is not the layer's, there is a bias where none belongs or the other way round, or there is no
     /// memory for the packed weights.
     pub fn pack<T: Element>(&self, weights: &[T], bias: Option<&[T]>) -> Result<Packed<T>, Error> {
+        self.pack_with(weights, bias, &[])
+    }
+
+    /// As [`Kernel::pack`], for a layer whose epilogue has steps that take a number for each output channel: `scale`, `shift` and `prelu`.
+    /// `channels` are the numbers of each of them, in the order of the steps.
+    ///
+    /// ```
+    /// # use convoke::compile;
+    /// let spec = "conv1d normalized { input: f32[1, 1, 4], out_channels: 2, kernel_size: 2, then: [scale, shift, relu] }";
+    /// let kernel = compile(&spec.parse()?)?;
+    /// let packed = kernel.pack_with(&[1.0f32; 4], None, &[&[2.0, -1.0], &[0.5, 0.0]])?;
+    /// let mut dst = [0.0f32; 6];
+    /// kernel.run(&packed, &[1.0, 2.0, 3.0, -9.0], &mut dst)?;
+    /// assert_eq!(dst, [6.5, 10.5, 0.0, 0.0, 0.0, 6.0]);
+    /// # Ok::<(), convoke::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Kernel::pack`], and if there are more arrays or fewer than such steps.
+    pub fn pack_with<T: Element>(
+        &self,
+        weights: &[T],
+        bias: Option<&[T]>,
+        channels: &[&[T]],
+    ) -> Result<Packed<T>, Error> {
         self.check_dtype::<T>()?;
         self.check_len("weights", self.packing.plain_len(), weights.len(), None)?;
         let expected = if self.spec.bias { self.spec.out_channels } else { 0 };
@@ -138,7 +163,15 @@ impl Kernel {
                 return Err(Error::Bias { layer: self.spec.name.clone(), expected, given });
             }
         }
-        self.packed(bias.unwrap_or_default().to_vec(), |room| self.packing.pack(weights, room))
+        let steps: Vec<&'static str> = self.spec.channel_steps().map(Epilogue::name).collect();
+        if steps.len() != channels.len() {
+            return Err(Error::Channels { layer: self.spec.name.clone(), steps, given: channels.len() });
+        }
+        for (step, numbers) in steps.into_iter().zip(channels) {
+            self.check_len(step, self.spec.out_channels, numbers.len(), None)?;
+        }
+        let rows = [bias.unwrap_or_default()].into_iter().chain(channels.iter().copied());
+        self.packed(rows.flatten().copied().collect(), |room| self.packing.pack(weights, room))
     }
 
     /// Packs the parameters of a layer of integers. The weights are of the layer's type, or `i32` of values that it holds.

@@ -62,7 +62,7 @@ pub(crate) fn tensors<T: Element>(spec: &LayerSpec) -> Tensors<T> {
         batch,
         src: random.units(batch * spec.src_image()),
         weights: random.units(spec.weights_len()),
-        bias: random.units(if spec.bias { spec.out_channels } else { 0 }),
+        bias: random.units(spec.bias_len()),
     }
 }
 

@@ -120,15 +120,16 @@ impl Timer {
         keep: usize,
         progress: &mut dyn FnMut(f64),
     ) -> Result<Vec<f64>, Failure> {
-        let failed = |e: Error| Failure::layer(&layer.name(), e);
+        let failed = |e: String| Failure::layer(&layer.name(), e);
         let tensors = tensors::<T>(layer.spec);
         let dst = std::cell::RefCell::new(vec![T::default(); tensors.batch * layer.spec.dst_image()]);
         let mut runs: Vec<Run<'_>> = Vec::with_capacity(kernels.len());
         for kernel in kernels {
-            let packed = kernel.pack(&tensors.weights, tensors.bias(layer.spec)).map_err(failed)?;
+            let packed = tensors.pack(kernel).map_err(failed)?;
             let (src, dst) = (&tensors.src, &dst);
             runs.push(Box::new(move || {
-                kernel.run_threads(self.threads, &packed, src, &mut dst.borrow_mut()).map_err(failed)
+                let ran = kernel.run_threads(self.threads, &packed, src, &mut dst.borrow_mut());
+                ran.map_err(|e| failed(e.to_string()))
             }));
         }
         seconds_in_rounds(self.clock, self.budget, keep, &mut runs, progress)

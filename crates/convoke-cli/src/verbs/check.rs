@@ -2,7 +2,7 @@
 
 use crate::args::Check;
 use crate::failure::Failure;
-use crate::numbers::{input_sizes, layout_name, output_sizes, parameters, short};
+use crate::numbers::{input_sizes, layout_name, output_sizes, short};
 use crate::source::{self, Text};
 use convoke_core::diagnostic::position;
 use convoke_core::spec::LayerSpec;
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Check, out: &mut dyn Write) -> Result<(), Failure> {
             ),
             output: format!("[{}]", output_sizes(s.spec).join(", ")),
             macs: short(macs(s.spec) as f64).trim_end().to_owned(),
-            parameters: short(parameters(s.spec) as f64).trim_end().to_owned(),
+            parameters: short(s.spec.parameters() as f64).trim_end().to_owned(),
         })
         .collect();
     let width = |of: fn(&Row) -> &String| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
@@ -132,7 +132,7 @@ fn legal<'a>(text: &'a Text, spec: &'a LayerSpec) -> Line<'a> {
         input: Some(input_sizes(spec)),
         output: Some(output_sizes(spec)),
         macs: Some(macs(spec)),
-        parameters: Some(parameters(spec)),
+        parameters: Some(spec.parameters()),
         ..Line::default()
     }
 }

@@ -9,7 +9,7 @@ use crate::numbers::{output_sizes, short, time};
 use crate::preview;
 use crate::source::{self, Selected};
 use convoke::{Compiler, Element, shape};
-use convoke_core::spec::{DType, LayerSpec};
+use convoke_core::spec::{DType, Epilogue, LayerSpec};
 use convoke_core::target::Target;
 use std::io::{IsTerminal as _, Write};
 use std::path::Path;
@@ -34,6 +34,7 @@ pub(crate) fn run(args: &Run, out: &mut dyn Write) -> Result<(), Failure> {
             return Err(Failure::Usage(format!("{option} is for layers of integers, and {} is none", layer.name())));
         }
     }
+    check_channels(args, layer.spec)?;
     match layer.spec.dtype {
         _ if layer.spec.integers.is_some() => integers::run(args, &target, layer, out),
         DType::F32 => run_typed::<f32>(args, &target, layer, out),
@@ -77,23 +78,43 @@ fn read_tensors<T: Element>(
     let rate = if let Kind::Wav { rate } = array.kind { Some(rate) } else { None };
     let input = fit::input(spec, &array).map_err(|e| Failure::file(&args.input, e))?;
     let (weights, named) = weights(args, spec, rate)?;
-    let bias = match &args.bias {
-        Some(path) if spec.bias => {
-            let array = data::read(path)?;
-            fit::same_shape("the bias is", &[spec.out_channels], &array).map_err(|e| Failure::file(path, e))?
-        }
+    let mut bias = match &args.bias {
+        Some(path) if spec.bias => channels("the bias is", spec, path)?,
         Some(path) => {
             return Err(Failure::file(path, format!("layer {} has no bias; write `bias: true` in it", spec.name)));
         }
         None if spec.bias => vec![0.0; spec.out_channels],
         None => Vec::new(),
     };
+    for path in &args.channels {
+        bias.extend(channels("the numbers of channels are", spec, path)?);
+    }
     let note = input.note.map_or(String::new(), |note| format!(", {note}"));
     let zeros = if spec.bias && args.bias.is_none() { ", bias 0" } else { "" };
     writeln!(out, "{}: {}{note}, weights {named}{zeros}", spec.name, args.input.display())?;
     let typed = |values: Vec<f64>| values.into_iter().map(T::from_f64).collect();
     let (src, weights, bias) = (typed(input.data), typed(weights), typed(bias));
     Ok((Tensors { batch: input.batch, src, weights, bias }, rate))
+}
+
+/// Whether there are as many arrays as steps that take one.
+fn check_channels(args: &Run, spec: &LayerSpec) -> Result<(), Failure> {
+    let names: Vec<_> = spec.channel_steps().map(Epilogue::name).collect();
+    if names.len() == args.channels.len() {
+        return Ok(());
+    }
+    let steps = if names.is_empty() { String::new() } else { format!(" (for {})", names.join(", ")) };
+    Err(Failure::Usage(format!(
+        "layer {} takes --channels FILE {} times{steps}, and was given it {} times",
+        spec.name,
+        names.len(),
+        args.channels.len()
+    )))
+}
+
+/// A file with a number for each output channel.
+fn channels(what: &'static str, spec: &LayerSpec, path: &Path) -> Result<Vec<f64>, Failure> {
+    fit::same_shape(what, &[spec.out_channels], &data::read(path)?).map_err(|e| Failure::file(path, e))
 }
 
 /// The weights and what to call them.
@@ -125,7 +146,7 @@ fn compute<T: Element>(
             let threads = usize::from(args.threads);
             let kernel = compute::compile(layer, spec, &Compiler::new().target(target.clone()).threads(threads))?;
             let compiled = start.elapsed().as_secs_f64();
-            let packed = kernel.pack(&tensors.weights, tensors.bias(spec)).map_err(|e| failed(&e))?;
+            let packed = tensors.pack(&kernel).map_err(|e| failed(&e))?;
             let mut dst = vec![T::default(); tensors.batch * spec.dst_image()];
             let seconds = best_of(|| kernel.run(&packed, &tensors.src, &mut dst).map_err(|e| failed(&e)))?;
             let flops = 2.0 * spec.macs_per_image() as f64 * tensors.batch as f64;

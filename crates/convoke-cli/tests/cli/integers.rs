@@ -1,21 +1,10 @@
 //! Layers of integers: arrays of their types in, arrays of their types out.
 
-use super::{convoke, scratch};
+use super::{convoke, npy, scratch};
 use snapbox::str;
-use std::path::Path;
 
 const LAYER: &str = "conv1d q { input: u8[1, 2, 3], input_scale: 0.5, input_zero_point: 10, out_channels: 2, kernel_size: 2, bias: true,
     weights_scale: per_channel, weights_zero_point: per_channel, output: i8, output_scale: 2, output_zero_point: -3 }";
-
-/// Writes an array of little-endian elements of `descr`.
-fn npy(path: &Path, descr: &str, shape: &str, bytes: &[u8]) {
-    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}");
-    let header = format!("{header:<117}\n");
-    let mut all = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
-    all.extend(header.as_bytes());
-    all.extend(bytes);
-    std::fs::write(path, all).unwrap();
-}
 
 #[test]
 fn parameters_come_from_files_and_every_backend_gives_the_same() {

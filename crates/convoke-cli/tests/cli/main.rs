@@ -6,6 +6,7 @@ mod data;
 mod integers;
 mod layers;
 mod measure;
+mod steps;
 mod tune;
 
 use snapbox::cmd::{Command, OutputAssert};
@@ -27,6 +28,16 @@ fn scratch(name: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     (folder, path)
+}
+
+/// Writes an array of little-endian elements of `descr`.
+fn npy(path: &Path, descr: &str, shape: &str, bytes: &[u8]) {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}");
+    let header = format!("{header:<117}\n");
+    let mut all = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
+    all.extend(header.as_bytes());
+    all.extend(bytes);
+    std::fs::write(path, all).unwrap();
 }
 
 /// Numbers of an array of f32 in an npy file.

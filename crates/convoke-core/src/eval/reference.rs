@@ -102,7 +102,27 @@ pub fn output_at<T: Element, Acc: Accumulator>(
     let acc = |x: T| Acc::from_f64(x.to_f64());
     let mut sum = if spec.bias { acc(bias[position.oc]) } else { acc(T::default()) };
     each_product(spec, src, weights, position, |x, w| sum = sum + acc(x) * acc(w));
-    Acc::from_f64(spec.then.iter().fold(sum.to_f64(), |x, &step| epilogue(step, x)))
+    Acc::from_f64(steps_at(spec, bias, position.oc).fold(sum.to_f64(), |x, step| epilogue(step, x)))
+}
+
+/// The steps of the epilogue at output channel `oc`, with its numbers in place of those of all channels, which lie in `bias`.
+///
+/// # Panics
+/// If `bias` is shorter than the layer says.
+pub fn steps_at<T: Element>(spec: &LayerSpec, bias: &[T], oc: usize) -> impl Iterator<Item = Epilogue> {
+    let mut row = usize::from(spec.bias);
+    spec.then.iter().map(move |&step| {
+        if !step.is_per_channel() {
+            return step;
+        }
+        let number = bias[row * spec.out_channels + oc].to_f64();
+        row += 1;
+        match step {
+            Epilogue::Scale => Epilogue::Mul { factor: number },
+            Epilogue::Shift => Epilogue::Add { constant: number },
+            _ => Epilogue::LeakyRelu { slope: number },
+        }
+    })
 }
 
 /// Calls `f` with the factors of each product of an output, in the order of the sum. Taps on the padding have none.
@@ -183,7 +203,8 @@ pub fn weights_index(spec: &LayerSpec, oc: usize, ic: usize, [d, h, w]: [usize; 
     }
 }
 
-/// One step of the epilogue, in `f64`. `NaN` goes through, and `relu(-0.0)` is `-0.0`.
+/// One step of the epilogue, in `f64`. `NaN` goes through, and `relu(-0.0)` is `-0.0`. It is `NaN`, too, for steps that lack the number
+/// of a channel, see [`steps_at`].
 pub fn epilogue(step: Epilogue, x: f64) -> f64 {
     let clamp = |x: f64, lo: f64, hi: f64| {
         if x < lo {
@@ -231,6 +252,7 @@ pub fn epilogue(step: Epilogue, x: f64) -> f64 {
         Epilogue::Neg => -x,
         Epilogue::Add { constant } => x + constant,
         Epilogue::Mul { factor } => x * factor,
+        Epilogue::Scale | Epilogue::Shift | Epilogue::PRelu => f64::NAN,
     }
 }
 

@@ -15,7 +15,8 @@ pub(crate) fn registers(epilogue: Epilogue) -> usize {
     match epilogue {
         Epilogue::Relu | Epilogue::Relu6 | Epilogue::Clamp { .. } | Epilogue::HardSigmoid => 1,
         Epilogue::Abs | Epilogue::Neg | Epilogue::Add { .. } | Epilogue::Mul { .. } => 1,
-        Epilogue::LeakyRelu { .. } | Epilogue::HardSwish | Epilogue::Softsign => 2,
+        Epilogue::Scale | Epilogue::Shift => 1,
+        Epilogue::LeakyRelu { .. } | Epilogue::PRelu | Epilogue::HardSwish | Epilogue::Softsign => 2,
         Epilogue::Sigmoid | Epilogue::Silu | Epilogue::GeluTanh | Epilogue::Mish => 4,
         Epilogue::Elu { .. } | Epilogue::Selu | Epilogue::Celu { .. } => 4,
         Epilogue::Softplus | Epilogue::LogSigmoid => 4,
@@ -24,7 +25,8 @@ pub(crate) fn registers(epilogue: Epilogue) -> usize {
     }
 }
 
-/// Replaces `x` by the epilogue of `x`; registers from `free` on are its own.
+/// Replaces `x` by the epilogue of `x`; registers from `free` on are its own. Of a step that takes a number for each channel, that is in
+/// `free`.
 pub(crate) fn emit(e: &mut Emitter, epilogue: Epilogue, x: Reg, free: Reg) {
     let t = |i: u32| Reg(free.0 + i);
     match epilogue {
@@ -33,9 +35,7 @@ pub(crate) fn emit(e: &mut Emitter, epilogue: Epilogue, x: Reg, free: Reg) {
         Epilogue::Clamp { lo, hi } => clamp(e, x, lo, hi, t(0)),
         Epilogue::LeakyRelu { slope } => {
             e.constant(t(0), slope);
-            e.binary(BinaryOp::Mul, t(1), x, t(0));
-            e.constant(t(0), 0.0);
-            e.select(x, x, t(0), x, t(1));
+            leaky(e, x, t(0), t(1));
         }
         Epilogue::HardSwish => {
             e.constant(t(0), 3.0);
@@ -109,7 +109,17 @@ pub(crate) fn emit(e: &mut Emitter, epilogue: Epilogue, x: Reg, free: Reg) {
             e.binary(BinaryOp::Add, x, x, t(0));
         }
         Epilogue::Mul { factor } => scale(e, x, factor, t(0)),
+        Epilogue::Scale => e.binary(BinaryOp::Mul, x, x, t(0)),
+        Epilogue::Shift => e.binary(BinaryOp::Add, x, x, t(0)),
+        Epilogue::PRelu => leaky(e, x, t(0), t(1)),
     }
+}
+
+/// Replaces `x` by itself if it is positive, else by `slope` times it; `slope` is lost.
+fn leaky(e: &mut Emitter, x: Reg, slope: Reg, t: Reg) {
+    e.binary(BinaryOp::Mul, t, x, slope);
+    e.constant(slope, 0.0);
+    e.select(x, x, slope, x, t);
 }
 
 fn scale(e: &mut Emitter, x: Reg, factor: f64, t: Reg) {

@@ -11,7 +11,7 @@
 //! | `channels`, `pixels` | parts of the axes `oc` and `ow` |
 //! | `nests` | the loops |
 //! | `tile` | what a tile computes |
-//! | `activation` | epilogues |
+//! | `epilogue`, `activation` | what becomes of sums |
 //! | `pack` | the nest that copies the input |
 //! | `pairs` | the same for integers, whose channels become pairs; how sums become outputs |
 //! | `blank` | the nest that fills up the last block of `dst` with zeros |
@@ -21,6 +21,7 @@ mod activation;
 mod blank;
 mod channels;
 mod emit;
+mod epilogue;
 mod fft;
 mod geometry;
 mod nests;

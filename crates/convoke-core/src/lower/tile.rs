@@ -5,8 +5,8 @@
 //! The sum starts from the bias and runs over `kd`, `kh`, `kw`, `ic`, the last innermost: the same order for every
 //! tile, so that a layer has the same bits whatever its plan. Transposed, the taps of each axis come from the last to the first.
 
-use super::activation;
 use super::emit::Emitter;
+use super::epilogue::{self, Outputs};
 use super::geometry::{Geometry, View};
 use super::pairs;
 use super::pixels::Taps;
@@ -223,11 +223,13 @@ impl Body<'_> {
 
     /// Every accumulator to its bias, or zero.
     fn initialize(&self, e: &mut Emitter) {
+        // Sums of integers have constants of their own.
+        let starts_at_zero = !self.cx.spec.bias && self.cx.spec.integers.is_none();
         for row in 0..self.key.rows {
             for vector in 0..self.key.vectors {
                 let d = self.acc(row, vector);
                 let bias = |offset: usize| Address { ptr: BIAS, offset: offset as i64 };
-                if self.cx.spec.bias_len() == 0 {
+                if starts_at_zero {
                     e.constant(d, 0.0);
                 } else if self.along_channels() {
                     e.load(d, bias(vector * self.cx.lanes), self.lanes_of(vector), 1);
@@ -432,9 +434,10 @@ impl Body<'_> {
         for row in 0..self.key.rows {
             for v in 0..self.key.vectors {
                 let x = self.acc(row, v);
-                for &epilogue in &self.cx.spec.then {
-                    activation::emit(e, epilogue, x, free);
-                }
+                let channels = self.along_channels().then(|| self.lanes_of(v));
+                let first = if self.along_channels() { v * self.cx.lanes } else { row };
+                let channel = Address { ptr: BIAS, offset: first as i64 };
+                epilogue::emit(e, self.cx.spec, x, free, Outputs { channel, channels });
                 let along = v * self.cx.lanes;
                 let offset = match self.along_channels() {
                     true => row as i64 * pixel + self.channel_of(&dst, v),

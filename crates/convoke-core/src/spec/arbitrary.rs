@@ -214,6 +214,7 @@ fn keep_to_blocks(spec: &mut LayerSpec) {
 fn epilogue() -> impl Strategy<Value = Epilogue> {
     prop_oneof![
         select(&[Epilogue::Relu, Epilogue::Relu6, Epilogue::Sigmoid, Epilogue::Tanh][..]),
+        select(&[Epilogue::Scale, Epilogue::Shift, Epilogue::PRelu][..]),
         select(&[Epilogue::Silu, Epilogue::HardSwish, Epilogue::Gelu][..]),
         select(&[Epilogue::GeluTanh, Epilogue::Selu, Epilogue::Softplus, Epilogue::LogSigmoid][..]),
         select(&[Epilogue::Softsign, Epilogue::HardSigmoid, Epilogue::Mish, Epilogue::Abs, Epilogue::Neg][..]),

@@ -233,29 +233,32 @@ impl Reader<'_> {
     }
 
     fn step(&mut self, value: &Value, f32: bool) -> Option<Epilogue> {
-        const STEPS: [(&str, Epilogue); 22] = [
-            ("relu", Epilogue::Relu),
-            ("relu6", Epilogue::Relu6),
-            ("leaky_relu", Epilogue::LeakyRelu { slope: 0.01 }),
-            ("clamp", Epilogue::Clamp { lo: 0.0, hi: 0.0 }),
-            ("sigmoid", Epilogue::Sigmoid),
-            ("tanh", Epilogue::Tanh),
-            ("silu", Epilogue::Silu),
-            ("hardswish", Epilogue::HardSwish),
-            ("gelu", Epilogue::Gelu),
-            ("gelu_tanh", Epilogue::GeluTanh),
-            ("elu", Epilogue::Elu { alpha: 1.0 }),
-            ("selu", Epilogue::Selu),
-            ("celu", Epilogue::Celu { alpha: 1.0 }),
-            ("softplus", Epilogue::Softplus),
-            ("softsign", Epilogue::Softsign),
-            ("log_sigmoid", Epilogue::LogSigmoid),
-            ("hard_sigmoid", Epilogue::HardSigmoid),
-            ("mish", Epilogue::Mish),
-            ("abs", Epilogue::Abs),
-            ("neg", Epilogue::Neg),
-            ("add", Epilogue::Add { constant: 0.0 }),
-            ("mul", Epilogue::Mul { factor: 1.0 }),
+        const STEPS: [Epilogue; 25] = [
+            Epilogue::Relu,
+            Epilogue::Relu6,
+            Epilogue::LeakyRelu { slope: 0.01 },
+            Epilogue::Clamp { lo: 0.0, hi: 0.0 },
+            Epilogue::Sigmoid,
+            Epilogue::Tanh,
+            Epilogue::Silu,
+            Epilogue::HardSwish,
+            Epilogue::Gelu,
+            Epilogue::GeluTanh,
+            Epilogue::Elu { alpha: 1.0 },
+            Epilogue::Selu,
+            Epilogue::Celu { alpha: 1.0 },
+            Epilogue::Softplus,
+            Epilogue::Softsign,
+            Epilogue::LogSigmoid,
+            Epilogue::HardSigmoid,
+            Epilogue::Mish,
+            Epilogue::Abs,
+            Epilogue::Neg,
+            Epilogue::Add { constant: 0.0 },
+            Epilogue::Mul { factor: 1.0 },
+            Epilogue::Scale,
+            Epilogue::Shift,
+            Epilogue::PRelu,
         ];
         let (name, args) = match &value.kind {
             ValueKind::Word(name) => (Spanned::new(name.clone(), value.span), None),
@@ -268,7 +271,7 @@ impl Reader<'_> {
                 );
             }
         };
-        let step = self.word("epilogue", &name, &STEPS)?;
+        let step = self.word("epilogue", &name, &STEPS.map(|step| (step.name(), step)))?;
         let given = args.unwrap_or_default();
         let expected = match (&step, args) {
             (Epilogue::LeakyRelu { .. } | Epilogue::Elu { .. } | Epilogue::Celu { .. }, None) => return Some(step),

@@ -107,12 +107,12 @@ impl LayerSpec {
         self.ic_per_group().div_ceil(self.lane_channels(algorithm))
     }
 
-    /// Elements of the buffer `bias`: of a layer of integers the sums' constants and, for each channel, the factor of its sum.
+    /// Elements of the buffer `bias`: a row of one an output channel for the bias, if there is one, and for each of
+    /// [`channel_steps`](Self::channel_steps); of a layer of integers the sums' constants and, for each channel, the factor of its sum.
     pub fn bias_len(&self) -> usize {
         match &self.integers {
             Some(integers) => self.out_channels * if integers.output.is_some() { 2 } else { 1 },
-            None if self.bias => self.out_channels,
-            None => 0,
+            None => self.out_channels * (usize::from(self.bias) + self.channel_steps().count()),
         }
     }
 }

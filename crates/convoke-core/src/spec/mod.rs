@@ -189,7 +189,8 @@ impl Default for Accuracy {
 /// number times `max(1, |x|, alpha)` if that is more, since `exp` is 0 below it:
 ///
 /// - [`Relu`](Self::Relu), [`Relu6`](Self::Relu6), [`Clamp`](Self::Clamp), [`Abs`](Self::Abs), [`Neg`](Self::Neg): exact;
-/// - [`Add`](Self::Add), [`Mul`](Self::Mul): rounded once; [`LeakyRelu`](Self::LeakyRelu): `2u` of the result;
+/// - [`Add`](Self::Add), [`Mul`](Self::Mul), [`Shift`](Self::Shift), [`Scale`](Self::Scale): rounded once;
+///   [`LeakyRelu`](Self::LeakyRelu), [`PRelu`](Self::PRelu): `2u` of the result;
 /// - [`Gelu`](Self::Gelu), [`GeluTanh`](Self::GeluTanh): `48u` of the result or of 0.01, whichever is more;
 /// - the others: `8u` of the result.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -259,12 +260,55 @@ pub enum Epilogue {
         /// Any finite number.
         factor: f64,
     },
+    /// `x * factor`, with a factor for each output channel. `[scale, shift]` is batch normalization at inference: factors of
+    /// `weight / sqrt(running_var + eps)`, and what is added of `bias - running_mean * factor`.
+    Scale,
+    /// `x + constant`, with a constant for each output channel.
+    Shift,
+    /// `x` if positive, else `slope * x`, with a slope for each output channel: PyTorch's `PReLU`, ONNX's `PRelu`.
+    PRelu,
 }
 
 impl Epilogue {
     /// Whether it never rounds, so that whole numbers come out exactly.
     pub const fn is_exact(self) -> bool {
         matches!(self, Self::Relu | Self::Relu6 | Self::Clamp { .. } | Self::Abs | Self::Neg)
+    }
+
+    /// The word of the language.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Relu => "relu",
+            Self::Relu6 => "relu6",
+            Self::LeakyRelu { .. } => "leaky_relu",
+            Self::Clamp { .. } => "clamp",
+            Self::Sigmoid => "sigmoid",
+            Self::Tanh => "tanh",
+            Self::Silu => "silu",
+            Self::HardSwish => "hardswish",
+            Self::Gelu => "gelu",
+            Self::GeluTanh => "gelu_tanh",
+            Self::Elu { .. } => "elu",
+            Self::Selu => "selu",
+            Self::Celu { .. } => "celu",
+            Self::Softplus => "softplus",
+            Self::Softsign => "softsign",
+            Self::LogSigmoid => "log_sigmoid",
+            Self::HardSigmoid => "hard_sigmoid",
+            Self::Mish => "mish",
+            Self::Abs => "abs",
+            Self::Neg => "neg",
+            Self::Add { .. } => "add",
+            Self::Mul { .. } => "mul",
+            Self::Scale => "scale",
+            Self::Shift => "shift",
+            Self::PRelu => "prelu",
+        }
+    }
+
+    /// Whether it takes a number for each output channel, which is given with the weights.
+    pub const fn is_per_channel(self) -> bool {
+        matches!(self, Self::Scale | Self::Shift | Self::PRelu)
     }
 }
 
@@ -301,9 +345,14 @@ impl LayerSpec {
         self.out_channels * self.ic_per_group() * self.taps()
     }
 
-    /// Elements of the weights and of the bias, if there is one.
+    /// Elements of the weights, of the bias, if there is one, and of the steps of the epilogue.
     pub fn parameters(&self) -> usize {
-        self.weights_len() + if self.bias { self.out_channels } else { 0 }
+        self.weights_len() + self.out_channels * (usize::from(self.bias) + self.channel_steps().count())
+    }
+
+    /// The steps of the epilogue that take a number for each output channel, in order.
+    pub fn channel_steps(&self) -> impl Iterator<Item = Epilogue> {
+        self.then.iter().copied().filter(|step| step.is_per_channel())
     }
 
     /// The batch size if it is known before run time.

@@ -160,29 +160,15 @@ fn one_or_each(each: &[String]) -> String {
 
 impl fmt::Display for Epilogue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Relu => f.write_str("relu"),
-            Self::Relu6 => f.write_str("relu6"),
-            Self::LeakyRelu { slope } => write!(f, "leaky_relu({})", number(*slope)),
-            Self::Clamp { lo, hi } => write!(f, "clamp({}, {})", number(*lo), number(*hi)),
-            Self::Sigmoid => f.write_str("sigmoid"),
-            Self::Tanh => f.write_str("tanh"),
-            Self::Silu => f.write_str("silu"),
-            Self::HardSwish => f.write_str("hardswish"),
-            Self::Gelu => f.write_str("gelu"),
-            Self::GeluTanh => f.write_str("gelu_tanh"),
-            Self::Elu { alpha } => write!(f, "elu({})", number(*alpha)),
-            Self::Selu => f.write_str("selu"),
-            Self::Celu { alpha } => write!(f, "celu({})", number(*alpha)),
-            Self::Softplus => f.write_str("softplus"),
-            Self::Softsign => f.write_str("softsign"),
-            Self::LogSigmoid => f.write_str("log_sigmoid"),
-            Self::HardSigmoid => f.write_str("hard_sigmoid"),
-            Self::Mish => f.write_str("mish"),
-            Self::Abs => f.write_str("abs"),
-            Self::Neg => f.write_str("neg"),
-            Self::Add { constant } => write!(f, "add({})", number(*constant)),
-            Self::Mul { factor } => write!(f, "mul({})", number(*factor)),
+        let name = self.name();
+        match *self {
+            Self::Clamp { lo, hi } => write!(f, "{name}({}, {})", number(lo), number(hi)),
+            Self::LeakyRelu { slope: x }
+            | Self::Elu { alpha: x }
+            | Self::Celu { alpha: x }
+            | Self::Add { constant: x }
+            | Self::Mul { factor: x } => write!(f, "{name}({})", number(x)),
+            _ => f.write_str(name),
         }
     }
 }

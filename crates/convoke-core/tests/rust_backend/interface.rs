@@ -107,6 +107,8 @@ fn emitted_packing_is_that_of_the_compiler() {
     let text = "
         conv2d grouped { input: f32[1, 6, 3, 3] @ nchw, out_channels: 38, groups: 2, kernel_size: 2, bias: true }
         conv2d keras { input: f64[1, 3, 3, 5] @ nhwc, out_channels: 11, kernel_size: (2, 3), weights: hwio, bias: true }
+        conv1d normalized { input: f32[1, 5, 4] @ ncl, out_channels: 20, kernel_size: 3, then: [scale, shift, prelu] }
+        conv1d slopes { input: f64[1, 5, 4] @ ncl, out_channels: 7, kernel_size: 3, bias: true, then: [prelu, scale, prelu] }
         conv1d each { input: f32[1, 5, 4] @ ncl, out_channels: 20, groups: 5, kernel_size: 3, bias: true }
         conv1d line { input: f64[1, 9, 5] @ nlc, out_channels: 20, bias: true, kernel_size: 3, accuracy: fast, schedule { algorithm: winograd6 } }
         conv2d plane { input: f32[1, 9, 9, 6] @ nhwc, out_channels: 38, groups: 2, bias: true, kernel_size: 3, weights: hwio, schedule { algorithm: winograd2 } }
@@ -122,8 +124,12 @@ fn emitted_packing_is_that_of_the_compiler() {
         let mut packed = vec![0.0; packing.packed_len()];
         packing.pack(&plain, &mut packed);
         let (name, oc, element) = (&spec.name, spec.out_channels, spec.dtype.name());
+        let rows: Vec<Vec<f64>> =
+            (0..spec.bias_len() / oc).map(|row| (0..oc).map(|c| (row * oc + c) as f64).collect()).collect();
+        let arguments: String = rows.iter().map(|row| format!(", &{row:?}")).collect();
+        packed.extend(rows.into_iter().flatten());
         calls += &format!(
-            "static {name}: {name}::Packed = {name}::pack(&{plain:?}, &[0.5; {oc}]);
+            "static {name}: {name}::Packed = {name}::pack(&{plain:?}{arguments});
             let elements = unsafe {{ core::slice::from_raw_parts((&raw const {name}).cast::<{element}>(), {}) }};
             assert_eq!(elements, {packed:?}, {name:?});
             assert_eq!(size_of::<{name}::Packed>() % 64, 0);\n",

@@ -49,6 +49,7 @@ conv1d transformed_row { input: f64[N, 5, 30] @ ncl, out_channels: 9, kernel_siz
     accuracy: fast, schedule { algorithm: winograd6, parallel: oc } }
 conv3d transformed_volume { input: f32[1, 5, 5, 6, 3] @ ndhwc, out_channels: 33, kernel_size: 3, padding: 1,
     accuracy: fast, schedule { algorithm: winograd2, block: (oc: 16) } }
+conv2d normalized { input: f32[2, 3, 5, 11] @ nchw, out_channels: 13, kernel_size: 3, padding: 1, bias: true, then: [scale, shift, prelu] }
 conv1d curves { input: f32[1, 3, 40] @ ncl, out_channels: 5, kernel_size: 3, then: [softplus, elu(0.5), mish, gelu_tanh, celu(2)] }
 conv1d curves_double { input: f64[1, 3, 40] @ nlc, out_channels: 9, kernel_size: 3,
     then: [abs, neg, log_sigmoid, add(2.5), selu, softsign, mul(-3), hard_sigmoid] }

@@ -154,18 +154,18 @@ impl Subject {
     }
 
     fn jit<T: Element>(&self, layer: Selected<'_>, tensors: &Tensors<T>) -> Result<Times, Failure> {
-        let failed = |e: convoke::Error| Failure::layer(&layer.name(), e);
+        let failed = |e: String| Failure::layer(&layer.name(), e);
         let compile = self.median(RUNS, Duration::from_millis(20), || {
             compute::compile(layer, layer.spec, &self.compiler).map(drop)
         })?;
         let kernel = compute::compile(layer, layer.spec, &self.compiler)?;
-        let bias = tensors.bias(layer.spec);
-        let pack = self.median(RUNS, Duration::from_millis(10), || {
-            kernel.pack(&tensors.weights, bias).map(drop).map_err(failed)
-        })?;
-        let packed = kernel.pack(&tensors.weights, bias).map_err(failed)?;
+        let pack = self.median(RUNS, Duration::from_millis(10), || tensors.pack(&kernel).map(drop).map_err(failed))?;
+        let packed = tensors.pack(&kernel).map_err(failed)?;
         let mut dst = vec![T::default(); tensors.batch * layer.spec.dst_image()];
-        let mut run = || kernel.run_threads(self.threads, &packed, &tensors.src, &mut dst).map_err(failed);
+        let mut run = || {
+            let ran = kernel.run_threads(self.threads, &packed, &tensors.src, &mut dst);
+            ran.map_err(|e| failed(e.to_string()))
+        };
         run()?;
         let run = self.median(RUNS, RUN_FOR, run)?;
         Ok((kernel.name().to_owned(), Some(compile), pack, run))

@@ -3,7 +3,7 @@
 use crate::compute::{Tensors, each_output, reference};
 use crate::random::Random;
 use convoke::Element;
-use convoke_core::eval::reference::{Position, epilogue, error_bound, magnitudes, output_at};
+use convoke_core::eval::reference::{Position, epilogue, error_bound, magnitudes, output_at, steps_at};
 use convoke_core::spec::{Algorithm, LayerSpec};
 
 /// Images of a layer whose batch is a name.
@@ -25,17 +25,18 @@ impl<T: Element> Cases<T> {
     pub(super) fn new(spec: &LayerSpec, seed: u64) -> Self {
         let batch = spec.fixed_batch().unwrap_or(NAMED_BATCH);
         let mut random = Random::for_name(seed, &spec.name);
-        let bias = if spec.bias { spec.out_channels } else { 0 };
+        let exact = exact(spec);
         let (src, weights) = (batch * spec.src_image(), spec.weights_len());
         let whole = Tensors {
             batch,
             src: random.wholes(src, MOST),
             weights: random.wholes(weights, MOST),
-            bias: random.wholes(bias, MOST),
+            bias: random.wholes(exact.bias_len(), MOST),
         };
+        let bias = spec.bias_len();
         let random =
             Tensors { batch, src: random.units(src), weights: random.units(weights), bias: random.units(bias) };
-        Self { spec: spec.clone(), exact: exact(spec), whole, random }
+        Self { spec: spec.clone(), exact, whole, random }
     }
 }
 
@@ -108,12 +109,13 @@ fn within<T: Element>(
     let magnitudes = magnitudes(spec, algorithm, *batch, src, weights, bias);
     let mut worst = (0.0, 0.0, 0.0);
     for (at, ((sum, magnitude), found)) in sums.zip(magnitudes).zip(found).enumerate() {
-        let padding = Position::of(spec, at).is_none();
-        let (expected, bound) = match padding {
-            true => (0.0, 0.0),
-            false => {
-                let value = spec.then.iter().fold(sum, |x, &step| epilogue(step, x));
-                (value, error_bound::<T>(spec, algorithm, sum, magnitude))
+        let position = Position::of(spec, at);
+        let (expected, bound) = match position {
+            None => (0.0, 0.0),
+            Some(position) => {
+                let steps = || steps_at(spec, bias, position.oc);
+                let value = steps().fold(sum, |x, step| epilogue(step, x));
+                (value, error_bound::<T>(spec, algorithm, steps(), sum, magnitude))
             }
         };
         let found = found.to_f64();

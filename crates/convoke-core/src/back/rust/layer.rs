@@ -109,7 +109,7 @@ fn sorted<'a>(layer: &Layer<'a>) -> Result<Vec<&'a Verified>, RustError> {
     let expected = [
         (Role::Src, spec.src_image() * images),
         (Role::Weights, layer.packing.packed_len()),
-        (Role::Bias, if spec.bias { spec.out_channels } else { 0 }),
+        (Role::Bias, spec.bias_len()),
         (Role::Dst, spec.dst_image() * images),
     ];
     for kernel in &versions {
@@ -173,6 +173,9 @@ fn types(layer: &Layer<'_>, scratch: Option<i64>, local: Option<i64>) -> TokenSt
     if spec.bias {
         define("Bias", " The bias, one element an output channel.".to_owned(), spec.out_channels);
     }
+    if spec.channel_steps().next().is_some() {
+        define("Channels", " A number for each output channel.".to_owned(), spec.out_channels);
+    }
     define("Dst", format!(" The output, {}{of}.", shape(spec, false)), spec.dst_image() * images);
     if let Some(len) = scratch {
         let doc = format!(" Space that `run` needs for itself{of}; what is in it means nothing.");
@@ -183,13 +186,16 @@ fn types(layer: &Layer<'_>, scratch: Option<i64>, local: Option<i64>) -> TokenSt
         define("Local", doc.to_owned(), usize::try_from(len).unwrap_or(0));
     }
     let packed = array(spec, layer.packing.packed_len());
-    let (bias_field, bias_zero) = match spec.bias {
-        true => (quote!(bias: Bias,), quote!(bias: [0.0; _],)),
-        false => Default::default(),
+    let (bias_field, bias_zero) = match spec.bias_len() {
+        0 => Default::default(),
+        len => {
+            let rows = array(spec, len);
+            (quote!(bias: #rows,), quote!(bias: [0.0; _],))
+        }
     };
     quote! {
         #code
-        /// Weights, and bias if there is one, as `run` reads them. They may be a `static`:
+        /// Weights, and what belongs to output channels, as `run` reads them. They may be a `static`:
         /// [`pack`] runs at build time too.
         #[repr(C, align(64))]
         #[derive(Clone, Debug)]
@@ -219,10 +225,10 @@ fn pack(layer: &Layer<'_>) -> TokenStream {
         let (from_g, from_oc) = (times(quote!(g), p.group_stride), times(quote!(oc), p.oc_stride));
         quote!(#from_g + #from_oc)
     };
-    let (bias_parameter, bias_argument, bias_copy) = match layer.spec.bias {
-        true => (quote!(, bias: &Bias), quote!(, bias), quote!(packed.bias = *bias;)),
-        false => Default::default(),
-    };
+    let rows = channel_rows(layer.spec);
+    let bias_parameter = rows.iter().map(|(name, array)| quote!(, #name: &#array)).collect::<TokenStream>();
+    let bias_argument = rows.iter().map(|(name, _)| quote!(, #name)).collect::<TokenStream>();
+    let bias_copy = copy_rows(layer.spec, &rows);
     let tap_ic = times(quote!(tap), p.ic);
     let copy = match p.winograd {
         Some(m) => transformed(p, m, layer.spec, [&from_oc, &from_ic, &from_tap]),
@@ -263,6 +269,45 @@ fn pack(layer: &Layer<'_>) -> TokenStream {
                 g += 1;
             }
             #bias_copy
+        }
+    }
+}
+
+/// What there is a number of for each output channel, in the order of the buffer `bias`, each with the name of its type.
+fn channel_rows(spec: &LayerSpec) -> Vec<(Ident, Ident)> {
+    let mut rows: Vec<(Ident, Ident)> = Vec::new();
+    if spec.bias {
+        rows.push((ident("bias"), ident("Bias")));
+    }
+    for (at, step) in spec.channel_steps().enumerate() {
+        let before = spec.channel_steps().take(at).filter(|other| *other == step).count();
+        let name = if before == 0 { step.to_string() } else { format!("{step}_{}", before + 1) };
+        rows.push((ident(&name), ident("Channels")));
+    }
+    rows
+}
+
+/// Copies the rows into the packed ones.
+fn copy_rows(spec: &LayerSpec, rows: &[(Ident, Ident)]) -> TokenStream {
+    let channels = Literal::usize_unsuffixed(spec.out_channels);
+    match rows {
+        [] => TokenStream::new(),
+        [(name, _)] => quote!(packed.bias = *#name;),
+        _ => {
+            let copies = rows.iter().enumerate().map(|(row, (name, _))| match row {
+                0 => quote!(packed.bias[oc] = #name[oc];),
+                _ => {
+                    let first = Literal::usize_unsuffixed(row * spec.out_channels);
+                    quote!(packed.bias[#first + oc] = #name[oc];)
+                }
+            });
+            quote! {
+                let mut oc = 0;
+                while oc < #channels {
+                    #(#copies)*
+                    oc += 1;
+                }
+            }
         }
     }
 }

@@ -12,8 +12,15 @@ use crate::eval::Element;
 use crate::spec::{Algorithm, SELU_ALPHA, SELU_SCALE, SOFTPLUS_THRESHOLD};
 
 /// Most that an output computed in `T` may differ from `exact`, the output before rounding computed in a type with
-/// enough bits. `sum` is its exact sum before the epilogue, and `magnitude` what [`magnitudes`](super::magnitudes) gives for it.
-pub fn error_bound<T: Element>(spec: &LayerSpec, algorithm: Algorithm, sum: f64, magnitude: f64) -> f64 {
+/// enough bits. `sum` is its exact sum before the epilogue, which is `steps` (see [`steps_at`](super::steps_at)), and `magnitude` what
+/// [`magnitudes`](super::magnitudes) gives for it.
+pub fn error_bound<T: Element>(
+    spec: &LayerSpec,
+    algorithm: Algorithm,
+    steps: impl Iterator<Item = Epilogue>,
+    sum: f64,
+    magnitude: f64,
+) -> f64 {
     let u = T::UNIT_ROUNDOFF;
     let terms = magnitude::terms(spec, algorithm);
     let gamma = terms * u / (1.0 - terms * u);
@@ -21,7 +28,7 @@ pub fn error_bound<T: Element>(spec: &LayerSpec, algorithm: Algorithm, sum: f64,
     let tiny = if u > 1e-10 { f64::from(f32::from_bits(1)) } else { f64::from_bits(1) };
     let mut value = sum;
     let mut error = gamma * magnitude + terms * tiny;
-    for &step in &spec.then {
+    for step in steps {
         let (lipschitz, relative, absolute) = quality(step);
         let next = epilogue(step, value);
         // The input itself is off by `error`, so its part of the step's own error is measured at the worse end.
@@ -57,6 +64,7 @@ fn quality(step: Epilogue) -> (f64, f64, f64) {
         // The constant is rounded too, and is no more than the result and the input together.
         Epilogue::Add { .. } => (1.0, 2.0, 1.0),
         Epilogue::Mul { factor } => (factor.abs(), 2.0, 0.0),
+        Epilogue::Scale | Epilogue::Shift | Epilogue::PRelu => (f64::INFINITY, 0.0, 0.0),
     }
 }
 

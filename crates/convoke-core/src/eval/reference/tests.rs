@@ -109,7 +109,7 @@ fn magnitudes_add_up_and_bound_the_error() {
     assert_eq!(output_at::<f32, f64>(&spec, &src, &weights, &bias, at), -11.0);
     assert_eq!(magnitudes(&spec, Algorithm::Direct, 1, &src, &weights, &bias)[0], 15.0);
     let u = f64::from(f32::EPSILON) / 2.0;
-    let bound = error_bound::<f32>(&spec, Algorithm::Direct, -11.0, 15.0);
+    let bound = error_bound::<f32>(&spec, Algorithm::Direct, [].into_iter(), -11.0, 15.0);
     assert!(bound > 4.0 * u * 15.0 && bound < 6.0 * u * 15.0, "{bound:e}");
 }
 
@@ -129,7 +129,7 @@ fn f32_sums_stay_within_the_bound_and_a_wrong_one_does_not() {
     let exact: f64 = output_at(&spec, &src, &weights, &[], at);
     let single: f32 = output_at(&spec, &src, &weights, &[], at);
     let magnitude = magnitudes(&spec, Algorithm::Direct, 1, &src, &weights, &[])[0];
-    let bound = error_bound::<f32>(&spec, Algorithm::Direct, exact, magnitude);
+    let bound = error_bound::<f32>(&spec, Algorithm::Direct, [].into_iter(), exact, magnitude);
     assert!((f64::from(single) - exact).abs() <= bound);
     let mut other = src.clone();
     other[17] += 0.05;

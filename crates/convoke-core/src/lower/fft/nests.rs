@@ -361,7 +361,7 @@ impl Nests<'_> {
         let to = at.dst.clone().plus_scaled(&channels.dst, 1).plus_scaled(row, channels.step);
         let mut args =
             vec![self.line(block), Arg { role: Role::Dst, offset: to.plus_scaled(&place, self.outputs(hop)) }];
-        if self.spec.bias {
+        if self.spec.bias_len() > 0 {
             let offset = at.channel.clone().plus_scaled(&channels.first, 1).plus_scaled(row, 1);
             args.push(Arg { role: Role::Bias, offset });
         }

@@ -1,7 +1,7 @@
 //! The tiles: transforms, products, and copies where a block reaches past the image.
 
-use super::super::activation;
 use super::super::emit::Emitter;
+use super::super::epilogue::{self, Outputs};
 use super::butterfly::{Complex, Direction, butterfly};
 use super::passes::{Pass, TWIDDLE};
 use super::shape::{PARTS, Shape};
@@ -246,8 +246,9 @@ impl Transform<'_> {
         let (from, to, bias) = (Ptr(0), Ptr(1), Ptr(2));
         let (x, offset, free) = (Reg(0), Reg(1), Reg(2));
         let mut e = self.emitter();
+        let outputs = Outputs { channel: Address { ptr: bias, offset: 0 }, channels: None };
         if self.spec.bias {
-            e.broadcast(offset, Address { ptr: bias, offset: 0 });
+            e.broadcast(offset, outputs.channel);
         }
         for (range, count) in [(0, self.lanes()), (1, 1)] {
             e.repeat(Extent::Range(range), &[(from, count), (to, count * stride)], |e| {
@@ -255,14 +256,12 @@ impl Transform<'_> {
                 if self.spec.bias {
                     e.binary(BinaryOp::Add, x, x, offset);
                 }
-                for &step in &self.spec.then {
-                    activation::emit(e, step, x, free);
-                }
+                epilogue::emit(e, self.spec, x, free, outputs);
                 e.store(Address { ptr: to, offset: 0 }, x, count as usize, stride);
             });
         }
         let names = ["line", "dst", "bias"];
-        tile(e, name, &names[..2 + usize::from(self.spec.bias)], &["rows", "behind"])
+        tile(e, name, &names[..2 + usize::from(self.spec.bias_len() > 0)], &["rows", "behind"])
     }
 }
 

@@ -392,7 +392,7 @@ impl Nests<'_> {
             }
         };
         args.splice(1..1, self.places.spare.map(local));
-        if pass != Pass::Input && self.spec.bias {
+        if pass != Pass::Input && self.spec.bias_len() > 0 {
             args.push(Arg { role: Role::Bias, offset: at.channel.clone() });
         }
         let ranges = if border { self.transform.ranged() } else { Vec::new() };

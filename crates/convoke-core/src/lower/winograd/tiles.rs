@@ -4,8 +4,8 @@
 //! axis goes through the straight-line program of that transform. What lies between two axes is in `local`, in the first-level
 //! cache. A tile at a border of the image first copies the elements that there are over zeros.
 
-use super::super::activation;
 use super::super::emit::Emitter;
+use super::super::epilogue::{self, Outputs};
 use super::super::geometry::View;
 use super::schedule::Schedule;
 use super::shape::Shape;
@@ -123,7 +123,7 @@ impl Transform<'_> {
         let mut e = Emitter::new(self.spec.dtype, self.fma);
         let element = self.shape.output[1];
         let axes = self.shape.axes;
-        let others: &[Ptr] = if self.spec.bias { &[FROM, BIAS] } else { &[FROM] };
+        let others: &[Ptr] = if self.spec.bias_len() > 0 { &[FROM, BIAS] } else { &[FROM] };
         self.channels(&mut e, dst, channels, TO, others, &mut |e, to, channel, lanes, lane_step| {
             // The epilogue takes any register.
             schedule.prologue(e);
@@ -141,15 +141,16 @@ impl Transform<'_> {
             self.finish(e, place, to, channel, border);
         });
         let names = ["products", "spare", "spare_2", "dst", "bias"];
-        self.tile(e, name, &names[..4 + usize::from(self.spec.bias)], border)
+        self.tile(e, name, &names[..4 + usize::from(self.spec.bias_len() > 0)], border)
     }
 
     /// Bias, epilogue and store of every output.
     fn finish(&self, e: &mut Emitter, from: Place, to: Place, channel: i64, border: bool) {
         let axes = self.shape.axes;
         let (x, bias, free) = (Reg(0), Reg(1), Reg(2));
+        let outputs = Outputs { channel: Address { ptr: BIAS, offset: channel }, channels: Some(to.lanes) };
         if self.spec.bias {
-            e.load(bias, Address { ptr: BIAS, offset: channel }, to.lanes, 1);
+            e.load(bias, outputs.channel, to.lanes, 1);
         }
         let extents = self.extents(border, |a| axes[a].m);
         // Along the last axis outputs are written out where their number is known.
@@ -164,9 +165,7 @@ impl Transform<'_> {
                 if self.spec.bias {
                     e.binary(BinaryOp::Add, x, x, bias);
                 }
-                for &step in &self.spec.then {
-                    activation::emit(e, step, x, free);
-                }
+                epilogue::emit(e, self.spec, x, free, outputs);
                 e.store(to.at(2, i), x, to.lanes, to.lane_step);
             }
         });

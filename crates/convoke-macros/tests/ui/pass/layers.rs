@@ -16,6 +16,7 @@ conv! {
         schedule { pack_input: pad },
     }
     // Blocks of channels, the last of each filled up: 5 + 11 and 2 x 16 + 3 + 13.
+    conv2d normalized { input: f32[1, 4, 6, 3] @ nhwc, out_channels: 5, kernel_size: 3, then: [scale, shift, prelu] }
     conv2d blocked { input: f32[1, 5, 4, 6] @ nChw16c, out_channels: 35, kernel_size: 3, bias: true, then: sigmoid }
     // Small enough for a copy that no one sees.
     conv2d small { input: f32[1, 3, 10, 10] @ nchw, out_channels: 8, kernel_size: 3, padding: 1 }
@@ -152,6 +153,17 @@ fn own_scratch() {
     }
 }
 
+fn normalized_layer() {
+    let channels: normalized::Channels = [-1.0, 0.0, 1.0, 2.0, 3.0];
+    // Sums of 0, so that what is left are the steps: 2 * 0 + channel, and half of what is negative.
+    let packed = normalized::pack(&[0.0; 5 * 3 * 3 * 3], &[2.0; 5], &channels, &[0.5; 5]);
+    let mut dst: normalized::Dst = [f32::NAN; 2 * 4 * 5];
+    normalized::run(&[1.0; 4 * 6 * 3], &packed, &mut dst);
+    for pixel in dst.chunks_exact(5) {
+        assert_eq!(pixel, [-0.5, 0.0, 1.0, 2.0, 3.0]);
+    }
+}
+
 fn blocked_layer() {
     // What fills up the block of the input is never read.
     let mut src: blocked::Src = [f32::NAN; 16 * 4 * 6];
@@ -198,6 +210,7 @@ fn main() {
     named_batch();
     scratch();
     own_scratch();
+    normalized_layer();
     blocked_layer();
     smallest();
 }
