@@ -61,6 +61,34 @@ fn long_filters_are_within_the_bound() {
     }
 }
 
+/// A maximum is NaN if an element of its window is, wherever that stands, on every engine.
+#[test]
+fn maxima_keep_what_is_no_number() {
+    let pool = Threads(ThreadPoolBuilder::new().num_threads(2).build().unwrap());
+    for layout in ["nhwc", "nchw", "nChw16c"] {
+        let dims = if layout == "nhwc" { "1, 9, 21, 18" } else { "1, 18, 9, 21" };
+        let text = format!("max_pool2d a {{ input: f32[{dims}] @ {layout}, kernel_size: 3, stride: 2, padding: 1 }}");
+        let spec: LayerSpec = text.parse().unwrap();
+        let mut case = Case::<f32>::new(&spec, 7, Numbers::Fractions);
+        for (i, x) in case.src.iter_mut().enumerate() {
+            *x = match i * 7919 % 31 {
+                0 => f32::NAN,
+                1 => f32::INFINITY,
+                2..9 => f32::NEG_INFINITY,
+                _ => *x,
+            };
+        }
+        let (kernel, packed, _) = case.lower(&spec, &case.target).unwrap();
+        let program = Program::compile(&kernel).unwrap();
+        let expected = reference::run::<f32, f32>(&spec, 1, &case.src, &[], &[]);
+        assert!(expected.iter().any(|x| x.is_nan()) && expected.iter().any(|x| x.is_infinite()));
+        for found in [case.interpret(&kernel, &packed).unwrap(), case.run(&program, &packed, &pool).unwrap()] {
+            let same = |(a, b): (&f32, &f32)| a == b || a.is_nan() && b.is_nan();
+            assert!(found.len() == expected.len() && found.iter().zip(&expected).all(same), "{text}");
+        }
+    }
+}
+
 fn each_layer(check: impl Fn(&mut LayerSpec, u64, &Threads) -> Result<(), String>) {
     let pool = Threads(ThreadPoolBuilder::new().num_threads(2).build().unwrap());
     let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };

@@ -6,35 +6,23 @@ and results/integers.json. Needs what run.py needs, and runs in the environment 
 """
 
 import argparse
-import importlib.util
 import json
 import os
 import subprocess
-import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import geometric_mean, median
 
-import environment
-from environment import HERE, PEERS
+from environment import HERE
 from layers import Layer, resnet50
 from onnx_file import field, integer, ints
+from ort_model import VERSION, Model, window
 from run import cpu_model
 
-if importlib.util.find_spec("onnxruntime") is None:
-    python = environment.install(PEERS["ort"])
-    if Path(sys.prefix) == python.parent.parent:
-        sys.exit(f"{python} has no onnxruntime; remove {python.parent.parent} and start again")
-    os.execv(python, [str(python), *sys.argv])
-
 import numpy as np
-import onnxruntime
 
 ROOT = HERE.parent.parent
-TYPES = {np.dtype(np.float32): 1, np.dtype(np.uint8): 2, np.dtype(np.int8): 3, np.dtype(np.int32): 6}
-"""ONNX's numbers of them."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +56,7 @@ def main() -> None:
     args = parser.parse_args()
     os.sched_setaffinity(0, {args.core})
     layers = [layer for layer in resnet50() if layer.name in args.only.split(",")]
-    print(f"{cpu_model()}, ONNX Runtime {onnxruntime.__version__}, 10^9 operations a second\n")
+    print(f"{cpu_model()}, ONNX Runtime {VERSION}, 10^9 operations a second\n")
     records = []
     for kind in KINDS:
         print(f"| {kind.name} | convoke, nchw | convoke, nhwc | f32, direct | ONNX Runtime | best / f32 | best / ONNX Runtime |")
@@ -88,7 +76,7 @@ def main() -> None:
 
 def measure(layer: Layer, kind: Kind, args: argparse.Namespace) -> dict:
     """10^9 operations a second of each."""
-    ort = Ort(layer, kind)
+    ort = ort_model(layer, kind)
     samples: dict[str, list[float]] = {"nchw": [], "nhwc": [], "f32": [], "ort": []}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "layers.conv"
@@ -114,58 +102,25 @@ def texts(layer: Layer, kind: Kind) -> list[str]:
     ]
 
 
-class Ort:
-    """ONNX Runtime, input and output bound beforehand."""
-
-    def __init__(self, layer: Layer, kind: Kind) -> None:
-        rng = np.random.default_rng(1)
-        src = rng.integers(0, 256, layer.input_shape, np.uint8)
-        least, most, type_ = kind.weights
-        weights = rng.integers(least, most, layer.weights_shape, type_)
-        point = np.array(128 if type_ == np.uint8 else 0, type_)
-        one = lambda value, type_=np.float32: np.array(value, type_)
-        if kind.operator == "QLinearConv":
-            constants = [("x_scale", one(0.02)), ("x_point", one(0, np.uint8)), ("w", weights), ("w_scale", one(0.003)), ("w_point", point),
-                         ("y_scale", one(1.3)), ("y_point", one(3, np.uint8)), ("b", rng.integers(-1000, 1000, layer.out_channels, np.int32))]
-            output = np.dtype(np.uint8)
-        else:
-            constants = [("w", weights), ("x_point", one(128, np.uint8)), ("w_point", point)]
-            output = np.dtype(np.int32)
-        pads = [lo for lo, _ in layer.padding] + [hi for _, hi in layer.padding]
-        node = b"".join(field(1, name) for name in ["x", *(name for name, _ in constants)]) + field(2, "y") + field(3, "n")
-        node += field(4, kind.operator) + ints("kernel_shape", list(layer.kernel)) + ints("strides", list(layer.stride))
-        node += ints("pads", pads) + ints("dilations", list(layer.dilation)) + integer("group", layer.groups)
-        graph = field(1, node) + field(2, "g") + b"".join(initializer(*constant) for constant in constants)
-        graph += field(11, value("x", src.shape, src.dtype)) + field(12, value("y", layer.output_shape, output))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        model = field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 13))
-        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self.binding = self.session.io_binding()
-        self.values = [onnxruntime.OrtValue.ortvalue_from_numpy(a) for a in (src, np.zeros(layer.output_shape, output))]
-        self.binding.bind_ortvalue_input("x", self.values[0])
-        self.binding.bind_ortvalue_output("y", self.values[1])
-
-    def microseconds(self) -> float:
-        """The median of calls for a fifth of a second, as `convoke bench` computes for."""
-        self.session.run_with_iobinding(self.binding)
-        times, end = [], time.process_time() + 0.2
-        while time.process_time() < end:
-            begin = time.process_time_ns()
-            self.session.run_with_iobinding(self.binding)
-            times.append((time.process_time_ns() - begin) / 1e3)
-        return median(times)
-
-
-def initializer(name: str, array: np.ndarray) -> bytes:
-    dimensions = b"".join(field(1, size) for size in array.shape)
-    return field(5, dimensions + field(2, TYPES[array.dtype]) + field(8, name) + field(9, array.tobytes()))
-
-
-def value(name: str, shape: tuple[int, ...], dtype: np.dtype) -> bytes:
-    dimensions = b"".join(field(1, field(1, size)) for size in shape)
-    return field(1, name) + field(2, field(1, field(1, TYPES[dtype]) + field(2, dimensions)))
+def ort_model(layer: Layer, kind: Kind) -> Model:
+    """The layer as ONNX's node, with random numbers."""
+    rng = np.random.default_rng(1)
+    src = rng.integers(0, 256, layer.input_shape, np.uint8)
+    least, most, type_ = kind.weights
+    weights = rng.integers(least, most, layer.weights_shape, type_)
+    point = np.array(128 if type_ == np.uint8 else 0, type_)
+    one = lambda value, type_=np.float32: np.array(value, type_)
+    if kind.operator == "QLinearConv":
+        constants = [("x_scale", one(0.02)), ("x_point", one(0, np.uint8)), ("w", weights), ("w_scale", one(0.003)), ("w_point", point),
+                     ("y_scale", one(1.3)), ("y_point", one(3, np.uint8)), ("b", rng.integers(-1000, 1000, layer.out_channels, np.int32))]
+        output = np.uint8
+    else:
+        constants = [("w", weights), ("x_point", one(128, np.uint8)), ("w_point", point)]
+        output = np.int32
+    pads = [lo for lo, _ in layer.padding] + [hi for _, hi in layer.padding]
+    node = field(3, "n") + field(4, kind.operator) + window(list(layer.kernel), list(layer.stride), pads)
+    node += ints("dilations", list(layer.dilation)) + integer("group", layer.groups)
+    return Model(node, constants, src, np.zeros(layer.output_shape, output))
 
 
 if __name__ == "__main__":

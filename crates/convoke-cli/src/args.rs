@@ -191,9 +191,9 @@ pub(crate) struct Run {
     /// The input: .npy, .png or .wav
     #[arg(short, long, value_name = "FILE")]
     pub(crate) input: PathBuf,
-    /// The weights: an .npy file, or the name of a filter (see below)
-    #[arg(short, long, value_name = "FILE|FILTER", default_value = "random")]
-    pub(crate) weights: String,
+    /// The weights: an .npy file, or the name of a filter (see below); without it random ones. Pooling has none
+    #[arg(short, long, value_name = "FILE|FILTER")]
+    pub(crate) weights: Option<String>,
     /// The bias, .npy; zeros if the layer has one and none is given
     #[arg(short, long, value_name = "FILE")]
     pub(crate) bias: Option<PathBuf>,

@@ -49,6 +49,9 @@ pub(crate) enum FilterError {
 }
 
 impl Filter {
+    /// The name of what weights are if nothing is said.
+    pub(crate) const DEFAULT: &'static str = "random";
+
     /// The filter that `text` names.
     pub(crate) fn parse(text: &str) -> Result<Self, FilterError> {
         let unknown = || FilterError::Unknown(text.to_owned());
@@ -60,7 +63,7 @@ impl Filter {
             ("sharpen", None) => Self::Sharpen,
             ("gaussian", None) => Self::Gaussian,
             ("mean", None) => Self::Mean,
-            ("random", None) => Self::Random { seed: 1 },
+            (Self::DEFAULT, None) => Self::Random { seed: 1 },
             ("random", Some(seed)) => Self::Random { seed: seed.parse().map_err(|_| unknown())? },
             ("bandpass", Some(band)) => {
                 let (low, high) = band.split_once('-').ok_or_else(unknown)?;

@@ -216,6 +216,15 @@ fn check_sizes(layer: &LayerSpec) {
             Operation::Convolution => {
                 assert_eq!(axis.output, (pads + axis.input - axis.extent()) / axis.stride + 1);
             }
+            Operation::MaxPool | Operation::AvgPool => {
+                let last = (axis.output - 1) * axis.stride;
+                assert!(last < axis.pad_lo + axis.input && axis.pad_lo < axis.extent().max(1));
+                assert!(last + axis.extent() < pads + axis.input + axis.stride);
+                assert!(
+                    last + axis.stride + axis.extent() > pads + axis.input
+                        || last + axis.stride >= axis.pad_lo + axis.input
+                );
+            }
             Operation::Transposed => {
                 let spread = (axis.input - 1) * axis.stride + axis.extent();
                 assert!(axis.output >= 1 && axis.output + pads >= spread);

@@ -45,7 +45,9 @@ fn random_plan(spec: &LayerSpec, target: &Target, r: &mut Random) -> (LayerSpec,
     fn pin<T>(value: T) -> Option<Spanned<T>> {
         Some(Spanned::new(value, Span::default()))
     }
-    let mut pinned = LayerSpec { accuracy: Accuracy::Fast, ..spec.clone() };
+    // Pooling has no accuracy.
+    let accuracy = if spec.operation.is_pooling() { spec.accuracy } else { Accuracy::Fast };
+    let mut pinned = LayerSpec { accuracy, ..spec.clone() };
     for step in 0..7 {
         let before = pinned.schedule.clone();
         let s = &mut pinned.schedule;
@@ -299,6 +301,32 @@ fn transposed_layers_by_any_plan() {
 #[test]
 fn blocked_layers_by_any_plan() {
     by_any_plan(&BLOCKED, 6);
+}
+
+/// Pooling at its borders: windows that `ceil_mode` lets reach past the padding, divisors that differ by row and by pixel, windows that are
+/// long, skip inputs, overlap or are the whole input, padding of more than half a window, one channel, all layouts.
+const POOLING: [&str; 16] = [
+    "max_pool2d halves { input: f32[2, 19, 9, 11] @ nhwc, kernel_size: 2 }",
+    "max_pool2d overlapping { input: f32[1, 21, 13, 40] @ nchw, kernel_size: 3, stride: 2, padding: 1, then: [shift, sigmoid] }",
+    "max_pool2d further { input: f32[1, 5, 8, 8] @ nchw, kernel_size: 3, stride: 2, ceil_mode: true }",
+    "max_pool2d further_last { input: f64[1, 8, 10, 5] @ nhwc, kernel_size: (3, 2), stride: (2, 3), padding: (0, 1), ceil_mode: true }",
+    "max_pool1d dilated { input: f32[N, 3, 31] @ ncl, kernel_size: 4, stride: 1, padding: 2, dilation: 3 }",
+    "max_pool3d volume { input: f32[1, 6, 7, 5, 17] @ ndhwc, kernel_size: 3, stride: (1, 2, 2), padding: 1 }",
+    "max_pool2d blocks { input: f32[1, 37, 9, 9] @ nChw16c, kernel_size: 3, stride: 1, padding: same, then: [scale, prelu] }",
+    "avg_pool2d halves { input: f32[2, 19, 9, 11] @ nhwc, kernel_size: 2 }",
+    "avg_pool2d inside { input: f32[1, 9, 12, 35] @ nchw, kernel_size: 3, stride: 1, padding: 1, count_include_pad: false }",
+    "avg_pool2d inside_last { input: f32[1, 9, 12, 7] @ nhwc, kernel_size: (5, 3), padding: (4..0, 0..2), stride: 2, count_include_pad: false }",
+    "avg_pool2d further { input: f32[1, 6, 7, 18] @ nchw, kernel_size: 3, stride: 2, padding: 1, ceil_mode: true }",
+    "avg_pool2d further_last { input: f32[1, 8, 8, 20] @ nhwc, kernel_size: 3, stride: 2, padding: 1, ceil_mode: true, then: gelu }",
+    "avg_pool3d volume { input: f64[1, 5, 6, 7, 10] @ ndhwc, kernel_size: 2, padding: 1, ceil_mode: true, count_include_pad: false }",
+    "avg_pool1d long { input: f32[1, 50, 9] @ nlc, kernel_size: 13, stride: 3, padding: 6, count_include_pad: false, then: [shift, scale] }",
+    "avg_pool2d global { input: f32[N, 40, 7, 7] @ nChw16c, kernel_size: global }",
+    "avg_pool2d one { input: f64[1, 1, 5, 9] @ nhwc, kernel_size: 3, divisor: 4, stride: 1, dilation: 2, padding: 2 }",
+];
+
+#[test]
+fn pooling_by_any_plan() {
+    by_any_plan(&POOLING, 12);
 }
 
 #[test]

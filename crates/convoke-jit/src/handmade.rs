@@ -29,6 +29,7 @@ impl Kind {
         let mut all = vec![
             self.binary_operations(),
             self.selects(),
+            self.maxima(),
             self.constants(),
             self.products_and_sums(),
             self.short_far_away(),
@@ -72,14 +73,14 @@ impl Kind {
     }
 
     fn binary_operations(self) -> Verified {
-        use BinaryOp::{Add, Div, Max, Min, Mul, Sub};
+        use BinaryOp::{Add, Div, Max, Maximum, Min, Mul, Sub};
         let lanes = self.lanes();
         // Every pair of the twelve special values meets: both operands walk over them with different steps.
         let (mut body, mut at) = (Vec::new(), 0);
         for shift in 0..12 {
             body.push(load(0, 0, lanes, 1));
             body.push(load(1, shift, lanes, 1));
-            for op in [Add, Sub, Mul, Div, Max, Min] {
+            for op in [Add, Sub, Mul, Div, Max, Min, Maximum] {
                 body.push(binary(op, 2, 0, 1));
                 body.push(store(2, at, lanes, 1));
                 at += lanes as i64;
@@ -96,6 +97,12 @@ impl Kind {
     fn selects(self) -> Verified {
         let all = (0..3_u32.pow(5)).map(|n| [n % 3, n / 3 % 3, n / 9 % 3, n / 27 % 3, n / 81].map(Reg));
         self.each_operation(all.map(|[d, a, b, c, e]| Op::Select { d, a, b, c, e }))
+    }
+
+    /// A maximum for each way in which its registers can be the same.
+    fn maxima(self) -> Verified {
+        let all = (0..3_u32.pow(3)).map(|n| [n % 3, n / 3 % 3, n / 9].map(Reg));
+        self.each_operation(all.map(|[d, a, b]| Op::Binary { op: BinaryOp::Maximum, d, a, b }))
     }
 
     /// A fused multiply-add for each way in which its registers can be the same.

@@ -69,7 +69,15 @@ pub(crate) fn tensors<T: Element>(spec: &LayerSpec) -> Tensors<T> {
 /// 10^9 floating-point operations a second, as a direct sum counts them, of what [`tensors`] makes.
 pub(crate) fn gflops(spec: &LayerSpec, seconds: f64) -> f64 {
     let batch = spec.fixed_batch().unwrap_or(1);
-    2.0 * spec.macs_per_image() as f64 * batch as f64 / seconds / 1e9
+    spec.operations_per_image() as f64 * batch as f64 / seconds / 1e9
+}
+
+/// 10^9 bytes a second, of input, parameters and output, each counted once.
+pub(crate) fn gigabytes(spec: &LayerSpec, seconds: f64) -> f64 {
+    let batch = spec.fixed_batch().unwrap_or(1);
+    let tensors = spec.src_image() * spec.src_storage().bytes() + spec.dst_image() * spec.dst_storage().bytes();
+    let parameters = spec.parameters() * spec.weights_storage().bytes();
+    (batch * tensors + parameters) as f64 / seconds / 1e9
 }
 
 /// The mean of what is compared as ratios.

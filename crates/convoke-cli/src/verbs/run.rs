@@ -9,7 +9,7 @@ use crate::numbers::{output_sizes, short, time};
 use crate::preview;
 use crate::source::{self, Selected};
 use convoke::{Compiler, Element, shape};
-use convoke_core::spec::{DType, Epilogue, LayerSpec};
+use convoke_core::spec::{DType, Epilogue, LayerSpec, with_article};
 use convoke_core::target::Target;
 use std::io::{IsTerminal as _, Write};
 use std::path::Path;
@@ -91,7 +91,8 @@ fn read_tensors<T: Element>(
     }
     let note = input.note.map_or(String::new(), |note| format!(", {note}"));
     let zeros = if spec.bias && args.bias.is_none() { ", bias 0" } else { "" };
-    writeln!(out, "{}: {}{note}, weights {named}{zeros}", spec.name, args.input.display())?;
+    let named = named.map_or(String::new(), |named| format!(", weights {named}"));
+    writeln!(out, "{}: {}{note}{named}{zeros}", spec.name, args.input.display())?;
     let typed = |values: Vec<f64>| values.into_iter().map(T::from_f64).collect();
     let (src, weights, bias) = (typed(input.data), typed(weights), typed(bias));
     Ok((Tensors { batch: input.batch, src, weights, bias }, rate))
@@ -117,17 +118,26 @@ fn channels(what: &'static str, spec: &LayerSpec, path: &Path) -> Result<Vec<f64
     fit::same_shape(what, &[spec.out_channels], &data::read(path)?).map_err(|e| Failure::file(path, e))
 }
 
-/// The weights and what to call them.
-fn weights(args: &Run, spec: &LayerSpec, rate: Option<u32>) -> Result<(Vec<f64>, String), Failure> {
-    let path = Path::new(&args.weights);
+/// The weights and what to call them; pooling has none.
+fn weights(args: &Run, spec: &LayerSpec, rate: Option<u32>) -> Result<(Vec<f64>, Option<String>), Failure> {
+    if spec.operation.is_pooling() {
+        return match args.weights {
+            Some(_) => {
+                Err(Failure::Usage(format!("layer {} is {} and has no weights", spec.name, with_article(spec.kind()))))
+            }
+            None => Ok((Vec::new(), None)),
+        };
+    }
+    let name = args.weights.clone().unwrap_or_else(|| Filter::DEFAULT.to_owned());
+    let path = Path::new(&name);
     if data::extension(path).is_some_and(|e| e == "npy") {
         let array = data::read(path)?;
         let weights = fit::same_shape("the weights are", &shape::weights(spec), &array);
-        return Ok((weights.map_err(|e| Failure::file(path, e))?, args.weights.clone()));
+        return Ok((weights.map_err(|e| Failure::file(path, e))?, Some(name)));
     }
-    let filter = Filter::parse(&args.weights).map_err(|e| Failure::Usage(e.to_string()))?;
+    let filter = Filter::parse(&name).map_err(|e| Failure::Usage(e.to_string()))?;
     let weights = filter.weights(spec, rate).map_err(|e| Failure::layer(&spec.name, e))?;
-    Ok((weights, args.weights.clone()))
+    Ok((weights, Some(name)))
 }
 
 /// Computes, and says how fast.
@@ -149,7 +159,7 @@ fn compute<T: Element>(
             let packed = tensors.pack(&kernel).map_err(|e| failed(&e))?;
             let mut dst = vec![T::default(); tensors.batch * spec.dst_image()];
             let seconds = best_of(|| kernel.run(&packed, &tensors.src, &mut dst).map_err(|e| failed(&e)))?;
-            let flops = 2.0 * spec.macs_per_image() as f64 * tensors.batch as f64;
+            let flops = spec.operations_per_image() as f64 * tensors.batch as f64;
             let (speed, on) =
                 (short(flops / seconds), if threads == 1 { "1 thread".into() } else { format!("{threads} threads") });
             let name = kernel.name();

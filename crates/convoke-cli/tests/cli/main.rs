@@ -6,6 +6,7 @@ mod data;
 mod integers;
 mod layers;
 mod measure;
+mod pooling;
 mod steps;
 mod tune;
 

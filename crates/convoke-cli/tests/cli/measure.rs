@@ -89,7 +89,7 @@ fn bench_prints_a_table() {
     convoke("bench specs/lenet.conv").assert().success().stdout_eq(str![[r#"
 [..], 1 thread[..] time; [..] peak of one core at [..] bits: [..] GFLOP/s of f32
 
-layer              plan                            GFLOP/s  % peak  compile µs   pack µs      run µs
+layer              plan                            GFLOP/s  % peak    GB/s  compile µs   pack µs      run µs
 c1                 direct_f32_[..]
 c3                 direct_f32_[..]
 geomean            [..]

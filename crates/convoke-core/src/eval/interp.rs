@@ -587,6 +587,7 @@ fn binary<T: Element, const L: usize>(op: BinaryOp, a: &[T; L], b: &[T; L]) -> [
         BinaryOp::Div => std::array::from_fn(|i| a[i] / b[i]),
         BinaryOp::Max => std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] }),
         BinaryOp::Min => std::array::from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] }),
+        BinaryOp::Maximum => std::array::from_fn(|i| if a[i] > b[i] || a[i].to_f64().is_nan() { a[i] } else { b[i] }),
         BinaryOp::AddInt | BinaryOp::Dot | BinaryOp::Join | BinaryOp::Splice | BinaryOp::Products => {
             std::array::from_fn(|i| binary_int(op, a[i], b[i]))
         }

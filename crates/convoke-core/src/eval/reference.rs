@@ -2,7 +2,7 @@
 //!
 //! In come the layer and its tensors as the user has them (weights not packed); out comes the output, each element
 //! summed in the order bias, `kd`, `kh`, `kw`, `ic` (transposed with the taps from the last to the first, which is
-//! the order of the inputs) and then sent through the epilogue. [`Accumulator`] chooses the
+//! the order of the inputs; pooling without bias and `ic`) and then sent through the epilogue. [`Accumulator`] chooses the
 //! type of the sum.
 //!
 //! [`error_bound`] says how far a kernel may be away from the exact result.
@@ -14,7 +14,8 @@ mod magnitude;
 
 use super::Element;
 use crate::spec::{
-    Epilogue, LayerSpec, Layout, Operation, PaddingMode, SELU_ALPHA, SELU_SCALE, SOFTPLUS_THRESHOLD, WeightsLayout,
+    Divisor, Epilogue, LayerSpec, Layout, Operation, PaddingMode, SELU_ALPHA, SELU_SCALE, SOFTPLUS_THRESHOLD,
+    WeightsLayout,
 };
 use std::f64::consts::PI;
 
@@ -100,8 +101,15 @@ pub fn output_at<T: Element, Acc: Accumulator>(
     position: Position,
 ) -> Acc {
     let acc = |x: T| Acc::from_f64(x.to_f64());
-    let mut sum = if spec.bias { acc(bias[position.oc]) } else { acc(T::default()) };
-    each_product(spec, src, weights, position, |x, w| sum = sum + acc(x) * acc(w));
+    let mut sum = Acc::default();
+    if spec.operation.is_pooling() {
+        sum = pooled(spec, src, position, acc);
+    } else {
+        if spec.bias {
+            sum = acc(bias[position.oc]);
+        }
+        each_product(spec, src, weights, position, |x, w| sum = sum + acc(x) * acc(w));
+    }
     Acc::from_f64(steps_at(spec, bias, position.oc).fold(sum.to_f64(), |x, step| epilogue(step, x)))
 }
 
@@ -125,13 +133,61 @@ pub fn steps_at<T: Element>(spec: &LayerSpec, bias: &[T], oc: usize) -> impl Ite
     })
 }
 
+/// The greatest element of a window, or their sum over the divisor.
+fn pooled<T: Element, Acc: Accumulator>(
+    spec: &LayerSpec,
+    src: &[T],
+    position: Position,
+    acc: impl Fn(T) -> Acc,
+) -> Acc {
+    if spec.operation == Operation::MaxPool {
+        let mut greatest = Acc::from_f64(f64::NEG_INFINITY);
+        each_element(spec, src, position, |x| {
+            if acc(x) > greatest || x.to_f64().is_nan() {
+                greatest = acc(x);
+            }
+        });
+        return greatest;
+    }
+    let mut sum = Acc::default();
+    each_element(spec, src, position, |x| sum = sum + acc(x));
+    sum / Acc::from_f64(divisor(spec, position.at) as f64)
+}
+
+/// Calls `f` with each element of the window of pooling at an output, in order.
+fn each_element<T: Element>(spec: &LayerSpec, src: &[T], position: Position, mut f: impl FnMut(T)) {
+    let [kd, kh, kw] = spec.spatial.map(|a| a.kernel);
+    for tap in (0..kd * kh * kw).map(|t| [t / kw / kh, t / kw % kh, t % kw]) {
+        let at = input_position(spec, position.at, tap);
+        if let Some(x) = at.and_then(|at| input_at(spec, src, position.n, position.oc, at)) {
+            f(x);
+        }
+    }
+}
+
+/// What the sum of the window at `output` is divided by.
+fn divisor(spec: &LayerSpec, output: [usize; 3]) -> usize {
+    let counted = |i: usize| {
+        let axis = &spec.spatial[i];
+        let within = match spec.divisor {
+            Divisor::Inside => axis.pad_lo..axis.pad_lo + axis.input,
+            Divisor::Padded | Divisor::Number(_) => 0..axis.pad_lo + axis.input + axis.pad_hi,
+        };
+        (0..axis.kernel).filter(|tap| within.contains(&(output[i] * axis.stride + tap * axis.dilation))).count()
+    };
+    match spec.divisor {
+        Divisor::Number(number) => number,
+        Divisor::Padded | Divisor::Inside => counted(0) * counted(1) * counted(2),
+    }
+}
+
 /// Calls `f` with the factors of each product of an output, in the order of the sum. Taps on the padding have none.
 fn each_product<T: Element>(spec: &LayerSpec, src: &[T], weights: &[T], position: Position, mut f: impl FnMut(T, T)) {
     let group = position.oc / spec.oc_per_group();
     let [kd, kh, kw] = spec.spatial.map(|a| a.kernel);
     let taps = (0..kd * kh * kw).map(|t| match spec.operation {
-        Operation::Convolution => t,
         Operation::Transposed => kd * kh * kw - 1 - t,
+        _ => t,
     });
     for tap in taps.map(|t| [t / kw / kh, t / kw % kh, t % kw]) {
         let Some(at) = input_position(spec, position.at, tap) else { continue };
@@ -148,13 +204,13 @@ fn input_position(spec: &LayerSpec, output: [usize; 3], tap: [usize; 3]) -> Opti
     let mut at = [0; 3];
     for (i, axis) in spec.spatial.iter().enumerate() {
         at[i] = match spec.operation {
-            // Under the tap of the window at the output.
-            Operation::Convolution => (output[i] * axis.stride + tap[i] * axis.dilation) as i64 - axis.pad_lo as i64,
             // The input that goes to `input * stride - pad_lo + tap * dilation`, which is the output.
             Operation::Transposed => {
                 let distance = (output[i] + axis.pad_lo).checked_sub(tap[i] * axis.dilation)?;
                 (distance % axis.stride == 0).then_some(distance / axis.stride)? as i64
             }
+            // Under the tap of the window at the output.
+            _ => (output[i] * axis.stride + tap[i] * axis.dilation) as i64 - axis.pad_lo as i64,
         };
     }
     Some(at)

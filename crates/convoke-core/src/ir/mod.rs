@@ -20,8 +20,8 @@
 //!   with fewer leaves the rest of memory alone. `stride` is the distance of two lanes in memory; a `load` with `repeat r`
 //!   puts each element into `r` lanes, one after the other.
 //! - `fma` rounds once; `mul`, `add`, `sub` and `div` round each; `max a, b` is `if a > b { a } else { b }` and
-//!   `min a, b` is `if a < b { a } else { b }` (so a NaN in `b` goes through); `select a, b, c, d` is
-//!   `if a > b { c } else { d }`.
+//!   `min a, b` is `if a < b { a } else { b }` (so a NaN in `b` goes through); `maximum a, b` is `max a, b` where `a` is a number, and
+//!   `a` where it is a NaN (so a NaN in either goes through); `select a, b, c, d` is `if a > b { c } else { d }`.
 //! - Integers of 32 bits, in kernels of `f32`: `iadd a, b` wraps; `dot a, b` takes each lane as two integers of 16 bits and is the sum
 //!   of the two products; `join a, b` is the lower 16 bits of `a` and, above them, those of `b`; `pairs` loads two neighbouring elements
 //!   of `u8` or `i8` into each lane, as integers of 16 bits, `quads` four of `u8` as they are; `splice a, b` is `a | b << 8`. Of four bytes a
@@ -459,6 +459,8 @@ pub enum BinaryOp {
     Max,
     /// `if a < b { a } else { b }`.
     Min,
+    /// `if a > b or a is a NaN { a } else { b }`.
+    Maximum,
     /// The sum of two integers, which wraps.
     AddInt,
     /// The sum of the products of two pairs of integers of 16 bits.

@@ -82,13 +82,14 @@ impl Display for Kernel {
 
 impl BinaryOp {
     /// Every operation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Add,
         Self::Sub,
         Self::Mul,
         Self::Div,
         Self::Max,
         Self::Min,
+        Self::Maximum,
         Self::AddInt,
         Self::Dot,
         Self::Join,
@@ -110,6 +111,7 @@ impl BinaryOp {
             Self::Div => "div",
             Self::Max => "max",
             Self::Min => "min",
+            Self::Maximum => "maximum",
             Self::AddInt => "iadd",
             Self::Dot => "dot",
             Self::Join => "join",

@@ -104,7 +104,7 @@ pub(crate) struct Geometry {
     /// Sizes along `d`, `h`, `w` as the tiles see them: without padding when the input is packed, and all pixels
     /// along `w` for pointwise, all rows one behind the other for `fft` of a window of several rows.
     pub spatial: [SpatialAxis; 3],
-    /// Groups that the `g` loop runs over; 1 for depthwise, where the channels are the `oc` axis.
+    /// Groups that the `g` loop runs over; 1 for depthwise and pooling, where the channels are the `oc` axis.
     pub groups: usize,
     /// Output channels of each.
     pub oc: usize,
@@ -168,9 +168,9 @@ impl Geometry {
         let channels = if role == Role::Scratch { spec.groups * ic } else { spec.in_channels };
         let mut src = View::dense(role, spec, layout, channels, sizes[0]);
         let mut dst = View::dense(Role::Dst, spec, spec.layout, spec.out_channels, sizes[1]);
-        let depthwise = algorithm == Algorithm::Depthwise;
-        let groups = if depthwise { 1 } else { spec.groups };
-        let multiplier = if depthwise { spec.oc_per_group() } else { 1 };
+        let by_channel = algorithm.is_by_channel();
+        let groups = if by_channel { 1 } else { spec.groups };
+        let multiplier = if by_channel { spec.oc_per_group() } else { 1 };
 
         let empty = runs.iter().any(|run| run.empty);
         if empty {

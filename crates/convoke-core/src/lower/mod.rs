@@ -11,6 +11,7 @@
 //! | `channels`, `pixels` | parts of the axes `oc` and `ow` |
 //! | `nests` | the loops |
 //! | `tile` | what a tile computes |
+//! | `pool` | what a tile of pooling computes |
 //! | `epilogue`, `activation` | what becomes of sums |
 //! | `pack` | the nest that copies the input |
 //! | `pairs` | the same for integers, whose channels become pairs; how sums become outputs |
@@ -29,6 +30,7 @@ mod pack;
 mod pairs;
 mod phases;
 mod pixels;
+mod pool;
 mod tile;
 pub mod weights;
 mod winograd;
@@ -43,6 +45,7 @@ pub(crate) use pack::PackedAxis;
 pub(crate) use pairs::REQUANTIZE_REGISTERS;
 pub(crate) use phases::cut as cut_phases;
 pub(crate) use pixels::{PixelRun, Taps, cut as cut_pixels};
+pub(crate) use pool::{REGISTERS as POOL_REGISTERS, counts as counts_taps};
 pub(crate) use tile::{slide, slides};
 pub(crate) use winograd::{
     LEAST_REGISTERS as WINOGRAD_REGISTERS, spatial as winograd_axis, steps as winograd_steps,
@@ -79,7 +82,9 @@ pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
     let lanes = if spec.integers.is_some() { Storage::I32 } else { spec.dtype.storage() };
     let mut buffer = |role, storage, len| kernel.buffers.push(Buffer { role, storage, len });
     buffer(Role::Src, spec.src_storage(), per_batch(spec.src_image() as i64));
-    buffer(Role::Weights, lanes, Affine::constant(packing.packed_len() as i64));
+    if !spec.operation.is_pooling() {
+        buffer(Role::Weights, lanes, Affine::constant(packing.packed_len() as i64));
+    }
     if spec.bias_len() > 0 {
         buffer(Role::Bias, lanes, Affine::constant(spec.bias_len() as i64));
     }

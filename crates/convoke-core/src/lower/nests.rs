@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::channels::{self, ChannelPart};
 use super::geometry::Geometry;
 use super::pixels::{self, PixelRun, Taps};
+use super::pool;
 use super::tile::{self, TileContext, TileKey};
 use super::weights::WeightsPacking;
 use crate::ir::{Affine, Arg, Call, CeilDiv, Kernel, Loop, Nest, Range, Role, Stmt, Tile, Var};
@@ -31,6 +32,7 @@ pub(crate) fn compute(
         panel: packing.lanes,
         panel_len: packing.panel_len(),
         ranged: [is_cut(&d), is_cut(&h)],
+        counted: [0, 1, 2].map(|i| pool::counts(spec, i)),
     };
     let full = TileKey {
         phase: 0,
@@ -82,6 +84,8 @@ struct Cursor {
     bias: Affine,
     /// Taps along `kd`, `kh` and, for single pixels, `kw`.
     taps: [Range; 3],
+    /// Those that count for the divisor of an average.
+    counted: [Range; 3],
     /// Outputs that an outer loop has left to the inner loop of the same axis.
     block: HashMap<Axis, Block>,
     channels: usize,
@@ -112,6 +116,7 @@ impl Cursor {
             dst: Affine::constant(geometry.origin.dst),
             bias: Affine::constant(0),
             taps: geometry.spatial.map(|a| Range::count(a.kernel as i64)),
+            counted: geometry.spatial.map(|a| Range::count(a.kernel as i64)),
             block: HashMap::new(),
             channels: 0,
             phase: 0,
@@ -119,6 +124,15 @@ impl Cursor {
             kw_taps: Taps::All,
             run: 1,
         }
+    }
+}
+
+impl Cursor {
+    /// Puts the tile at output `o` of axis `i`.
+    fn meet(&mut self, axis: &SpatialAxis, i: usize, o: &Affine) {
+        let padded = SpatialAxis { input: axis.pad_lo + axis.input + axis.pad_hi, pad_lo: 0, pad_hi: 0, ..*axis };
+        self.taps[i] = taps_at(axis, o);
+        self.counted[i] = taps_at(&padded, o);
     }
 }
 
@@ -270,7 +284,7 @@ impl Nests<'_> {
     }
 
     fn channel_part(&mut self, part: &ChannelPart, rest: &[Axis], mut at: Cursor) -> Vec<Stmt> {
-        let depthwise = self.cx.plan.algorithm == Algorithm::Depthwise;
+        let by_channel = self.cx.plan.algorithm.is_by_channel();
         let multiplier = self.cx.geometry.multiplier;
         let (panel, panel_len) = (self.cx.panel, self.cx.panel_len);
         let (src, dst) = (self.cx.geometry.src, self.cx.geometry.dst);
@@ -287,7 +301,7 @@ impl Nests<'_> {
             add(&mut at.weights, weights(channels));
             add(&mut at.dst, dst.channel(channels));
             add(&mut at.bias, channels as i64);
-            if depthwise {
+            if by_channel {
                 add(&mut at.src, src.channel(channels / multiplier));
             }
         };
@@ -325,7 +339,7 @@ impl Nests<'_> {
         at.src = at.src.offset(-(a.pad_lo as i64) * src);
         let block = at.block.remove(&axis);
         if size == 1 {
-            at.taps[i] = taps_at(&a, &Affine::constant(0));
+            at.meet(&a, i, &Affine::constant(0));
             return self.expand(rest, at);
         }
         // Rows are counted from their block's first.
@@ -342,7 +356,7 @@ impl Nests<'_> {
         let position = first.plus(var, 1);
         at.src = at.src.plus_scaled(&position, a.stride as i64 * src);
         at.dst = at.dst.plus_scaled(&position, dst);
-        at.taps[i] = taps_at(&a, &position);
+        at.meet(&a, i, &position);
         let body = self.expand(rest, at);
         vec![Stmt::For(Loop { var, range, parallel: false, body })]
     }
@@ -411,7 +425,7 @@ impl Nests<'_> {
             VectorAxis::Ow => self.cx.plan.tile.vectors * self.cx.lanes,
         };
         let (from, to) = at.block.remove(&Axis::Ow).map_or((0, axis.output), |b| (b.from, b.to));
-        let edges = self.cx.plan.vector == VectorAxis::Oc;
+        let edges = self.cx.plan.vector == VectorAxis::Oc && !self.cx.counted[2];
         let runs = pixels::cut(&axis, from, to, tile, edges);
         runs.iter().flat_map(|run| self.pixel_run(run, rest, at.clone())).collect()
     }
@@ -427,7 +441,7 @@ impl Nests<'_> {
         at.kw_taps = run.taps.clone();
         let step = run.pixels as i64;
         if run.count == 1 {
-            at.taps[2] = taps_at(&axis, &Affine::constant(start));
+            at.meet(&axis, 2, &Affine::constant(start));
         }
         // Threads divide a loop of the nest; any other innermost loop is the tile's own, which saves the calls.
         if run.taps == Taps::All && rest.is_empty() && self.cx.plan.order.first() != Some(&Axis::Ow) {
@@ -437,7 +451,7 @@ impl Nests<'_> {
         self.repeat((Axis::Ow, "ow"), Affine::constant(run.count as i64), rest, at, |at, var| {
             at.src = at.src.clone().plus(var, step * pixel);
             at.dst = at.dst.clone().plus(var, step * dst);
-            at.taps[2] = taps_at(&axis, &Affine::var(var, step).offset(start));
+            at.meet(&axis, 2, &Affine::var(var, step).offset(start));
         })
     }
 
@@ -457,14 +471,17 @@ impl Nests<'_> {
             run: at.run,
         };
         let tile = self.tile(&key);
-        let src = Arg { role: self.cx.geometry.src.role, offset: at.src };
-        let mut args =
-            vec![src, Arg { role: Role::Weights, offset: at.weights }, Arg { role: Role::Dst, offset: at.dst }];
+        let mut args = vec![Arg { role: self.cx.geometry.src.role, offset: at.src }];
+        if self.cx.plan.algorithm != Algorithm::Pool {
+            args.push(Arg { role: Role::Weights, offset: at.weights });
+        }
+        args.push(Arg { role: Role::Dst, offset: at.dst });
         if self.cx.spec.bias_len() > 0 {
             args.push(Arg { role: Role::Bias, offset: at.bias });
         }
-        let ranged = [self.cx.ranged[0], self.cx.ranged[1], key.taps == Taps::Single];
-        let ranges = at.taps.into_iter().zip(ranged).filter(|r| r.1).map(|r| r.0).collect();
+        let (single, counted) = (key.taps == Taps::Single, self.cx.counted);
+        let ranged = [self.cx.ranged[0], self.cx.ranged[1], single, counted[0], counted[1], counted[2] && single];
+        let ranges = at.taps.into_iter().chain(at.counted).zip(ranged).filter(|r| r.1).map(|r| r.0).collect();
         Call { tile, args, ranges }
     }
 
@@ -474,7 +491,10 @@ impl Nests<'_> {
             return tile;
         }
         let name = format!("{}{}", self.kernel.name, key.suffix(&self.full, self.cx.lanes));
-        let mut tile = tile::emit(&self.cx, key, name.clone());
+        let mut tile = match self.cx.plan.algorithm {
+            Algorithm::Pool => pool::emit(&self.cx, key, name.clone()),
+            _ => tile::emit(&self.cx, key, name.clone()),
+        };
         let written = &mut self.kernel.tiles;
         // Phases of a transposed layer often have equal tiles.
         let equal = |t: &Tile| (&t.body, &t.ranges) == (&tile.body, &tile.ranges);

@@ -26,9 +26,9 @@ pub(crate) struct PhaseRun {
     pub empty: bool,
 }
 
-/// The runs of an axis; of a convolution the axis itself.
+/// The runs of an axis; of what is not transposed the axis itself.
 pub(crate) fn cut(operation: Operation, axis: &SpatialAxis) -> Vec<PhaseRun> {
-    if operation == Operation::Convolution {
+    if operation != Operation::Transposed {
         let axis = dense_if_single(*axis);
         return vec![PhaseRun { axis, first: 0, output: 0, step: 1, count: 1, tap: 0, empty: false }];
     }
@@ -48,7 +48,7 @@ pub(crate) fn cut(operation: Operation, axis: &SpatialAxis) -> Vec<PhaseRun> {
 /// The layer's tap at each position of the packed weights: phase by phase, each from the last to the first; of a convolution all in
 /// order.
 pub(crate) fn order(operation: Operation, axis: &SpatialAxis) -> Vec<usize> {
-    if operation == Operation::Convolution {
+    if operation != Operation::Transposed {
         return (0..axis.kernel).collect();
     }
     let of_phase = |taps: Taps| (0..taps.count).rev().map(move |i| taps.lowest + i * taps.step);

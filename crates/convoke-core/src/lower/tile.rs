@@ -99,6 +99,8 @@ pub(crate) struct TileContext<'a> {
     pub panel_len: usize,
     /// Which of `kd`, `kh` are ranges that the call passes.
     pub ranged: [bool; 2],
+    /// Along which axes the call passes the taps that count for the divisor of an average, beside those that there are.
+    pub counted: [bool; 3],
 }
 
 /// Writes the tile for `key`.
@@ -113,7 +115,7 @@ pub(crate) fn emit(cx: &TileContext<'_>, key: &TileKey, name: String) -> Tile {
     e.repeat(Extent::Count(key.run as u64), &[(SRC, src), (DST, dst)], |e| {
         body.initialize(e);
         body.reduce(e);
-        body.finish(e);
+        body.finish(e, DST);
     });
     let (stmts, registers) = e.finish();
     let mut pointers = vec!["src".to_owned(), "weights".to_owned(), "dst".to_owned()];
@@ -125,37 +127,40 @@ pub(crate) fn emit(cx: &TileContext<'_>, key: &TileKey, name: String) -> Tile {
 
 impl TileContext<'_> {
     /// Distance in the input of two outputs along `ow`.
-    fn pixel(&self) -> i64 {
+    pub(super) fn pixel(&self) -> i64 {
         self.geometry.spatial[2].stride as i64 * self.geometry.src.spatial[2]
     }
 
     /// The ranges that a call of a tile with `taps` passes, in order.
     pub(crate) fn range_names(&self, taps: &Taps) -> Vec<String> {
         let single = matches!(taps, Taps::Single);
-        let named = [("kd", self.ranged[0]), ("kh", self.ranged[1]), ("kw", single)];
+        let [cd, ch, cw] = self.counted;
+        let taps = [("kd", self.ranged[0]), ("kh", self.ranged[1]), ("kw", single)];
+        let named = [taps, [("cd", cd), ("ch", ch), ("cw", cw && single)]].concat();
         named.iter().filter(|n| n.1).map(|n| n.0.to_owned()).collect()
     }
 }
 
 /// One level of the reduction: how often, and the steps of `src` and `weights`.
 #[derive(Clone, Copy)]
-struct Level {
-    extent: Extent,
-    src: i64,
-    weights: i64,
+pub(super) struct Level {
+    pub(super) extent: Extent,
+    pub(super) src: i64,
+    pub(super) weights: i64,
 }
 
-struct Body<'a> {
-    cx: &'a TileContext<'a>,
-    key: &'a TileKey,
+/// A tile while it is written.
+pub(super) struct Body<'a> {
+    pub(super) cx: &'a TileContext<'a>,
+    pub(super) key: &'a TileKey,
 }
 
 impl Body<'_> {
-    fn acc(&self, row: usize, vector: usize) -> Reg {
+    pub(super) fn acc(&self, row: usize, vector: usize) -> Reg {
         Reg((row * self.key.vectors + vector) as u32)
     }
 
-    fn whole(&self, vector: usize) -> Reg {
+    pub(super) fn whole(&self, vector: usize) -> Reg {
         Reg((self.key.rows * self.key.vectors + vector) as u32)
     }
 
@@ -172,7 +177,7 @@ impl Body<'_> {
     }
 
     /// Outputs along `ow`.
-    fn pixels(&self) -> usize {
+    pub(super) fn pixels(&self) -> usize {
         match self.cx.plan.vector {
             VectorAxis::Oc => self.key.rows,
             VectorAxis::Ow => (self.key.vectors - 1) * self.cx.lanes + self.key.last_lanes,
@@ -198,7 +203,7 @@ impl Body<'_> {
     }
 
     /// The vector's input channels, each into the lanes of the outputs that it is for. `pixel` is where the first is.
-    fn load_channels(&self, e: &mut Emitter, d: Reg, vector: usize, pixel: i64) {
+    pub(super) fn load_channels(&self, e: &mut Emitter, d: Reg, vector: usize, pixel: i64) {
         let (view, m) = (&self.cx.geometry.src, self.cx.geometry.multiplier);
         let at = Address { ptr: SRC, offset: pixel + self.src_channel_of(vector) };
         if m >= self.cx.lanes {
@@ -209,11 +214,11 @@ impl Body<'_> {
         }
     }
 
-    fn lanes_of(&self, vector: usize) -> usize {
+    pub(super) fn lanes_of(&self, vector: usize) -> usize {
         if vector + 1 == self.key.vectors { self.key.last_lanes } else { self.cx.lanes }
     }
 
-    fn along_channels(&self) -> bool {
+    pub(super) fn along_channels(&self) -> bool {
         self.cx.plan.vector == VectorAxis::Oc
     }
 
@@ -245,22 +250,8 @@ impl Body<'_> {
         if self.cx.geometry.empty {
             return;
         }
-        let [d, h, w] = self.cx.geometry.spatial;
-        let s = self.cx.geometry.src.spatial;
-        let [per_kd, per_kh, per_kw] = self.cx.geometry.tap_steps(self.cx.panel);
-        let [kd_ranged, kh_ranged] = self.cx.ranged;
-        let mut next_range = 0;
-        let mut extent = |ranged: bool, count: usize| {
-            if !ranged {
-                return Extent::Count(count as u64);
-            }
-            next_range += 1;
-            Extent::Range(next_range - 1)
-        };
-        let kd = Level { extent: extent(kd_ranged, d.kernel), src: d.dilation as i64 * s[0], weights: per_kd };
-        let kh = Level { extent: extent(kh_ranged, h.kernel), src: h.dilation as i64 * s[1], weights: per_kh };
-        let kw_extent = extent(self.key.taps == Taps::Single, w.kernel);
-        let kw = Level { extent: kw_extent, src: w.dilation as i64 * s[2], weights: per_kw };
+        let w = self.cx.geometry.spatial[2];
+        let [kd, kh, kw] = self.window(self.cx.geometry.tap_steps(self.cx.panel));
         let channels = self.channels();
         let all = 0..self.key.rows;
         if self.key.taps != Taps::Single && slides(self.cx.plan.algorithm, self.cx.plan.vector, &w) {
@@ -284,6 +275,21 @@ impl Body<'_> {
                 }),
             },
         }
+    }
+
+    /// The loops over the window, whose taps are `weights` apart.
+    pub(super) fn window(&self, weights: [i64; 3]) -> [Level; 3] {
+        let (spatial, steps) = (&self.cx.geometry.spatial, self.cx.geometry.src.spatial);
+        let ranged = [self.cx.ranged[0], self.cx.ranged[1], self.key.taps == Taps::Single];
+        let mut next_range = 0;
+        [0, 1, 2].map(|i| {
+            let extent = match ranged[i] {
+                true => Extent::Range(next_range),
+                false => Extent::Count(spatial[i].kernel as u64),
+            };
+            next_range += u32::from(ranged[i]);
+            Level { extent, src: spatial[i].dilation as i64 * steps[i], weights: weights[i] }
+        })
     }
 
     /// The sum over input channels: for each run of them what its first adds to `src` and `weights`, and its loops.
@@ -311,7 +317,7 @@ impl Body<'_> {
         self.levels(e, outer, &mut |e| self.innermost(e, inner, rows.clone(), base));
     }
 
-    fn levels(&self, e: &mut Emitter, levels: &[Level], body: &mut dyn FnMut(&mut Emitter)) {
+    pub(super) fn levels(&self, e: &mut Emitter, levels: &[Level], body: &mut dyn FnMut(&mut Emitter)) {
         match levels.split_first() {
             None => body(e),
             Some((level, rest)) => {
@@ -422,8 +428,9 @@ impl Body<'_> {
         }
     }
 
-    /// Epilogue and stores.
-    fn finish(&self, e: &mut Emitter) {
+    /// Epilogue and stores. What the epilogue takes comes behind `to` among the tile's pointers.
+    pub(super) fn finish(&self, e: &mut Emitter, to: Ptr) {
+        let bias = Ptr(to.0 + 1);
         let free = self.whole(0);
         let dst = self.cx.geometry.dst;
         let pixel = dst.spatial[2];
@@ -436,14 +443,14 @@ impl Body<'_> {
                 let x = self.acc(row, v);
                 let channels = self.along_channels().then(|| self.lanes_of(v));
                 let first = if self.along_channels() { v * self.cx.lanes } else { row };
-                let channel = Address { ptr: BIAS, offset: first as i64 };
+                let channel = Address { ptr: bias, offset: first as i64 };
                 epilogue::emit(e, self.cx.spec, x, free, Outputs { channel, channels });
                 let along = v * self.cx.lanes;
                 let offset = match self.along_channels() {
                     true => row as i64 * pixel + self.channel_of(&dst, v),
                     false => dst.channel(row) + along as i64 * pixel,
                 };
-                e.store(Address { ptr: DST, offset }, x, self.lanes_of(v), lane_step);
+                e.store(Address { ptr: to, offset }, x, self.lanes_of(v), lane_step);
             }
         }
     }
@@ -473,7 +480,7 @@ impl Body<'_> {
 }
 
 /// Joins levels that run through memory as one, and drops those that run once.
-fn merged(levels: &[Level]) -> Vec<Level> {
+pub(super) fn merged(levels: &[Level]) -> Vec<Level> {
     let mut out: Vec<Level> = Vec::new();
     for &level in levels {
         if level.extent == Extent::Count(1) {

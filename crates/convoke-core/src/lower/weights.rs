@@ -9,7 +9,7 @@
 //! each is a sum that is made in `f64` and rounded once.
 //! For `fft`, which has a layout of its own, see [`FftPacking`].
 //! Depthwise weights are panels over all groups, `[panel][kd][kh][kw][lane]`; where an input channel has several outputs, these
-//! stand side by side.
+//! stand side by side. Pooling has none.
 
 pub use super::fft::FftPacking;
 use super::{Geometry, fft, phases, winograd};
@@ -77,7 +77,9 @@ impl WeightsPacking {
 
     /// The packing for a layer computed by `algorithm`, which is not `fft`: there a plan has to say how, see [`Self::of`].
     pub fn new(spec: &LayerSpec, algorithm: Algorithm) -> Self {
-        let (taps, ic, oc) = (spec.taps(), spec.ic_per_group(), spec.out_channels);
+        // Pooling has no weights, as if no input channel had any.
+        let ic = if spec.operation.is_pooling() { 0 } else { spec.ic_per_group() };
+        let (taps, oc) = (spec.taps(), spec.out_channels);
         let (window, winograd) = (spec.spatial.map(|a| a.kernel), algorithm.winograd());
         let group_oc = spec.oc_per_group();
         let (mut group_stride, mut oc_stride, ic_stride, tap_stride) = match spec.weights_layout {
@@ -86,7 +88,7 @@ impl WeightsPacking {
             WeightsLayout::Iohw => (ic * group_oc * taps, taps, group_oc * taps, 1),
             WeightsLayout::Hwoi => (ic, spec.in_channels, 1, group_oc * spec.in_channels),
         };
-        let groups = if algorithm == Algorithm::Depthwise { 1 } else { spec.groups };
+        let groups = if algorithm.is_by_channel() { 1 } else { spec.groups };
         if groups < spec.groups {
             // The channels of all groups are as far apart as the groups, or, where these have several, as those of one.
             oc_stride = group_stride / group_oc;
@@ -100,7 +102,7 @@ impl WeightsPacking {
             groups,
             oc,
             taps,
-            ic: spec.ic_lanes(algorithm),
+            ic: if ic == 0 { 0 } else { spec.ic_lanes(algorithm) },
             plain_ic: ic,
             per_lane: spec.lane_channels(algorithm),
             lanes,

@@ -98,8 +98,10 @@ const OTHER: &str = "the schedule pins";
 pub fn candidates(spec: &LayerSpec, target: &Target) -> Vec<Candidate> {
     let mut all = Vec::new();
     let pinned = spec.schedule.algorithm.as_ref().map(|pin| pin.value);
-    // What is for integers alone is not worth a word elsewhere.
-    let said = |a: &Algorithm| spec.integers.is_some() || !a.is_by_four() || pinned == Some(*a);
+    // What is for integers or for pooling alone is not worth a word elsewhere.
+    let pooling = spec.operation.is_pooling();
+    let can = |a: &Algorithm| (spec.integers.is_some() || !a.is_by_four()) && pooling == (*a == Algorithm::Pool);
+    let said = |a: &Algorithm| can(a) || pinned == Some(*a);
     for algorithm in Algorithm::ALL.iter().copied().filter(said) {
         for &vector in VectorAxis::ALL {
             for &pack_input in PackInput::ALL {
@@ -296,7 +298,7 @@ impl Search<'_> {
                 .map_err(|reason| Refusal::pinned(reason, order.span));
         }
         let oh = self.model.geometry.spatial[1].output;
-        if self.algorithm == Algorithm::Depthwise && self.model.geometry.src.lanes == 1 {
+        if self.algorithm.is_by_channel() && self.model.geometry.src.lanes == 1 {
             // Channels are planes of their own, taken one by one; where they are few for threads, in bands of rows.
             let band = Some((Axis::Oh, oh.div_ceil(ENOUGH))).filter(|b| b.1 < oh);
             return Ok(band.filter(|_| tiling.longest_channel_loop() < self.enough()).into_iter().collect());
@@ -306,7 +308,7 @@ impl Search<'_> {
         let sizes = [1, 2, 4, 8, 16, 32].into_iter().filter(|&b| oh.div_ceil(b) >= ENOUGH.min(oh));
         options.extend(sizes.filter(|&b| b < oh).map(|b| Some((Axis::Oh, b))));
         let g = &self.model.geometry;
-        let in_parts = self.algorithm == Algorithm::Depthwise || g.groups > 1;
+        let in_parts = self.algorithm.is_by_channel() || g.groups > 1;
         if in_parts && self.vector == VectorAxis::Oc && g.src.lanes > 1 {
             let sizes = [1, 2, 4, 8].map(|tiles| tiles * pixels);
             options.extend(sizes.into_iter().filter(|&b| b < w.output).map(|b| Some((Axis::Ow, b))));
@@ -352,7 +354,7 @@ impl Search<'_> {
 
     /// Iterations that are enough for threads: where the loop over channels passes through memory in order, fewer will do.
     fn enough(&self) -> usize {
-        let in_order = self.algorithm == Algorithm::Depthwise && self.model.geometry.src.lanes == 1;
+        let in_order = self.algorithm.is_by_channel() && self.model.geometry.src.lanes == 1;
         if in_order { ENOUGH / 2 } else { ENOUGH }
     }
 
@@ -383,12 +385,13 @@ impl Search<'_> {
                 "the window is a single pixel, so all pixels form one matrix product"
             }
             Algorithm::Depthwise => "every channel has a window of its own",
+            Algorithm::Pool => "every element of a window is taken up once",
             _ => "the sum over the window as it stands",
         };
         let phases: usize = self.spec.spatial.iter().map(|a| a.stride.min(a.output)).product();
         let of_phases = match self.spec.operation {
             Operation::Transposed if phases > 1 => format!("{phases} phases, each with taps of its own; for each "),
-            Operation::Transposed | Operation::Convolution => String::new(),
+            _ => String::new(),
         };
         let TileShape { rows, vectors } = tile;
         let percent = 100.0 * self.model.ideal() / cost.total().max(1.0);

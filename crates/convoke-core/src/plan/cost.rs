@@ -7,8 +7,8 @@
 use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis};
 use crate::lower::weights::WeightsPacking;
 use crate::lower::{
-    ChannelPart, Geometry, PackedAxis, PixelRun, Taps, View, cut_channels, cut_pixels, epilogue_registers, slide,
-    slides,
+    ChannelPart, Geometry, PackedAxis, PixelRun, Taps, View, counts_taps, cut_channels, cut_pixels, epilogue_registers,
+    slide, slides,
 };
 use crate::spec::{LayerSpec, PAIR, QUAD, SpatialAxis};
 use crate::target::Target;
@@ -163,7 +163,7 @@ impl<'a> Part<'a> {
         let [d, h, _] = geometry.spatial;
         let lanes = target.lanes(spec.dtype.bytes());
         let planes = match (algorithm, vector) {
-            (Algorithm::Depthwise, VectorAxis::Oc) => lanes,
+            (algorithm, VectorAxis::Oc) if algorithm.is_by_channel() => lanes,
             _ => geometry.ic,
         };
         Self {
@@ -216,7 +216,7 @@ impl<'a> Part<'a> {
         let w = &self.geometry.spatial[2];
         PartTiling {
             channels: cut_channels(self.geometry.oc, channels, self.packing.lanes, self.vector),
-            pixels: cut_pixels(w, 0, w.output, pixels, self.along_channels()),
+            pixels: cut_pixels(w, 0, w.output, pixels, self.along_channels() && !counts_taps(self.spec, 2)),
         }
     }
 
@@ -324,11 +324,15 @@ impl<'a> Part<'a> {
             2 if t.isa.vector_bytes() > 16 => EVEN,
             _ => LANE * self.lanes as f64,
         };
-        let broadcasts =
-            if self.along_channels() && self.algorithm == Algorithm::Depthwise { 0.0 } else { rows as f64 };
-        let vector_loads = match (self.along_channels(), self.algorithm == Algorithm::Depthwise) {
-            (true, true) => vectors as f64 + sums * self.channel_load(),
-            (true, false) => vectors as f64,
+        let no_broadcasts = match self.algorithm {
+            Algorithm::Pool => true,
+            algorithm => self.along_channels() && algorithm == Algorithm::Depthwise,
+        };
+        let broadcasts = if no_broadcasts { 0.0 } else { rows as f64 };
+        let vector_loads = match (self.along_channels(), self.algorithm) {
+            (true, Algorithm::Pool) => sums * self.channel_load(),
+            (true, Algorithm::Depthwise) => vectors as f64 + sums * self.channel_load(),
+            (true, _) => vectors as f64,
             (false, _) => vectors as f64 * lane(pixel),
         };
         let loads = vector_loads + broadcasts;
@@ -417,7 +421,7 @@ impl<'a> Part<'a> {
         }
         // A depthwise run reads its own channels; any other reads all of its group's.
         let again = match self.algorithm {
-            Algorithm::Depthwise => 0.0,
+            algorithm if algorithm.is_by_channel() => 0.0,
             _ => (runs / self.geometry.groups as f64 - 1.0).max(0.0),
         };
         once + weights_again + again * src * overlap / self.bandwidth(block_src)
@@ -479,7 +483,7 @@ impl<'a> Part<'a> {
         let view = &self.geometry.src;
         let bytes = self.spec.dtype.bytes();
         let part = match self.algorithm {
-            Algorithm::Depthwise => {
+            algorithm if algorithm.is_by_channel() => {
                 (full_run * self.spec.in_channels / self.spec.out_channels.max(1) * bytes).max(bytes) as f64
             }
             _ if self.geometry.groups > 1 => (self.geometry.ic * bytes) as f64,

@@ -3,10 +3,10 @@
 use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis, accuracy};
 use crate::lower::weights::{PANEL_BYTES, WeightsPacking};
 use crate::lower::{
-    Geometry, PackedAxis, REQUANTIZE_REGISTERS, TileAxis, WINOGRAD_TAPS, cut_phases, epilogue_registers, slides,
-    winograd_axis,
+    Geometry, POOL_REGISTERS, PackedAxis, REQUANTIZE_REGISTERS, TileAxis, WINOGRAD_TAPS, cut_phases,
+    epilogue_registers, slides, winograd_axis,
 };
-use crate::spec::{LayerSpec, Operation, PAIR, QUAD, SpatialAxis, Storage, depthwise};
+use crate::spec::{LayerSpec, Operation, PAIR, QUAD, SpatialAxis, Storage, depthwise, with_article};
 use crate::target::{Isa, Target};
 
 /// Most steps of a reduction loop that may be written out.
@@ -15,11 +15,15 @@ pub(super) const MOST_UNROLL: usize = 16;
 /// Whether `algorithm` takes the layer; if not, why.
 pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm, pack: PackInput) -> Result<(), String> {
     integers(spec, algorithm)?;
+    if spec.operation.is_pooling() != (algorithm == Algorithm::Pool) {
+        let what = if algorithm == Algorithm::Pool { "pooling" } else { "convolutions" };
+        return Err(format!("{algorithm} is for {what}, and this is {}", with_article(spec.kind())));
+    }
     if spec.operation == Operation::Transposed && !matches!(algorithm, Algorithm::Direct | Algorithm::Depthwise) {
-        return Err(format!("{algorithm} is for convolutions, and this is a {}", spec.kind()));
+        return Err(format!("{algorithm} is for convolutions, and this is {}", with_article(spec.kind())));
     }
     match algorithm {
-        Algorithm::Direct | Algorithm::Direct4 => Ok(()),
+        Algorithm::Direct | Algorithm::Direct4 | Algorithm::Pool => Ok(()),
         Algorithm::Pointwise | Algorithm::Pointwise4 => {
             for (name, a) in ["d", "h", "w"].iter().zip(&spec.spatial) {
                 if a.kernel != 1 {
@@ -228,6 +232,10 @@ pub(crate) fn pack_input(spec: &LayerSpec, pack: PackInput) -> Result<(), String
             Err("integers are widened, so the input has to be copied".to_owned())
         }
         PackInput::Pad if spec.integers.is_some() => Ok(()),
+        PackInput::Pad | PackInput::ChannelsLast if spec.operation.is_pooling() => Err(format!(
+            "{} reads every element about once, so a copy takes longer than that",
+            with_article(spec.kind())
+        )),
         PackInput::None if spec.fills_padding() => {
             let mode = spec.padding_mode.name();
             Err(format!("{mode} padding is written out, so the input has to be copied"))
@@ -255,9 +263,9 @@ pub(crate) fn tile(
     let TileShape { rows, vectors } = tile;
     let name = || format!("a tile of {rows}x{vectors}");
     let multiplier = spec.oc_per_group();
-    if vector == VectorAxis::Ow && algorithm == Algorithm::Depthwise && rows > 0 && !multiplier.is_multiple_of(rows) {
+    if vector == VectorAxis::Ow && algorithm.is_by_channel() && rows > 0 && !multiplier.is_multiple_of(rows) {
         return Err(format!(
-            "{} has {rows} rows; depthwise along ow works on one input channel at a time, so a divisor of {multiplier}",
+            "{} has {rows} rows; {algorithm} along ow works on one input channel at a time, so a divisor of {multiplier}",
             name()
         ));
     }
@@ -272,7 +280,10 @@ pub(crate) fn tile(
     let held = |w: &SpatialAxis| if slides(algorithm, vector, w) { w.kernel } else { 1 };
     let held = cut_phases(spec.operation, &spec.spatial[2]).iter().map(|run| held(&run.axis)).max().unwrap_or(1);
     let held = held.saturating_mul(vectors);
-    let operands = held.saturating_add(1 + for_products(spec, target, algorithm));
+    let operands = match algorithm {
+        Algorithm::Pool => POOL_REGISTERS,
+        _ => held.saturating_add(1 + for_products(spec, target, algorithm)),
+    };
     let epilogue = spec.then.iter().map(|&e| epilogue_registers(e)).max().unwrap_or(0);
     let requantized = spec.integers.as_ref().is_some_and(|integers| integers.output.is_some());
     let epilogue = if requantized { REQUANTIZE_REGISTERS } else { epilogue };

@@ -6,7 +6,7 @@ use super::legal;
 use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
 use crate::lower::weights::WeightsPacking;
 use crate::lower::{Geometry, View, WINOGRAD_REGISTERS, WinogradShape, winograd_steps};
-use crate::spec::{Batch, LayerSpec, Layout, Operation, PaddingMode, Schedule, SpatialAxis};
+use crate::spec::{Batch, Divisor, LayerSpec, Layout, Operation, PaddingMode, Schedule, SpatialAxis};
 use crate::target::Target;
 
 /// Tiles that a block may have.
@@ -283,6 +283,7 @@ impl Search<'_> {
         LayerSpec {
             name: String::new(),
             operation: Operation::Convolution,
+            divisor: Divisor::Padded,
             rank: 1,
             batch: Batch::Fixed(1),
             in_channels: geometry.ic,

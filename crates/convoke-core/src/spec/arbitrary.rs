@@ -7,8 +7,8 @@
 use super::layout::fits_blocks;
 use super::sizes;
 use super::{
-    Accuracy, Algorithm, Axis, Batch, DType, Epilogue, Integers, LayerSpec, Layout, Operation, PackInput, PaddingMode,
-    PerChannel, Requantized, Schedule, SpatialAxis, Storage, VectorAxis,
+    Accuracy, Algorithm, Axis, Batch, DType, Divisor, Epilogue, Integers, LayerSpec, Layout, Operation, PackInput,
+    PaddingMode, PerChannel, Requantized, Schedule, SpatialAxis, Storage, VectorAxis, WeightsLayout,
 };
 use crate::span::{Span, Spanned};
 use proptest::collection::vec;
@@ -28,9 +28,10 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
         any::<bool>(),
         padding_mode(),
     );
-    let operation = prop_oneof![2 => Just(Operation::Convolution), 1 => Just(Operation::Transposed)];
-    let operation = operation.prop_flat_map(|operation| (Just(operation), [(); 3].map(|()| axis(operation))));
-    (head, layouts, operation, vec(epilogue(), 0..=2)).prop_map(|(head, layouts, (operation, axes), then)| {
+    let operation = (operation(), any::<bool>()).prop_map(|(operation, ceil_mode)| Windows { operation, ceil_mode });
+    let operation = operation.prop_flat_map(|windows| (Just(windows), [(); 3].map(|()| axis(windows)), divisor()));
+    (head, layouts, operation, vec(epilogue(), 0..=2)).prop_map(|(head, layouts, (windows, axes, divisor), then)| {
+        let operation = windows.operation;
         let (rank, dtype, batch, (groups, ic, oc)) = head;
         let (layout, weights_layout, bias, padding_mode) = layouts;
         let weights_layout = weights_layout.select(operation.weights_layouts());
@@ -50,16 +51,47 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
             weights_layout,
             spatial,
             padding_mode,
+            divisor: Divisor::Padded,
             bias,
             then,
             accuracy: Accuracy::default(),
             schedule: Schedule::default(),
         };
-        keep_small(&mut spec);
+        if operation.is_pooling() {
+            keep_to_pooling(&mut spec, divisor);
+        }
+        keep_small(&mut spec, windows);
         keep_to_blocks(&mut spec);
         keep_to_mode(&mut spec);
         spec
     })
+}
+
+/// What the sizes of an axis follow from.
+#[derive(Clone, Copy, Debug)]
+struct Windows {
+    operation: Operation,
+    /// Of pooling.
+    ceil_mode: bool,
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    use Operation::{AvgPool, Convolution, MaxPool, Transposed};
+    prop_oneof![4 => Just(Convolution), 2 => Just(Transposed), 1 => Just(MaxPool), 2 => Just(AvgPool)]
+}
+
+fn divisor() -> impl Strategy<Value = Divisor> {
+    prop_oneof![2 => Just(Divisor::Padded), 2 => Just(Divisor::Inside), 1 => (1..=10_usize).prop_map(Divisor::Number)]
+}
+
+/// Takes away what pooling has not: each channel is a group, without weights.
+fn keep_to_pooling(spec: &mut LayerSpec, divisor: Divisor) {
+    let channels = spec.in_channels;
+    (spec.groups, spec.out_channels) = (channels, channels);
+    (spec.bias, spec.padding_mode, spec.weights_layout) = (false, PaddingMode::Zeros, WeightsLayout::Oihw);
+    if spec.operation == Operation::AvgPool {
+        spec.divisor = divisor;
+    }
 }
 
 /// Random legal layers of integers without pins; at most [`MAX_MACS`].
@@ -141,23 +173,35 @@ fn channels() -> impl Strategy<Value = (usize, usize, usize)> {
 }
 
 /// An axis whose window fits; padding that the kernel cannot reach past is allowed.
-fn axis(operation: Operation) -> impl Strategy<Value = SpatialAxis> {
+fn axis(windows: Windows) -> impl Strategy<Value = SpatialAxis> {
     let padding = || prop_oneof![3 => 0..=2_usize, 1 => 0..=9_usize];
     let output_padding = 0..=2_usize;
     (1..=20_usize, 1..=5_usize, 1..=3_usize, 1..=3_usize, padding(), padding(), output_padding).prop_map(
         move |(input, kernel, stride, dilation, pad_lo, pad_hi, output_padding)| {
             let mut axis = SpatialAxis { input, output: 0, kernel, stride, dilation, pad_lo, pad_hi };
-            if operation == Operation::Convolution {
+            if windows.operation != Operation::Transposed {
                 axis.input = input.max(axis.extent().saturating_sub(pad_lo + pad_hi));
             }
-            with_output(operation, axis, output_padding)
+            with_output(windows, axis, output_padding)
         },
     )
 }
 
-/// The axis with its output; of a transposed layer at most `output_padding` is added, and padding that leaves nothing is lowered.
-fn with_output(operation: Operation, axis: SpatialAxis, output_padding: usize) -> SpatialAxis {
-    if operation == Operation::Convolution {
+/// The axis with its output; of pooling with padding that leaves every window a tap, of a transposed layer at most `output_padding` is added, and padding that leaves nothing is lowered.
+fn with_output(windows: Windows, axis: SpatialAxis, output_padding: usize) -> SpatialAxis {
+    if windows.operation.is_pooling() {
+        let most = axis.extent() - 1;
+        let (pad_lo, pad_hi) = (axis.pad_lo.min(most), axis.pad_hi.min(most));
+        let input = axis.input.max(axis.extent().saturating_sub(pad_lo + pad_hi));
+        let axis = SpatialAxis { input, pad_lo, pad_hi, ..axis };
+        let output = if windows.ceil_mode { sizes::output_rounded_up(&axis) } else { sizes::output(&axis) };
+        let axis = SpatialAxis { output: output.unwrap_or(0), ..axis };
+        if sizes::misses_input(&axis) {
+            return with_output(windows, SpatialAxis { dilation: 1, ..axis }, 0);
+        }
+        return axis;
+    }
+    if windows.operation == Operation::Convolution {
         return SpatialAxis { output: sizes::output(&axis).unwrap_or(0), ..axis };
     }
     let all = (axis.input - 1) * axis.stride + axis.extent() + output_padding.min(axis.stride.max(axis.dilation) - 1);
@@ -167,23 +211,20 @@ fn with_output(operation: Operation, axis: SpatialAxis, output_padding: usize) -
 }
 
 /// Halves whatever is largest until the layer is within [`MAX_MACS`].
-fn keep_small(spec: &mut LayerSpec) {
+fn keep_small(spec: &mut LayerSpec, windows: Windows) {
     let images = spec.fixed_batch().unwrap_or(3).max(1) as u64;
     while spec.macs_per_image() * images > MAX_MACS {
         let (ic, oc, groups) = (spec.ic_per_group(), spec.oc_per_group(), spec.groups);
-        let operation = spec.operation;
-        let shrinkable = |axis: &SpatialAxis| match operation {
-            Operation::Convolution => {
-                axis.input.min((axis.pad_lo + axis.input + axis.pad_hi).saturating_sub(axis.extent()))
-            }
+        let shrinkable = |axis: &SpatialAxis| match windows.operation {
             Operation::Transposed => axis.input,
+            _ => axis.input.min((axis.pad_lo + axis.input + axis.pad_hi).saturating_sub(axis.extent())),
         };
         let widest = (0..3).max_by_key(|at| shrinkable(&spec.spatial[*at])).unwrap_or(2);
         let room = shrinkable(&spec.spatial[widest]);
         let (ic, oc, groups) = match ic.max(oc).max(groups) {
             most if room > 1 && room >= most / 4 => {
                 let axis = spec.spatial[widest];
-                spec.spatial[widest] = with_output(operation, SpatialAxis { input: axis.input - room / 2, ..axis }, 0);
+                spec.spatial[widest] = with_output(windows, SpatialAxis { input: axis.input - room / 2, ..axis }, 0);
                 continue;
             }
             most if most == oc && oc > 1 => (ic, oc / 2, groups),
@@ -193,7 +234,7 @@ fn keep_small(spec: &mut LayerSpec) {
                 // Only taps and padding are left.
                 for axis in &mut spec.spatial {
                     let (pad_lo, kernel) = (axis.pad_lo / 2, axis.kernel.div_ceil(2));
-                    *axis = with_output(operation, SpatialAxis { pad_lo, kernel, ..*axis }, 0);
+                    *axis = with_output(windows, SpatialAxis { pad_lo, kernel, ..*axis }, 0);
                 }
                 continue;
             }

@@ -18,6 +18,7 @@ pub(super) struct Steps {
     pub(super) padding: [Padding; 3],
     pub(super) output_padding: [Spanned<usize>; 3],
     pub(super) output_size: Option<[Spanned<usize>; 3]>,
+    pub(super) ceil_mode: bool,
 }
 
 /// The axes with their padding and output sizes.
@@ -26,8 +27,8 @@ pub(super) fn read(reader: &mut Reader<'_>, steps: &Steps) -> Option<[SpatialAxi
     let mut legal = true;
     for (at, slot) in axes.iter_mut().enumerate().skip(3 - reader.rank) {
         let axis = match reader.operation {
-            Operation::Convolution => convolution(reader, steps, at),
             Operation::Transposed => transposed(reader, steps, at),
+            Operation::Convolution | Operation::MaxPool | Operation::AvgPool => convolution(reader, steps, at),
         };
         match axis {
             Some(axis) => *slot = axis,
@@ -55,8 +56,14 @@ fn bare(reader: &mut Reader<'_>, steps: &Steps, at: usize) -> Option<SpatialAxis
 fn convolution(reader: &mut Reader<'_>, steps: &Steps, at: usize) -> Option<SpatialAxis> {
     let mut axis = bare(reader, steps, at)?;
     (axis.pad_lo, axis.pad_hi) = sizes::resolve(steps.padding[at], &axis);
-    if let Some(output) = sizes::output(&axis) {
-        return Some(SpatialAxis { output, ..axis });
+    let output = if steps.ceil_mode { sizes::output_rounded_up(&axis) } else { sizes::output(&axis) };
+    if let Some(output) = output {
+        axis.output = output;
+        if reader.operation.is_pooling() && sizes::misses_input(&axis) {
+            let (axis, size, span) = (axis_names(reader.rank)[at], axis, steps.kernel[at].span);
+            return reader.report(SpecError::EmptyWindow { axis, size, span });
+        }
+        return Some(axis);
     }
     let span = steps.kernel[at].span;
     // One number for every axis is wrong once.

@@ -1,5 +1,6 @@
 //! What validation refuses.
 
+use super::operation::with_article;
 use super::{DType, Storage};
 use crate::diagnostic::{Diagnostic, Label};
 use crate::front::ast::{Value, ValueKind};
@@ -13,7 +14,7 @@ pub(super) enum SpecError {
     UnknownWord { what: &'static str, word: Spanned<String>, known: Vec<&'static str> },
     #[error("there is no {what} `{}`", word.value)]
     OtherName { what: &'static str, word: Spanned<String>, ours: &'static str },
-    #[error("a {kind} has no `{}`", name.value)]
+    #[error("{} has no `{}`", with_article(kind), name.value)]
     OtherField { name: Spanned<String>, kind: &'static str, other: &'static str, known: Vec<&'static str> },
     #[error("`{}` is given twice", name.value)]
     Duplicate { name: Spanned<String>, first: Span },
@@ -25,7 +26,7 @@ pub(super) enum SpecError {
     BadName { name: Spanned<String> },
     #[error("`{field}` takes {expected}, not {}", short(found))]
     Form { field: &'static str, expected: String, found: Box<Value> },
-    #[error("a {kind} has {expected} {what}, here are {found}")]
+    #[error("{} has {expected} {what}, here are {found}", with_article(kind))]
     Count { kind: &'static str, what: &'static str, expected: usize, found: usize, span: Span, help: String },
     #[error("the layout `{}` is not for {kind}", layout.value)]
     LayoutRank { layout: Spanned<String>, kind: &'static str, want: Vec<&'static str> },
@@ -56,6 +57,8 @@ pub(super) enum SpecError {
     },
     #[error("the kernel reaches past the padded input")]
     KernelTooLarge { axis: &'static str, size: super::SpatialAxis, span: Span },
+    #[error("a window would have no tap in the input")]
+    EmptyWindow { axis: &'static str, size: super::SpatialAxis, span: Span },
     #[error("`output_padding` may not be {}", size.output_padding())]
     OutputPadding { axis: &'static str, size: super::SpatialAxis, span: Span },
     #[error("`output_size` may not be {found}")]
@@ -66,6 +69,8 @@ pub(super) enum SpecError {
     Parts { kind: &'static str, parts: Vec<usize>, count: usize, most: usize, span: Span },
     #[error("`output_size` says what `output_padding` is")]
     BothOutputs { padding: Span, size: Span },
+    #[error("`divisor` says what `count_include_pad` is about")]
+    BothDivisors { count: Span, number: Span },
     #[error("{mode} padding of {padding} is more than there is to take")]
     PaddingMode { axis: &'static str, mode: &'static str, padding: usize, input: usize, most: usize, span: Span },
     #[error("`accuracy` may not be {times}, the least is 1")]
@@ -147,8 +152,11 @@ impl SpecError {
                 let axes = layout.value.chars().take_while(|c| c.is_ascii_alphabetic()).count();
                 let want: Vec<_> = want.iter().map(|name| format!("`{name}`")).collect();
                 let (last, others) = want.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
-                at(&layout.span, &format!("{axes} axes in all"))
-                    .with_help(format!("write {} or {last} for a {kind}", others.join(", ")))
+                at(&layout.span, &format!("{axes} axes in all")).with_help(format!(
+                    "write {} or {last} for {}",
+                    others.join(", "),
+                    with_article(kind)
+                ))
             }
             Self::BlockOfType { layout, dtype, right, .. } => {
                 let label = format!("a block is 64 bytes of channels, {} of {}", dtype.block(), dtype.name());
@@ -174,6 +182,15 @@ impl SpecError {
             }
             Self::Groups { .. } => self.groups(&message),
             Self::KernelTooLarge { axis, size, span } => kernel_too_large(&message, axis, size, *span),
+            Self::EmptyWindow { axis, size, span } => {
+                let super::SpatialAxis { input, pad_lo, pad_hi, dilation, .. } = *size;
+                let label = format!(
+                    "{axis}: a window of extent {}, dilation {dilation}, over {pad_lo} + {input} + {pad_hi}",
+                    size.extent()
+                );
+                at(span, &label)
+                    .with_help("lower the padding; without dilation, half the kernel at each side is always legal")
+            }
             Self::OutputPadding { axis, size, span } => {
                 let (stride, dilation) = (size.stride, size.dilation);
                 let label = format!("{axis}: it must be less than stride {stride} or dilation {dilation}");
@@ -205,6 +222,10 @@ impl SpecError {
                 second(at(padding, "given as well"), *size, "the size that the output gets")
                     .with_help("keep one of them")
             }
+            Self::BothDivisors { count, number } => {
+                second(at(count, "given as well"), *number, "what the sums are divided by")
+                    .with_help("keep one of them")
+            }
             Self::PaddingMode { axis, mode, input, most, span, .. } => {
                 let label = format!("{axis}: {mode} padding of an input of {input} is at most {most} a side");
                 at(span, &label)
@@ -214,7 +235,7 @@ impl SpecError {
                 .with_help("write `accuracy: exact` for direct sums, or at least 1"),
             Self::Causal { span, kind } => {
                 let example = if kind.ends_with("1d") { "0..2" } else { "(2..0, 1)" };
-                at(span, &format!("this is a {kind}"))
+                at(span, &format!("this is {}", with_article(kind)))
                     .with_help(format!("say what each axis gets, as in `padding: {example}`"))
             }
             Self::TooMuch { unit, factors, product, limit, span, .. } => {

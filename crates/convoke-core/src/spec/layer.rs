@@ -8,7 +8,7 @@ use super::layout::{LAYOUTS, MEANINGS, fits_blocks};
 use super::sizes::{self, Padding, Spans};
 use super::suggest::nearest;
 use super::{
-    Accuracy, Batch, DType, LayerSpec, Layout, Limits, Operation, PaddingMode, Schedule, SpatialAxis, Storage,
+    Accuracy, Batch, DType, Divisor, LayerSpec, Layout, Limits, Operation, PaddingMode, Schedule, SpatialAxis, Storage,
     WeightsLayout,
 };
 use crate::diagnostic::Diagnostic;
@@ -92,10 +92,15 @@ impl Parts<'_> {
         let rank = reader.rank;
         let example = ["f32[1, 16, 100]", "f32[1, 3, 224, 224]", "f32[1, 3, 16, 112, 112]"][rank - 1];
         let input = self.required(reader, "input", example).and_then(|v| read_input(reader, v));
-        let out_channels = self.required(reader, "out_channels", "64").and_then(|v| reader.count("out_channels", v, 1));
-        let kernel = self.required(reader, "kernel_size", "3").and_then(|v| reader.sizes("kernel_size", v, 1));
+        let pooling = reader.operation.is_pooling();
+        let out_channels = match &input {
+            Some(input) if pooling => Some(input.channels),
+            _ if pooling => None,
+            _ => self.required(reader, "out_channels", "64").and_then(|v| reader.count("out_channels", v, 1)),
+        };
+        let kernel = self.required(reader, "kernel_size", "3").and_then(|v| read_kernel(reader, v, input.as_ref()));
         let ones = Some([Spanned::new(1, self.layer.name.span); 3]);
-        let stride = self.optional("stride", ones, |v| reader.sizes("stride", v, 1));
+        let stride = self.optional("stride", if pooling { kernel } else { ones }, |v| reader.sizes("stride", v, 1));
         let dilation = self.optional("dilation", ones, |v| reader.sizes("dilation", v, 1));
         let padding = self.optional("padding", Some([Padding::Sides(0, 0); 3]), |v| reader.padding(v));
         let padding_mode = self.optional("padding_mode", Some(PaddingMode::Zeros), |v| {
@@ -107,8 +112,13 @@ impl Parts<'_> {
         if let (Some(_), Some(padding)) = (self.fields.get("output_size"), self.fields.get("output_padding")) {
             reader.errors.push(SpecError::BothOutputs { padding: padding.span, size: self.span("output_size") });
         }
-        let groups = self
-            .optional("groups", Some(Groups::Count(Spanned::new(1, self.layer.name.span))), |v| read_groups(reader, v));
+        let ceil_mode = self.optional("ceil_mode", Some(false), |v| reader.flag("ceil_mode", v));
+        let divisor = self.divisor(reader);
+        let one_group = Groups::Count(Spanned::new(1, self.layer.name.span));
+        let groups = match &input {
+            Some(input) if pooling => Some(Groups::Count(input.channels)),
+            _ => self.optional("groups", Some(one_group), |v| read_groups(reader, v)),
+        };
         let bias = self.optional("bias", Some(false), |v| reader.flag("bias", v));
         let default = reader.operation.weights_layouts()[0];
         let weights_layout = self.optional("weights", Some(default), |v| read_weights_layout(reader, v));
@@ -129,6 +139,7 @@ impl Parts<'_> {
             padding: padding?,
             output_padding: output_padding?,
             output_size: output_size?,
+            ceil_mode: ceil_mode?,
         };
         let spatial = axes::read(reader, &steps)?;
         stride?;
@@ -147,6 +158,7 @@ impl Parts<'_> {
             weights_layout: weights_layout?,
             spatial,
             padding_mode: padding_mode?,
+            divisor: divisor?,
             bias: bias?,
             then: then?,
             accuracy: accuracy?,
@@ -166,6 +178,20 @@ impl Parts<'_> {
         }
     }
 
+    /// What `count_include_pad` and `divisor` say, of which a layer may have one.
+    fn divisor(&self, reader: &mut Reader<'_>) -> Option<Divisor> {
+        let includes = self.optional("count_include_pad", Some(true), |v| reader.flag("count_include_pad", v));
+        let number = self.optional("divisor", Some(None), |v| reader.count("divisor", v, 1).map(Some));
+        match (includes?, number?, self.fields.get("count_include_pad")) {
+            (_, Some(number), Some(count)) => {
+                reader.report(SpecError::BothDivisors { count: count.span, number: number.span })
+            }
+            (_, Some(number), None) => Some(Divisor::Number(number.value)),
+            (true, None, _) => Some(Divisor::Padded),
+            (false, None, _) => Some(Divisor::Inside),
+        }
+    }
+
     /// The value of a field that has no default.
     fn required(&self, reader: &mut Reader<'_>, field: &'static str, example: &'static str) -> Option<&Value> {
         let value = self.fields.get(field).copied();
@@ -182,6 +208,20 @@ impl Parts<'_> {
 
     fn span(&self, field: &str) -> Span {
         self.fields.get(field).map_or(self.layer.name.span, |value| value.span)
+    }
+}
+
+/// The window; of pooling it may be `global`, which is the whole input.
+fn read_kernel(reader: &mut Reader<'_>, value: &Value, input: Option<&Input>) -> Option<[Spanned<usize>; 3]> {
+    match &value.kind {
+        ValueKind::Word(word) if reader.operation.is_pooling() => {
+            if word == "global" {
+                return Some(input?.spatial.map(|size| Spanned::new(size, value.span)));
+            }
+            let word = Spanned::new(word.clone(), value.span);
+            reader.report(SpecError::UnknownWord { what: "size of a window", word, known: vec!["global"] })
+        }
+        _ => reader.sizes("kernel_size", value, 1),
     }
 }
 

@@ -23,7 +23,8 @@ mod text;
 pub use integers::{Integers, PAIR, PerChannel, QUAD, REDUCED, Requantized};
 pub use layer::validate;
 pub use layout::{BLOCK_BYTES, Layout};
-pub use operation::{FIELD_NAMES, Operation};
+pub use operation::with_article;
+pub use operation::{Divisor, FIELD_NAMES, Operation};
 pub use padding::PaddingMode;
 pub use schedule::{Algorithm, Axis, PackInput, Schedule, VectorAxis};
 pub(crate) use sizes::depthwise;
@@ -56,7 +57,7 @@ pub struct LayerSpec {
     pub in_channels: usize,
     /// Output channels, all groups together.
     pub out_channels: usize,
-    /// Number of groups; divides both channel counts.
+    /// Number of groups; divides both channel counts. Of pooling as many as there are channels, each of which has its own windows.
     pub groups: usize,
     /// Layout of `src` and `dst`.
     pub layout: Layout,
@@ -64,8 +65,10 @@ pub struct LayerSpec {
     pub weights_layout: WeightsLayout,
     /// The spatial axes `d`, `h`, `w`.
     pub spatial: [SpatialAxis; 3],
-    /// What lies beyond the input where there is padding.
+    /// What lies beyond the input where there is padding. Of pooling [`Zeros`](PaddingMode::Zeros): nothing does.
     pub padding_mode: PaddingMode,
+    /// What average pooling divides by; of other layers the default.
+    pub divisor: Divisor,
     /// Whether there is a bias, one element an output channel.
     pub bias: bool,
     /// The fused epilogue, applied in order.
@@ -82,7 +85,8 @@ pub struct SpatialAxis {
     /// Input size `ih`.
     pub input: usize,
     /// Output size `oh`: of a convolution `(pad_lo + input + pad_hi - extent) / stride + 1`, or 0; transposed
-    /// `(input - 1) * stride + extent + output_padding - pad_lo - pad_hi`.
+    /// `(input - 1) * stride + extent + output_padding - pad_lo - pad_hi`; of pooling with `ceil_mode` rounded up, if the last window
+    /// then starts in the input or before it.
     pub output: usize,
     /// Window size `kh`.
     pub kernel: usize,
@@ -340,8 +344,11 @@ impl LayerSpec {
         self.spatial.iter().map(|a| a.kernel).product()
     }
 
-    /// Elements of the weights.
+    /// Elements of the weights; pooling has none.
     pub fn weights_len(&self) -> usize {
+        if self.operation.is_pooling() {
+            return 0;
+        }
         self.out_channels * self.ic_per_group() * self.taps()
     }
 
@@ -363,13 +370,18 @@ impl LayerSpec {
         }
     }
 
-    /// Multiply-accumulates of one image, padding counted as if it were data.
+    /// Multiply-accumulates of one image, or taps of pooling; padding is counted as if it were data.
     pub fn macs_per_image(&self) -> u64 {
         let windows = match self.operation {
-            Operation::Convolution => self.pixels(|axis| axis.output),
             Operation::Transposed => self.pixels(|axis| axis.input),
+            _ => self.pixels(|axis| axis.output),
         };
         (self.out_channels * windows) as u64 * (self.ic_per_group() * self.taps()) as u64
+    }
+
+    /// Floating-point operations of one image: a multiplication and an addition a multiply-accumulate; of pooling one a tap.
+    pub fn operations_per_image(&self) -> u64 {
+        if self.operation.is_pooling() { self.macs_per_image() } else { 2 * self.macs_per_image() }
     }
 }
 

@@ -11,12 +11,30 @@ pub enum Operation {
     /// `ConvTranspose`, Keras' `Conv2DTranspose`. It is the convolution that goes the other way, from `dst` to `src`: input `i`
     /// goes to output `i * stride - pad_lo + k * dilation` through tap `k`.
     Transposed,
+    /// Each output is the greatest element of a window, and NaN if there is one: PyTorch's `MaxPool1d` to `MaxPool3d`, ONNX's `MaxPool`
+    /// and `GlobalMaxPool`. Padding is never the greatest.
+    MaxPool,
+    /// Each output is the sum of a window over a [`Divisor`]: PyTorch's `AvgPool1d` to `AvgPool3d`, ONNX's `AveragePool` and
+    /// `GlobalAveragePool`.
+    AvgPool,
 }
 
-use Operation::{Convolution, Transposed};
+use Operation::{AvgPool, Convolution, MaxPool, Transposed};
+
+/// What average pooling divides the sum of a window by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Divisor {
+    /// The taps within the input and its padding: all, but for windows that `ceil_mode` lets reach further. PyTorch's default.
+    #[default]
+    Padded,
+    /// The taps within the input: `count_include_pad: false`, the default of ONNX and the only one of Keras.
+    Inside,
+    /// One number, at least 1: PyTorch's `divisor_override`.
+    Number(usize),
+}
 
 /// The fields of a layer, in the order of the canonical text, and the operations that have them.
-const FIELDS: [(&str, &[Operation]); 24] = [
+const FIELDS: [(&str, &[Operation]); 27] = [
     ("input", &Operation::ALL),
     ("input_scale", &[Convolution]),
     ("input_zero_point", &[Convolution]),
@@ -25,11 +43,14 @@ const FIELDS: [(&str, &[Operation]); 24] = [
     ("stride", &Operation::ALL),
     ("padding", &Operation::ALL),
     ("padding_mode", &[Convolution]),
+    ("ceil_mode", &[MaxPool, AvgPool]),
     ("output_padding", &[Transposed]),
     ("output_size", &[Transposed]),
     ("dilation", &Operation::ALL),
     ("groups", &[Convolution, Transposed]),
     ("bias", &[Convolution, Transposed]),
+    ("count_include_pad", &[AvgPool]),
+    ("divisor", &[AvgPool]),
     ("weights", &[Convolution, Transposed]),
     ("weights_type", &[Convolution]),
     ("weights_scale", &[Convolution]),
@@ -56,14 +77,21 @@ pub const FIELD_NAMES: [&str; FIELDS.len()] = {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 2] = [Convolution, Transposed];
+    pub const ALL: [Self; 4] = [Convolution, Transposed, MaxPool, AvgPool];
 
     /// What layers of one, two and three spatial axes are called.
     pub const fn kinds(self) -> [&'static str; 3] {
         match self {
             Convolution => ["conv1d", "conv2d", "conv3d"],
             Transposed => ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"],
+            MaxPool => ["max_pool1d", "max_pool2d", "max_pool3d"],
+            AvgPool => ["avg_pool1d", "avg_pool2d", "avg_pool3d"],
         }
+    }
+
+    /// Whether it makes one number of each channel's window, without weights.
+    pub const fn is_pooling(self) -> bool {
+        matches!(self, MaxPool | AvgPool)
     }
 
     /// The operation and the number of spatial axes of a kind of layer.
@@ -87,10 +115,16 @@ impl Operation {
     /// The layouts that its weights may have, the default first.
     pub(super) const fn weights_layouts(self) -> [WeightsLayout; 2] {
         match self {
-            Convolution => [WeightsLayout::Oihw, WeightsLayout::Hwio],
+            // Pooling has none, so that any will do.
+            Convolution | MaxPool | AvgPool => [WeightsLayout::Oihw, WeightsLayout::Hwio],
             Transposed => [WeightsLayout::Iohw, WeightsLayout::Hwoi],
         }
     }
+}
+
+/// `a conv2d`, `an avg_pool2d`.
+pub fn with_article(kind: &str) -> String {
+    format!("{} {kind}", if kind.starts_with('a') { "an" } else { "a" })
 }
 
 impl LayerSpec {

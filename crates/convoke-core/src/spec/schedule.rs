@@ -37,6 +37,8 @@ pub enum Algorithm {
     Pointwise4,
     /// One input and one output channel a group.
     Depthwise,
+    /// The windows of pooling; takes no other layer, and no other takes those.
+    Pool,
     /// F(2, 3): windows of 3 taps, two outputs at a time along each axis, for 4 products instead of 6.
     Winograd2,
     /// F(4, 3): four outputs at a time, for 6 products instead of 12.
@@ -54,13 +56,19 @@ impl Algorithm {
             Self::Winograd2 => Some(2),
             Self::Winograd4 => Some(4),
             Self::Winograd6 => Some(6),
-            Self::Direct | Self::Pointwise | Self::Direct4 | Self::Pointwise4 | Self::Depthwise | Self::Fft => None,
+            Self::Direct | Self::Pointwise | Self::Direct4 | Self::Pointwise4 | Self::Depthwise => None,
+            Self::Pool | Self::Fft => None,
         }
     }
 
     /// Whether it multiplies four input channels at a time, as integers of 8 bits.
     pub const fn is_by_four(self) -> bool {
         matches!(self, Self::Direct4 | Self::Pointwise4)
+    }
+
+    /// Whether every output channel is made of one input channel, so that vectors of both go together.
+    pub const fn is_by_channel(self) -> bool {
+        matches!(self, Self::Depthwise | Self::Pool)
     }
 
     /// Whether all pixels form one matrix product.
@@ -142,6 +150,7 @@ names!(Algorithm {
     Direct4 = "direct4",
     Pointwise = "pointwise",
     Depthwise = "depthwise",
+    Pool = "pool",
     Winograd2 = "winograd2",
     Winograd4 = "winograd4",
     Winograd6 = "winograd6",

@@ -47,6 +47,34 @@ pub(super) fn output(axis: &SpatialAxis) -> Option<usize> {
     Some(room / axis.stride + 1)
 }
 
+/// The output size of pooling with `ceil_mode`, as PyTorch counts it: a last window may reach past the padding, if it starts in the input
+/// or before it.
+pub(super) fn output_rounded_up(axis: &SpatialAxis) -> Option<usize> {
+    let room = (axis.pad_lo + axis.input + axis.pad_hi + axis.stride - 1).checked_sub(axis.extent())?;
+    let output = room / axis.stride + 1;
+    let starts_behind = (output - 1) * axis.stride >= axis.input + axis.pad_lo;
+    Some(if starts_behind { output - 1 } else { output })
+}
+
+/// Windows that start before the input and are looked at one by one where their taps may step over all of it.
+const MOST_LOOKED_AT: usize = 4096;
+
+/// Whether a window has no tap in the input: where the last one starts behind it, the first ends before it, or taps step over all of it.
+/// Where very many may do that, they are taken to.
+pub(super) fn misses_input(axis: &SpatialAxis) -> bool {
+    let last = axis.output.max(1) - 1;
+    let behind = last * axis.stride >= axis.pad_lo + axis.input;
+    if axis.output == 0 || behind || axis.pad_lo >= axis.extent() {
+        return true;
+    }
+    let early = axis.pad_lo.div_ceil(axis.stride).min(axis.output);
+    let misses = |window: usize| {
+        let before = axis.pad_lo - window * axis.stride;
+        before.next_multiple_of(axis.dilation) - before >= axis.input
+    };
+    axis.dilation > axis.input && (early > MOST_LOOKED_AT || (0..early).any(misses))
+}
+
 /// Where to point at when a tensor is too large.
 pub(super) struct Spans {
     pub(super) input: Span,
@@ -88,19 +116,13 @@ pub(super) fn check_limits(spec: &LayerSpec, limits: &Limits, spans: &Spans) -> 
     let taps = axes(["kernel depth", "kernel height", "kernel width"], |a| a.kernel);
     let ic = [("input channels of a group", spec.ic_per_group() as u64)];
     let oc = [("output channels", spec.out_channels as u64)];
-    tensor(
-        "the tensor of weights",
-        oc.into_iter().chain(ic).chain(taps.clone()).collect(),
-        limits.tensor_bytes,
-        spans.kernel_size,
-    )?;
     let packed = [("output channels with the panels' tails", packed_channels(spec))];
-    tensor(
-        "the tensor of packed weights",
-        packed.into_iter().chain(ic).chain(taps.clone()).collect(),
-        limits.tensor_bytes,
-        spans.kernel_size,
-    )?;
+    for (what, oc) in [("the tensor of weights", oc), ("the tensor of packed weights", packed)] {
+        if !spec.operation.is_pooling() {
+            let factors = oc.into_iter().chain(ic).chain(taps.clone()).collect();
+            tensor(what, factors, limits.tensor_bytes, spans.kernel_size)?;
+        }
+    }
 
     let out = axes(["output depth", "output height", "output width"], |a| a.output);
     let out_channels = stored(
@@ -113,6 +135,10 @@ pub(super) fn check_limits(spec: &LayerSpec, limits: &Limits, spans: &Spans) -> 
 
     let padded: fn(&SpatialAxis) -> usize = match spec.operation {
         Operation::Convolution => |a| a.pad_lo + a.input + a.pad_hi,
+        // The last window may reach past the padding.
+        Operation::MaxPool | Operation::AvgPool => {
+            |a| (a.pad_lo + a.input + a.pad_hi).max((a.output - 1) * a.stride + a.extent())
+        }
         // As many as a phase's window can reach past either end.
         Operation::Transposed => |a| a.input + 2 * ((a.extent() + a.output_padding()) / a.stride + 1),
     };
@@ -127,11 +153,12 @@ pub(super) fn check_limits(spec: &LayerSpec, limits: &Limits, spans: &Spans) -> 
     }
 
     let windows = match spec.operation {
-        Operation::Convolution => out,
         Operation::Transposed => axes(["input depth", "input height", "input width"], |a| a.input),
+        _ => out,
     };
     let macs = oc.into_iter().chain(windows).chain(ic).chain(taps).collect();
-    product("the work of one image", "multiply-accumulates", macs, limits.macs, spans.out_channels)
+    let unit = if spec.operation.is_pooling() { "taps" } else { "multiply-accumulates" };
+    product("the work of one image", unit, macs, limits.macs, spans.out_channels)
 }
 
 /// Whether the algorithm `depthwise` takes the layer; if not, why.

@@ -1,8 +1,9 @@
 //! A layer back to text, and text to one layer.
 
+use super::sizes::output;
 use super::{
-    Accuracy, Batch, Epilogue, Integers, LayerSpec, Limits, Operation, PaddingMode, PerChannel, Schedule, SpatialAxis,
-    Storage,
+    Accuracy, Batch, Divisor, Epilogue, Integers, LayerSpec, Limits, Operation, PaddingMode, PerChannel, Schedule,
+    SpatialAxis, Storage,
 };
 use crate::diagnostic::{self, Diagnostic};
 use std::fmt;
@@ -23,10 +24,13 @@ impl fmt::Display for LayerSpec {
                 writeln!(f, "    input_zero_point: {},", integers.src_zero_point)?;
             }
         }
-        writeln!(f, "    out_channels: {},", self.out_channels)?;
+        let pooling = self.operation.is_pooling();
+        if !pooling {
+            writeln!(f, "    out_channels: {},", self.out_channels)?;
+        }
         let kernel: Vec<_> = axes.iter().map(|a| a.kernel.to_string()).collect();
         writeln!(f, "    kernel_size: {},", kernel.join("x"))?;
-        if axes.iter().any(|a| a.stride != 1) {
+        if axes.iter().any(|a| a.stride != if pooling { a.kernel } else { 1 }) {
             writeln!(f, "    stride: {},", sizes(axes.iter().map(|a| a.stride)))?;
         }
         if axes.iter().any(|a| (a.pad_lo, a.pad_hi) != (0, 0)) {
@@ -37,6 +41,9 @@ impl fmt::Display for LayerSpec {
             PaddingMode::Constant(value) => writeln!(f, "    padding_mode: constant({}),", number(value))?,
             mode => writeln!(f, "    padding_mode: {},", mode.name())?,
         }
+        if pooling && axes.iter().any(|a| output(a) != Some(a.output)) {
+            writeln!(f, "    ceil_mode: true,")?;
+        }
         if self.operation == Operation::Transposed && axes.iter().any(|a| a.output_padding() != 0) {
             let each: Vec<_> = axes.iter().map(|a| a.output_padding().to_string()).collect();
             writeln!(f, "    output_padding: {},", one_or_each(&each))?;
@@ -44,11 +51,16 @@ impl fmt::Display for LayerSpec {
         if axes.iter().any(|a| a.dilation != 1) {
             writeln!(f, "    dilation: {},", sizes(axes.iter().map(|a| a.dilation)))?;
         }
-        if self.groups != 1 {
+        if self.groups != 1 && !pooling {
             writeln!(f, "    groups: {},", self.groups)?;
         }
         if self.bias {
             writeln!(f, "    bias: true,")?;
+        }
+        match self.divisor {
+            Divisor::Padded => {}
+            Divisor::Inside => writeln!(f, "    count_include_pad: false,")?,
+            Divisor::Number(n) => writeln!(f, "    divisor: {n},")?,
         }
         if self.weights_layout != self.operation.weights_layouts()[0] {
             writeln!(f, "    weights: {},", self.weights_layout.name(self.rank))?;
@@ -122,6 +134,9 @@ impl LayerSpec {
     pub fn to_annotated_text(&self) -> String {
         let (dst, macs, parameters) = (self.dst_type(), self.macs_per_image(), self.parameters());
         let image = if self.fixed_batch() == Some(1) { "" } else { " an image" };
+        if self.operation.is_pooling() {
+            return format!("// dst: {dst}; {macs} taps{image}\n{self}");
+        }
         format!("// dst: {dst}; {macs} multiply-accumulates{image}; {parameters} parameters\n{self}")
     }
 

@@ -3,6 +3,7 @@
 #[allow(dead_code, non_camel_case_types)]
 mod model {
     pub const _CMP_GT_OQ: i32 = 30;
+    pub const _CMP_UNORD_Q: i32 = 3;
 
     #[derive(Clone, Copy)]
     pub struct __m512(pub [f32; 16]);
@@ -69,8 +70,12 @@ mod model {
                 out
             }
             pub fn $cmp<const OP: i32>(a: $V, b: $V) -> $M {
-                assert_eq!(OP, _CMP_GT_OQ);
-                (0..$L).map(|i| if a.0[i] > b.0[i] { 1 << i } else { 0 }).sum()
+                let holds: fn($T, $T) -> bool = match OP {
+                    _CMP_GT_OQ => |a, b| a > b,
+                    _CMP_UNORD_Q => |a, b| a.is_nan() || b.is_nan(),
+                    _ => panic!("an unknown predicate"),
+                };
+                (0..$L).map(|i| if holds(a.0[i], b.0[i]) { 1 << i } else { 0 }).sum()
             }
         };
     }

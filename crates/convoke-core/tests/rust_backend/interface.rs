@@ -109,6 +109,7 @@ fn emitted_packing_is_that_of_the_compiler() {
         conv2d keras { input: f64[1, 3, 3, 5] @ nhwc, out_channels: 11, kernel_size: (2, 3), weights: hwio, bias: true }
         conv1d normalized { input: f32[1, 5, 4] @ ncl, out_channels: 20, kernel_size: 3, then: [scale, shift, prelu] }
         conv1d slopes { input: f64[1, 5, 4] @ ncl, out_channels: 7, kernel_size: 3, bias: true, then: [prelu, scale, prelu] }
+        avg_pool1d mean { input: f32[1, 5, 4] @ ncl, kernel_size: 3, then: [scale, shift] }
         conv1d each { input: f32[1, 5, 4] @ ncl, out_channels: 20, groups: 5, kernel_size: 3, bias: true }
         conv1d line { input: f64[1, 9, 5] @ nlc, out_channels: 20, bias: true, kernel_size: 3, accuracy: fast, schedule { algorithm: winograd6 } }
         conv2d plane { input: f32[1, 9, 9, 6] @ nhwc, out_channels: 38, groups: 2, bias: true, kernel_size: 3, weights: hwio, schedule { algorithm: winograd2 } }
@@ -126,10 +127,12 @@ fn emitted_packing_is_that_of_the_compiler() {
         let (name, oc, element) = (&spec.name, spec.out_channels, spec.dtype.name());
         let rows: Vec<Vec<f64>> =
             (0..spec.bias_len() / oc).map(|row| (0..oc).map(|c| (row * oc + c) as f64).collect()).collect();
-        let arguments: String = rows.iter().map(|row| format!(", &{row:?}")).collect();
+        let weights = (!plain.is_empty()).then_some(&plain);
+        let arguments: Vec<String> = weights.into_iter().chain(&rows).map(|row| format!("&{row:?}")).collect();
+        let arguments = arguments.join(", ");
         packed.extend(rows.into_iter().flatten());
         calls += &format!(
-            "static {name}: {name}::Packed = {name}::pack(&{plain:?}{arguments});
+            "static {name}: {name}::Packed = {name}::pack({arguments});
             let elements = unsafe {{ core::slice::from_raw_parts((&raw const {name}).cast::<{element}>(), {}) }};
             assert_eq!(elements, {packed:?}, {name:?});
             assert_eq!(size_of::<{name}::Packed>() % 64, 0);\n",

@@ -53,6 +53,11 @@ conv2d normalized { input: f32[2, 3, 5, 11] @ nchw, out_channels: 13, kernel_siz
 conv1d curves { input: f32[1, 3, 40] @ ncl, out_channels: 5, kernel_size: 3, then: [softplus, elu(0.5), mish, gelu_tanh, celu(2)] }
 conv1d curves_double { input: f64[1, 3, 40] @ nlc, out_channels: 9, kernel_size: 3,
     then: [abs, neg, log_sigmoid, add(2.5), selu, softsign, mul(-3), hard_sigmoid] }
+max_pool2d maxima { input: f32[2, 9, 11, 19] @ nhwc, kernel_size: 3, stride: 2, padding: 1, ceil_mode: true, then: [scale, shift] }
+max_pool2d maxima_of_planes { input: f64[1, 3, 9, 37] @ nchw, kernel_size: (2, 3), dilation: (1, 2), padding: 1 }
+avg_pool2d means { input: f32[N, 5, 9, 21] @ nchw, kernel_size: 3, stride: 1, padding: 1, count_include_pad: false, then: sigmoid }
+avg_pool3d means_of_volumes { input: f32[1, 5, 6, 7, 10] @ ndhwc, kernel_size: 2, padding: 1, ceil_mode: true }
+avg_pool2d mean { input: f32[1, 21, 7, 7] @ nChw16c, kernel_size: global }
 conv2d nothing { input: f32[0, 2, 4, 4] @ nchw, out_channels: 3, kernel_size: 3 }
 ";
 

@@ -211,6 +211,12 @@ impl Emitter<'_> {
             BinaryOp::Div => self.builder.ins().fdiv(a, b),
             BinaryOp::Max => self.if_less(b, a, a, b),
             BinaryOp::Min => self.if_less(a, b, a, b),
+            BinaryOp::Maximum => {
+                let greatest = self.if_less(b, a, a, b);
+                let mask = self.builder.ins().fcmp(FloatCC::Unordered, a, a);
+                let mask = self.builder.ins().bitcast(self.lanes.vector, bitcast_flags(), mask);
+                self.builder.ins().bitselect(mask, a, greatest)
+            }
             BinaryOp::AddInt | BinaryOp::Dot | BinaryOp::Join | BinaryOp::Splice | BinaryOp::Products => {
                 self.integers(op, a, b)
             }

@@ -170,7 +170,8 @@ impl Vectors {
                 EVEX_Vdivps_zmm_k1z_zmm_zmmm512b32_er,
                 EVEX_Vdivpd_zmm_k1z_zmm_zmmm512b64_er
             ),
-            BinaryOp::Max => pick!(
+            // The rest is done by a comparison.
+            BinaryOp::Max | BinaryOp::Maximum => pick!(
                 self,
                 VEX_Vmaxps_ymm_ymm_ymmm256,
                 VEX_Vmaxpd_ymm_ymm_ymmm256,
@@ -254,6 +255,11 @@ impl Vectors {
             EVEX_Vblendmps_zmm_k1z_zmm_zmmm512b32,
             EVEX_Vblendmpd_zmm_k1z_zmm_zmmm512b64
         )
+    }
+
+    /// The bits that either has.
+    pub(super) fn or(self) -> Code {
+        if self.wide { Code::EVEX_Vpord_zmm_k1z_zmm_zmmm512b32 } else { Code::VEX_Vpor_ymm_ymm_ymmm256 }
     }
 
     pub(super) fn shift_left(self) -> Code {

@@ -104,8 +104,7 @@ impl Emitter<'_> {
         let r = |reg: Reg| R(v.register(reg.0 as usize));
         let scratch = R(v.register(self.scratch_register));
         self.a.vector(v.shift_left(), &[scratch, r(b), Imm(8)]);
-        let or = if v.bytes() == 64 { Code::EVEX_Vpord_zmm_k1z_zmm_zmmm512b32 } else { Code::VEX_Vpor_ymm_ymm_ymmm256 };
-        self.a.vector(or, &[r(d), r(a), scratch]);
+        self.a.vector(v.or(), &[r(d), r(a), scratch]);
     }
 
     /// The first `count` bytes of an access, as they are, into the lowest bits of a register; zeros above them.

@@ -469,18 +469,20 @@ impl Machine<'_> {
         self.set(i, d)
     }
 
-    /// Greater, quietly: the one predicate that is asked for.
+    /// Greater, or unordered, quietly: the predicates that are asked for.
     fn compare<T: Lane>(&mut self, i: &Instruction) -> Result<(), String> {
-        if i.immediate8() != 0x1e {
-            return Err("an unknown predicate".to_owned());
-        }
+        let holds: fn(T, T) -> bool = match i.immediate8() {
+            0x1e => |a, b| a > b,
+            3 => |a, b| a.partial_cmp(&b).is_none(),
+            _ => return Err("an unknown predicate".to_owned()),
+        };
         let to_mask = i.op0_register().is_k();
         let (a, b) = (self.vectors[vector(i.op1_register())?.0], self.vectors[vector(i.op2_register())?.0]);
         let width = vector(i.op1_register())?.1;
         let (mut all, mut bits) = ([0; 64], 0);
         for lane in 0..width / T::BYTES {
             let bytes = lane * T::BYTES..(lane + 1) * T::BYTES;
-            if T::from_bytes(&a[bytes.clone()]) > T::from_bytes(&b[bytes.clone()]) {
+            if holds(T::from_bytes(&a[bytes.clone()]), T::from_bytes(&b[bytes.clone()])) {
                 all[bytes].fill(0xff);
                 bits |= 1 << lane;
             }

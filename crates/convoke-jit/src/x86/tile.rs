@@ -222,6 +222,7 @@ impl Emitter<'_> {
             // A product and a sum are two instructions where the sum is not their place.
             Op::Dot4 { d, c, .. } if d != c => Scratch::Other,
             Op::Binary { op: BinaryOp::Join | BinaryOp::Splice, .. } => Scratch::Other,
+            Op::Binary { op: BinaryOp::Maximum, d, a, .. } if !self.v.has_masks() || d == a => Scratch::Other,
             Op::Select { .. } if !self.v.has_masks() => Scratch::Other,
             _ => Scratch::Free,
         }
@@ -277,6 +278,7 @@ impl Emitter<'_> {
             Op::Dot4 { d, a, b, c } => self.dot4(d, a, b, c),
             Op::Binary { op: BinaryOp::Join, d, a, b } => self.join(d, a, b),
             Op::Binary { op: BinaryOp::Splice, d, a, b } => self.splice(d, a, b),
+            Op::Binary { op: BinaryOp::Maximum, d, a, b } => self.maximum(d, a, b),
             Op::Binary { op, d, a, b } => self.a.vector(v.binary(op), &[r(d), r(a), r(b)]),
             Op::Select { d, a, b, c, e } => {
                 let greater = Imm(GREATER);
@@ -298,6 +300,28 @@ impl Emitter<'_> {
             Op::Store { to, s } => self.store(to, s)?,
         }
         Ok(())
+    }
+
+    /// The instruction `max` gives `b` where `a` is no number.
+    fn maximum(&mut self, d: Reg, a: Reg, b: Reg) {
+        let v = self.v;
+        let [to, a_, b_] = [d, a, b].map(|reg| R(v.register(reg.0 as usize)));
+        if !v.has_masks() || d == a {
+            self.hold(Scratch::Other);
+        }
+        let scratch = R(v.register(self.scratch_register));
+        if v.has_masks() {
+            self.a.vector(v.compare(), &[R(COMPARED), a_, a_, Imm(UNORDERED)]);
+            let greatest = if d == a { scratch } else { to };
+            self.a.vector(v.binary(BinaryOp::Max), &[greatest, a_, b_]);
+            self.a.vector(v.blend(), &[to, greatest, a_]);
+            self.a.mask_last(COMPARED);
+        } else {
+            // All bits set is a NaN.
+            self.a.vector(v.compare(), &[scratch, a_, a_, Imm(UNORDERED)]);
+            self.a.vector(v.binary(BinaryOp::Max), &[to, a_, b_]);
+            self.a.vector(v.or(), &[to, to, scratch]);
+        }
     }
 
     fn constant(&mut self, d: Reg, value: f64) {
@@ -363,6 +387,8 @@ impl Emitter<'_> {
 
 /// The comparison `a > b`, false if either is not a number, without signalling.
 const GREATER: u8 = 0x1e;
+/// Whether either is not a number, without signalling.
+const UNORDERED: u8 = 3;
 
 /// The numbers of lanes, less than `all`, of contiguous loads and stores.
 fn partial_lanes(body: &[TileStmt], all: usize, found: &mut BTreeSet<usize>) {

@@ -4,7 +4,7 @@ use crate::args::BenchBackend;
 use crate::compute::{self, Tensors};
 use crate::failure::Failure;
 use crate::integers::Integers;
-use crate::measure::{self, Clock, gflops, tensors};
+use crate::measure::{self, Clock, gflops, gigabytes, tensors};
 use crate::rustc::Program;
 use crate::source::Selected;
 use convoke::{Compiler, Element};
@@ -33,6 +33,7 @@ pub(super) struct Subject {
 pub(super) struct Measured {
     pub(super) plan: String,
     pub(super) gflops: f64,
+    pub(super) gb_per_s: f64,
     /// From the layer to code that runs; `rustc` compiles all layers at once, so there is none for the backend rust.
     pub(super) compile_us: Option<f64>,
     pub(super) pack_us: f64,
@@ -86,6 +87,7 @@ impl Subject {
         Ok(Measured {
             plan,
             gflops: gflops(spec, run),
+            gb_per_s: gigabytes(spec, run),
             compile_us: compile.map(|s| s * 1e6),
             pack_us: pack * 1e6,
             run_us: run * 1e6,
@@ -141,6 +143,7 @@ impl Subject {
         Ok(Measured {
             plan,
             gflops: gflops(spec, run),
+            gb_per_s: gigabytes(spec, run),
             compile_us: compile.map(|s| s * 1e6),
             pack_us: pack * 1e6,
             run_us: run * 1e6,

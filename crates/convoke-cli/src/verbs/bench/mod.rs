@@ -3,6 +3,7 @@
 //! The peak is measured for the width of the backend's vectors, before every layer again; the greatest counts. Run times are
 //! the median of many runs on data that stay in the caches. What runs on one thread is timed with the clock of the CPU, which
 //! other programs on the machine do not move; several threads, and the program of the backend rust, with that on the wall.
+//! Beside it stand the bytes of the layer's tensors a second; pooling multiplies nothing and has that alone.
 
 mod measure;
 mod peak;
@@ -39,12 +40,14 @@ pub(crate) fn run(args: &Bench, out: &mut dyn Write) -> Result<(), Failure> {
         }
         columns(names, out)?;
     }
-    let mut shares = Vec::new();
+    let mut speeds = Vec::new();
     for (at, layer) in selected.iter().enumerate() {
         peak.measure();
         let m = subject.measure(*layer, at)?;
-        let percent = 100.0 * m.gflops / (peak.gflops(layer.spec.dtype) * threads as f64);
-        shares.push((m.gflops, percent));
+        // Pooling multiplies nothing.
+        let percent = (!layer.spec.operation.is_pooling())
+            .then(|| 100.0 * m.gflops / (peak.gflops(layer.spec.dtype) * threads as f64));
+        speeds.push([Some(m.gflops), percent, Some(m.gb_per_s)]);
         if args.json {
             super::json_line(out, &Line::new(args, clock, &layer.text.name, &layer.spec.name, &m, percent))?;
         } else {
@@ -52,15 +55,18 @@ pub(crate) fn run(args: &Bench, out: &mut dyn Write) -> Result<(), Failure> {
                 names,
                 &layer.spec.name,
                 &m.plan,
-                [Some(m.gflops), Some(percent), m.compile_us, Some(m.pack_us), Some(m.run_us)],
+                [Some(m.gflops), percent, Some(m.gb_per_s), m.compile_us, Some(m.pack_us), Some(m.run_us)],
                 out,
             )?;
         }
         out.flush()?;
     }
     if !args.json {
-        let mean = |of: fn(&(f64, f64)) -> f64| Some(geometric_mean(shares.iter().map(of)));
-        row(names, "geomean", "", [mean(|s| s.0), mean(|s| s.1), None, None, None], out)?;
+        let mean = |at: usize| {
+            let values: Vec<f64> = speeds.iter().filter_map(|speed| speed[at]).collect();
+            (!values.is_empty()).then(|| geometric_mean(values.into_iter()))
+        };
+        row(names, "geomean", "", [mean(0), mean(1), mean(2), None, None, None], out)?;
     }
     Ok(())
 }
@@ -90,16 +96,17 @@ fn head(
 fn columns(names: usize, out: &mut dyn Write) -> Result<(), Failure> {
     writeln!(
         out,
-        "\n{:<names$} {:<30} {:>8} {:>7} {:>11} {:>9} {:>11}",
-        "layer", "plan", "GFLOP/s", "% peak", "compile µs", "pack µs", "run µs"
+        "\n{:<names$} {:<30} {:>8} {:>7} {:>7} {:>11} {:>9} {:>11}",
+        "layer", "plan", "GFLOP/s", "% peak", "GB/s", "compile µs", "pack µs", "run µs"
     )?;
     Ok(())
 }
 
-fn row(names: usize, name: &str, plan: &str, cells: [Option<f64>; 5], out: &mut dyn Write) -> Result<(), Failure> {
-    let [gflops, percent, compile, pack, run] = cells
+fn row(names: usize, name: &str, plan: &str, cells: [Option<f64>; 6], out: &mut dyn Write) -> Result<(), Failure> {
+    let [gflops, percent, gb_per_s, compile, pack, run] = cells
         .map(|cell| cell.map_or(String::new(), |x| if x >= 99.95 { format!("{x:.0}") } else { format!("{x:.1}") }));
-    let line = format!("{name:<names$} {plan:<30} {gflops:>8} {percent:>7} {compile:>11} {pack:>9} {run:>11}");
+    let line =
+        format!("{name:<names$} {plan:<30} {gflops:>8} {percent:>7} {gb_per_s:>7} {compile:>11} {pack:>9} {run:>11}");
     Ok(writeln!(out, "{}", line.trim_end())?)
 }
 
@@ -110,7 +117,8 @@ struct Line<'a> {
     backend: String,
     status: &'a str,
     gflops: f64,
-    percent_of_peak: f64,
+    percent_of_peak: Option<f64>,
+    gb_per_s: f64,
     compile_us: Option<f64>,
     pack_us: f64,
     run_us: f64,
@@ -120,8 +128,8 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn new(args: &Bench, clock: Clock, file: &'a str, layer: &'a str, m: &'a Measured, percent: f64) -> Self {
-        let Measured { plan, gflops, compile_us, pack_us, run_us } = m;
+    fn new(args: &Bench, clock: Clock, file: &'a str, layer: &'a str, m: &'a Measured, percent: Option<f64>) -> Self {
+        let Measured { plan, gflops, gb_per_s, compile_us, pack_us, run_us } = m;
         Self {
             file,
             layer,
@@ -129,6 +137,7 @@ impl<'a> Line<'a> {
             status: "ok",
             gflops: *gflops,
             percent_of_peak: percent,
+            gb_per_s: *gb_per_s,
             compile_us: *compile_us,
             pack_us: *pack_us,
             run_us: *run_us,

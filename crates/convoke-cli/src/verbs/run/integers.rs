@@ -5,6 +5,7 @@ use crate::args::{Run, RunBackend};
 use crate::compute;
 use crate::data::{self, Kind, fit};
 use crate::failure::Failure;
+use crate::filters::Filter;
 use crate::integers::{self, Integers, bytes_to_elements};
 use crate::numbers::{short, time};
 use crate::source::Selected;
@@ -31,8 +32,8 @@ fn read(args: &Run, spec: &LayerSpec, out: &mut dyn Write) -> Result<Integers, F
     let input = fit::input(spec, &array).map_err(|e| Failure::file(&args.input, e))?;
     let src = whole(&args.input, &input.data, spec.src_storage())?;
     let random = Integers::random(spec, 1, 1);
-    let (weights, named) = match args.weights.as_str() {
-        "random" => (random.weights, "random"),
+    let (weights, named) = match args.weights.as_deref().unwrap_or(Filter::DEFAULT) {
+        Filter::DEFAULT => (random.weights, "random"),
         name => {
             let path = Path::new(name);
             if data::extension(path).is_none_or(|e| e != "npy") {

@@ -1,7 +1,7 @@
 //! The part of a layer's module that chooses: `Isa`, `run` and `run_with`.
 
 use super::kernel;
-use super::layer::{Detection, Layer, ScratchFrom, required, variant};
+use super::layer::{Detection, Layer, ScratchFrom, has_packed, required, variant};
 use super::names::ident;
 use crate::ir::{Role, Verified};
 use crate::target::Isa;
@@ -44,6 +44,10 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool, lo
     };
     let (local_parameter, local_argument) = match local {
         true => (quote!(, local: &mut Local), quote!(, local)),
+        false => Default::default(),
+    };
+    let (packed_parameter, packed_argument) = match has_packed(layer.spec) {
+        true => (quote!(packed: &Packed,), quote!(packed,)),
         false => Default::default(),
     };
     // The versions that are compiled may all be ones without.
@@ -99,8 +103,8 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool, lo
 
         /// Computes `dst` from `src`, in the best version that the CPU has: [`isa`].
         #panics
-        pub fn run(src: &#src_type, packed: &Packed, dst: &mut #dst_type #scratch_parameter #local_parameter) {
-            run_with(isa(), src, packed, dst #scratch_argument #local_argument);
+        pub fn run(src: &#src_type, #packed_parameter dst: &mut #dst_type #scratch_parameter #local_parameter) {
+            run_with(isa(), src, #packed_argument dst #scratch_argument #local_argument);
         }
 
         /// Computes `dst` from `src` in the version for `isa`, if the CPU has it; else returns `false`.
@@ -109,7 +113,7 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool, lo
         #panics
         #unused
         pub fn run_with(
-            isa: Isa, src: &#src_type, packed: &Packed, dst: &mut #dst_type #scratch_parameter #local_parameter
+            isa: Isa, src: &#src_type, #packed_parameter dst: &mut #dst_type #scratch_parameter #local_parameter
         ) -> bool {
             #check
             if !isa.is_available() {

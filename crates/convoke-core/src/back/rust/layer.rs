@@ -149,7 +149,7 @@ fn array(spec: &LayerSpec, len: usize) -> TokenStream {
     quote!([#element; #len])
 }
 
-/// `Src`, `Weights`, `Bias`, `Dst`, `Scratch`, `Local` and `Packed`.
+/// `Src`, `Weights`, `Bias`, `Channels`, `Dst`, `Scratch`, `Local` and `Packed`, those that the layer has.
 fn types(layer: &Layer<'_>, scratch: Option<i64>, local: Option<i64>) -> TokenStream {
     let spec = layer.spec;
     let images = spec.fixed_batch().unwrap_or(1);
@@ -169,7 +169,9 @@ fn types(layer: &Layer<'_>, scratch: Option<i64>, local: Option<i64>) -> TokenSt
         code.extend(quote!(#[doc = #doc] pub type #name = #array;));
     };
     define("Src", format!(" The input, {}{of}.", shape(spec, true)), spec.src_image() * images);
-    define("Weights", format!(" The weights, {weights_shape}."), spec.weights_len());
+    if !spec.operation.is_pooling() {
+        define("Weights", format!(" The weights, {weights_shape}."), spec.weights_len());
+    }
     if spec.bias {
         define("Bias", " The bias, one element an output channel.".to_owned(), spec.out_channels);
     }
@@ -185,14 +187,19 @@ fn types(layer: &Layer<'_>, scratch: Option<i64>, local: Option<i64>) -> TokenSt
         let doc = " Space that `run` needs for itself, however many images; what is in it means nothing.";
         define("Local", doc.to_owned(), usize::try_from(len).unwrap_or(0));
     }
-    let packed = array(spec, layer.packing.packed_len());
-    let (bias_field, bias_zero) = match spec.bias_len() {
+    if !has_packed(spec) {
+        return code;
+    }
+    let field = |name: &str, len: usize| match len {
         0 => Default::default(),
-        len => {
-            let rows = array(spec, len);
-            (quote!(bias: #rows,), quote!(bias: [0.0; _],))
+        _ => {
+            let (name, array) = (ident(name), array(spec, len));
+            (quote!(#name: #array,), quote!(#name: [0.0; _],))
         }
     };
+    let (weights_field, weights_zero) = field("weights", layer.packing.packed_len());
+    let (bias_field, bias_zero) = field("bias", spec.bias_len());
+    let fields = quote!(#weights_field #bias_field);
     quote! {
         #code
         /// Weights, and what belongs to output channels, as `run` reads them. They may be a `static`:
@@ -200,18 +207,48 @@ fn types(layer: &Layer<'_>, scratch: Option<i64>, local: Option<i64>) -> TokenSt
         #[repr(C, align(64))]
         #[derive(Clone, Debug)]
         pub struct Packed {
-            weights: #packed,
-            #bias_field
+            #fields
         }
         impl Packed {
             /// All zeros: for [`pack_into`].
-            pub const ZERO: Self = Self { weights: [0.0; _], #bias_zero };
+            pub const ZERO: Self = Self { #weights_zero #bias_zero };
+        }
+    }
+}
+
+/// Whether there is anything that `run` reads beside its input: pooling has no weights.
+pub(super) fn has_packed(spec: &LayerSpec) -> bool {
+    !spec.operation.is_pooling() || spec.bias_len() > 0
+}
+
+/// `pack` and `pack_into` for a layer whose channels have numbers and that has no weights.
+fn pack_rows(spec: &LayerSpec) -> TokenStream {
+    let rows = channel_rows(spec);
+    let parameters = rows.iter().map(|(name, array)| quote!(#name: &#array)).collect::<Vec<_>>();
+    let arguments = rows.iter().map(|(name, _)| name);
+    let copy = copy_rows(spec, &rows);
+    quote! {
+        /// Packs what belongs to output channels for `run`.
+        pub const fn pack(#(#parameters),*) -> Packed {
+            let mut packed = Packed::ZERO;
+            pack_into(&mut packed, #(#arguments),*);
+            packed
+        }
+
+        /// Packs what belongs to output channels into `packed`.
+        pub const fn pack_into(packed: &mut Packed, #(#parameters),*) {
+            #copy
         }
     }
 }
 
 /// `pack` and `pack_into`, with the loops of [`WeightsPacking::pack`].
 fn pack(layer: &Layer<'_>) -> TokenStream {
+    match layer.spec.operation.is_pooling() {
+        true if !has_packed(layer.spec) => return TokenStream::new(),
+        true => return pack_rows(layer.spec),
+        false => {}
+    }
     let p = layer.packing;
     let n = Literal::usize_unsuffixed;
     let (groups, taps, ic, lanes, oc) = (n(p.groups), n(p.taps), n(p.ic), n(p.lanes), n(p.oc));

@@ -90,6 +90,13 @@ pub(super) fn prelude(i: &mut Instructions, used: &[Helper]) -> TokenStream {
             Helper::Binary(BinaryOp::Max) => {
                 i.function(quote!(fn #name(a: V, b: V) -> V), quote!(#path::#choose(#path::#greater(a, b), a, b)))
             }
+            Helper::Binary(BinaryOp::Maximum) => {
+                let equal = of("vceqq");
+                i.function(
+                    quote!(fn #name(a: V, b: V) -> V),
+                    quote!(#path::#choose(#path::#equal(a, a), #path::#choose(#path::#greater(a, b), a, b), a)),
+                )
+            }
             Helper::Binary(_) => {
                 i.function(quote!(fn #name(a: V, b: V) -> V), quote!(#path::#choose(#path::#greater(b, a), a, b)))
             }

@@ -58,6 +58,7 @@ fn binary(op: BinaryOp) -> TokenStream {
         BinaryOp::Div => quote!(a.0[i] / b.0[i]),
         BinaryOp::Max => quote!(if a.0[i] > b.0[i] { a.0[i] } else { b.0[i] }),
         BinaryOp::Min => quote!(if a.0[i] < b.0[i] { a.0[i] } else { b.0[i] }),
+        BinaryOp::Maximum => quote!(if a.0[i] > b.0[i] || a.0[i].is_nan() { a.0[i] } else { b.0[i] }),
         BinaryOp::AddInt => quote!(f32::from_bits(a.0[i].to_bits().wrapping_add(b.0[i].to_bits()))),
         BinaryOp::Dot => quote! {{
             let halves = |x: f32| [i32::from(x.to_bits() as i16), (x.to_bits() as i32) >> 16];

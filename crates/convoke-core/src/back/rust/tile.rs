@@ -288,6 +288,7 @@ pub(super) const fn binary_name(op: BinaryOp) -> &'static str {
         BinaryOp::Div => "div",
         BinaryOp::Max => "max",
         BinaryOp::Min => "min",
+        BinaryOp::Maximum => "maximum",
         BinaryOp::AddInt => "add_int",
         BinaryOp::Dot => "dot",
         BinaryOp::Join => "join",

@@ -42,7 +42,7 @@ pub(super) fn prelude(i: &mut Instructions, used: &[Helper]) -> TokenStream {
             Helper::Load(n) if n == i.lanes => Some("loadu"),
             Helper::Store(n) if n == i.lanes => Some("storeu"),
             Helper::Fma => Some("fmadd"),
-            Helper::Binary(op) if !op.is_integer() => Some(binary_name(op)),
+            Helper::Binary(op) if !op.is_integer() && op != BinaryOp::Maximum => Some(binary_name(op)),
             _ => None,
         };
         code.extend(match direct {
@@ -96,6 +96,10 @@ fn function(i: &mut Instructions, helper: Helper) -> TokenStream {
                 Some(body) => i.function(quote!(unsafe fn #name(p: *const #element) -> V), quote!(unsafe { #body })),
                 None => i.by_element(helper).unwrap_or_default(),
             }
+        }
+        Helper::Binary(BinaryOp::Maximum) => {
+            let body = maximum(i);
+            i.function(quote!(fn #name(a: V, b: V) -> V), body)
         }
         Helper::Binary(op) => {
             let body = integers(i, op);
@@ -233,6 +237,28 @@ fn select(i: &Instructions) -> TokenStream {
                 let greater = #path::#compare(a, b);
                 #path::#or(#path::#and(greater, c), #path::#and_not(greater, e))
             }
+        }
+    }
+}
+
+/// The greater of `a` and `b`, where the intrinsic `max` gives `b` if `a` is no number. All bits set is a NaN.
+fn maximum(i: &Instructions) -> TokenStream {
+    let path = i.path();
+    let of = |operation: &str| intrinsic(i, operation);
+    let (max, or) = (of("max"), of("or"));
+    match i.isa {
+        Isa::Avx512 => {
+            let compare = ident(&format!("_mm512_cmp_{}_mask", suffix(i.dtype)));
+            let blend = of("mask_blend");
+            quote!(#path::#blend(#path::#compare::<{ #path::_CMP_UNORD_Q }>(a, a), #path::#max(a, b), a))
+        }
+        Isa::Avx2 => {
+            let compare = of("cmp");
+            quote!(#path::#or(#path::#compare::<{ #path::_CMP_UNORD_Q }>(a, a), #path::#max(a, b)))
+        }
+        _ => {
+            let compare = of("cmpunord");
+            quote!(#path::#or(#path::#compare(a, a), #path::#max(a, b)))
         }
     }
 }

@@ -1,14 +1,15 @@
 //! What the error of an output is measured by.
 
-use super::{Position, each_product, input_at, src_index, weights_index};
+use super::{Position, divisor, each_element, each_product, input_at, src_index, weights_index};
 use crate::eval::Element;
 use crate::lower::{TileAxis, WINOGRAD_TAPS, winograd_transforms};
-use crate::spec::{Algorithm, LayerSpec};
+use crate::spec::{Algorithm, LayerSpec, Operation};
 
 /// For every element of `dst`, the magnitude that the error of a kernel is at most a multiple of (see
 /// [`error_bound`](super::error_bound)).
 ///
-/// Of a direct sum it is `|bias| +` the sum of `|src * weights|`. Of Winograd's algorithm it is the output's formula with the magnitudes
+/// Of a direct sum it is `|bias| +` the sum of `|src * weights|`; of average pooling the sum of `|src|` over the divisor, and of
+/// what never rounds, the greatest element, 0. Of Winograd's algorithm it is the output's formula with the magnitudes
 /// of all factors, those of the matrices too: `|A^T| [(|G| |g|) . (|B^T| |d|)]`. Of `fft` it is `|bias| +` the sum over the input
 /// channels of the Euclidean norms of the input's row, or its image with the padding if the window has several rows, times that of the
 /// filter: errors of transforms are bounded by norms of blocks, whose elements are some of those, each in at most two.
@@ -23,6 +24,10 @@ pub fn magnitudes<T: Element>(
     weights: &[T],
     bias: &[T],
 ) -> Vec<f64> {
+    if spec.operation.is_pooling() {
+        let positions = (0..batch * spec.dst_image()).map(|index| Position::of(spec, index));
+        return positions.map(|at| at.map_or(0.0, |at| mean_magnitude(spec, src, at))).collect();
+    }
     let offset = |at: Position| if spec.bias { bias[at.oc].to_f64().abs() } else { 0.0 };
     let positions = (0..batch * spec.dst_image()).map(|index| Position::of(spec, index));
     if algorithm == Algorithm::Fft {
@@ -41,6 +46,16 @@ pub fn magnitudes<T: Element>(
     let [d, h, w] = spec.spatial.map(|a| a.output);
     let index = |at: Position| (((at.n * spec.out_channels + at.oc) * d + at.at[0]) * h + at.at[1]) * w + at.at[2];
     positions.map(|at| at.map_or(0.0, |at| offset(at) + sums[index(at)])).collect()
+}
+
+/// Of pooling.
+fn mean_magnitude<T: Element>(spec: &LayerSpec, src: &[T], at: Position) -> f64 {
+    if spec.operation == Operation::MaxPool {
+        return 0.0;
+    }
+    let mut sum = 0.0;
+    each_element(spec, src, at, |x| sum += x.to_f64().abs());
+    sum / divisor(spec, at.at) as f64
 }
 
 /// Rows along `d`, with the padding, which there is where an image is taken as one row.

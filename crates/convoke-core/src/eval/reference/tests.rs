@@ -1,7 +1,7 @@
 use super::{Position, epilogue, erf, erfc, error_bound, magnitudes, output_at, run};
 use crate::spec::{
-    Accuracy, Algorithm, Batch, DType, Epilogue, LayerSpec, Layout, Operation, PaddingMode, Schedule, SpatialAxis,
-    WeightsLayout,
+    Accuracy, Algorithm, Batch, DType, Divisor, Epilogue, LayerSpec, Layout, Operation, PaddingMode, Schedule,
+    SpatialAxis, WeightsLayout,
 };
 
 fn axis(input: usize, kernel: usize, stride: usize, dilation: usize, (pad_lo, pad_hi): (usize, usize)) -> SpatialAxis {
@@ -24,6 +24,7 @@ fn layer(in_channels: usize, out_channels: usize, spatial: [SpatialAxis; 3]) -> 
         weights_layout: WeightsLayout::Oihw,
         spatial,
         padding_mode: PaddingMode::Zeros,
+        divisor: Divisor::Padded,
         bias: false,
         then: Vec::new(),
         accuracy: Accuracy::default(),
@@ -251,4 +252,33 @@ fn groups_of_a_transposed_layer_have_weights_of_their_own() {
         let spec = LayerSpec { weights_layout, ..spec.clone() };
         check(&spec, &COUNT[..4], &[1.0, 10.0, 100.0, 1000.0], &[], &[21.0, 4300.0]);
     }
+}
+
+fn pooled(operation: Operation, divisor: Divisor, w: SpatialAxis, src: &[f64], expect: &[f64]) {
+    let spec = LayerSpec { operation, divisor, ..row(1, 1, w) };
+    let found = run::<f64, f64>(&spec, 1, src, &[], &[]);
+    assert!(found.iter().zip(expect).all(|(a, b)| a == b || a.is_nan() && b.is_nan()), "{found:?}, and not {expect:?}");
+    assert_eq!(found.len(), expect.len());
+}
+
+/// What PyTorch's `MaxPool1d` and `AvgPool1d` give.
+#[test]
+fn pooling_by_hand() {
+    use Operation::{AvgPool, MaxPool};
+    let window = |pads| axis(5, 3, 2, 1, pads);
+    pooled(MaxPool, Divisor::Padded, window((1, 1)), &COUNT.map(|x| -x), &[-1.0, -2.0, -4.0]);
+    pooled(AvgPool, Divisor::Padded, window((1, 1)), &COUNT, &[1.0, 3.0, 3.0]);
+    pooled(AvgPool, Divisor::Inside, window((1, 1)), &COUNT, &[1.5, 3.0, 4.5]);
+    pooled(AvgPool, Divisor::Number(2), window((1, 1)), &COUNT, &[1.5, 4.5, 4.5]);
+    // With `ceil_mode` the last window reaches past the padding, where nothing counts.
+    let further = SpatialAxis { output: 3, ..axis(6, 3, 2, 1, (0, 0)) };
+    let six = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+    pooled(AvgPool, Divisor::Padded, further, &six, &[2.0, 4.0, 5.5]);
+    let further = SpatialAxis { output: 3, ..axis(5, 4, 2, 1, (1, 1)) };
+    pooled(AvgPool, Divisor::Padded, further, &COUNT, &[1.5, 3.5, 3.0]);
+    pooled(AvgPool, Divisor::Inside, further, &COUNT, &[2.0, 3.5, 4.5]);
+    pooled(MaxPool, Divisor::Padded, further, &COUNT, &[3.0, 5.0, 5.0]);
+    let (nan, inf) = (f64::NAN, f64::INFINITY);
+    let special = [-inf, -inf, nan, inf, -inf];
+    pooled(MaxPool, Divisor::Padded, axis(5, 2, 1, 1, (0, 0)), &special, &[-inf, nan, nan, inf]);
 }

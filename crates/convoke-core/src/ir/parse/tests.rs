@@ -205,7 +205,7 @@ fn errors_say_where_and_what() {
     check_error("kernel k f32 sse { vars N # }", "1:27: expected a word, a number or a symbol, found `#`");
     check_error(
         "kernel k f32 sse { vars N tile t(a) registers 1 { v0 = sqrt v1 } }",
-        "1:56: expected const, load, pairs, quads, broadcast, fma, dot4, select, exponent, float, int, add, sub, mul, div, max, min, iadd, dot, join, splice, products, found `sqrt`",
+        "1:56: expected const, load, pairs, quads, broadcast, fma, dot4, select, exponent, float, int, add, sub, mul, div, max, min, maximum, iadd, dot, join, splice, products, found `sqrt`",
     );
     check_error(
         "kernel k f32 sse { vars N tile t(a) registers 1 { v0 = load a[9223372036854775808] } }",

@@ -117,7 +117,7 @@ fn definition(t: &mut Tokens<'_>, tile: &Tile, lanes: usize) -> Parse<Op> {
         return Ok(Op::Binary { op, d, a, b: register(t)? });
     }
     Err(t.expected(
-        "const, load, pairs, quads, broadcast, fma, dot4, select, exponent, float, int, add, sub, mul, div, max, min, iadd, dot, join, splice, \
+        "const, load, pairs, quads, broadcast, fma, dot4, select, exponent, float, int, add, sub, mul, div, max, min, maximum, iadd, dot, join, splice, \
          products",
     ))
 }

@@ -47,6 +47,7 @@ pub(crate) fn compute(
         panel: packing.lanes,
         panel_len: packing.panel_len(),
         ranged: [false; 2],
+        counted: [false; 3],
     };
     let places = Places::new(plan, &shape, &transform, kernel);
     let mut nests = Nests {

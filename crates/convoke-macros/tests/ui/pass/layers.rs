@@ -25,6 +25,9 @@ conv! {
         input: f32[1, 4, 5, 6] @ nchw,
         out_channels: 10, kernel_size: 3x4, stride: 2, padding: 1, groups: 2, bias: true,
     }
+    // Pooling has nothing to pack but what its epilogue takes.
+    max_pool2d greatest { input: f32[1, 3, 7, 21] @ nchw, kernel_size: 3, stride: 2, padding: 1 }
+    avg_pool2d mean { input: f32[N, 5, 6, 4] @ nhwc, kernel_size: global, then: [scale, shift] }
     // The smallest layers: nothing to compute, and one number.
     conv2d nothing { input: f64[0, 7, 9, 5] @ nhwc, out_channels: 3, kernel_size: 3, padding: (4..0, 0..5), then: gelu }
     conv1d number { input: f32[1, 1, 1] @ ncl, out_channels: 1, kernel_size: 1, bias: true }
@@ -195,6 +198,29 @@ fn blocked_layer() {
     }
 }
 
+fn pooled() {
+    let mut src: greatest::Src = [0.0; 3 * 7 * 21];
+    fill(9, &mut src);
+    for isa in greatest::Isa::ALL {
+        let mut dst: greatest::Dst = [f32::NAN; 3 * 4 * 11];
+        if !greatest::run_with(isa, &src, &mut dst) {
+            continue;
+        }
+        for (i, x) in dst.iter().enumerate() {
+            let (c, oh, ow) = (i / 44, i / 11 % 4, i % 11);
+            let rows = (2 * oh).saturating_sub(1)..(2 * oh + 2).min(7);
+            let window = rows.flat_map(|h| ((2 * ow).saturating_sub(1)..(2 * ow + 2).min(21)).map(move |w| (h, w)));
+            let expected = window.map(|(h, w)| src[(c * 7 + h) * 21 + w]).fold(f32::NEG_INFINITY, f32::max);
+            assert_eq!(*x, expected, "{}: {i}", isa.name());
+        }
+    }
+    static PACKED: mean::Packed = mean::pack(&[1.0, 2.0, 3.0, -1.0], &[0.0, 0.0, 0.0, 0.5]);
+    let images: [mean::Src; 2] = core::array::from_fn(|n| core::array::from_fn(|i| (i % 4 + n) as f32));
+    let mut dst: [mean::Dst; 2] = [[f32::NAN; 4]; 2];
+    mean::run(&images, &PACKED, &mut dst);
+    assert_eq!(dst, [[0.0, 2.0, 6.0, -2.5], [1.0, 4.0, 9.0, -3.5]]);
+}
+
 fn smallest() {
     nothing::run(&[], &nothing::pack(&[1.0; 3 * 5 * 9]), &mut []);
     let mut dst = [f32::NAN];
@@ -212,5 +238,6 @@ fn main() {
     own_scratch();
     normalized_layer();
     blocked_layer();
+    pooled();
     smallest();
 }

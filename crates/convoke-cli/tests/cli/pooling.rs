@@ -1,0 +1,45 @@
+//! Layers without weights.
+
+use super::{convoke, npy, npy_values, scratch, with_input};
+use snapbox::str;
+
+#[test]
+fn pooling_runs_without_weights_on_every_backend() {
+    let (folder, layer) = scratch("layer.conv");
+    let file = |name: &str| folder.path().join(name);
+    let text = "avg_pool1d a { input: f32[1, 1, 5], kernel_size: 3, stride: 2, padding: 1, count_include_pad: false, then: [shift] }";
+    std::fs::write(&layer, text).unwrap();
+    let floats = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    npy(&file("src.npy"), "<f4", "1, 1, 5", &floats(&[1.0, 2.0, 3.0, -5.0, 1.0]));
+    npy(&file("shift.npy"), "<f4", "1,", &floats(&[0.5]));
+    let run = |backend: &str, more: &[&str]| {
+        let command = convoke("run").arg(&layer).args(["--backend", backend, "-o"]).arg(file("dst.npy"));
+        let command = command.arg("--input").arg(file("src.npy")).arg("--channels").arg(file("shift.npy"));
+        command.args(more).assert()
+    };
+    for backend in ["jit", "interp", "reference"] {
+        run(backend, &[]).success();
+        assert_eq!(npy_values(&file("dst.npy")), [2.0, 0.5, -1.5], "{backend}");
+    }
+    run("jit", &["--weights", "mean"]).code(2).stderr_eq(str![[r#"
+error: layer a is an avg_pool1d and has no weights
+
+"#]]);
+}
+
+#[test]
+fn pooling_is_verified_on_every_backend() {
+    let layers = "max_pool2d a { input: f32[2, 7, 9, 9] @ nhwc, kernel_size: 3, stride: 2, ceil_mode: true, then: [scale, relu] }
+        avg_pool2d b { input: f64[N, 3, 9, 21], kernel_size: 2, then: sigmoid }";
+    let result = with_input("verify -", layers).success();
+    let text = String::from_utf8(result.get_output().stdout.clone()).unwrap();
+    assert!(text.ends_with("6 passed, 0 failed\n"), "{text}");
+}
+
+#[test]
+fn pooling_is_measured_in_bytes() {
+    let result =
+        with_input("bench - --json", "max_pool2d a { input: f32[1, 16, 8, 8] @ nhwc, kernel_size: 2 }").success();
+    let line: serde_json::Value = serde_json::from_slice(&result.get_output().stdout).unwrap();
+    assert!(line["percent_of_peak"].is_null() && line["gb_per_s"].as_f64().is_some_and(|x| x > 0.0), "{line}");
+}
