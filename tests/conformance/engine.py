@@ -2,12 +2,12 @@
 
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from language import AWAITED, Layer
+from language import AWAITED, PER_CHANNEL, Layer
 
 BACKENDS = ("jit", "interp")
 SECONDS = 120
@@ -32,11 +32,14 @@ class Tensors:
     """In PyTorch's order."""
 
     src: np.ndarray
-    weights: np.ndarray
+    weights: np.ndarray | None = None
+    """None for pooling."""
     bias: np.ndarray | None = None
     zero_points: np.ndarray | None = None
     """Of the weights of a layer of integers, one an output channel, and so are the scales."""
     scales: np.ndarray | None = None
+    channels: list[np.ndarray] = field(default_factory=list)
+    """For each step of `then` that takes them, in their order, the numbers of the output channels."""
 
 
 class Convoke:
@@ -53,9 +56,12 @@ class Convoke:
         """The files that `run` takes."""
         (self.folder / "layer.conv").write_text(layer.text())
         np.save(self.folder / "src.npy", layer.store(tensors.src).astype(layer.numpy))
-        np.save(self.folder / "weights.npy", layer.store_weights(tensors.weights).astype(layer.weights_numpy))
+        if tensors.weights is not None:
+            np.save(self.folder / "weights.npy", layer.store_weights(tensors.weights).astype(layer.weights_numpy))
         if tensors.bias is not None:
             np.save(self.folder / "bias.npy", tensors.bias.astype(layer.bias_numpy))
+        for path, numbers in zip(_channels(self.folder, layer), tensors.channels, strict=True):
+            np.save(path, numbers.astype(layer.numpy))
         if tensors.zero_points is not None:
             np.save(self.folder / "zero_points.npy", tensors.zero_points)
         if tensors.scales is not None:
@@ -85,10 +91,19 @@ class Convoke:
 
 
 def run_arguments(folder: Path, layer: Layer, backend: str, threads: int) -> list[str | Path]:
-    arguments = ["run", folder / "layer.conv", "--input", folder / "src.npy", "--weights", folder / "weights.npy"]
+    arguments = ["run", folder / "layer.conv", "--input", folder / "src.npy"]
+    arguments += [] if layer.pooling else ["--weights", folder / "weights.npy"]
     arguments += ["--bias", folder / "bias.npy"] if layer.bias else []
+    for path in _channels(folder, layer):
+        arguments += ["--channels", path]
     if layer.integers and layer.integers.weights_zero_point is None:
         arguments += ["--zero-points", folder / "zero_points.npy"]
     if layer.integers and layer.integers.output != "i32" and layer.integers.weights_scale is None:
         arguments += ["--scales", folder / "scales.npy"]
     return [*arguments, "--output", folder / f"{backend}.npy", "--backend", backend, "--threads", str(threads)]
+
+
+def _channels(folder: Path, layer: Layer) -> list[Path]:
+    """A file for each step that takes a number for each channel."""
+    steps = [step.name for step in layer.then if step.name in PER_CHANNEL]
+    return [folder / f"{name}{number}.npy" for number, name in enumerate(steps)]

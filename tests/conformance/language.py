@@ -4,7 +4,7 @@ Arrays are in PyTorch's order everywhere in the suite, `[n, c, (d, (h,)) w]` and
 if transposed); `store`, `store_weights` and `load` go to and from the order that the layer's text declares.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,12 +21,16 @@ LAYOUTS = {
 WEIGHTS_LAYOUTS = {"first": ("oil", "oihw", "oidhw"), "last": ("lio", "hwio", "dhwio")}
 
 
+PER_CHANNEL = {"scale": "mul", "shift": "add", "prelu": "leaky_relu"}
+"""Steps of `then` that take a number for each output channel, and the steps that take the same for all."""
+
+
 @dataclass(frozen=True)
 class Step:
     """A step of `then`, such as `clamp` with its two arguments."""
 
     name: str
-    args: tuple[float, ...] = ()
+    args: tuple[float | np.ndarray, ...] = ()
 
     def text(self) -> str:
         return f"{self.name}({', '.join(map(number, self.args))})" if self.args else self.name
@@ -68,13 +72,31 @@ class Integers:
         return lines
 
 
+@dataclass(frozen=True)
+class Pooling:
+    """What a layer of pooling says besides."""
+
+    kind: str
+    """`max` or `avg`."""
+    ceil_mode: bool = False
+    count_include_pad: bool = True
+    divisor: int | None = None
+    whole: bool = False
+    """Whether the window is written as `global`; it is as large as the input."""
+
+    def lines(self) -> list[str]:
+        lines = ["ceil_mode: true"] if self.ceil_mode else []
+        lines += [] if self.count_include_pad else ["count_include_pad: false"]
+        return lines + ([] if self.divisor is None else [f"divisor: {self.divisor}"])
+
+
 Padding = str | tuple[tuple[int, int], ...]
 """`same`, `same_lower`, `valid` or `causal`, or the sides of every axis."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution. Tuples have an element an axis, the last axis last."""
+    """One convolution, or pooling (`Layer.pool`). Tuples have an element an axis, the last axis last."""
 
     batch: int
     channels: int
@@ -83,7 +105,7 @@ class Layer:
     kernel: tuple[int, ...]
     transposed: bool = False
     stride: tuple[int, ...] = ()
-    """1 everywhere if empty, and so is `dilation`."""
+    """1 everywhere if empty, of pooling as `kernel`; `dilation` is 1."""
     dilation: tuple[int, ...] = ()
     padding: Padding = "valid"
     padding_mode: PaddingMode = field(default_factory=PaddingMode)
@@ -102,6 +124,14 @@ class Layer:
     named_batch: bool = False
     integers: Integers | None = None
     """For an input of `u8` or `i8`."""
+    pooling: Pooling | None = None
+
+    @classmethod
+    def pool(
+        cls, pooling: Pooling, batch: int, channels: int, spatial: tuple[int, ...], kernel: tuple[int, ...], **more: object
+    ) -> "Layer":
+        """A layer of pooling: as a depthwise one, but without weights."""
+        return cls(batch, channels, spatial, channels, kernel, groups=channels, pooling=pooling, **more)
 
     @property
     def rank(self) -> int:
@@ -109,7 +139,12 @@ class Layer:
 
     @property
     def strides(self) -> tuple[int, ...]:
-        return self.stride or (1,) * self.rank
+        return self.stride or self._stride
+
+    @property
+    def _stride(self) -> tuple[int, ...]:
+        """Where none is given."""
+        return self.kernel if self.pooling else (1,) * self.rank
 
     @property
     def dilations(self) -> tuple[int, ...]:
@@ -162,16 +197,55 @@ class Layer:
         if self.transposed:
             return tuple(least + more for least, more in zip(self._transposed_least(), self.output_paddings))
         axes = zip(self.spatial, self.sides, self.extents, self.strides)
+        if self.pooling and self.pooling.ceil_mode:
+            return tuple(_rounded_up(*axis) for axis in axes)
         return tuple((lo + size + hi - extent) // stride + 1 for size, (lo, hi), extent, stride in axes)
+
+    @property
+    def beyond(self) -> tuple[int, ...]:
+        """How far `ceil_mode` lets the last window of each axis reach past the padding."""
+        axes = zip(self.spatial, self.sides, self.extents, self.strides, self.output)
+        return tuple(
+            max(0, (output - 1) * stride + extent - (lo + size + hi)) for size, (lo, hi), extent, stride, output in axes
+        )
+
+    @property
+    def every_window_has_an_element(self) -> bool:
+        """Whether no window lies in the padding alone, or steps over the input."""
+        axes = zip(self.spatial, self.sides, self.kernel, self.strides, self.dilations, self.output)
+        return all(
+            any(lo <= o * stride + tap * dilation < lo + size for tap in range(kernel))
+            for size, (lo, _), kernel, stride, dilation, output in axes
+            for o in range(output)
+        )
 
     def _transposed_least(self) -> tuple[int, ...]:
         axes = zip(self.spatial, self.sides, self.extents, self.strides)
         return tuple((size - 1) * stride + extent - lo - hi for size, (lo, hi), extent, stride in axes)
 
     @property
-    def terms(self) -> int:
-        """Products of a sum, at most, and its bias."""
-        return self.channels // self.groups * int(np.prod(self.kernel)) + 1
+    def is_max(self) -> bool:
+        return self.pooling is not None and self.pooling.kind == "max"
+
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether the layer may say how it is to be computed."""
+        return not self.integers and not self.pooling
+
+    @property
+    def roundings(self) -> int:
+        """How often an output is rounded, at most: products of a sum, its bias and a few; of an average, sums and the division."""
+        if self.is_max:
+            return 0
+        return self.channels // self.groups * int(np.prod(self.kernel)) + (1 if self.pooling else 3)
+
+    def steps(self, channels: Sequence[np.ndarray], axis: int = 1) -> Iterator[Step]:
+        """`then` with the numbers of `channels`, an array for each step that takes one, along `axis` of the output."""
+        arrays = iter(channels)
+        shape = [1] * (self.rank + 2)
+        shape[axis] = -1
+        for step in self.then:
+            yield Step(PER_CHANNEL[step.name], (next(arrays).reshape(shape),)) if step.name in PER_CHANNEL else step
 
     @property
     def macs(self) -> int:
@@ -202,8 +276,11 @@ class Layer:
 
     def text(self, name: str = "layer") -> str:
         """The layer in Convoke's language, with the fields that have no default or another value."""
-        lines = [f"input: {self._input()}", f"out_channels: {self.out_channels}", f"kernel_size: {per_axis(self.kernel)}"]
-        if any(s != 1 for s in self.strides):
+        lines = [f"input: {self._input()}"]
+        if not self.pooling:
+            lines.append(f"out_channels: {self.out_channels}")
+        lines.append(f"kernel_size: {'global' if self.pooling and self.pooling.whole else per_axis(self.kernel)}")
+        if self.strides != self._stride:
             lines.append(f"stride: {per_axis(self.strides)}")
         if isinstance(self.padding, str):
             lines += [f"padding: {self.padding}"] if self.padding != "valid" else []
@@ -217,7 +294,9 @@ class Layer:
             lines.append(f"output_size: {per_axis(self.output_size)}")
         if any(d != 1 for d in self.dilations):
             lines.append(f"dilation: {per_axis(self.dilations)}")
-        if self.groups != 1:
+        if self.pooling:
+            lines += self.pooling.lines()
+        elif self.groups != 1:
             lines.append(f"groups: {'depthwise' if self.groups == self.channels else self.groups}")
         if self.bias:
             lines.append("bias: true")
@@ -230,7 +309,8 @@ class Layer:
             lines.append(f"then: {steps}" if len(self.then) == 1 else f"then: [{steps}]")
         if self.accuracy:
             lines.append(f"accuracy: {self.accuracy}")
-        kind = f"{'conv_transpose' if self.transposed else 'conv'}{self.rank}d"
+        plain = f"{self.pooling.kind}_pool" if self.pooling else "conv"
+        kind = f"{'conv_transpose' if self.transposed else plain}{self.rank}d"
         return f"{kind} {name} {{\n" + "".join(f"    {line},\n" for line in lines) + "}\n"
 
     def _input(self) -> str:
@@ -250,6 +330,12 @@ class Layer:
 
     def load(self, image: np.ndarray) -> np.ndarray:
         return np.moveaxis(image, -1, 1) if self.layout == "last" else image
+
+
+def _rounded_up(size: int, sides: tuple[int, int], extent: int, stride: int) -> int:
+    """The windows of an axis in `ceil_mode`: the last may reach past the padding, if it starts in the input or before it."""
+    output = -(-(sum(sides) + size - extent) // stride) + 1
+    return output - 1 if (output - 1) * stride >= sides[0] + size else output
 
 
 NUMPY = {name: np.dtype(t) for name, t in

@@ -1,10 +1,11 @@
-"""A convolution in numpy, in f64: how large the terms of each sum are, which is what rounding errors are measured by.
+"""A convolution or pooling in numpy, in f64: how large the terms of each sum are, which is what rounding errors are measured by.
 
 It sums over the taps of the window, one after the other. The oracles are the libraries; this only says how far they and Convoke may be
 apart, and the unit tests hold it to them.
 """
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import product
 
@@ -15,8 +16,10 @@ from language import Layer, PaddingMode, Step
 NUMPY_MODES = {"zeros": "constant", "constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
-def sums(layer: Layer, src: np.ndarray, weights: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
-    """The output before `then`."""
+def sums(layer: Layer, src: np.ndarray, weights: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
+    """The output before `then`. Pooling has neither weights nor bias."""
+    if layer.pooling:
+        return _pooled(layer, src.astype(np.float64))
     src, weights = src.astype(np.float64), weights.astype(np.float64)
     groups, (batch, channels, *_) = layer.groups, src.shape
     dst = (_transposed if layer.transposed else _windows)(
@@ -29,11 +32,37 @@ def sums(layer: Layer, src: np.ndarray, weights: np.ndarray, bias: np.ndarray | 
 def _windows(layer: Layer, src: np.ndarray, weights: np.ndarray) -> np.ndarray:
     src = pad(src, layer.sides, layer.padding_mode)
     dst = np.zeros((*src.shape[:2], weights.shape[1], *layer.output))
+    for tap, seen in _taps(layer, src):
+        dst += np.einsum("ngi...,goi->ngo...", seen, weights[..., *tap])
+    return dst
+
+
+def _taps(layer: Layer, padded: np.ndarray) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+    """Each tap of the window, and what every output sees through it."""
     for tap in product(*map(range, layer.kernel)):
         axes = zip(tap, layer.strides, layer.dilations, layer.output)
-        seen = tuple(slice(t * d, t * d + (size - 1) * s + 1, s) for t, s, d, size in axes)
-        dst += np.einsum("ngi...,goi->ngo...", src[..., *seen], weights[..., *tap])
-    return dst
+        yield tap, padded[..., *(slice(t * d, t * d + (size - 1) * s + 1, s) for t, s, d, size in axes)]
+
+
+def _pooled(layer: Layer, src: np.ndarray) -> np.ndarray:
+    """The greatest element of each window, which is NaN if one is; or the sum over what it is divided by."""
+    sides = tuple((lo, hi + beyond) for (lo, hi), beyond in zip(layer.sides, layer.beyond))
+    least = -math.inf if layer.is_max else 0.0
+    dst = np.full(layer.dst_shape, least)
+    with np.errstate(invalid="ignore"):
+        for _, seen in _taps(layer, pad(src, sides, PaddingMode("constant", least))):
+            dst = np.maximum(dst, seen) if layer.is_max else dst + seen
+    return dst if layer.is_max else dst / divisors(layer)
+
+
+def divisors(layer: Layer) -> np.ndarray | int:
+    """What average pooling divides the sum of each window by."""
+    pooling = layer.pooling
+    if pooling.divisor:
+        return pooling.divisor
+    counted = pad(np.ones(layer.spatial), layer.sides, PaddingMode("constant", float(pooling.count_include_pad)))
+    counted = pad(counted, tuple((0, beyond) for beyond in layer.beyond), PaddingMode())
+    return sum(seen for _, seen in _taps(layer, counted))
 
 
 def _transposed(layer: Layer, src: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -54,8 +83,10 @@ def pad(src: np.ndarray, sides: tuple[tuple[int, int], ...], mode: PaddingMode) 
     return np.pad(src, width, NUMPY_MODES[mode.name], **more)
 
 
-def magnitudes(layer: Layer, src: np.ndarray, weights: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
-    """The sums of the terms' absolute values."""
+def magnitudes(layer: Layer, src: np.ndarray, weights: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
+    """The sums of the terms' absolute values; of the greatest elements, these."""
+    if layer.pooling:
+        return abs(_pooled(layer, (src if layer.is_max else abs(src)).astype(np.float64)))
     mode = PaddingMode(layer.padding_mode.name, abs(layer.padding_mode.value))
     return sums(replace(layer, padding_mode=mode), abs(src), abs(weights), None if bias is None else abs(bias))
 
@@ -96,14 +127,15 @@ LIPSCHITZ = {"sigmoid": 0.25, "silu": 1.1, "hardswish": 1.5, "gelu": 1.13, "gelu
 """How much a step may stretch an error, where that is not 1 and does not follow from its argument."""
 
 
-def stretch(step: Step) -> float:
+def stretch(step: Step) -> float | np.ndarray:
     if step.name in ("leaky_relu", "elu") and step.args:
-        return max(1.0, abs(step.args[0]))
+        return np.maximum(1.0, abs(step.args[0]))
     return abs(step.args[0]) if step.name == "mul" else LIPSCHITZ.get(step.name, 1.0)
 
 
-def then(steps: tuple[Step, ...], x: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
+def then(steps: Iterable[Step], x: np.ndarray) -> np.ndarray:
+    """Of `Layer.steps`."""
+    with np.errstate(over="ignore", invalid="ignore"):
         for step in steps:
             x = STEPS[step.name](x, *step.args)
     return x
@@ -119,21 +151,23 @@ DEFAULT_ACCURACY = 4
 """The `accuracy` of a layer that has none: how many times the error of a direct sum an algorithm may have."""
 
 
-def bound(layer: Layer, expected: np.ndarray, magnitudes: np.ndarray, oracle: np.dtype) -> np.ndarray:
+def bound(
+    layer: Layer, steps: Iterable[Step], expected: np.ndarray, magnitudes: np.ndarray, oracle: np.dtype
+) -> np.ndarray:
     """How far Convoke's output may be from that of a library that sums in `oracle`'s type.
 
-    `gamma(terms)` times the sum of magnitudes for each of the two. Unless the layer is `exact`, Convoke may use an algorithm whose
+    `gamma(roundings)` times the sum of magnitudes for each of the two. Unless the layer is `exact`, Convoke may use an algorithm whose
     outputs share their rounding errors with others nearby, so its part counts `DEFAULT_ACCURACY` times, of the largest such sum.
     Each step of `then` stretches the error, and adds a few roundings of its own, of its result and of its input.
     """
     unit = np.finfo(layer.numpy).eps / 2
     own = magnitudes
-    if layer.accuracy != "exact":
+    if layer.has_accuracy and layer.accuracy != "exact":
         own = DEFAULT_ACCURACY * np.max(magnitudes, initial=0.0)
-    error = gamma(layer.terms + 2, layer.numpy) * own + gamma(layer.terms + 2, oracle) * magnitudes
+    error = gamma(layer.roundings, layer.numpy) * own + gamma(layer.roundings, oracle) * magnitudes
     size = magnitudes
-    for step in layer.then:
+    for step in steps:
         error = stretch(step) * error + 8 * unit * (size + error) + 32 * unit * abs(expected)
         # How large a step's result may be, roughly: that of its input, 1 of a sigmoid, or a bound of `clamp`.
-        size = max(1.0, stretch(step)) * size + max([1.0, *map(abs, step.args)])
+        size = np.maximum(1.0, stretch(step)) * size + max([1.0, *(np.max(abs(arg), initial=0.0) for arg in step.args)])
     return error + unit * abs(expected) + np.finfo(layer.numpy).smallest_normal

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine import Tensors
-from language import Integers, Layer, Padding
+from language import Integers, Layer, Padding, Pooling
 
 Attributes = dict[str, Any]
 Arrays = Sequence[np.ndarray | None]
@@ -143,6 +143,44 @@ def _padding_of_output(layer: Layer, shape: tuple[int, ...], auto: str) -> dict[
     return {"padding": tuple((lo, total - lo) for lo, total in zip(lower, totals))}
 
 
+def max_pool(attributes: Attributes, arrays: Arrays) -> Translation:
+    return _pool(attributes, arrays[0], Pooling("max"))
+
+
+def average_pool(attributes: Attributes, arrays: Arrays) -> Translation:
+    return _pool(attributes, arrays[0], Pooling("avg", count_include_pad=bool(attributes.get("count_include_pad", 0))))
+
+
+def global_max_pool(_: Attributes, arrays: Arrays) -> Translation:
+    return _global_pool(arrays[0], Pooling("max", whole=True))
+
+
+def global_average_pool(_: Attributes, arrays: Arrays) -> Translation:
+    return _global_pool(arrays[0], Pooling("avg", whole=True))
+
+
+def _pool(attributes: Attributes, src: np.ndarray, pooling: Pooling) -> Translation:
+    """`strides` is 1 where it is not given. With `auto_pad`, `ceil_mode` changes nothing: its formulas round up to the same sizes."""
+    kernel, rank = tuple(attributes["kernel_shape"]), src.ndim - 2
+    ceil_mode = bool(attributes.get("ceil_mode", 0)) and _auto_pad(attributes) == "NOTSET"
+    layer = Layer.pool(
+        replace(pooling, ceil_mode=ceil_mode),
+        **_input(src),
+        kernel=kernel,
+        stride=tuple(attributes.get("strides", (1,) * rank)),
+        dilation=tuple(attributes.get("dilations", ())),
+        padding=_padding(attributes, rank),
+    )
+    if not layer.every_window_has_an_element:
+        raise Unsupported(f"padding {list(layer.sides)} that leaves a window of {list(kernel)} taps without an element")
+    return Translation(layer, Tensors(src))
+
+
+def _global_pool(src: np.ndarray, pooling: Pooling) -> Translation:
+    fields = _input(src)
+    return Translation(Layer.pool(pooling, **fields, kernel=fields["spatial"]), Tensors(src))
+
+
 def batch_normalization(attributes: Attributes, arrays: Arrays) -> Translation:
     """`(x - mean) / sqrt(var + epsilon) * scale + b` for each channel: a depthwise layer with a window of one tap and a bias."""
     if attributes.get("training_mode", 0) or not attributes.get("is_test", 1):
@@ -197,26 +235,26 @@ def _padding(attributes: Attributes, rank: int) -> Padding:
 
 
 _CONV = frozenset("auto_pad dilations group kernel_shape pads strides".split())
+_POOL = frozenset("auto_pad ceil_mode dilations kernel_shape pads strides".split())
 
 OPERATORS: dict[str, tuple[Callable[[Attributes, Arrays], Translation], frozenset[str]]] = {
     "Conv": (conv, _CONV),
     "ConvInteger": (conv_integer, _CONV),
     "QLinearConv": (qlinear_conv, _CONV),
     "ConvTranspose": (conv_transpose, _CONV | {"output_padding", "output_shape"}),
+    # `storage_order` is about the second output, which is refused.
+    "MaxPool": (max_pool, _POOL | {"storage_order"}),
+    "AveragePool": (average_pool, _POOL | {"count_include_pad"}),
+    "GlobalMaxPool": (global_max_pool, frozenset()),
+    "GlobalAveragePool": (global_average_pool, frozenset()),
     # `is_test`, `spatial` and `momentum` are those of older versions and of training.
     "BatchNormalization": (batch_normalization, frozenset("epsilon is_test momentum training_mode".split())),
 }
 
-_POOLING = "the language has no pooling yet"
-
 MISSING = {
     "DeformConv": "the language has no deformable layers",
-    "MaxPool": _POOLING,
-    "AveragePool": _POOLING,
-    "LpPool": _POOLING,
-    "MaxUnpool": _POOLING,
-    "GlobalAveragePool": _POOLING,
-    "GlobalMaxPool": _POOLING,
+    "LpPool": "the language has no pooling by a norm yet, only by the maximum and the average",
+    "MaxUnpool": "the language has no unpooling, which takes the indices of the maxima",
     "Col2Im": "the language has no fold yet",
 }
 """Operators of the suite that cannot be said."""

@@ -1,5 +1,6 @@
 """Random layers with data, the same for the same seed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -7,7 +8,7 @@ import numpy as np
 
 import language
 from engine import Tensors
-from language import Layer, PaddingMode, Step
+from language import PER_CHANNEL, Layer, PaddingMode, Pooling, Step
 
 MOST_MACS = 2_000_000
 """More would take the interpreter too long."""
@@ -23,6 +24,8 @@ class Abilities:
     padding_modes: bool = True
     non_finite: bool = True
     """Whether a NaN or an infinity in the input reaches the outputs that read it and no other."""
+    non_finite_pools: tuple[str, ...] = ("max", "avg")
+    """Kinds of pooling of which this is so."""
 
 
 def layer(rng: Random, able: Abilities, transposed: bool, modes: bool) -> Layer:
@@ -82,6 +85,47 @@ def candidate(rng: Random, able: Abilities, transposed: bool, modes: bool) -> La
     return found
 
 
+def pool(rng: Random, able: Abilities, fit: Callable[[Random, Layer], Layer]) -> Layer:
+    """A legal layer of pooling, once `fit` has made it one for the library."""
+    while True:
+        found = fit(rng, _pool_candidate(rng, able))
+        if min(found.output) >= 1 and found.macs <= MOST_MACS and found.every_window_has_an_element:
+            return found
+
+
+def _pool_candidate(rng: Random, able: Abilities) -> Layer:
+    rank = rng.choices((1, 2, 3), (2, 6, 2))[0]
+    most = (60, 16, 8)[rank - 1]
+    spatial = tuple(rng.randint(1, most) for _ in range(rank))
+    kernel = tuple(rng.choice((1, 2, 2, 3, 3, 4, 5, 7)) for _ in range(rank))
+    pooling = Pooling(rng.choice(("max", "avg")), ceil_mode=rng.random() < 0.35)
+    if pooling.kind == "avg" and (counted := rng.random()) < 0.6:
+        inside = counted < 0.4
+        pooling = replace(pooling, count_include_pad=not inside, divisor=None if inside else rng.randint(1, 9))
+    common = {
+        "batch": rng.choices((0 if able.empty_batch else 1, 1, 2, 3), (1, 12, 6, 2))[0],
+        "channels": rng.choice((1, 2, 3, 4, 5, 8, 12, 16, 17, 24, 32, 33, 40)),
+        "spatial": spatial,
+        "dtype": "f64" if able.f64 and rng.random() < 0.25 else "f32",
+        "layout": rng.choices(("first", "last", "blocked"), (4, 4, 2))[0],
+        "named_batch": rng.random() < 0.2,
+    }
+    if rng.random() < 0.1:
+        return Layer.pool(replace(pooling, whole=True), kernel=spatial, **common)
+    stride = () if rng.random() < 0.35 else tuple(rng.choice((1, 1, 2, 2, 3, 4)) for _ in range(rank))
+    dilation = _steps(rng, rank) if rng.random() < 0.4 else ()
+    found = Layer.pool(pooling, kernel=kernel, stride=stride, dilation=dilation, **common)
+    return replace(found, padding=_pool_padding(rng, found))
+
+
+def _pool_padding(rng: Random, found: Layer) -> language.Padding:
+    """Mostly half a window at most, as PyTorch has it; else up to where a window would be empty."""
+    if (kind := rng.random()) < 0.3:
+        return rng.choice(("same", "same", "same_lower", "valid"))
+    most = found.extents if kind > 0.8 else [extent // 2 + 1 for extent in found.extents]
+    return tuple((rng.randrange(m), rng.randrange(m)) for m in most)
+
+
 def _channels(rng: Random, block: int | None) -> tuple[int, int, int]:
     """Groups, input channels and output channels. In a layout of blocks, groups are whole blocks or parts of one."""
     sizes = (1, 2, 3, 4, 5, 8, 12, 16, 17, 24, 32, 40)
@@ -127,16 +171,21 @@ def tensors(rng: Random, able: Abilities, found: Layer, whole: bool) -> Tensors:
         return (numbers.integers(-4, 5, shape) if whole else numbers.uniform(-2, 2, shape)).astype(found.numpy)
 
     src = fill(found.src_shape)
-    if whole and able.non_finite and src.size and rng.random() < 0.1:
+    non_finite = found.pooling.kind in able.non_finite_pools if found.pooling else able.non_finite
+    if whole and non_finite and src.size and rng.random() < 0.1:
         for _ in range(rng.randint(1, 3)):
             src.flat[rng.randrange(src.size)] = rng.choice((np.nan, np.inf, -np.inf))
-    return Tensors(src, fill(found.weights_shape), fill((found.out_channels,)) if found.bias else None)
+    weights = None if found.pooling else fill(found.weights_shape)
+    bias = fill((found.out_channels,)) if found.bias else None
+    channels = [fill((found.out_channels,)) for step in found.then if step.name in PER_CHANNEL]
+    return Tensors(src, weights, bias, channels=channels)
 
 
-def then(rng: Random, whole: bool) -> tuple[Step, ...]:
-    """Up to two steps; those that round nothing for whole numbers."""
-    exact = [Step("relu"), Step("relu6"), Step("clamp", (-5.0, 20.0))]
-    exact += [Step("abs"), Step("neg"), Step("add", (-7.0,)), Step("mul", (2.0,))]
+def then(rng: Random, whole: bool, found: Layer) -> tuple[Step, ...]:
+    """Up to two steps; those that round nothing for whole numbers, or for averages of such, which are fractions."""
+    exact = [Step("relu"), Step("relu6"), Step("clamp", (-5.0, 20.0)), Step("abs"), Step("neg"), Step("mul", (2.0,))]
+    if not (whole and found.pooling and found.pooling.kind == "avg"):
+        exact += [Step("add", (-7.0,)), *map(Step, PER_CHANNEL)]
     others = [Step("leaky_relu"), Step("leaky_relu", (0.3,)), Step("clamp", (-0.5, 2.25))]
     others += [Step("elu"), Step("elu", (0.5,)), Step("celu"), Step("celu", (2.5,)), Step("add", (0.3,)), Step("mul", (-1.7,))]
     others += [Step(name) for name in ("sigmoid", "tanh", "silu", "hardswish", "gelu", "gelu_tanh", "selu", "softplus", "softsign")]

@@ -9,8 +9,9 @@ from types import ModuleType
 import random_layers
 from case import Case, Check, Outcome
 from engine import Convoke
+from language import Layer
 
-KINDS = {"conv": 0.6, "padding_mode": 0.15, "transposed": 0.25}
+KINDS = {"conv": 0.48, "padding_mode": 0.12, "transposed": 0.2, "pooling": 0.2}
 """Kinds of layers and how many of all are of each."""
 
 
@@ -26,16 +27,20 @@ def _check(oracle: ModuleType, seed: int, number: int, convoke: Convoke) -> Outc
 def make(oracle: ModuleType, seed: int, number: int) -> Case:
     """The layer of this number, and what the library says of it. Nothing depends on the numbers before."""
     rng = Random(f"{seed} {oracle.NAME} {number}")
-    kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
-    able = oracle.ABILITIES
-    layer = random_layers.layer(
-        rng, able, transposed=kind == "transposed" and able.transposed, modes=kind == "padding_mode" and able.padding_modes
-    )
-    if fit := getattr(oracle, "fit", None):
-        layer = fit(rng, layer)
-    whole = rng.random() < 0.4
-    layer = replace(layer, then=random_layers.then(rng, whole), accuracy="exact" if whole or rng.random() < 0.2 else "")
+    layer = _layer(rng, oracle, rng.choices(list(KINDS), list(KINDS.values()))[0])
+    able, whole = oracle.ABILITIES, rng.random() < 0.4
+    accuracy = "exact" if layer.has_accuracy and (whole or rng.random() < 0.2) else ""
+    layer = replace(layer, then=random_layers.then(rng, whole, layer), accuracy=accuracy)
     tensors = random_layers.tensors(rng, able, layer, whole)
     expected, dtype = oracle.compute(layer, tensors)
     name = f"{oracle.NAME}/{number} of seed {seed}"
-    return Case(name, layer, tensors, expected, dtype, exact=whole, threads=rng.choice((1, 1, 2, 3)))
+    exact = whole or layer.is_max and not layer.then
+    return Case(name, layer, tensors, expected, dtype, exact=exact, threads=rng.choice((1, 1, 2, 3)))
+
+
+def _layer(rng: Random, oracle: ModuleType, kind: str) -> Layer:
+    able, fit = oracle.ABILITIES, getattr(oracle, "fit", lambda _, layer: layer)
+    if kind == "pooling":
+        return random_layers.pool(rng, able, fit)
+    transposed, modes = kind == "transposed" and able.transposed, kind == "padding_mode" and able.padding_modes
+    return fit(rng, random_layers.layer(rng, able, transposed, modes))

@@ -1,11 +1,12 @@
-"""Layers that are wrong: Convoke refuses them with exit code 1 and both numbers that do not fit, and PyTorch refuses them too.
+"""Layers that are wrong: Convoke refuses them with exit code 1 and both numbers that do not fit, or the field that does not belong there,
+and PyTorch refuses them too, if it can be given them.
 
 And the other way round: layers at the edge of what is legal, which Convoke and PyTorch must judge alike.
 """
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 from types import ModuleType
@@ -13,11 +14,25 @@ from types import ModuleType
 import random_layers
 from case import Check, Outcome
 from engine import Broken, Convoke, Refused
-from language import Layer, PaddingMode
+from language import Layer, PaddingMode, Pooling
 from random_layers import Abilities
 
-Wrong = tuple[Layer, set[int]]
-"""A layer, and the numbers that its error has to name."""
+
+@dataclass(frozen=True)
+class Wrong:
+    layer: Layer
+    numbers: set[int]
+    """That its error has to name."""
+    field: str = ""
+    """One with a value that is written besides, of a kind of layer that does not have it: the error has to name it."""
+
+    def text(self) -> str:
+        return self.layer.text().replace("\n}", f"\n    {self.field},\n}}") if self.field else self.layer.text()
+
+    def unsaid(self, error: str) -> list[str]:
+        """What the error should name and does not."""
+        name = f"`{self.field.partition(':')[0]}`"
+        return [*map(str, sorted(self.numbers - said(error))), *([name] if self.field and name not in error else [])]
 
 
 def checks(seed: int, numbers: range, torch: ModuleType | None) -> Iterator[Check]:
@@ -35,21 +50,20 @@ def _refused(seed: int, number: int, torch: ModuleType | None, convoke: Convoke)
     rng = Random(f"{seed} wrong {number}")
     kind = list(WRONG)[number % len(WRONG)]
     name = f"refusals/{kind} {number} of seed {seed}"
-    layer, numbers = WRONG[kind](rng)
-    if torch and not torch.refusal(layer):
-        return Outcome(name, "failed", f"PyTorch takes it\n{layer.text()}")
+    wrong = WRONG[kind](rng)
+    if torch and not wrong.field and not torch.refusal(wrong.layer):
+        return Outcome(name, "failed", f"PyTorch takes it\n{wrong.text()}")
     try:
-        convoke.check(layer.text())
+        convoke.check(wrong.text())
     except Broken as broken:
-        return Outcome(name, "failed", f"{broken}\n{layer.text()}")
+        return Outcome(name, "failed", f"{broken}\n{wrong.text()}")
     except Refused as refused:
         if word := refused.unknown():
             return Outcome(name, "skipped", f"refused by convoke: {word}")
-        missing = numbers - said(str(refused))
-        if missing:
-            return Outcome(name, "failed", f"the error does not name {', '.join(map(str, sorted(missing)))}\n{refused}")
+        if unsaid := wrong.unsaid(str(refused)):
+            return Outcome(name, "failed", f"the error does not name {', '.join(unsaid)}\n{refused}")
         return Outcome(name)
-    return Outcome(name, "failed", f"convoke takes it\n{layer.text()}")
+    return Outcome(name, "failed", f"convoke takes it\n{wrong.text()}")
 
 
 def _judged_alike(seed: int, number: int, torch: ModuleType, convoke: Convoke) -> Outcome:
@@ -104,21 +118,21 @@ def _kernel_past_input(rng: Random) -> Wrong:
     padded = lo + layer.spatial[axis] + hi
     kernel = padded // layer.dilations[axis] + 2
     layer = replace(layer, padding=layer.sides, kernel=_put(layer.kernel, axis, kernel))
-    return layer, {padded, layer.extents[axis]}
+    return Wrong(layer, {padded, layer.extents[axis]})
 
 
 def _groups_of_input(rng: Random) -> Wrong:
     groups = rng.randint(2, 7)
     channels = groups * rng.randint(0, 4) + rng.randint(1, groups - 1)
     layer = replace(_legal(rng), groups=groups, channels=channels, out_channels=groups * 2)
-    return layer, {groups, channels}
+    return Wrong(layer, {groups, channels})
 
 
 def _groups_of_output(rng: Random) -> Wrong:
     groups = rng.randint(2, 7)
     out_channels = groups * rng.randint(0, 4) + rng.randint(1, groups - 1)
     layer = replace(_legal(rng), groups=groups, channels=groups * 2, out_channels=out_channels)
-    return layer, {groups, out_channels}
+    return Wrong(layer, {groups, out_channels})
 
 
 def _reflected_too_far(rng: Random) -> Wrong:
@@ -135,7 +149,7 @@ def _padded_too_far(rng: Random, mode: str, more: int) -> Wrong:
     side = layer.spatial[axis] + more + rng.randrange(3)
     sides = (side, 0) if rng.random() < 0.5 else (0, side)
     layer = replace(layer, padding=_put(((0, 0),) * layer.rank, axis, sides), padding_mode=PaddingMode(mode))
-    return replace(layer, kernel=(1,) * layer.rank), {side, layer.spatial[axis]}
+    return Wrong(replace(layer, kernel=(1,) * layer.rank), {side, layer.spatial[axis]})
 
 
 def _output_padding_too_large(rng: Random) -> Wrong:
@@ -143,17 +157,58 @@ def _output_padding_too_large(rng: Random) -> Wrong:
     axis = rng.randrange(layer.rank)
     most = max(layer.strides[axis], layer.dilations[axis])
     more = most + rng.randrange(3)
-    return replace(layer, output_padding=_put((0,) * layer.rank, axis, more)), {most, more}
+    return Wrong(replace(layer, output_padding=_put((0,) * layer.rank, axis, more)), {most, more})
 
 
 def _no_stride(rng: Random) -> Wrong:
     layer = _legal(rng)
-    return replace(layer, stride=_put(layer.strides, rng.randrange(layer.rank), 0), padding="valid"), {0}
+    return Wrong(replace(layer, stride=_put(layer.strides, rng.randrange(layer.rank), 0), padding="valid"), {0})
+
+
+def _pool_past_input(rng: Random) -> Wrong:
+    layer = _legal_pool(rng)
+    axis = rng.randrange(layer.rank)
+    side, kernel = rng.randrange(3), layer.spatial[axis] + 5 + rng.randrange(3)
+    padding = _put(((0, 0),) * layer.rank, axis, (side, side))
+    # No dilation: an average of PyTorch's has none.
+    layer = replace(layer, kernel=_put((1,) * layer.rank, axis, kernel), stride=(1,) * layer.rank, dilation=(), padding=padding)
+    return Wrong(layer, {layer.spatial[axis] + 2 * side, kernel})
+
+
+def _window_in_padding(rng: Random) -> Wrong:
+    layer = _legal_pool(rng)
+    axis = rng.randrange(layer.rank)
+    kernel = rng.randint(1, 4)
+    side = kernel + rng.randrange(3)
+    padding = _put(((0, 0),) * layer.rank, axis, (side, side))
+    layer = replace(layer, kernel=_put((1,) * layer.rank, axis, kernel), stride=(1,) * layer.rank, dilation=(), padding=padding)
+    return Wrong(layer, {layer.spatial[axis], side, kernel})
+
+
+def _no_divisor(rng: Random) -> Wrong:
+    layer = _legal_pool(rng, Pooling("avg", divisor=0))
+    return Wrong(replace(layer, kernel=(1,) * layer.rank, dilation=(), padding="valid"), {0, 1})
+
+
+def _field_of_weights(rng: Random) -> Wrong:
+    layer = _legal_pool(rng)
+    fields = (f"out_channels: {layer.channels}", f"groups: {layer.channels}", "bias: true", "weights: hwio", "accuracy: exact")
+    return Wrong(layer, set(), rng.choice(fields))
+
+
+def _field_of_averages(rng: Random) -> Wrong:
+    return Wrong(_legal_pool(rng, Pooling("max")), set(), rng.choice(("count_include_pad: false", "divisor: 4")))
 
 
 def _legal(rng: Random, transposed: bool = False) -> Layer:
     layer = random_layers.layer(rng, Abilities(empty_batch=False), transposed=transposed, modes=False)
     return replace(layer, layout="first", weights_layout="first", groups=1)
+
+
+def _legal_pool(rng: Random, pooling: Pooling | None = None) -> Layer:
+    layer = random_layers.pool(rng, Abilities(empty_batch=False), lambda _, layer: layer)
+    plain = Pooling(layer.pooling.kind)
+    return replace(layer, layout="first", pooling=pooling or plain)
 
 
 def _put(values: tuple, axis: int, value: object) -> tuple:
@@ -168,4 +223,9 @@ WRONG = {
     "circular padding larger than the input": _wrapped_too_far,
     "output padding as large as stride and dilation": _output_padding_too_large,
     "a stride of none": _no_stride,
+    "a window of pooling past the padded input": _pool_past_input,
+    "a window of pooling in the padding": _window_in_padding,
+    "a divisor of none": _no_divisor,
+    "pooling with a field of weights": _field_of_weights,
+    "a maximum with a field of averages": _field_of_averages,
 }

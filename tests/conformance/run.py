@@ -68,7 +68,7 @@ def groups(counts: dict[str, int]) -> list[Group]:
 ONNX = {"node": 85, "pytorch-converted": 48, "pytorch-operator": 3}
 """Cases in each of ONNX's folders, in version 1.17.0."""
 
-COUNTS = {"onnxruntime": 1000, "integers": 300, "jax": 500, "torch": 3000, "refusals": 210, "edge": 500}
+COUNTS = {"onnxruntime": 1250, "integers": 300, "jax": 625, "torch": 3750, "refusals": 360, "edge": 500}
 """Random cases of each group."""
 
 

@@ -17,9 +17,9 @@ import random_layers
 import random_suite
 from case import Case
 from engine import Refused, Tensors
-from language import Layer
+from language import PER_CHANNEL, Layer, Pooling, Step
 from random_layers import Abilities
-from refusals import said
+from refusals import Wrong, said
 
 
 class Fake:
@@ -33,13 +33,18 @@ class Fake:
 
     def run(self, layer: Layer, backend: str, threads: int) -> np.ndarray:
         t = self.tensors
-        dst = naive.then(layer.then, naive.sums(layer, t.src, t.weights, t.bias)).astype(layer.numpy)
+        dst = naive.then(layer.steps(t.channels), naive.sums(layer, t.src, t.weights, t.bias)).astype(layer.numpy)
         return self.change(dst, backend)
 
 
+CONVOLUTION = Layer(1, 2, (6, 6), 3, (3, 3), padding="same", bias=True, accuracy="exact")
+MEAN = Layer.pool(Pooling("avg", count_include_pad=False), 1, 3, (6, 6), (3, 3), stride=(1, 1), padding="same")
+
+
 class Checks(unittest.TestCase):
-    def status(self, change: Callable[[np.ndarray, str], np.ndarray], exact: bool = False) -> str:
-        layer = Layer(1, 2, (6, 6), 3, (3, 3), padding="same", bias=True, accuracy="exact")
+    def status(
+        self, change: Callable[[np.ndarray, str], np.ndarray], exact: bool = False, layer: Layer = CONVOLUTION
+    ) -> str:
         tensors = random_layers.tensors(Random(1), Abilities(non_finite=False), layer, exact)
         expected = naive.sums(layer, tensors.src, tensors.weights, tensors.bias)
         case = Case("unit", layer, tensors, expected, np.dtype(np.float64), exact=exact)
@@ -66,6 +71,13 @@ class Checks(unittest.TestCase):
         one_bit = lambda dst, _: np.nextafter(dst, np.float32(np.inf))
         self.assertEqual((self.status(one_bit), self.status(one_bit, exact=True)), ("passed", "failed"))
 
+    def test_averages_of_whole_numbers_are_rounded_once(self) -> None:
+        one_bit = lambda dst, _: np.nextafter(dst, np.float32(np.inf))
+        statuses = [self.status(change, True, MEAN) for change in (lambda dst, _: dst, one_bit)]
+        self.assertEqual(statuses, ["passed", "failed"])
+        self.assertEqual(self.status(one_bit, False, MEAN), "passed")
+        self.assertEqual(self.status(lambda dst, _: dst + np.float32(1e-4), False, MEAN), "failed")
+
     def test_backends_that_differ_fail(self) -> None:
         one_bit = lambda dst, backend: np.nextafter(dst, np.float32(np.inf)) if backend == "jit" else dst
         self.assertEqual(self.status(one_bit), "failed")
@@ -76,6 +88,12 @@ class Checks(unittest.TestCase):
             self.assertIsNone(Refused("error: there is no kind of layer `conv2d`").unknown())
         self.assertIsNone(Refused("error: there is no kind of layer `conv2d`").unknown())
         self.assertIsNone(Refused("error: the kernel reaches past the padded input").unknown())
+
+    def test_a_field_of_an_error(self) -> None:
+        wrong = Wrong(MEAN, {3}, "groups: 3")
+        self.assertTrue(wrong.text().endswith("    count_include_pad: false,\n    groups: 3,\n}\n"))
+        self.assertEqual(wrong.unsaid("error: an avg_pool2d has no `groups`, 3"), [])
+        self.assertEqual(wrong.unsaid("error: an avg_pool2d has no `bias`"), ["3", "`groups`"])
 
     def test_numbers_of_an_error(self) -> None:
         error = (
@@ -92,6 +110,23 @@ class Random_(unittest.TestCase):
 
         self.assertEqual(some("a"), some("a"))
         self.assertNotEqual(some("a"), some("b"))
+
+    def test_every_field_of_pooling_occurs(self) -> None:
+        layers = [random_layers.pool(Random(i), Abilities(), lambda _, layer: layer) for i in range(300)]
+        text = "".join(layer.text() for layer in layers)
+        words = "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d global stride padding same same_lower dilation f64 nhwc"
+        for word in f"{words} nChw16c ceil_mode count_include_pad divisor f32[N f32[0".split():
+            self.assertIn(word, text)
+        self.assertTrue(any(any(layer.beyond) for layer in layers))
+
+    def test_steps_with_numbers_of_channels(self) -> None:
+        steps = lambda layer: {step.name for i in range(200) for step in random_layers.then(Random(i), True, layer)}
+        self.assertLessEqual(PER_CHANNEL.keys() | {"add"}, steps(CONVOLUTION))
+        # These would round an average, which is a fraction, once more.
+        self.assertFalse(steps(MEAN) & (PER_CHANNEL.keys() | {"add"}))
+        layer = replace(CONVOLUTION, then=(Step("scale"), Step("relu"), Step("prelu")))
+        tensors = random_layers.tensors(Random(1), Abilities(), layer, True)
+        self.assertEqual([numbers.shape for numbers in tensors.channels], [(3,), (3,)])
 
     def test_every_field_occurs(self) -> None:
         texts = "".join(
@@ -116,14 +151,20 @@ class Oracles(unittest.TestCase):
         for number in range(60):
             case = random_suite.make(oracle, 0, number)
             layer, tensors = case.layer, case.tensors
-            if not np.all(np.isfinite(tensors.src)):
+            if not layer.pooling and not np.all(np.isfinite(tensors.src)):
                 continue
             sums = naive.sums(layer, tensors.src, tensors.weights, tensors.bias)
             magnitudes = naive.magnitudes(layer, tensors.src, tensors.weights, tensors.bias)
-            bound = naive.bound(replace(layer, accuracy="exact"), case.expected, magnitudes, case.oracle)
-            off = abs(naive.then(layer.then, sums) - case.expected)
-            self.assertEqual(case.expected.shape, layer.dst_shape, layer.text())
-            self.assertTrue(np.all(off <= (0 if case.exact else bound)), f"{package} {number}\n{layer.text()}")
+            steps = list(layer.steps(tensors.channels))
+            bound = 0
+            if not case.exact:
+                bound = naive.bound(replace(layer, accuracy="exact"), steps, case.expected, magnitudes, case.oracle)
+            dst, expected = (a.astype(layer.numpy if case.exact else "f8") for a in (naive.then(steps, sums), case.expected))
+            self.assertEqual(expected.shape, layer.dst_shape, layer.text())
+            with np.errstate(invalid="ignore"):
+                same = np.equal(dst, expected) | np.isnan(dst) & np.isnan(expected)
+                off = abs(dst - expected)
+            self.assertTrue(np.all(same | (off <= bound)), f"{package} {number}\n{layer.text()}")
 
     def test_torch(self) -> None:
         self.agrees("torch")

@@ -6,7 +6,7 @@ import numpy as np
 
 import naive
 import onnx_nodes
-from language import Layer
+from language import Layer, Pooling
 from onnx_nodes import Unsupported, translate
 
 
@@ -104,6 +104,42 @@ class BatchNormalization(unittest.TestCase):
         for attributes in ({"training_mode": 1}, {"is_test": 0}):
             with self.assertRaisesRegex(Unsupported, "training_mode"):
                 translate("BatchNormalization", attributes, [zeros(1, 3, 4), *[zeros(3)] * 4])
+
+
+class Pool(unittest.TestCase):
+    def pool(self, operator: str, *sizes: int, **attributes: object) -> Layer:
+        return translate(operator, attributes, [zeros(*sizes)]).layer
+
+    def test_defaults_are_those_of_onnx(self) -> None:
+        found = self.pool("MaxPool", 2, 3, 8, 9, kernel_shape=[2, 3])
+        self.assertEqual(found, Layer.pool(Pooling("max"), 2, 3, (8, 9), (2, 3), stride=(1, 1), padding=((0, 0), (0, 0))))
+        found = self.pool("AveragePool", 2, 3, 8, kernel_shape=[2])
+        self.assertIn("kernel_size: 2,\n    stride: 1,\n    count_include_pad: false,\n}", found.text())
+
+    def test_attributes(self) -> None:
+        more = {"pads": [0, 1, 2, 1], "strides": [2, 1], "dilations": [1, 2], "ceil_mode": 1}
+        found = self.pool("AveragePool", 1, 3, 8, 9, kernel_shape=[3, 2], count_include_pad=1, **more)
+        self.assertEqual(found.pooling, Pooling("avg", ceil_mode=True))
+        self.assertEqual((found.padding, found.strides, found.dilations), (((0, 2), (1, 1)), (2, 1), (1, 2)))
+
+    def test_ceil_mode_is_for_explicit_padding(self) -> None:
+        for auto in (b"SAME_UPPER", b"SAME_LOWER", b"VALID"):
+            found = self.pool("MaxPool", 1, 1, 8, kernel_shape=[3], strides=[2], auto_pad=auto, ceil_mode=1)
+            self.assertFalse(found.pooling.ceil_mode)
+            self.assertEqual(found.output, (3,) if auto == b"VALID" else (4,))
+
+    def test_global(self) -> None:
+        for operator, kind in (("GlobalMaxPool", "max"), ("GlobalAveragePool", "avg")):
+            self.assertTrue(self.pool(operator, 1, 3, 4, 5).text().startswith(f"{kind}_pool2d layer {{"))
+            self.assertIn("kernel_size: global", self.pool(operator, 1, 3, 4, 5).text())
+
+    def test_refused_by_name(self) -> None:
+        with self.assertRaisesRegex(Unsupported, "MaxPool: elements of type uint8"):
+            translate("MaxPool", {"kernel_shape": [2]}, [zeros(1, 1, 5).astype(np.uint8)])
+        with self.assertRaisesRegex(Unsupported, r"padding \[\(0, 3\)\] that leaves a window of \[3\] taps"):
+            self.pool("MaxPool", 1, 1, 5, kernel_shape=[3], pads=[0, 3])
+        with self.assertRaisesRegex(Unsupported, "`count_include_pad`"):
+            self.pool("MaxPool", 1, 1, 5, kernel_shape=[3], count_include_pad=1)
 
 
 class Table(unittest.TestCase):

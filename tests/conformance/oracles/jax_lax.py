@@ -1,9 +1,12 @@
-"""JAX, in f64: `lax.conv_general_dilated` and `lax.conv_transpose`, which Keras' layers are made of, in the layer's own layouts."""
+"""JAX, in f64: `lax.conv_general_dilated`, `lax.conv_transpose` and `lax.reduce_window`, which Keras' layers are made of, in the layer's
+own layouts."""
 
 import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from random import Random
+from typing import TypeVar
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false")
@@ -15,12 +18,12 @@ from jax import lax
 
 import naive
 from engine import Tensors
-from language import Layer
+from language import Layer, Step
 from random_layers import Abilities
 
 NAME = "jax"
 ABILITIES = Abilities(non_finite=False)
-"""XLA multiplies what belongs to other groups by 0 and adds it."""
+"""XLA multiplies what belongs to other groups by 0 and adds it; pooling has none."""
 
 jax.config.update("jax_enable_x64", True)
 
@@ -51,6 +54,10 @@ STEPS = {
 }
 
 
+WORDS = {"same": "SAME", "same_lower": "SAME_LOWER", "valid": "VALID"}
+T = TypeVar("T")
+
+
 def fit(rng: Random, layer: Layer) -> Layer:
     """Keras' transposed layers take `same` or `valid`, no groups, and make their own output padding."""
     if not layer.transposed:
@@ -69,28 +76,63 @@ def keras_transposed(extent: int, stride: int, same: bool) -> tuple[tuple[int, i
 
 
 def compute(layer: Layer, tensors: Tensors) -> tuple[np.ndarray, np.dtype]:
-    src, weights = layer.store(tensors.src), layer.store_weights(tensors.weights)
-    bias = np.zeros(layer.out_channels) if tensors.bias is None else tensors.bias
+    if layer.pooling:
+        # An argument, and no broadcast one: XLA multiplies by the inverse of a divisor that is the same for several numbers.
+        divisor, function = layer.pooling.divisor, _pool
+        counted = np.ones(layer.src_shape) if divisor is None else np.full(layer.dst_shape, divisor)
+        arrays = [layer.store(tensors.src), layer.store(counted)]
+    else:
+        bias = np.zeros(layer.out_channels) if tensors.bias is None else tensors.bias
+        arrays, function = [layer.store(tensors.src), layer.store_weights(tensors.weights), bias], _sums
+    steps = list(layer.steps(tensors.channels, axis=-1 if layer.layout == "last" else 1))
     # Compiled whole, which takes a third of the time that its parts take.
-    dst = jax.jit(partial(_layer, layer))(*(a.astype(np.float64) for a in (src, weights, bias)))
+    dst = jax.jit(partial(_layer, layer, function, steps))(*(a.astype(np.float64) for a in arrays))
     return layer.load(np.asarray(dst)), np.dtype(np.float64)
 
 
-def _layer(layer: Layer, src: jax.Array, weights: jax.Array, bias: jax.Array) -> jax.Array:
-    dst = (_transposed if layer.transposed else _convolve)(layer, src, weights)
-    dst += bias if layer.layout == "last" else bias.reshape(-1, *[1] * layer.rank)
-    for step in layer.then:
+def _layer(layer: Layer, function: Callable[..., jax.Array], steps: list[Step], *arrays: jax.Array) -> jax.Array:
+    dst = function(layer, *arrays)
+    for step in steps:
         dst = STEPS[step.name](dst, *step.args)
     return dst
 
 
+def _sums(layer: Layer, src: jax.Array, weights: jax.Array, bias: jax.Array) -> jax.Array:
+    dst = (_transposed if layer.transposed else _convolve)(layer, src, weights)
+    return dst + (bias if layer.layout == "last" else bias.reshape(-1, *[1] * layer.rank))
+
+
+def _pool(layer: Layer, src: jax.Array, counted: jax.Array) -> jax.Array:
+    """`counted` is the divisor of each output, or a 1 for each element of the input: Keras divides by the sum of those in the window."""
+    pooling, last = layer.pooling, layer.layout == "last"
+
+    def window(image: jax.Array, initial: float, reduce: Callable, padding: str | Sequence[tuple[int, int]]) -> jax.Array:
+        sizes, strides, dilations = (_around(values, 1, last) for values in (layer.kernel, layer.strides, layer.dilations))
+        padding = padding if isinstance(padding, str) else _around(padding, (0, 0), last)
+        return lax.reduce_window(image, initial, reduce, sizes, strides, padding, window_dilation=dilations)
+
+    beyond = [(0, more) for more in layer.beyond]
+    padding = WORDS.get(layer.padding) if isinstance(layer.padding, str) and not pooling.ceil_mode else None
+    padding = padding or [(lo, hi + more) for (lo, hi), (_, more) in zip(layer.sides, beyond)]
+    if layer.is_max:
+        return window(src, -jnp.inf, lax.max, padding)
+    if pooling.divisor is None and pooling.count_include_pad:
+        counted = window(jnp.pad(counted, _around(layer.sides, (0, 0), last), constant_values=1), 0.0, lax.add, beyond)
+    elif pooling.divisor is None:
+        counted = window(counted, 0.0, lax.add, padding)
+    return window(src, 0.0, lax.add, padding) / counted
+
+
+def _around(values: Iterable[T], other: T, last: bool) -> tuple[T, ...]:
+    """Of every axis, with `other` for images and channels."""
+    return (other, *values, other) if last else (other, other, *values)
+
+
 def _convolve(layer: Layer, src: jax.Array, weights: jax.Array) -> jax.Array:
-    words = {"same": "SAME", "same_lower": "SAME_LOWER", "valid": "VALID"}
-    padding = words.get(layer.padding) if isinstance(layer.padding, str) else None
+    padding = WORDS.get(layer.padding) if isinstance(layer.padding, str) else None
     padding = padding or layer.sides
     if layer.padding_mode.name != "zeros":
-        width = [(0, 0), (0, 0), *layer.sides]
-        width = [width[0], *width[2:], width[1]] if layer.layout == "last" else width
+        width = _around(layer.sides, (0, 0), layer.layout == "last")
         mode = layer.padding_mode
         value = {"constant_values": mode.value} if mode.name == "constant" else {}
         src = jnp.pad(src, width, naive.NUMPY_MODES[mode.name], **value)

@@ -1,7 +1,10 @@
 """PyTorch, in f64."""
 
 import warnings
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
+from random import Random
 
 import numpy as np
 import torch
@@ -17,10 +20,16 @@ ABILITIES = Abilities()
 torch.set_num_threads(1)
 warnings.filterwarnings("ignore", "Using padding='same' with even kernel lengths")
 
+
+
+def _leaky_relu(x: torch.Tensor, slope: float | torch.Tensor = 0.01) -> torch.Tensor:
+    return F.prelu(x, slope.flatten()) if isinstance(slope, torch.Tensor) else F.leaky_relu(x, slope)
+
+
 STEPS = {
     "relu": F.relu,
     "relu6": F.relu6,
-    "leaky_relu": F.leaky_relu,
+    "leaky_relu": _leaky_relu,
     "clamp": torch.clamp,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
@@ -45,15 +54,32 @@ MODES = {"zeros": "constant"}
 """Names of `F.pad` where they are not the language's."""
 
 
+def fit(_: Random, layer: Layer) -> Layer:
+    """Its pooling has equal padding on both sides, half a window at most, and averages without dilation. What it cannot say otherwise is
+    padded before, but where sizes are rounded up, padding and input are not the same."""
+    if not layer.pooling:
+        return layer
+    if not layer.is_max:
+        layer = replace(layer, dilation=())
+    if layer.pooling.ceil_mode:
+        halves = (min(lo, extent // 2) for (lo, _), extent in zip(layer.sides, layer.extents))
+        layer = replace(layer, padding=tuple((half, half) for half in halves))
+    return layer
+
+
 def compute(layer: Layer, tensors: Tensors) -> tuple[np.ndarray, np.dtype]:
-    src, weights = (torch.from_numpy(a.astype(np.float64)) for a in (tensors.src, tensors.weights))
-    bias = None if tensors.bias is None else torch.from_numpy(tensors.bias.astype(np.float64))
-    return _then(layer.then, _convolve(layer, src, weights, bias)).numpy(), np.dtype(np.float64)
+    arrays = (tensors.src, tensors.weights, tensors.bias)
+    src, weights, bias = (None if a is None else torch.from_numpy(a.astype(np.float64)) for a in arrays)
+    dst = _pool(layer, src) if layer.pooling else _convolve(layer, src, weights, bias)
+    return _then(layer.steps(tensors.channels), dst).numpy(), np.dtype(np.float64)
 
 
 def refusal(layer: Layer) -> str | None:
     """What PyTorch says against a layer, in the first line of its message."""
     try:
+        if layer.pooling:
+            _plain_pool(layer, torch.zeros(layer.src_shape, dtype=torch.float64), layer.pooling.divisor)
+            return None
         modules = torch.nn.ConvTranspose1d, torch.nn.ConvTranspose2d, torch.nn.ConvTranspose3d
         plain = torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d
         # The modules are what checks that groups divide the channels.
@@ -95,7 +121,39 @@ def _transposed(
     return dst
 
 
-def _then(steps: tuple[Step, ...], x: torch.Tensor) -> torch.Tensor:
+def _pool(layer: Layer, src: torch.Tensor) -> torch.Tensor:
+    pooling = layer.pooling
+    if all(lo == hi <= extent // 2 for (lo, hi), extent in zip(layer.sides, layer.extents)):
+        return _plain_pool(layer, src, pooling.divisor)
+    sides = [side for sides in reversed(layer.sides) for side in sides]
+    padded = F.pad(src, sides, value=-torch.inf if layer.is_max else 0.0)
+    valid = replace(layer, padding="valid")
+    if layer.is_max or pooling.count_include_pad or pooling.divisor:
+        return _plain_pool(valid, padded, pooling.divisor)
+    counted = F.pad(torch.ones((1, 1, *layer.spatial), dtype=torch.float64), sides)
+    return _plain_pool(valid, padded, 1) / _plain_pool(valid, counted, 1)
+
+
+def _plain_pool(layer: Layer, src: torch.Tensor, divisor: int | None) -> torch.Tensor:
+    """With PyTorch's padding."""
+    padding, ceil_mode = tuple(lo for lo, _ in layer.sides), layer.pooling.ceil_mode
+    if layer.is_max:
+        pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[layer.rank - 1]
+        return pool(src, layer.kernel, layer.strides, padding, layer.dilations, ceil_mode)
+    counted = ceil_mode, layer.pooling.count_include_pad
+    if divisor is None:
+        return (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[layer.rank - 1](src, layer.kernel, layer.strides, padding, *counted)
+    if layer.rank == 3:
+        return F.avg_pool3d(src, layer.kernel, layer.strides, padding, *counted, divisor)
+    # In one dimension there is no divisor.
+    more = 2 - layer.rank
+    kernel, strides = ((1,) * more + values for values in (layer.kernel, layer.strides))
+    dst = F.avg_pool2d(src.reshape(*src.shape[:2], *[1] * more, *src.shape[2:]), kernel, strides, (0,) * more + padding, *counted, divisor)
+    return dst.squeeze(2) if more else dst
+
+
+def _then(steps: Iterable[Step], x: torch.Tensor) -> torch.Tensor:
     for step in steps:
-        x = STEPS[step.name](x, *step.args)
+        args = (torch.from_numpy(a.astype(np.float64)) if isinstance(a, np.ndarray) else a for a in step.args)
+        x = STEPS[step.name](x, *args)
     return x
