@@ -147,7 +147,7 @@ impl Search<'_> {
             let cut = shape(&block);
             // Far too large for a cache, unless weights are so many that what counts is how often they pass.
             let large = cut.input_len() as f64 > 2.0 * near && cut.tiles > 32;
-            if cut.tiles > MOST_TILES || (large && cut.input_len() > weights / 8) {
+            if cut.tiles > MOST_TILES || (large && cut.input_len() > weights) {
                 continue;
             }
             let mut found = Vec::new();
