@@ -1,7 +1,7 @@
 //! What validation refuses.
 
 use super::operation::with_article;
-use super::{DType, Storage};
+use super::{DType, Storage, suggest};
 use crate::diagnostic::{Diagnostic, Label};
 use crate::front::ast::{Value, ValueKind};
 use crate::span::{Span, Spanned};
@@ -12,8 +12,6 @@ use std::fmt::Write as _;
 pub(super) enum SpecError {
     #[error("there is no {what} `{}`", word.value)]
     UnknownWord { what: &'static str, word: Spanned<String>, known: Vec<&'static str> },
-    #[error("there is no {what} `{}`", word.value)]
-    OtherName { what: &'static str, word: Spanned<String>, ours: &'static str },
     #[error("{} has no `{}`", with_article(kind), name.value)]
     OtherField { name: Spanned<String>, kind: &'static str, other: &'static str, known: Vec<&'static str> },
     #[error("`{}` is given twice", name.value)]
@@ -118,17 +116,13 @@ impl SpecError {
         let message = self.to_string();
         let at = |span: &Span, label: &str| Diagnostic::at(*span, message.clone(), label);
         match self {
-            Self::UnknownWord { word, known, .. } => {
-                let list = known.join(", ");
-                match super::suggest::nearest(&word.value, known) {
-                    Some(name) => {
-                        at(&word.span, &format!("did you mean `{name}`?")).with_help(format!("known are {list}"))
-                    }
-                    None => at(&word.span, "").with_help(format!("known are {list}")),
-                }
-            }
-            Self::OtherName { word, ours, .. } => {
-                at(&word.span, "").with_help(format!("here it is called `{ours}`, as in PyTorch"))
+            Self::UnknownWord { what, word, known } => {
+                let meant = match suggest::elsewhere(what, &word.value) {
+                    Some(ours) => format!("here it is {ours}"),
+                    None => suggest::nearest(&word.value, known)
+                        .map_or_else(String::new, |name| format!("did you mean `{name}`?")),
+                };
+                at(&word.span, &meant).with_help(format!("known are {}", known.join(", ")))
             }
             Self::OtherField { name, other, known, .. } => {
                 at(&name.span, &format!("a field of {other}")).with_help(format!("known are {}", known.join(", ")))

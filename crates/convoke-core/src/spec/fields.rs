@@ -186,10 +186,6 @@ impl Reader<'_> {
             ValueKind::Call(name, args) => (name.clone(), args.as_slice()),
             _ => return self.form("padding_mode", "a mode such as `reflect` or `constant(1)`", value),
         };
-        let ours = [("edge", "replicate"), ("nearest", "replicate"), ("wrap", "circular"), ("mirror", "reflect")];
-        if let Some((_, ours)) = ours.into_iter().find(|(theirs, _)| *theirs == name.value) {
-            return self.report(SpecError::OtherName { what: "padding mode", word: name, ours });
-        }
         let mode = self.word("padding mode", &name, &MODES)?;
         match (mode, args) {
             (PaddingMode::Constant(_), [number]) => self.real(number, &name.value, f32).map(PaddingMode::Constant),
