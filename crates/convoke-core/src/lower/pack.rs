@@ -207,13 +207,13 @@ pub(super) struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    /// Writes a row: zeros first, then the data over them if the row has any. `ranges` are empty in rows of padding; their
+    /// Writes a row: what stands in the padding first, then the data over them if the row has any. `ranges` are empty in rows of padding; their
     /// numbers are the steps of `src`.
     fn tile(&self, kernel: &Kernel, ranges: Vec<(String, i64)>, row: i64) -> Tile {
         let mut e = Emitter::new(self.spec.dtype, kernel.fma);
         let mode = self.spec.padding_mode;
         if !mode.is_copied() && (!ranges.is_empty() || self.w.data() != (0..self.w.size)) {
-            e.constant(Reg(0), if let PaddingMode::Constant(value) = mode { value } else { 0.0 });
+            e.constant(Reg(0), self.spec.padding_value());
             self.stream(&mut e, row, |e, offset, lanes| {
                 e.store(Address { ptr: SCRATCH, offset }, Reg(0), lanes, 1);
             });

@@ -3,10 +3,10 @@
 use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis, accuracy};
 use crate::lower::weights::{PANEL_BYTES, WeightsPacking};
 use crate::lower::{
-    Geometry, POOL_REGISTERS, PackedAxis, REQUANTIZE_REGISTERS, TileAxis, WINOGRAD_TAPS, cut_phases,
+    Geometry, POOL_REGISTERS, PackedAxis, REQUANTIZE_REGISTERS, TileAxis, WINOGRAD_TAPS, counts_taps, cut_phases,
     epilogue_registers, slides, winograd_axis,
 };
-use crate::spec::{LayerSpec, Operation, PAIR, QUAD, SpatialAxis, Storage, depthwise, with_article};
+use crate::spec::{Divisor, LayerSpec, Operation, PAIR, QUAD, SpatialAxis, Storage, depthwise, with_article};
 use crate::target::{Isa, Target};
 
 /// Most steps of a reduction loop that may be written out.
@@ -225,6 +225,12 @@ pub(crate) fn winograd_block(
     Ok(())
 }
 
+/// Whether divisors of pooling differ from window to window.
+fn counts_inputs(spec: &LayerSpec) -> bool {
+    let beyond = (0..3).any(|i| counts_taps(spec, i));
+    spec.operation == Operation::AvgPool && (spec.divisor == Divisor::Inside || beyond)
+}
+
 /// Whether the input can be packed that way.
 pub(crate) fn pack_input(spec: &LayerSpec, pack: PackInput) -> Result<(), String> {
     match pack {
@@ -232,10 +238,13 @@ pub(crate) fn pack_input(spec: &LayerSpec, pack: PackInput) -> Result<(), String
             Err("integers are widened, so the input has to be copied".to_owned())
         }
         PackInput::Pad if spec.integers.is_some() => Ok(()),
-        PackInput::Pad | PackInput::ChannelsLast if spec.operation.is_pooling() => Err(format!(
-            "{} reads every element about once, so a copy takes longer than that",
+        PackInput::ChannelsLast if spec.operation.is_pooling() => Err(format!(
+            "{} reads every element about once, so transposing them takes longer than that",
             with_article(spec.kind())
         )),
+        PackInput::Pad if counts_inputs(spec) => {
+            Err("windows at the border have divisors of their own, which count where the input ends".to_owned())
+        }
         PackInput::None if spec.fills_padding() => {
             let mode = spec.padding_mode.name();
             Err(format!("{mode} padding is written out, so the input has to be copied"))

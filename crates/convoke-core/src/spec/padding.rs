@@ -1,6 +1,6 @@
 //! What lies beyond the input.
 
-use super::{LayerSpec, SpatialAxis};
+use super::{LayerSpec, Operation, SpatialAxis};
 
 /// What a window finds beyond the input: PyTorch's `padding_mode`, the modes of ONNX's `Pad`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,6 +65,15 @@ impl SpatialAxis {
 }
 
 impl LayerSpec {
+    /// What stands in the padding if it is written out and no element of the input does: what changes no result, or what the layer says.
+    pub(crate) fn padding_value(&self) -> f64 {
+        match self.padding_mode {
+            PaddingMode::Constant(value) => value,
+            _ if self.operation == Operation::MaxPool => f64::NEG_INFINITY,
+            _ => 0.0,
+        }
+    }
+
     /// Whether windows find something beyond the input that is to be multiplied.
     pub fn fills_padding(&self) -> bool {
         self.padding_mode != PaddingMode::Zeros && self.spatial.iter().any(SpatialAxis::is_padded)
