@@ -3,7 +3,7 @@
 //! Both are compared with a sum in f64, in the Euclidean norm of the whole output. `docs/accuracy.md` says what the multiples
 //! may be for which data. What fails is printed as a `.conv` text.
 
-use convoke_core::eval::reference;
+use convoke_core::eval::reference::{self, Tensors};
 use convoke_core::ir::Role;
 use convoke_core::lower::weights::WeightsPacking;
 use convoke_core::pipeline::{self, Compiled};
@@ -131,8 +131,9 @@ impl Case {
             }),
         }
         let [src, weights] = [src, weights].map(|all| all.into_iter().map(|x| x as f32).collect::<Vec<f32>>());
+        let tensors = Tensors { src: &src, weights: &weights, ..Tensors::default() };
         let at = |index| reference::Position::of(spec, index).expect("nhwc has no blocks to fill up");
-        let exact = (0..spec.dst_image()).map(|i| reference::output_at::<f32, f64>(spec, &src, &weights, &[], at(i)));
+        let exact = (0..spec.dst_image()).map(|i| reference::output_at::<f32, f64>(spec, &tensors, at(i)));
         let exact = exact.collect();
         Self { src, weights, exact }
     }
@@ -150,10 +151,10 @@ impl Case {
         let buffers = Buffers {
             src: &self.src,
             weights: &packed,
-            bias: &[],
             dst: &mut dst,
             scratch: &mut scratch,
             local: &mut local,
+            ..Buffers::default()
         };
         program.run(1, buffers, &Serial).expect("the buffers fit");
         let square = |x: f64| x * x;

@@ -3,7 +3,8 @@
 //! Small integers must come out exactly, other numbers within the bound that the core states; interpreter and machine code
 //! must agree bit for bit, on one thread and on two. What fails is printed as a `.conv` text.
 
-use convoke_core::eval::{Element, interp, reference};
+use convoke_core::eval::reference::{self, Tensors};
+use convoke_core::eval::{Element, interp};
 use convoke_core::ir::{Role, Verified};
 use convoke_core::lower::weights::WeightsPacking;
 use convoke_core::pipeline::{self, Compiled};
@@ -80,7 +81,7 @@ fn maxima_keep_what_is_no_number() {
         }
         let (kernel, packed, _) = case.lower(&spec, &case.target).unwrap();
         let program = Program::compile(&kernel).unwrap();
-        let expected = reference::run::<f32, f32>(&spec, 1, &case.src, &[], &[]);
+        let expected = reference::run::<f32, f32>(&spec, 1, &case.tensors());
         assert!(expected.iter().any(|x| x.is_nan()) && expected.iter().any(|x| x.is_infinite()));
         for found in [case.interpret(&kernel, &packed).unwrap(), case.run(&program, &packed, &pool).unwrap()] {
             let same = |(a, b): (&f32, &f32)| a == b || a.is_nan() && b.is_nan();
@@ -124,6 +125,7 @@ struct Case<'a, T> {
     src: Vec<T>,
     weights: Vec<T>,
     bias: Vec<T>,
+    residual: Vec<T>,
 }
 
 impl<'a, T: Element> Case<'a, T> {
@@ -150,7 +152,12 @@ impl<'a, T: Element> Case<'a, T> {
         let src = fill(batch * spec.src_image());
         let weights = fill(spec.weights_len());
         let bias = fill(spec.bias_len());
-        Self { spec, numbers, target, batch, src, weights, bias }
+        let residual = fill(if spec.has_residual() { batch * spec.dst_image() } else { 0 });
+        Self { spec, numbers, target, batch, src, weights, bias, residual }
+    }
+
+    fn tensors(&self) -> Tensors<'_, T> {
+        Tensors { src: &self.src, weights: &self.weights, bias: &self.bias, residual: &self.residual }
     }
 
     fn check(&self, pool: &Threads) -> Result<(), String> {
@@ -211,7 +218,7 @@ impl<'a, T: Element> Case<'a, T> {
         scratch: &'b mut [T],
         local: &'b mut [T],
     ) -> Buffers<'b, T> {
-        Buffers { src: &self.src, weights: packed, bias: &self.bias, dst, scratch, local }
+        Buffers { src: &self.src, weights: packed, bias: &self.bias, residual: &self.residual, dst, scratch, local }
     }
 
     /// Memory that shows what was not written, or read before it was.
@@ -221,8 +228,8 @@ impl<'a, T: Element> Case<'a, T> {
 
     fn check_reference(&self, dst: &[T], algorithm: Algorithm) -> Result<(), String> {
         let sums = LayerSpec { then: Vec::new(), ..self.spec.clone() };
-        let (src, weights, bias) = (&self.src, &self.weights, &self.bias);
-        let magnitudes = reference::magnitudes(&sums, algorithm, self.batch, src, weights, bias);
+        let tensors = &self.tensors();
+        let magnitudes = reference::magnitudes(&sums, algorithm, self.batch, tensors);
         for (index, value) in dst.iter().enumerate() {
             let Some(at) = reference::Position::of(self.spec, index) else {
                 if value.bits() != T::default().bits() {
@@ -230,8 +237,8 @@ impl<'a, T: Element> Case<'a, T> {
                 }
                 continue;
             };
-            let sum = reference::output_at::<T, f64>(&sums, &self.src, &self.weights, &self.bias, at);
-            let steps = || reference::steps_at(self.spec, bias, at.oc);
+            let sum = reference::output_at::<T, f64>(&sums, tensors, at);
+            let steps = || reference::steps_at(self.spec, tensors, at);
             let exact = steps().fold(sum, |x, step| reference::epilogue(step, x));
             let off = (value.to_f64() - exact).abs();
             let bound = match self.numbers {

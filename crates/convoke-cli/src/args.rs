@@ -201,6 +201,9 @@ pub(crate) struct Run {
     /// in their order
     #[arg(long, value_name = "FILE")]
     pub(crate) channels: Vec<PathBuf>,
+    /// What the step `residual` of the epilogue adds, .npy; of the output's shape
+    #[arg(long, value_name = "FILE")]
+    pub(crate) residual: Option<PathBuf>,
     /// What stands for 0 among the weights of a layer of integers, one an output channel, .npy; where it says `per_channel`
     #[arg(long, value_name = "FILE")]
     pub(crate) zero_points: Option<PathBuf>,

@@ -22,9 +22,26 @@ pub(crate) struct Tensors<T> {
     pub(crate) weights: Vec<T>,
     /// The bias, if the layer has one, and the numbers of channels for the epilogue.
     pub(crate) bias: Vec<T>,
+    /// What the epilogue adds, if it does.
+    pub(crate) residual: Vec<T>,
 }
 
 impl<T: Element> Tensors<T> {
+    /// As the reference takes them.
+    pub(crate) fn as_reference(&self) -> reference::Tensors<'_, T> {
+        let Self { src, weights, bias, residual, .. } = self;
+        reference::Tensors { src, weights, bias, residual }
+    }
+
+    /// Runs `kernel`, for which `packed` was packed.
+    pub(crate) fn run(&self, kernel: &Kernel, threads: usize, packed: &Packed<T>, dst: &mut [T]) -> Result<(), String> {
+        let ran = match kernel.spec().has_residual() {
+            true => kernel.run_residual_threads(threads, packed, &self.src, &self.residual, dst),
+            false => kernel.run_threads(threads, packed, &self.src, dst),
+        };
+        ran.map_err(|e| e.to_string())
+    }
+
     /// Packs what belongs to the layer and not to its input.
     pub(crate) fn pack(&self, kernel: &Kernel) -> Result<Packed<T>, String> {
         let spec = kernel.spec();
@@ -62,7 +79,7 @@ pub(crate) fn compile(layer: Selected<'_>, spec: &LayerSpec, compiler: &Compiler
 pub(crate) fn run_kernel<T: Element>(kernel: &Kernel, threads: usize, tensors: &Tensors<T>) -> Result<Vec<T>, String> {
     let packed = tensors.pack(kernel)?;
     let mut dst = vec![T::default(); tensors.batch * kernel.spec().dst_image()];
-    kernel.run_threads(threads, &packed, &tensors.src, &mut dst).map_err(|e| e.to_string())?;
+    tensors.run(kernel, threads, &packed, &mut dst)?;
     Ok(dst)
 }
 
@@ -98,17 +115,16 @@ pub(crate) fn interpret_packed<T: Element>(
         let len = lowered.kernel.buffers.iter().find(|b| b.role == role).map_or(0, |b| b.len.eval(&[batch]));
         vec![T::from_f64(f64::NAN); usize::try_from(len).unwrap_or(0)]
     });
-    let (src, bias, scratch, local) = (&tensors.src, &tensors.bias, &mut scratch, &mut local);
-    let mut buffers = Buffers { src, weights, bias, dst, scratch, local };
+    let Tensors { src, bias, residual, .. } = tensors;
+    let (scratch, local) = (&mut scratch, &mut local);
+    let mut buffers = Buffers { src, weights, bias, residual, dst, scratch, local };
     interp::run(&lowered.kernel, tensors.batch, &mut buffers)
 }
 
 /// The naive loops, summed in `f64`, with the outputs divided among all cores.
 pub(crate) fn reference<T: Element>(spec: &LayerSpec, tensors: &Tensors<T>) -> Vec<T> {
-    each_output(spec, tensors.batch, |position| {
-        let Tensors { src, weights, bias, .. } = tensors;
-        T::from_f64(reference::output_at::<T, f64>(spec, src, weights, bias, position))
-    })
+    let given = tensors.as_reference();
+    each_output(spec, tensors.batch, |position| T::from_f64(reference::output_at::<T, f64>(spec, &given, position)))
 }
 
 /// `f` of every output, in the order of `dst`; zero for what fills up the last block of channels.

@@ -111,7 +111,11 @@ impl Integers {
         });
         let src = self.src_bytes(spec);
         let (src, scratch, local) = (src.as_slice(), scratch.as_mut_slice(), local.as_mut_slice());
-        interp::run_bytes(&lowered.kernel, self.batch, &mut Buffers { src, weights, bias, dst, scratch, local })
+        interp::run_bytes(
+            &lowered.kernel,
+            self.batch,
+            &mut Buffers { src, weights, bias, residual: &[], dst, scratch, local },
+        )
     }
 
     /// The naive loops.

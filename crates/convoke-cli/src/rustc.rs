@@ -44,15 +44,19 @@ impl Program {
 
     /// Writes what a kernel reads to files; `weights` are packed.
     pub(crate) fn prepare<T: Element>(&self, tensors: &Tensors<T>, weights: &[T]) -> Result<(), String> {
+        self.write(Role::Residual, &to_bytes(&tensors.residual))?;
         self.prepare_bytes(&to_bytes(&tensors.src), &to_bytes(weights), &to_bytes(&tensors.bias))
     }
 
     /// The same, with the machine's bytes of what each buffer holds.
     pub(crate) fn prepare_bytes(&self, src: &[u8], weights: &[u8], bias: &[u8]) -> Result<(), String> {
-        for (role, data) in [(Role::Src, src), (Role::Weights, weights), (Role::Bias, bias)] {
-            std::fs::write(self.folder.path().join(role.name()), data).map_err(|e| e.to_string())?;
-        }
-        Ok(())
+        self.write(Role::Src, src)?;
+        self.write(Role::Weights, weights)?;
+        self.write(Role::Bias, bias)
+    }
+
+    fn write(&self, role: Role, data: &[u8]) -> Result<(), String> {
+        std::fs::write(self.folder.path().join(role.name()), data).map_err(|e| e.to_string())
     }
 
     /// Runs kernel `index` on the files and reads its output.

@@ -3,8 +3,9 @@
 //! What the planner would never choose is tested too: any algorithm that takes the layer, both vector axes, both
 //! ways to read the input, odd tiles, blocks, loop orders and unrolling, on every target.
 
+use convoke_core::eval::Element;
 use convoke_core::eval::interp::{self, Buffers};
-use convoke_core::eval::{Element, reference};
+use convoke_core::eval::reference::{self, Tensors};
 use convoke_core::ir::{self, Role, Verified};
 use convoke_core::lower::{lower, weights::WeightsPacking};
 use convoke_core::plan::{self, Axis, Plan};
@@ -101,6 +102,7 @@ struct Data<T> {
     src: Vec<T>,
     weights: Vec<T>,
     bias: Vec<T>,
+    residual: Vec<T>,
 }
 
 impl<T: Element> Data<T> {
@@ -112,7 +114,12 @@ impl<T: Element> Data<T> {
         let src = make(r, batch * spec.src_image());
         let weights = make(r, spec.weights_len());
         let bias = make(r, spec.bias_len());
-        Self { batch, src, weights, bias }
+        let residual = make(r, if spec.has_residual() { batch * spec.dst_image() } else { 0 });
+        Self { batch, src, weights, bias, residual }
+    }
+
+    fn tensors(&self) -> Tensors<'_, T> {
+        Tensors { src: &self.src, weights: &self.weights, bias: &self.bias, residual: &self.residual }
     }
 
     /// Runs `kernel`, its outer loops cut in two and the parts in reverse, as threads might.
@@ -124,8 +131,16 @@ impl<T: Element> Data<T> {
         let mut dst = vec![T::from_f64(f64::NAN); len(Role::Dst) as usize];
         let mut scratch = vec![T::from_f64(f64::NAN); len(Role::Scratch) as usize];
         let mut local = vec![T::default(); len(Role::Local) as usize];
-        let (src, weights, bias) = (&self.src[..], &packed[..], &self.bias[..spec.bias_len()]);
-        let mut buffers = Buffers { src, weights, bias, dst: &mut dst, scratch: &mut scratch, local: &mut local };
+        let residual = if spec.has_residual() { &self.residual[..] } else { &[] };
+        let mut buffers = Buffers {
+            src: &self.src,
+            weights: &packed,
+            bias: &self.bias[..spec.bias_len()],
+            residual,
+            dst: &mut dst,
+            scratch: &mut scratch,
+            local: &mut local,
+        };
         for (i, nest) in kernel.nests.iter().enumerate() {
             let all = interp::outer_range(kernel, i, self.batch).expect("the batch is not negative");
             let middle = if nest.outer.parallel { (all.start + all.end) / 2 } else { all.start };
@@ -148,8 +163,7 @@ fn check<T: reference::Accumulator>(spec: &LayerSpec, seed: u64) {
         let linear_kernel = verified(&linear, &plan, target);
         let got = exact_data.run(&linear, &plan, &linear_kernel);
         if plan.algorithm.is_exact() {
-            let (src, weights, bias) = (&exact_data.src, &exact_data.weights, &exact_data.bias);
-            let want = reference::run::<T, T>(&linear, exact_data.batch, src, weights, bias);
+            let want = reference::run::<T, T>(&linear, exact_data.batch, &exact_data.tensors());
             assert_eq!(got, want, "integers are exact: {}", context());
         } else {
             exact_data.check(&linear, &plan, &got, context);
@@ -163,17 +177,17 @@ fn check<T: reference::Accumulator>(spec: &LayerSpec, seed: u64) {
 impl<T: Element> Data<T> {
     /// Whether every output lies within the bound.
     fn check(&self, spec: &LayerSpec, plan: &Plan, got: &[T], context: impl Fn() -> String) {
-        let (src, weights, bias) = (&self.src, &self.weights, &self.bias);
+        let tensors = &self.tensors();
         let linear = LayerSpec { then: Vec::new(), ..spec.clone() };
-        let magnitudes = reference::magnitudes(spec, plan.algorithm, self.batch, src, weights, bias);
+        let magnitudes = reference::magnitudes(spec, plan.algorithm, self.batch, tensors);
         for (i, got) in got.iter().enumerate() {
             let Some(position) = reference::Position::of(spec, i) else {
                 assert_eq!(got.to_f64(), 0.0, "element {i} fills up a block: {}", context());
                 continue;
             };
-            let exact: f64 = reference::output_at(spec, src, weights, bias, position);
-            let sum: f64 = reference::output_at(&linear, src, weights, bias, position);
-            let steps = reference::steps_at(spec, bias, position.oc);
+            let exact: f64 = reference::output_at(spec, tensors, position);
+            let sum: f64 = reference::output_at(&linear, tensors, position);
+            let steps = reference::steps_at(spec, tensors, position);
             let bound = reference::error_bound::<T>(spec, plan.algorithm, steps, sum, magnitudes[i]);
             let error = (got.to_f64() - exact).abs();
             assert!(error <= bound, "output {i}: {got} for {exact}, error {error:e} over {bound:e}: {}", context());
@@ -296,6 +310,28 @@ const TRANSPOSED: [&str; 14] = [
 #[test]
 fn transposed_layers_by_any_plan() {
     by_any_plan(&TRANSPOSED, 6);
+}
+
+/// A residual on every path to a store: both vector axes, each algorithm, tails, blocks, strides, borders, rows of one tile, pooling.
+const RESIDUALS: [&str; 13] = [
+    "conv2d plain { input: f32[2, 3, 9, 21] @ nchw, out_channels: 19, kernel_size: 3, padding: 1, bias: true, then: [residual, relu] }",
+    "conv2d keras { input: f32[1, 9, 7, 5] @ nhwc, out_channels: 37, kernel_size: 3, stride: 2, then: [sigmoid, residual] }",
+    "conv2d matrix { input: f64[N, 7, 5, 9] @ nchw, out_channels: 11, kernel_size: 1, then: [scale, shift, residual, relu] }",
+    "conv2d blocks { input: f32[2, 21, 5, 9] @ nChw16c, out_channels: 35, kernel_size: 3, padding: 1, then: [residual, sigmoid] }",
+    "conv2d each { input: f32[1, 6, 10, 19] @ nhwc, out_channels: 19, groups: 19, kernel_size: 3, padding: 1, then: residual }",
+    "conv2d each_plane { input: f32[1, 9, 8, 17] @ nchw, out_channels: 9, groups: 9, kernel_size: 3, padding: 1, then: [prelu, residual] }",
+    "conv_transpose2d spread { input: f32[1, 5, 6, 7] @ nchw, out_channels: 10, kernel_size: 4, stride: 2, padding: 1, then: residual }",
+    "conv2d winograd { input: f32[2, 9, 21, 7] @ nhwc, out_channels: 19, kernel_size: 3, padding: 1, bias: true, then: [residual, relu], accuracy: fast }",
+    "conv2d winograd_planes { input: f32[1, 40, 9, 11] @ nchw, out_channels: 33, kernel_size: 3, padding: 1, then: [shift, residual], accuracy: fast }",
+    "conv1d filter { input: f64[2, 1, 300] @ ncl, out_channels: 3, kernel_size: 31, padding: causal, bias: true, then: [residual, tanh], accuracy: fast }",
+    "conv2d image { input: f32[1, 2, 30, 33] @ nchw, out_channels: 2, kernel_size: 9, padding: same, then: residual, accuracy: fast }",
+    "avg_pool2d mean { input: f32[1, 9, 12, 35] @ nchw, kernel_size: 3, stride: 1, padding: 1, then: [residual, relu] }",
+    "max_pool2d last { input: f32[2, 9, 11, 19] @ nhwc, kernel_size: 3, stride: 2, then: [scale, residual] }",
+];
+
+#[test]
+fn residuals_by_any_plan() {
+    by_any_plan(&RESIDUALS, 8);
 }
 
 #[test]

@@ -449,6 +449,7 @@ pub(crate) struct Case<T> {
     pub(crate) src: Vec<T>,
     pub(crate) weights: Vec<T>,
     pub(crate) bias: Vec<T>,
+    pub(crate) residual: Vec<T>,
     pub(crate) scratch: Vec<T>,
     pub(crate) local: Vec<T>,
     /// The output before the run.
@@ -464,7 +465,7 @@ impl<T: Element> Case<T> {
             buffer.map_or(0, |b| usize::try_from(b.len.eval(&[batch as i64])).unwrap())
         };
         let mut filled = |role| (0..len(role)).map(|i| T::from_f64(value(i))).collect::<Vec<_>>();
-        let (src, weights, bias) = (filled(Role::Src), filled(Role::Weights), filled(Role::Bias));
+        let [src, weights, bias, residual] = [Role::Src, Role::Weights, Role::Bias, Role::Residual].map(&mut filled);
         let written = [Role::Dst, Role::Scratch, Role::Local];
         let [fresh, scratch, local] = written.map(|role| vec![T::from_f64(-99.0); len(role)]);
         let (mut expected, mut used, mut used_local) = (fresh.clone(), scratch.clone(), local.clone());
@@ -472,12 +473,13 @@ impl<T: Element> Case<T> {
             src: &src,
             weights: &weights,
             bias: &bias,
+            residual: &residual,
             dst: &mut expected,
             scratch: &mut used,
             local: &mut used_local,
         };
         interp::run(kernel, batch, &mut buffers).unwrap();
-        Self { batch, src, weights, bias, scratch, local, fresh, expected }
+        Self { batch, src, weights, bias, residual, scratch, local, fresh, expected }
     }
 
     /// Whether `dst` is what the interpreter computes, bit for bit but for the payload of a NaN.

@@ -138,6 +138,7 @@ impl Program {
             src: buffers.src.as_ptr().cast(),
             weights: buffers.weights.as_ptr().cast(),
             bias: buffers.bias.as_ptr().cast(),
+            residual: buffers.residual.as_ptr().cast(),
             dst: buffers.dst.as_mut_ptr().cast(),
             scratch: buffers.scratch.as_mut_ptr().cast(),
             local: buffers.local.as_mut_ptr().cast(),
@@ -254,6 +255,7 @@ struct Pointers {
     src: *const u8,
     weights: *const u8,
     bias: *const u8,
+    residual: *const u8,
     dst: *mut u8,
     scratch: *mut u8,
     local: *mut u8,
@@ -273,7 +275,20 @@ impl Pointers {
     /// may write what the iterations `part` read or write, nor use `local`.
     unsafe fn call(&self, entry: Entry, n: i64, part: Range<i64>) {
         // SAFETY: what the caller promises is what an entry point asks for.
-        unsafe { entry(self.src, self.weights, self.bias, self.dst, self.scratch, self.local, n, part.start, part.end) }
+        unsafe {
+            entry(
+                self.src,
+                self.weights,
+                self.bias,
+                self.residual,
+                self.dst,
+                self.scratch,
+                self.local,
+                n,
+                part.start,
+                part.end,
+            )
+        }
     }
 }
 

@@ -64,6 +64,14 @@ pub enum Error {
         /// How far from there.
         distance: i32,
     },
+    /// A tensor to add where the epilogue has no step for it, or the other way round.
+    #[error("{}", residual(layer, *.given))]
+    Residual {
+        /// Name of the layer.
+        layer: String,
+        /// Whether one was given.
+        given: bool,
+    },
     /// A slice is too short or too long.
     #[error("{what} has {given} elements, and layer {layer} needs {expected}{}", at_batch(*.batch))]
     Length {
@@ -188,4 +196,11 @@ fn arrays(count: usize) -> String {
 
 fn at_batch(batch: Option<usize>) -> String {
     batch.map_or_else(String::new, |n| format!(" at batch size {n}"))
+}
+
+fn residual(layer: &str, given: bool) -> String {
+    match given {
+        true => format!("a residual was given, and layer {layer} has no step `residual` in `then`"),
+        false => format!("layer {layer} adds a residual, so it runs through `run_residual`"),
+    }
 }

@@ -61,6 +61,12 @@ impl<T: Stored> Packed<T> {
     }
 }
 
+/// What a run reads beside what is packed, in the machine's order.
+struct Inputs<'a> {
+    src: &'a [u8],
+    residual: Option<&'a [u8]>,
+}
+
 /// Multiply-accumulates that are worth waking another thread for.
 const MACS_PER_THREAD: u64 = 1 << 19;
 
@@ -254,7 +260,47 @@ impl Kernel {
         dst: &mut [T],
     ) -> Result<(), Error> {
         self.check_dtype::<T>()?;
-        self.run_idle(threads, packed, src, dst)
+        self.run_idle(threads, packed, src, None, dst)
+    }
+
+    /// As [`Kernel::run`], for a layer whose epilogue has the step `residual`, which adds a tensor of the shape of `dst`.
+    ///
+    /// ```
+    /// # use convoke::compile;
+    /// let kernel = compile(&"conv1d block { input: f32[1, 1, 4], out_channels: 1, kernel_size: 2, then: [residual, relu] }".parse()?)?;
+    /// let packed = kernel.pack(&[1.0f32, 1.0], None)?;
+    /// let mut dst = [0.0f32; 3];
+    /// kernel.run_residual(&packed, &[1.0, 2.0, 3.0, 4.0], &[0.5, -9.0, 0.0], &mut dst)?;
+    /// assert_eq!(dst, [3.5, 0.0, 7.0]);
+    /// # Ok::<(), convoke::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Kernel::run`], and if the epilogue has no such step.
+    pub fn run_residual<T: Element>(
+        &self,
+        packed: &Packed<T>,
+        src: &[T],
+        residual: &[T],
+        dst: &mut [T],
+    ) -> Result<(), Error> {
+        self.run_residual_threads(self.threads, packed, src, residual, dst)
+    }
+
+    /// As [`Kernel::run_residual`], on `threads` threads.
+    ///
+    /// # Errors
+    /// As [`Kernel::run_residual`], and if the threads cannot be started.
+    pub fn run_residual_threads<T: Element>(
+        &self,
+        threads: usize,
+        packed: &Packed<T>,
+        src: &[T],
+        residual: &[T],
+        dst: &mut [T],
+    ) -> Result<(), Error> {
+        self.check_dtype::<T>()?;
+        self.run_idle(threads, packed, src, Some(residual), dst)
     }
 
     /// As [`Kernel::run`], of a layer of integers: `S` is the type of `src`, and `D` that of `dst`.
@@ -284,7 +330,7 @@ impl Kernel {
         if self.spec.integers.is_none() {
             return Err(self.wrong_type("src", self.spec.src_storage(), S::STORAGE));
         }
-        self.run_idle(threads, packed, src, dst)
+        self.run_idle(threads, packed, src, None, dst)
     }
 
     /// As [`Kernel::run`] or [`Kernel::run_integers`] on `threads` threads, for who knows the types only when running: `src` and `dst`
@@ -300,7 +346,8 @@ impl Kernel {
         dst: &mut [u8],
     ) -> Result<(), Error> {
         let mut workspace = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        let result = self.run_unchecked_types(threads, &mut workspace, packed, src, dst);
+        let inputs = Inputs { src, residual: None };
+        let result = self.run_unchecked_types(threads, &mut workspace, packed, &inputs, dst);
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
         result
     }
@@ -311,11 +358,12 @@ impl Kernel {
         threads: usize,
         packed: &Packed<P>,
         src: &[S],
+        residual: Option<&[S]>,
         dst: &mut [D],
     ) -> Result<(), Error> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let mut workspace = idle().pop().unwrap_or_default();
-        let result = self.run_with(threads, &mut workspace, packed, src, dst);
+        let result = self.run_with(threads, &mut workspace, packed, src, residual, dst);
         if workspace.bytes() > 0 {
             idle().push(workspace);
         }
@@ -334,7 +382,23 @@ impl Kernel {
         dst: &mut [T],
     ) -> Result<(), Error> {
         self.check_dtype::<T>()?;
-        self.run_with(self.threads, workspace, packed, src, dst)
+        self.run_with(self.threads, workspace, packed, src, None, dst)
+    }
+
+    /// As [`Kernel::run_residual`], with scratch memory that the caller keeps.
+    ///
+    /// # Errors
+    /// As [`Kernel::run_residual`].
+    pub fn run_residual_in<T: Element>(
+        &self,
+        workspace: &mut Workspace,
+        packed: &Packed<T>,
+        src: &[T],
+        residual: &[T],
+        dst: &mut [T],
+    ) -> Result<(), Error> {
+        self.check_dtype::<T>()?;
+        self.run_with(self.threads, workspace, packed, src, Some(residual), dst)
     }
 
     /// Computes a new tensor from `src`.
@@ -369,11 +433,13 @@ impl Kernel {
         workspace: &mut Workspace,
         packed: &Packed<P>,
         src: &[S],
+        residual: Option<&[S]>,
         dst: &mut [D],
     ) -> Result<(), Error> {
         self.check_storage::<S>("src", self.spec.src_storage())?;
         self.check_storage::<D>("dst", self.spec.dst_storage())?;
-        self.run_unchecked_types(threads, workspace, packed, as_bytes(src), as_bytes_mut(dst))
+        let inputs = Inputs { src: as_bytes(src), residual: residual.map(as_bytes) };
+        self.run_unchecked_types(threads, workspace, packed, &inputs, as_bytes_mut(dst))
     }
 
     fn run_unchecked_types<P: Stored>(
@@ -381,10 +447,14 @@ impl Kernel {
         threads: usize,
         workspace: &mut Workspace,
         packed: &Packed<P>,
-        src: &[u8],
+        inputs: &Inputs<'_>,
         dst: &mut [u8],
     ) -> Result<(), Error> {
         self.check_packed(packed)?;
+        let &Inputs { src, residual } = inputs;
+        if residual.is_some() != self.spec.has_residual() {
+            return Err(Error::Residual { layer: self.spec.name.clone(), given: residual.is_some() });
+        }
         let elements = |bytes: usize, storage: Storage| bytes.div_ceil(storage.bytes());
         let (src_len, dst_len) =
             (elements(src.len(), self.spec.src_storage()), elements(dst.len(), self.spec.dst_storage()));
@@ -392,6 +462,10 @@ impl Kernel {
         let images = |image: usize| batch.saturating_mul(image);
         self.check_len("src", images(self.spec.src_image()), src_len, Some(batch))?;
         self.check_len("dst", images(self.spec.dst_image()), dst_len, Some(batch))?;
+        if let Some(residual) = residual {
+            let given = elements(residual.len(), self.spec.dst_storage());
+            self.check_len("residual", images(self.spec.dst_image()), given, Some(batch))?;
+        }
         let worth = self.spec.macs_per_image().saturating_mul(batch as u64) / MACS_PER_THREAD;
         let pool;
         let executor: &dyn Executor = if threads > 1 && worth > 1 {
@@ -411,7 +485,8 @@ impl Kernel {
             batch,
         })?;
         let (weights, bias) = (as_bytes(packed.weights()), as_bytes(&packed.bias));
-        let buffers = Buffers { src, weights, bias, dst, scratch, local };
+        let residual = residual.unwrap_or_default();
+        let buffers = Buffers { src, weights, bias, residual, dst, scratch, local };
         Ok(self.program.run_bytes(batch, buffers, executor)?)
     }
 

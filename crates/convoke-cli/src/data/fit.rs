@@ -50,7 +50,8 @@ pub(crate) fn input(spec: &LayerSpec, array: &Array) -> Result<Input, FitError> 
             let leading = array.shape.first().copied().filter(|_| array.shape.len() == spec.rank + 2);
             let batch = spec.fixed_batch().or(leading).unwrap_or(1);
             let data = same_shape("the input is", &shape::declared_src(spec, batch), array)?;
-            Ok(Input { data: declared_to_memory(spec, data), batch, note: None })
+            let (channels, pixels) = (spec.in_channels, spec.src_image() / spec.src_channels());
+            Ok(Input { data: declared_to_memory(spec, (channels, pixels), batch, data), batch, note: None })
         }
         Kind::Png => picture(spec, array),
         Kind::Wav { .. } => recording(spec, array),
@@ -134,14 +135,19 @@ fn channels_to_layout(spec: &LayerSpec, data: &[f64], channels: usize) -> Vec<f6
     memory
 }
 
-/// The input as the layer's text has it to the input as memory has it: blocks of channels are put together.
-fn declared_to_memory(spec: &LayerSpec, data: Vec<f64>) -> Vec<f64> {
+/// A tensor of the shape of the output, which is added to it.
+pub(crate) fn residual(spec: &LayerSpec, batch: usize, array: &Array) -> Result<Vec<f64>, FitError> {
+    let data = same_shape("the residual is", &shape::declared_dst(spec, batch), array)?;
+    let (channels, pixels) = (spec.out_channels, spec.dst_image() / spec.dst_channels());
+    Ok(declared_to_memory(spec, (channels, pixels), batch, data))
+}
+
+/// A tensor of that many channels and pixels as the layer's text has it to the tensor as memory has it: blocks of channels are put together.
+fn declared_to_memory(spec: &LayerSpec, (channels, pixels): (usize, usize), batch: usize, data: Vec<f64>) -> Vec<f64> {
     if spec.layout != Layout::Blocked {
         return data;
     }
-    let (channels, image) = (spec.in_channels, spec.src_image());
-    let pixels = image / spec.src_channels();
-    let mut memory = vec![0.0; data.len() / (channels * pixels) * image];
+    let mut memory = vec![0.0; batch * channels.next_multiple_of(spec.dtype.block()) * pixels];
     for (i, x) in data.iter().enumerate() {
         let (n, c) = (i / pixels / channels, i / pixels % channels);
         memory[spec.layout.index((channels, pixels), spec.dtype, n, c, i % pixels)] = *x;

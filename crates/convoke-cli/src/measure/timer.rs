@@ -126,10 +126,9 @@ impl Timer {
         let mut runs: Vec<Run<'_>> = Vec::with_capacity(kernels.len());
         for kernel in kernels {
             let packed = tensors.pack(kernel).map_err(failed)?;
-            let (src, dst) = (&tensors.src, &dst);
+            let (tensors, dst) = (&tensors, &dst);
             runs.push(Box::new(move || {
-                let ran = kernel.run_threads(self.threads, &packed, src, &mut dst.borrow_mut());
-                ran.map_err(|e| failed(e.to_string()))
+                tensors.run(kernel, self.threads, &packed, &mut dst.borrow_mut()).map_err(failed)
             }));
         }
         seconds_in_rounds(self.clock, self.budget, keep, &mut runs, progress)

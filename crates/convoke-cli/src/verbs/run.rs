@@ -94,8 +94,24 @@ fn read_tensors<T: Element>(
     let named = named.map_or(String::new(), |named| format!(", weights {named}"));
     writeln!(out, "{}: {}{note}{named}{zeros}", spec.name, args.input.display())?;
     let typed = |values: Vec<f64>| values.into_iter().map(T::from_f64).collect();
-    let (src, weights, bias) = (typed(input.data), typed(weights), typed(bias));
-    Ok((Tensors { batch: input.batch, src, weights, bias }, rate))
+    let residual = residual(args, spec, input.batch)?;
+    let (src, weights, bias, residual) = (typed(input.data), typed(weights), typed(bias), typed(residual));
+    Ok((Tensors { batch: input.batch, src, weights, bias, residual }, rate))
+}
+
+/// What the epilogue adds, as memory has it.
+fn residual(args: &Run, spec: &LayerSpec, batch: usize) -> Result<Vec<f64>, Failure> {
+    match (&args.residual, spec.has_residual()) {
+        (Some(path), true) => fit::residual(spec, batch, &data::read(path)?).map_err(|e| Failure::file(path, e)),
+        (None, false) => Ok(Vec::new()),
+        (None, true) => {
+            Err(Failure::Usage(format!("layer {} adds a residual; name its file with --residual", spec.name)))
+        }
+        (Some(_), false) => {
+            let what = "has no step `residual` in `then`, and --residual was given";
+            Err(Failure::Usage(format!("layer {} {what}", spec.name)))
+        }
+    }
 }
 
 /// Whether there are as many arrays as steps that take one.
@@ -158,7 +174,7 @@ fn compute<T: Element>(
             let compiled = start.elapsed().as_secs_f64();
             let packed = tensors.pack(&kernel).map_err(|e| failed(&e))?;
             let mut dst = vec![T::default(); tensors.batch * spec.dst_image()];
-            let seconds = best_of(|| kernel.run(&packed, &tensors.src, &mut dst).map_err(|e| failed(&e)))?;
+            let seconds = best_of(|| tensors.run(&kernel, threads, &packed, &mut dst).map_err(|e| failed(&e)))?;
             let flops = spec.operations_per_image() as f64 * tensors.batch as f64;
             let (speed, on) =
                 (short(flops / seconds), if threads == 1 { "1 thread".into() } else { format!("{threads} threads") });

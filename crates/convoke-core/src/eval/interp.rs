@@ -28,8 +28,10 @@ pub struct Buffers<'a, T> {
     pub src: &'a [T],
     /// The packed weights.
     pub weights: &'a [T],
-    /// One element an output channel.
+    /// One element an output channel, and as many for each step of the epilogue that takes them.
     pub bias: &'a [T],
+    /// What is added to the output, `n` images.
+    pub residual: &'a [T],
     /// The output, `n` images.
     pub dst: &'a mut [T],
     /// Space between nests.
@@ -45,6 +47,7 @@ impl<T> Buffers<'_, T> {
             Role::Src => self.src,
             Role::Weights => self.weights,
             Role::Bias => self.bias,
+            Role::Residual => self.residual,
             Role::Dst => self.dst,
             Role::Scratch => self.scratch,
             Role::Local => self.local,
@@ -53,7 +56,7 @@ impl<T> Buffers<'_, T> {
 
     fn get_mut(&mut self, role: Role) -> Option<&mut [T]> {
         match role {
-            Role::Src | Role::Weights | Role::Bias => None,
+            Role::Src | Role::Weights | Role::Bias | Role::Residual => None,
             Role::Dst => Some(self.dst),
             Role::Scratch => Some(self.scratch),
             Role::Local => Some(self.local),

@@ -24,6 +24,19 @@ pub use erf::{erf, erfc};
 pub use integers::run as run_integers;
 pub use magnitude::magnitudes;
 
+/// What a layer computes its output from, as its user has it: weights not packed. What the layer has not may be empty.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tensors<'a, T> {
+    /// The input.
+    pub src: &'a [T],
+    /// The weights, in the layer's weights layout.
+    pub weights: &'a [T],
+    /// The bias, and then the numbers of channels for the steps of the epilogue that take them, a row a step.
+    pub bias: &'a [T],
+    /// What the epilogue adds, as long as the output.
+    pub residual: &'a [T],
+}
+
 /// A type that sums are made in.
 pub trait Accumulator: Element {}
 impl Accumulator for f32 {}
@@ -77,29 +90,18 @@ impl Position {
 /// `dst` for `batch` images: `batch * spec.dst_image()` elements.
 ///
 /// # Panics
-/// If `src`, `weights` or `bias` is shorter than the layer says.
-pub fn run<T: Element, Acc: Accumulator>(
-    spec: &LayerSpec,
-    batch: usize,
-    src: &[T],
-    weights: &[T],
-    bias: &[T],
-) -> Vec<T> {
-    let output = |at| T::from_f64(output_at::<T, Acc>(spec, src, weights, bias, at).to_f64());
+/// If one of `tensors` is shorter than the layer says.
+pub fn run<T: Element, Acc: Accumulator>(spec: &LayerSpec, batch: usize, tensors: &Tensors<'_, T>) -> Vec<T> {
+    let output = |at| T::from_f64(output_at::<T, Acc>(spec, tensors, at).to_f64());
     (0..batch * spec.dst_image()).map(|index| Position::of(spec, index).map_or(T::default(), output)).collect()
 }
 
 /// One element of `dst`, before it is rounded to `T`.
 ///
 /// # Panics
-/// If `src`, `weights` or `bias` is shorter than the layer says.
-pub fn output_at<T: Element, Acc: Accumulator>(
-    spec: &LayerSpec,
-    src: &[T],
-    weights: &[T],
-    bias: &[T],
-    position: Position,
-) -> Acc {
+/// If one of `tensors` is shorter than the layer says.
+pub fn output_at<T: Element, Acc: Accumulator>(spec: &LayerSpec, tensors: &Tensors<'_, T>, position: Position) -> Acc {
+    let &Tensors { src, weights, bias, .. } = tensors;
     let acc = |x: T| Acc::from_f64(x.to_f64());
     let mut sum = Acc::default();
     if spec.operation.is_pooling() {
@@ -110,20 +112,27 @@ pub fn output_at<T: Element, Acc: Accumulator>(
         }
         each_product(spec, src, weights, position, |x, w| sum = sum + acc(x) * acc(w));
     }
-    Acc::from_f64(steps_at(spec, bias, position.oc).fold(sum.to_f64(), |x, step| epilogue(step, x)))
+    Acc::from_f64(steps_at(spec, tensors, position).fold(sum.to_f64(), |x, step| epilogue(step, x)))
 }
 
-/// The steps of the epilogue at output channel `oc`, with its numbers in place of those of all channels, which lie in `bias`.
+/// The steps of the epilogue at an output, with numbers in place of those that `tensors` have one of for each channel or output.
 ///
 /// # Panics
-/// If `bias` is shorter than the layer says.
-pub fn steps_at<T: Element>(spec: &LayerSpec, bias: &[T], oc: usize) -> impl Iterator<Item = Epilogue> {
+/// If one of `tensors` is shorter than the layer says.
+pub fn steps_at<T: Element>(
+    spec: &LayerSpec,
+    tensors: &Tensors<'_, T>,
+    position: Position,
+) -> impl Iterator<Item = Epilogue> {
     let mut row = usize::from(spec.bias);
     spec.then.iter().map(move |&step| {
+        if step == Epilogue::Residual {
+            return Epilogue::Add { constant: tensors.residual[dst_index(spec, position)].to_f64() };
+        }
         if !step.is_per_channel() {
             return step;
         }
-        let number = bias[row * spec.out_channels + oc].to_f64();
+        let number = tensors.bias[row * spec.out_channels + position.oc].to_f64();
         row += 1;
         match step {
             Epilogue::Scale => Epilogue::Mul { factor: number },
@@ -232,15 +241,25 @@ fn input_at<T: Element>(spec: &LayerSpec, src: &[T], n: usize, channel: usize, p
 }
 
 /// Where an element of `src` is in memory.
-pub fn src_index(spec: &LayerSpec, n: usize, channel: usize, [d, h, w]: [usize; 3]) -> usize {
-    let [id, ih, iw] = spec.spatial.map(|a| a.input);
+pub fn src_index(spec: &LayerSpec, n: usize, channel: usize, at: [usize; 3]) -> usize {
+    index(spec, spec.in_channels, spec.spatial.map(|a| a.input), Position { n, oc: channel, at })
+}
+
+/// Where an element of `dst` is in memory: what [`Position::of`] takes.
+fn dst_index(spec: &LayerSpec, position: Position) -> usize {
+    index(spec, spec.out_channels, spec.spatial.map(|a| a.output), position)
+}
+
+/// Where an element of a tensor in the layer's layout is.
+fn index(spec: &LayerSpec, channels: usize, sizes: [usize; 3], position: Position) -> usize {
+    let ([depth, height, width], Position { n, oc: channel, at: [d, h, w] }) = (sizes, position);
     match spec.layout {
-        Layout::ChannelsFirst => (((n * spec.in_channels + channel) * id + d) * ih + h) * iw + w,
-        Layout::ChannelsLast => (((n * id + d) * ih + h) * iw + w) * spec.in_channels + channel,
+        Layout::ChannelsFirst => (((n * channels + channel) * depth + d) * height + h) * width + w,
+        Layout::ChannelsLast => (((n * depth + d) * height + h) * width + w) * channels + channel,
         Layout::Blocked => {
             let block = spec.dtype.block();
-            let block_at = n * spec.in_channels.div_ceil(block) + channel / block;
-            (((block_at * id + d) * ih + h) * iw + w) * block + channel % block
+            let block_at = n * channels.div_ceil(block) + channel / block;
+            (((block_at * depth + d) * height + h) * width + w) * block + channel % block
         }
     }
 }
@@ -260,7 +279,7 @@ pub fn weights_index(spec: &LayerSpec, oc: usize, ic: usize, [d, h, w]: [usize; 
 }
 
 /// One step of the epilogue, in `f64`. `NaN` goes through, and `relu(-0.0)` is `-0.0`. It is `NaN`, too, for steps that lack the number
-/// of a channel, see [`steps_at`].
+/// of a channel or an output, see [`steps_at`].
 pub fn epilogue(step: Epilogue, x: f64) -> f64 {
     let clamp = |x: f64, lo: f64, hi: f64| {
         if x < lo {
@@ -308,7 +327,7 @@ pub fn epilogue(step: Epilogue, x: f64) -> f64 {
         Epilogue::Neg => -x,
         Epilogue::Add { constant } => x + constant,
         Epilogue::Mul { factor } => x * factor,
-        Epilogue::Scale | Epilogue::Shift | Epilogue::PRelu => f64::NAN,
+        Epilogue::Scale | Epilogue::Shift | Epilogue::PRelu | Epilogue::Residual => f64::NAN,
     }
 }
 

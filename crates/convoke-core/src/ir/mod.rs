@@ -113,8 +113,10 @@ pub enum Role {
     Src,
     /// The packed weights; read only.
     Weights,
-    /// The bias; read only.
+    /// The bias, and whatever else there is one of for each output channel; read only.
     Bias,
+    /// What is added to the output, as long as it; read only.
+    Residual,
     /// The output; every element is written, and never read.
     Dst,
     /// Space between nests; its contents on entry mean nothing.
@@ -125,14 +127,16 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of an entry point's arguments.
-    pub const ALL: [Self; 6] = [Self::Src, Self::Weights, Self::Bias, Self::Dst, Self::Scratch, Self::Local];
+    pub const ALL: [Self; 7] =
+        [Self::Src, Self::Weights, Self::Bias, Self::Residual, Self::Dst, Self::Scratch, Self::Local];
 
-    /// `src`, `weights`, `bias`, `dst`, `scratch` or `local`.
+    /// `src`, `weights`, `bias`, `residual`, `dst`, `scratch` or `local`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Src => "src",
             Self::Weights => "weights",
             Self::Bias => "bias",
+            Self::Residual => "residual",
             Self::Dst => "dst",
             Self::Scratch => "scratch",
             Self::Local => "local",

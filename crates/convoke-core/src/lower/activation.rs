@@ -15,7 +15,7 @@ pub(crate) fn registers(epilogue: Epilogue) -> usize {
     match epilogue {
         Epilogue::Relu | Epilogue::Relu6 | Epilogue::Clamp { .. } | Epilogue::HardSigmoid => 1,
         Epilogue::Abs | Epilogue::Neg | Epilogue::Add { .. } | Epilogue::Mul { .. } => 1,
-        Epilogue::Scale | Epilogue::Shift => 1,
+        Epilogue::Scale | Epilogue::Shift | Epilogue::Residual => 1,
         Epilogue::LeakyRelu { .. } | Epilogue::PRelu | Epilogue::HardSwish | Epilogue::Softsign => 2,
         Epilogue::Sigmoid | Epilogue::Silu | Epilogue::GeluTanh | Epilogue::Mish => 4,
         Epilogue::Elu { .. } | Epilogue::Selu | Epilogue::Celu { .. } => 4,
@@ -25,8 +25,8 @@ pub(crate) fn registers(epilogue: Epilogue) -> usize {
     }
 }
 
-/// Replaces `x` by the epilogue of `x`; registers from `free` on are its own. Of a step that takes a number for each channel, that is in
-/// `free`.
+/// Replaces `x` by the epilogue of `x`; registers from `free` on are its own. Of a step that takes a number for each channel, or an
+/// element for each output, that is in `free`.
 pub(crate) fn emit(e: &mut Emitter, epilogue: Epilogue, x: Reg, free: Reg) {
     let t = |i: u32| Reg(free.0 + i);
     match epilogue {
@@ -110,7 +110,7 @@ pub(crate) fn emit(e: &mut Emitter, epilogue: Epilogue, x: Reg, free: Reg) {
         }
         Epilogue::Mul { factor } => scale(e, x, factor, t(0)),
         Epilogue::Scale => e.binary(BinaryOp::Mul, x, x, t(0)),
-        Epilogue::Shift => e.binary(BinaryOp::Add, x, x, t(0)),
+        Epilogue::Shift | Epilogue::Residual => e.binary(BinaryOp::Add, x, x, t(0)),
         Epilogue::PRelu => leaky(e, x, t(0), t(1)),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::channels::{self, ChannelPart};
+use super::epilogue;
 use super::geometry::Geometry;
 use super::pixels::{self, PixelRun, Taps};
 use super::pool;
@@ -475,10 +476,8 @@ impl Nests<'_> {
         if self.cx.plan.algorithm != Algorithm::Pool {
             args.push(Arg { role: Role::Weights, offset: at.weights });
         }
-        args.push(Arg { role: Role::Dst, offset: at.dst });
-        if self.cx.spec.bias_len() > 0 {
-            args.push(Arg { role: Role::Bias, offset: at.bias });
-        }
+        args.push(Arg { role: Role::Dst, offset: at.dst.clone() });
+        args.extend(epilogue::arguments(self.cx.spec, at.bias, at.dst));
         let (single, counted) = (key.taps == Taps::Single, self.cx.counted);
         let ranged = [self.cx.ranged[0], self.cx.ranged[1], single, counted[0], counted[1], counted[2] && single];
         let ranges = at.taps.into_iter().chain(at.counted).zip(ranged).filter(|r| r.1).map(|r| r.0).collect();

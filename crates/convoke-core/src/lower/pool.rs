@@ -8,6 +8,7 @@
 //! count along each axis: those that the call passes as ranges are counted in a register.
 
 use super::emit::Emitter;
+use super::epilogue;
 use super::pixels::Taps;
 use super::tile::{Body, Level, SRC, TileContext, TileKey, merged, slide};
 use crate::ir::{Address, BinaryOp, Extent, Ptr, Reg, Tile};
@@ -20,6 +21,7 @@ pub(crate) const REGISTERS: usize = 3;
 const LONGEST_WRITTEN: usize = 7;
 
 const DST: Ptr = Ptr(1);
+const BIAS: Ptr = Ptr(2);
 
 /// Whether the divisor of an average depends on how far windows reach past the padding along axis `i`, which `ceil_mode` lets them.
 pub(crate) fn counts(spec: &LayerSpec, i: usize) -> bool {
@@ -36,7 +38,11 @@ pub(super) fn emit(cx: &TileContext<'_>, key: &TileKey, name: String) -> Tile {
     let pool = Pool { body: Body { cx, key } };
     let tile = pool.body.pixels() as i64;
     let (src, dst) = (tile * cx.pixel(), tile * cx.geometry.dst.spatial[2]);
-    e.repeat(Extent::Count(key.run as u64), &[(SRC, src), (DST, dst)], |e| {
+    let mut steps = vec![(SRC, src), (DST, dst)];
+    if cx.spec.has_residual() {
+        steps.push((epilogue::residual(cx.spec, BIAS), dst));
+    }
+    e.repeat(Extent::Count(key.run as u64), &steps, |e| {
         pool.initialize(e);
         pool.reduce(e);
         if cx.spec.operation == Operation::AvgPool {
@@ -46,9 +52,7 @@ pub(super) fn emit(cx: &TileContext<'_>, key: &TileKey, name: String) -> Tile {
     });
     let (stmts, registers) = e.finish();
     let mut pointers = vec!["src".to_owned(), "dst".to_owned()];
-    if cx.spec.bias_len() > 0 {
-        pointers.push("bias".to_owned());
-    }
+    pointers.extend(epilogue::pointers(cx.spec).into_iter().map(str::to_owned));
     Tile { name, pointers, ranges: cx.range_names(&key.taps), registers, body: stmts }
 }
 

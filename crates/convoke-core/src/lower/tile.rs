@@ -112,16 +112,18 @@ pub(crate) fn emit(cx: &TileContext<'_>, key: &TileKey, name: String) -> Tile {
     if let Some(ones) = body.ones() {
         pairs::ones(&mut e, ones);
     }
-    e.repeat(Extent::Count(key.run as u64), &[(SRC, src), (DST, dst)], |e| {
+    let mut steps = vec![(SRC, src), (DST, dst)];
+    if cx.spec.has_residual() {
+        steps.push((epilogue::residual(cx.spec, BIAS), dst));
+    }
+    e.repeat(Extent::Count(key.run as u64), &steps, |e| {
         body.initialize(e);
         body.reduce(e);
         body.finish(e, DST);
     });
     let (stmts, registers) = e.finish();
     let mut pointers = vec!["src".to_owned(), "weights".to_owned(), "dst".to_owned()];
-    if cx.spec.bias_len() > 0 {
-        pointers.push("bias".to_owned());
-    }
+    pointers.extend(epilogue::pointers(cx.spec).into_iter().map(str::to_owned));
     Tile { name, pointers, ranges: cx.range_names(&key.taps), registers, body: stmts }
 }
 
@@ -441,15 +443,19 @@ impl Body<'_> {
         for row in 0..self.key.rows {
             for v in 0..self.key.vectors {
                 let x = self.acc(row, v);
-                let channels = self.along_channels().then(|| self.lanes_of(v));
-                let first = if self.along_channels() { v * self.cx.lanes } else { row };
-                let channel = Address { ptr: bias, offset: first as i64 };
-                epilogue::emit(e, self.cx.spec, x, free, Outputs { channel, channels });
                 let along = v * self.cx.lanes;
-                let offset = match self.along_channels() {
-                    true => row as i64 * pixel + self.channel_of(&dst, v),
-                    false => dst.channel(row) + along as i64 * pixel,
+                let (first, offset) = match self.along_channels() {
+                    true => (along, row as i64 * pixel + self.channel_of(&dst, v)),
+                    false => (row, dst.channel(row) + along as i64 * pixel),
                 };
+                let outputs = Outputs {
+                    channel: Address { ptr: bias, offset: first as i64 },
+                    channels: self.along_channels().then(|| self.lanes_of(v)),
+                    residual: Address { ptr: epilogue::residual(self.cx.spec, bias), offset },
+                    lanes: self.lanes_of(v),
+                    lane_step,
+                };
+                epilogue::emit(e, self.cx.spec, x, free, outputs);
                 e.store(Address { ptr: to, offset }, x, self.lanes_of(v), lane_step);
             }
         }

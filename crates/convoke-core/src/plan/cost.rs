@@ -365,7 +365,9 @@ impl<'a> Part<'a> {
             if self.along_channels() { self.geometry.dst.lane_step() } else { self.geometry.dst.spatial[2] };
         let store = if lane_step == 1 { 1.0 } else { 1.5 * self.lanes as f64 };
         let epilogue: f64 = self.spec.then.iter().map(|&e| (epilogue_registers(e) as f64).powi(2)).sum();
-        CALL + sums * (0.5 + store + epilogue) + self.evicted(rows, vectors)
+        // The residual is read as the output is written.
+        let residual = if self.spec.has_residual() { store } else { 0.0 };
+        CALL + sums * (0.5 + store + residual + epilogue) + self.evicted(rows, vectors)
     }
 
     /// Cycles to bring lines of the output again that the tile before wrote a part of.
@@ -382,7 +384,7 @@ impl<'a> Part<'a> {
     fn memory(&self, tiling: &PartTiling, block: Option<(Axis, usize)>) -> f64 {
         let bytes = self.spec.dtype.bytes() as f64;
         let src = self.geometry.src.n as f64 * bytes;
-        let dst = self.outputs() * bytes;
+        let dst = self.outputs() * bytes * self.spec.tensors_of_output();
         let weights = self.weights() * bytes;
         let runs = (tiling.channel_runs() * self.geometry.groups) as f64;
         let group_src = src / self.geometry.groups as f64;

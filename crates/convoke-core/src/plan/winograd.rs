@@ -370,7 +370,8 @@ impl Search<'_> {
             let calls = (tiles / tile.rows as f64).ceil() * (geometry.oc as f64 / run).ceil() * groups * elements;
             memory += blocks * calls * (panel + rows) / model.bandwidth(self.target.l2_bytes as f64 * 0.5);
         }
-        let (src, dst) = (geometry.src.n as f64 * bytes, self.spec.dst_image() as f64 * bytes);
+        let (src, outputs) = (geometry.src.n as f64 * bytes, self.spec.dst_image() as f64 * bytes);
+        let dst = outputs * self.spec.tensors_of_output();
         memory += (src + dst) / super::cost::BANDWIDTH[1];
         Cost { compute, memory, packing: 0.0 }
     }

@@ -30,7 +30,7 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
     );
     let operation = (operation(), any::<bool>()).prop_map(|(operation, ceil_mode)| Windows { operation, ceil_mode });
     let operation = operation.prop_flat_map(|windows| (Just(windows), [(); 3].map(|()| axis(windows)), divisor()));
-    (head, layouts, operation, vec(epilogue(), 0..=2)).prop_map(|(head, layouts, (windows, axes, divisor), then)| {
+    (head, layouts, operation, steps()).prop_map(|(head, layouts, (windows, axes, divisor), then)| {
         let operation = windows.operation;
         let (rank, dtype, batch, (groups, ic, oc)) = head;
         let (layout, weights_layout, bias, padding_mode) = layouts;
@@ -252,10 +252,19 @@ fn keep_to_blocks(spec: &mut LayerSpec) {
     }
 }
 
+/// An epilogue, of whose steps at most one is the residual.
+fn steps() -> impl Strategy<Value = Vec<Epilogue>> {
+    vec(epilogue(), 0..=2).prop_map(|mut steps| {
+        let mut more = true;
+        steps.retain(|step| *step != Epilogue::Residual || std::mem::take(&mut more));
+        steps
+    })
+}
+
 fn epilogue() -> impl Strategy<Value = Epilogue> {
     prop_oneof![
         select(&[Epilogue::Relu, Epilogue::Relu6, Epilogue::Sigmoid, Epilogue::Tanh][..]),
-        select(&[Epilogue::Scale, Epilogue::Shift, Epilogue::PRelu][..]),
+        select(&[Epilogue::Scale, Epilogue::Shift, Epilogue::PRelu, Epilogue::Residual][..]),
         select(&[Epilogue::Silu, Epilogue::HardSwish, Epilogue::Gelu][..]),
         select(&[Epilogue::GeluTanh, Epilogue::Selu, Epilogue::Softplus, Epilogue::LogSigmoid][..]),
         select(&[Epilogue::Softsign, Epilogue::HardSigmoid, Epilogue::Mish, Epilogue::Abs, Epilogue::Neg][..]),

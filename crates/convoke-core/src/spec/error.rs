@@ -98,6 +98,8 @@ pub(super) enum SpecError {
     NotIntegers { what: &'static str, help: &'static str, span: Span },
     #[error("`clamp` has its bounds in the wrong order")]
     ClampOrder { lo: f64, hi: f64, span: Span },
+    #[error("`residual` stands {count} times in `then`")]
+    RepeatedResidual { count: usize, span: Span },
     #[error("the alpha of `celu` may not be {alpha}")]
     CeluAlpha { alpha: f64, span: Span },
     #[error("`{step}` takes {expected}, here are {found}")]
@@ -254,6 +256,8 @@ impl SpecError {
                 at(span, &format!("the lower bound {lo} is greater than the upper bound {hi}"))
                     .with_help(format!("write `clamp({hi}, {lo})`"))
             }
+            Self::RepeatedResidual { span, .. } => at(span, "a layer adds one tensor at most")
+                .with_help("add the tensors before they are given to the layer"),
             Self::CeluAlpha { span, .. } => at(span, "it divides by alpha, which is greater than 0")
                 .with_help("write `celu(1)`, or `elu` for any alpha"),
             Self::Arguments { step, span, expected, .. } => {

@@ -225,11 +225,15 @@ impl Reader<'_> {
             _ => std::slice::from_ref(value),
         };
         let read: Vec<_> = steps.iter().map(|step| self.step(step, f32)).collect();
-        read.into_iter().collect()
+        let read: Vec<_> = read.into_iter().collect::<Option<_>>()?;
+        match read.iter().filter(|step| **step == Epilogue::Residual).count() {
+            0 | 1 => Some(read),
+            count => self.report(SpecError::RepeatedResidual { count, span: value.span }),
+        }
     }
 
     fn step(&mut self, value: &Value, f32: bool) -> Option<Epilogue> {
-        const STEPS: [Epilogue; 25] = [
+        const STEPS: [Epilogue; 26] = [
             Epilogue::Relu,
             Epilogue::Relu6,
             Epilogue::LeakyRelu { slope: 0.01 },
@@ -255,6 +259,7 @@ impl Reader<'_> {
             Epilogue::Scale,
             Epilogue::Shift,
             Epilogue::PRelu,
+            Epilogue::Residual,
         ];
         let (name, args) = match &value.kind {
             ValueKind::Word(name) => (Spanned::new(name.clone(), value.span), None),

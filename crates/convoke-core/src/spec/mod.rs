@@ -193,7 +193,8 @@ impl Default for Accuracy {
 /// number times `max(1, |x|, alpha)` if that is more, since `exp` is 0 below it:
 ///
 /// - [`Relu`](Self::Relu), [`Relu6`](Self::Relu6), [`Clamp`](Self::Clamp), [`Abs`](Self::Abs), [`Neg`](Self::Neg): exact;
-/// - [`Add`](Self::Add), [`Mul`](Self::Mul), [`Shift`](Self::Shift), [`Scale`](Self::Scale): rounded once;
+/// - [`Add`](Self::Add), [`Mul`](Self::Mul), [`Shift`](Self::Shift), [`Scale`](Self::Scale), [`Residual`](Self::Residual): rounded
+///   once;
 ///   [`LeakyRelu`](Self::LeakyRelu), [`PRelu`](Self::PRelu): `2u` of the result;
 /// - [`Gelu`](Self::Gelu), [`GeluTanh`](Self::GeluTanh): `48u` of the result or of 0.01, whichever is more;
 /// - the others: `8u` of the result.
@@ -271,6 +272,8 @@ pub enum Epilogue {
     Shift,
     /// `x` if positive, else `slope * x`, with a slope for each output channel: PyTorch's `PReLU`, ONNX's `PRelu`.
     PRelu,
+    /// `x` plus the element of a tensor of the output's shape and layout, which is given when the layer is run; once in a layer.
+    Residual,
 }
 
 impl Epilogue {
@@ -307,6 +310,7 @@ impl Epilogue {
             Self::Scale => "scale",
             Self::Shift => "shift",
             Self::PRelu => "prelu",
+            Self::Residual => "residual",
         }
     }
 
@@ -360,6 +364,16 @@ impl LayerSpec {
     /// The steps of the epilogue that take a number for each output channel, in order.
     pub fn channel_steps(&self) -> impl Iterator<Item = Epilogue> {
         self.then.iter().copied().filter(|step| step.is_per_channel())
+    }
+
+    /// Whether a tensor of the output's shape is added to it.
+    pub fn has_residual(&self) -> bool {
+        self.then.contains(&Epilogue::Residual)
+    }
+
+    /// How many tensors of the output's size a run passes over: the output, and what is added to it.
+    pub(crate) fn tensors_of_output(&self) -> f64 {
+        if self.has_residual() { 2.0 } else { 1.0 }
     }
 
     /// The batch size if it is known before run time.

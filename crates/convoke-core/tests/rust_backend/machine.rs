@@ -84,14 +84,21 @@ impl Case {
             };
             (0..len).map(byte).collect()
         };
-        let [src, weights, bias, mut dst, mut scratch, mut local] = Role::ALL.map(&mut buffer);
-        for (role, bytes) in [("src", &src), ("weights", &weights), ("bias", &bias)] {
+        let [src, weights, bias, residual, mut dst, mut scratch, mut local] = Role::ALL.map(&mut buffer);
+        for (role, bytes) in [("src", &src), ("weights", &weights), ("bias", &bias), ("residual", &residual)] {
             std::fs::write(dir.join(role), bytes).expect("inputs are written");
         }
         program.run(index, self.batch, &dir);
         let found = std::fs::read(dir.join("dst")).expect("the program has written dst");
-        let (src, weights, bias) = (&src, &weights, &bias);
-        let mut buffers = Buffers { src, weights, bias, dst: &mut dst, scratch: &mut scratch, local: &mut local };
+        let mut buffers = Buffers {
+            src: &src,
+            weights: &weights,
+            bias: &bias,
+            residual: &residual,
+            dst: &mut dst,
+            scratch: &mut scratch,
+            local: &mut local,
+        };
         interp::run_bytes(&self.kernel, self.batch, &mut buffers).expect("the interpreter runs");
         let wrong = found.iter().zip(&dst).position(|(a, b)| a != b);
         assert_eq!((found.len(), wrong), (dst.len(), None), "{}\n{}", self.label, program.source.display());
@@ -114,16 +121,23 @@ impl Case {
             let len = buffer.map_or(0, |b| b.len.eval(&[self.batch as i64]) as usize);
             (0..len).map(|_| from(if role.is_written() { f64::NAN } else { random.next() })).collect()
         };
-        let [src, weights, bias, mut dst, mut scratch, mut local] = Role::ALL.map(&mut buffer);
+        let [src, weights, bias, residual, mut dst, mut scratch, mut local] = Role::ALL.map(&mut buffer);
         let to_bytes = |elements: &[T]| elements.iter().flat_map(|x| bytes(*x)).collect::<Vec<u8>>();
-        for (role, elements) in [("src", &src), ("weights", &weights), ("bias", &bias)] {
+        for (role, elements) in [("src", &src), ("weights", &weights), ("bias", &bias), ("residual", &residual)] {
             std::fs::write(dir.join(role), to_bytes(elements)).expect("inputs are written");
         }
         program.run(index, self.batch, &dir);
         let found = std::fs::read(dir.join("dst")).expect("the program has written dst");
 
-        let (src, weights, bias) = (&src, &weights, &bias);
-        let mut buffers = Buffers { src, weights, bias, dst: &mut dst, scratch: &mut scratch, local: &mut local };
+        let mut buffers = Buffers {
+            src: &src,
+            weights: &weights,
+            bias: &bias,
+            residual: &residual,
+            dst: &mut dst,
+            scratch: &mut scratch,
+            local: &mut local,
+        };
         interp::run(&self.kernel, self.batch, &mut buffers).expect("the interpreter runs");
         let expected = to_bytes(&dst);
         assert_eq!(found.len(), expected.len(), "{}", self.label);

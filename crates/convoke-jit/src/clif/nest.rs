@@ -24,9 +24,10 @@ pub(super) fn build(
     builder.switch_to_block(entry);
     builder.seal_block(entry);
     let parameters: [Value; PARAMETERS] = std::array::from_fn(|at| builder.block_params(entry)[at]);
-    let [src, weights, bias, dst, scratch, local, batch, lo, hi] = parameters;
+    let (buffers, rest) = parameters.split_at(Role::ALL.len());
+    let (buffers, [batch, lo, hi]) = (std::array::from_fn(|at| buffers[at]), [rest[0], rest[1], rest[2]]);
     let tiles = super::import_tiles(&mut builder, kernel, isa);
-    let scope = Scope::new(batch, [src, weights, bias, dst, scratch, local]);
+    let scope = Scope::new(batch, buffers);
     let bytes = Role::ALL.map(|role| kernel.storage(role).bytes() as i64);
     let mut emitter = Emitter { builder, scope, tiles, bytes };
     let outer = &kernel.nests[index].outer;

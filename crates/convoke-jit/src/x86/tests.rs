@@ -112,9 +112,9 @@ fn check_bytes(kernel: &Verified, batch: usize, seed: u64) -> Result<(), String>
         };
         (0..bytes).map(byte).collect::<Vec<u8>>()
     };
-    let [src, weights, bias, mut dst, mut scratch, mut local] = Role::ALL.map(&mut fill);
+    let [src, weights, bias, residual, mut dst, mut scratch, mut local] = Role::ALL.map(&mut fill);
     let mut machine = Machine::new(kernel, batch)?;
-    for (role, bytes) in Role::ALL.into_iter().zip([&src, &weights, &bias, &dst, &scratch, &local]) {
+    for (role, bytes) in Role::ALL.into_iter().zip([&src, &weights, &bias, &residual, &dst, &scratch, &local]) {
         machine.place_bytes(role, bytes.clone(), 1);
     }
     for nest in &kernel.nests {
@@ -125,6 +125,7 @@ fn check_bytes(kernel: &Verified, batch: usize, seed: u64) -> Result<(), String>
         src: &src,
         weights: &weights,
         bias: &bias,
+        residual: &residual,
         dst: &mut dst,
         scratch: &mut scratch,
         local: &mut local,
@@ -148,6 +149,7 @@ fn check_as<T: Lane>(kernel: &Verified, case: &Case<T>) -> Result<(), String> {
     machine.place(Role::Src, &case.src);
     machine.place(Role::Weights, &case.weights);
     machine.place(Role::Bias, &case.bias);
+    machine.place(Role::Residual, &case.residual);
     machine.place(Role::Dst, &case.fresh);
     machine.place(Role::Scratch, &case.scratch);
     machine.place(Role::Local, &case.local);

@@ -165,10 +165,7 @@ impl Subject {
         let pack = self.median(RUNS, Duration::from_millis(10), || tensors.pack(&kernel).map(drop).map_err(failed))?;
         let packed = tensors.pack(&kernel).map_err(failed)?;
         let mut dst = vec![T::default(); tensors.batch * layer.spec.dst_image()];
-        let mut run = || {
-            let ran = kernel.run_threads(self.threads, &packed, &tensors.src, &mut dst);
-            ran.map_err(|e| failed(e.to_string()))
-        };
+        let mut run = || tensors.run(&kernel, self.threads, &packed, &mut dst).map_err(failed);
         run()?;
         let run = self.median(RUNS, RUN_FOR, run)?;
         Ok((kernel.name().to_owned(), Some(compile), pack, run))

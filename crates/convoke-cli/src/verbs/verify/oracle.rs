@@ -32,10 +32,15 @@ impl<T: Element> Cases<T> {
             src: random.wholes(src, MOST),
             weights: random.wholes(weights, MOST),
             bias: random.wholes(exact.bias_len(), MOST),
+            residual: Vec::new(),
         };
-        let bias = spec.bias_len();
-        let random =
-            Tensors { batch, src: random.units(src), weights: random.units(weights), bias: random.units(bias) };
+        let random = Tensors {
+            batch,
+            src: random.units(src),
+            weights: random.units(weights),
+            bias: random.units(spec.bias_len()),
+            residual: random.units(if spec.has_residual() { batch * spec.dst_image() } else { 0 }),
+        };
         Self { spec: spec.clone(), exact, whole, random }
     }
 }
@@ -57,9 +62,9 @@ pub(super) struct Truth<T> {
 impl<T: Element> Truth<T> {
     pub(super) fn new(cases: &Cases<T>) -> Self {
         let plain = LayerSpec { then: Vec::new(), ..cases.spec.clone() };
-        let Tensors { batch, src, weights, bias } = &cases.random;
-        let sum = |position| output_at::<T, f64>(&plain, src, weights, bias, position);
-        Self { whole: reference(&cases.exact, &cases.whole), sums: each_output(&plain, *batch, sum) }
+        let tensors = cases.random.as_reference();
+        let sum = |position| output_at::<T, f64>(&plain, &tensors, position);
+        Self { whole: reference(&cases.exact, &cases.whole), sums: each_output(&plain, cases.random.batch, sum) }
     }
 
     /// Whether `found`, which `algorithm` computed, is exactly the result on whole numbers; if it is not exact, whether it is close
@@ -105,15 +110,15 @@ fn within<T: Element>(
     found: &[T],
     numbers: &str,
 ) -> Result<(f64, f64), String> {
-    let Tensors { batch, src, weights, bias } = tensors;
-    let magnitudes = magnitudes(spec, algorithm, *batch, src, weights, bias);
+    let given = tensors.as_reference();
+    let magnitudes = magnitudes(spec, algorithm, tensors.batch, &given);
     let mut worst = (0.0, 0.0, 0.0);
     for (at, ((sum, magnitude), found)) in sums.zip(magnitudes).zip(found).enumerate() {
         let position = Position::of(spec, at);
         let (expected, bound) = match position {
             None => (0.0, 0.0),
             Some(position) => {
-                let steps = || steps_at(spec, bias, position.oc);
+                let steps = || steps_at(spec, &given, position);
                 let value = steps().fold(sum, |x, step| epilogue(step, x));
                 (value, error_bound::<T>(spec, algorithm, steps(), sum, magnitude))
             }

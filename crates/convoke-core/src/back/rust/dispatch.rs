@@ -50,14 +50,25 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool, lo
         true => (quote!(packed: &Packed,), quote!(packed,)),
         false => Default::default(),
     };
+    let (residual_parameter, residual_argument) = match layer.spec.has_residual() {
+        true => (quote!(residual: &#dst_type,), quote!(residual,)),
+        false => Default::default(),
+    };
+    let (inputs, inputs_given) =
+        (quote!(#packed_parameter #residual_parameter), quote!(#packed_argument #residual_argument));
     // The versions that are compiled may all be ones without.
     let unused = (local && versions.iter().any(|k| kernel::buffer_len(k, Role::Local).is_none()))
         .then(|| quote!(#[allow(unused_variables)]));
     let check = batch.is_none().then(|| {
         let scratch =
             scratch.then(|| quote!(assert_eq!(src.len(), scratch.len(), "src and scratch must have as many images");));
+        let residual = layer
+            .spec
+            .has_residual()
+            .then(|| quote!(assert_eq!(src.len(), residual.len(), "src and residual must have as many images");));
         quote! {
             assert_eq!(src.len(), dst.len(), "src and dst must have as many images");
+            #residual
             #scratch
         }
     });
@@ -81,6 +92,7 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool, lo
             Role::Src => quote!(src.as_ptr().cast()),
             Role::Weights => quote!(packed.weights.as_ptr()),
             Role::Bias => quote!(packed.bias.as_ptr()),
+            Role::Residual => quote!(residual.as_ptr().cast()),
             Role::Dst => quote!(dst.as_mut_ptr().cast()),
             Role::Scratch => quote!(scratch.as_mut_ptr().cast()),
             Role::Local => quote!(local.as_mut_ptr()),
@@ -103,8 +115,8 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool, lo
 
         /// Computes `dst` from `src`, in the best version that the CPU has: [`isa`].
         #panics
-        pub fn run(src: &#src_type, #packed_parameter dst: &mut #dst_type #scratch_parameter #local_parameter) {
-            run_with(isa(), src, #packed_argument dst #scratch_argument #local_argument);
+        pub fn run(src: &#src_type, #inputs dst: &mut #dst_type #scratch_parameter #local_parameter) {
+            run_with(isa(), src, #inputs_given dst #scratch_argument #local_argument);
         }
 
         /// Computes `dst` from `src` in the version for `isa`, if the CPU has it; else returns `false`.
@@ -113,7 +125,7 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool, lo
         #panics
         #unused
         pub fn run_with(
-            isa: Isa, src: &#src_type, #packed_parameter dst: &mut #dst_type #scratch_parameter #local_parameter
+            isa: Isa, src: &#src_type, #inputs dst: &mut #dst_type #scratch_parameter #local_parameter
         ) -> bool {
             #check
             if !isa.is_available() {

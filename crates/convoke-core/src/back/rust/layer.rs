@@ -110,6 +110,7 @@ fn sorted<'a>(layer: &Layer<'a>) -> Result<Vec<&'a Verified>, RustError> {
         (Role::Src, spec.src_image() * images),
         (Role::Weights, layer.packing.packed_len()),
         (Role::Bias, spec.bias_len()),
+        (Role::Residual, if spec.has_residual() { spec.dst_image() * images } else { 0 }),
         (Role::Dst, spec.dst_image() * images),
     ];
     for kernel in &versions {

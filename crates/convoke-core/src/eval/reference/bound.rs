@@ -64,7 +64,7 @@ fn quality(step: Epilogue) -> (f64, f64, f64) {
         // The constant is rounded too, and is no more than the result and the input together.
         Epilogue::Add { .. } => (1.0, 2.0, 1.0),
         Epilogue::Mul { factor } => (factor.abs(), 2.0, 0.0),
-        Epilogue::Scale | Epilogue::Shift | Epilogue::PRelu => (f64::INFINITY, 0.0, 0.0),
+        Epilogue::Scale | Epilogue::Shift | Epilogue::PRelu | Epilogue::Residual => (f64::INFINITY, 0.0, 0.0),
     }
 }
 

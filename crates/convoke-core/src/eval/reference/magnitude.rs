@@ -1,6 +1,6 @@
 //! What the error of an output is measured by.
 
-use super::{Position, divisor, each_element, each_product, input_at, src_index, weights_index};
+use super::{Position, Tensors, divisor, each_element, each_product, input_at, src_index, weights_index};
 use crate::eval::Element;
 use crate::lower::{TileAxis, WINOGRAD_TAPS, winograd_transforms};
 use crate::spec::{Algorithm, LayerSpec, Operation};
@@ -15,15 +15,14 @@ use crate::spec::{Algorithm, LayerSpec, Operation};
 /// filter: errors of transforms are bounded by norms of blocks, whose elements are some of those, each in at most two.
 ///
 /// # Panics
-/// If `src`, `weights` or `bias` is shorter than the layer says.
+/// If one of `tensors` is shorter than the layer says.
 pub fn magnitudes<T: Element>(
     spec: &LayerSpec,
     algorithm: Algorithm,
     batch: usize,
-    src: &[T],
-    weights: &[T],
-    bias: &[T],
+    tensors: &Tensors<'_, T>,
 ) -> Vec<f64> {
+    let &Tensors { src, weights, bias, .. } = tensors;
     if spec.operation.is_pooling() {
         let positions = (0..batch * spec.dst_image()).map(|index| Position::of(spec, index));
         return positions.map(|at| at.map_or(0.0, |at| mean_magnitude(spec, src, at))).collect();

@@ -1,4 +1,4 @@
-use super::{Position, epilogue, erf, erfc, error_bound, magnitudes, output_at, run};
+use super::{Position, Tensors, epilogue, erf, erfc, error_bound, magnitudes, output_at, run};
 use crate::spec::{
     Accuracy, Algorithm, Batch, DType, Divisor, Epilogue, LayerSpec, Layout, Operation, PaddingMode, Schedule,
     SpatialAxis, WeightsLayout,
@@ -38,7 +38,8 @@ fn row(ic: usize, oc: usize, w: SpatialAxis) -> LayerSpec {
 
 fn check(spec: &LayerSpec, src: &[f64], weights: &[f64], bias: &[f64], expect: &[f64]) {
     let batch = src.len() / spec.src_image();
-    assert_eq!(run::<f64, f64>(spec, batch, src, weights, bias), expect);
+    let tensors = Tensors { src, weights, bias, residual: &[] };
+    assert_eq!(run::<f64, f64>(spec, batch, &tensors), expect);
 }
 
 const COUNT: [f64; 5] = [1.0, 2.0, 3.0, 4.0, 5.0];
@@ -106,9 +107,10 @@ fn magnitudes_add_up_and_bound_the_error() {
     let mut spec = row(1, 1, axis(3, 3, 1, 1, (0, 0)));
     spec.bias = true;
     let (src, weights, bias) = ([1.0_f32, -2.0, 3.0], [2.0_f32, 3.0, -1.0], [-4.0_f32]);
+    let tensors = Tensors { src: &src, weights: &weights, bias: &bias, residual: &[] };
     let at = Position::of(&spec, 0).expect("the first output is one");
-    assert_eq!(output_at::<f32, f64>(&spec, &src, &weights, &bias, at), -11.0);
-    assert_eq!(magnitudes(&spec, Algorithm::Direct, 1, &src, &weights, &bias)[0], 15.0);
+    assert_eq!(output_at::<f32, f64>(&spec, &tensors, at), -11.0);
+    assert_eq!(magnitudes(&spec, Algorithm::Direct, 1, &tensors)[0], 15.0);
     let u = f64::from(f32::EPSILON) / 2.0;
     let bound = error_bound::<f32>(&spec, Algorithm::Direct, [].into_iter(), -11.0, 15.0);
     assert!(bound > 4.0 * u * 15.0 && bound < 6.0 * u * 15.0, "{bound:e}");
@@ -127,14 +129,15 @@ fn f32_sums_stay_within_the_bound_and_a_wrong_one_does_not() {
     };
     let (src, weights) = (noise(1), noise(2));
     let at = Position::of(&spec, 0).expect("the first output is one");
-    let exact: f64 = output_at(&spec, &src, &weights, &[], at);
-    let single: f32 = output_at(&spec, &src, &weights, &[], at);
-    let magnitude = magnitudes(&spec, Algorithm::Direct, 1, &src, &weights, &[])[0];
+    let tensors = Tensors { src: &src, weights: &weights, ..Tensors::default() };
+    let exact: f64 = output_at(&spec, &tensors, at);
+    let single: f32 = output_at(&spec, &tensors, at);
+    let magnitude = magnitudes(&spec, Algorithm::Direct, 1, &tensors)[0];
     let bound = error_bound::<f32>(&spec, Algorithm::Direct, [].into_iter(), exact, magnitude);
     assert!((f64::from(single) - exact).abs() <= bound);
     let mut other = src.clone();
     other[17] += 0.05;
-    let wrong: f64 = output_at(&spec, &other, &weights, &[], at);
+    let wrong: f64 = output_at(&spec, &Tensors { src: &other, ..tensors }, at);
     assert!((wrong - exact).abs() > bound, "{bound:e}");
 }
 
@@ -256,7 +259,7 @@ fn groups_of_a_transposed_layer_have_weights_of_their_own() {
 
 fn pooled(operation: Operation, divisor: Divisor, w: SpatialAxis, src: &[f64], expect: &[f64]) {
     let spec = LayerSpec { operation, divisor, ..row(1, 1, w) };
-    let found = run::<f64, f64>(&spec, 1, src, &[], &[]);
+    let found = run::<f64, f64>(&spec, 1, &Tensors { src, ..Tensors::default() });
     assert!(found.iter().zip(expect).all(|(a, b)| a == b || a.is_nan() && b.is_nan()), "{found:?}, and not {expect:?}");
     assert_eq!(found.len(), expect.len());
 }
@@ -281,4 +284,17 @@ fn pooling_by_hand() {
     let (nan, inf) = (f64::NAN, f64::INFINITY);
     let special = [-inf, -inf, nan, inf, -inf];
     pooled(MaxPool, Divisor::Padded, axis(5, 2, 1, 1, (0, 0)), &special, &[-inf, nan, nan, inf]);
+}
+
+#[test]
+fn a_residual_is_taken_where_the_output_is() {
+    for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {
+        let mut spec = LayerSpec { batch: Batch::Fixed(2), layout, ..row(1, 2, axis(2, 1, 1, 1, (0, 0))) };
+        spec.then = vec![Epilogue::Mul { factor: 1.0 }, Epilogue::Residual];
+        let residual: Vec<f64> = (1..=8).map(|i| f64::from(i) * 100.0).collect();
+        let tensors = Tensors { src: &[1.0, 3.0, 5.0, 7.0], weights: &[1.0, 2.0], bias: &[], residual: &residual };
+        let sums = run::<f64, f64>(&LayerSpec { then: Vec::new(), ..spec.clone() }, 2, &tensors);
+        let added: Vec<f64> = sums.iter().zip(&residual).map(|(sum, x)| sum + x).collect();
+        assert_eq!(run::<f64, f64>(&spec, 2, &tensors), added);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::super::epilogue;
 use super::super::geometry::{Geometry, View};
 use super::super::nests::new_var;
 use super::shape::Shape;
@@ -359,12 +360,10 @@ impl Nests<'_> {
         let hop = (self.shape.hop * self.shape.step) as i64;
         let first = at.first.clone().plus_scaled(&place, hop);
         let to = at.dst.clone().plus_scaled(&channels.dst, 1).plus_scaled(row, channels.step);
-        let mut args =
-            vec![self.line(block), Arg { role: Role::Dst, offset: to.plus_scaled(&place, self.outputs(hop)) }];
-        if self.spec.bias_len() > 0 {
-            let offset = at.channel.clone().plus_scaled(&channels.first, 1).plus_scaled(row, 1);
-            args.push(Arg { role: Role::Bias, offset });
-        }
+        let to = to.plus_scaled(&place, self.outputs(hop));
+        let channel = at.channel.clone().plus_scaled(&channels.first, 1).plus_scaled(row, 1);
+        let mut args = vec![self.line(block), Arg { role: Role::Dst, offset: to.clone() }];
+        args.extend(epilogue::arguments(self.spec, channel, to));
         let Some(image) = self.shape.image else {
             let ranges = self.wanted(&first);
             return vec![self.call(Kind::Output, args, ranges)];
@@ -372,7 +371,8 @@ impl Nests<'_> {
         let var = new_var(self.kernel, "oh");
         let row = |arg: &mut Arg, step: i64| arg.offset = arg.offset.clone().plus(var, step);
         row(&mut args[0], image.pitch as i64);
-        row(&mut args[1], self.geometry.dst.spatial[1]);
+        let of_outputs = args.iter_mut().filter(|arg| matches!(arg.role, Role::Dst | Role::Residual));
+        of_outputs.for_each(|arg| row(arg, self.geometry.dst.spatial[1]));
         // Blocks are whole rows, so that what comes before this one is, too.
         let rows_of = |outputs: i64| outputs / image.pitch as i64;
         let mut left = Affine::constant(image.rows as i64).offset(-rows_of(first.constant));

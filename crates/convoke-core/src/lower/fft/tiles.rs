@@ -246,22 +246,34 @@ impl Transform<'_> {
         let (from, to, bias) = (Ptr(0), Ptr(1), Ptr(2));
         let (x, offset, free) = (Reg(0), Reg(1), Reg(2));
         let mut e = self.emitter();
-        let outputs = Outputs { channel: Address { ptr: bias, offset: 0 }, channels: None };
+        let channel = Address { ptr: bias, offset: 0 };
         if self.spec.bias {
-            e.broadcast(offset, outputs.channel);
+            e.broadcast(offset, channel);
         }
+        let residual = epilogue::residual(self.spec, bias);
         for (range, count) in [(0, self.lanes()), (1, 1)] {
-            e.repeat(Extent::Range(range), &[(from, count), (to, count * stride)], |e| {
+            let mut steps = vec![(from, count), (to, count * stride)];
+            if self.spec.has_residual() {
+                steps.push((residual, count * stride));
+            }
+            e.repeat(Extent::Range(range), &steps, |e| {
                 e.load(x, Address { ptr: from, offset: 0 }, count as usize, 1);
                 if self.spec.bias {
                     e.binary(BinaryOp::Add, x, x, offset);
                 }
+                let outputs = Outputs {
+                    channel,
+                    channels: None,
+                    residual: Address { ptr: residual, offset: 0 },
+                    lanes: count as usize,
+                    lane_step: stride,
+                };
                 epilogue::emit(e, self.spec, x, free, outputs);
                 e.store(Address { ptr: to, offset: 0 }, x, count as usize, stride);
             });
         }
-        let names = ["line", "dst", "bias"];
-        tile(e, name, &names[..2 + usize::from(self.spec.bias_len() > 0)], &["rows", "behind"])
+        let names = [&["line", "dst"][..], &epilogue::pointers(self.spec)].concat();
+        tile(e, name, &names, &["rows", "behind"])
     }
 }
 

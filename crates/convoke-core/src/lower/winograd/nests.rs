@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::super::channels;
+use super::super::epilogue;
 use super::super::geometry::Geometry;
 use super::super::nests::new_var;
 use super::super::pixels::Taps;
@@ -393,8 +394,8 @@ impl Nests<'_> {
             }
         };
         args.splice(1..1, self.places.spare.map(local));
-        if pass != Pass::Input && self.spec.bias_len() > 0 {
-            args.push(Arg { role: Role::Bias, offset: at.channel.clone() });
+        if pass != Pass::Input {
+            args.extend(epilogue::arguments(self.spec, at.channel.clone(), at.dst.clone()));
         }
         let ranges = if border { self.transform.ranged() } else { Vec::new() };
         let ranges = ranges.into_iter().map(|a| self.present(pass, a, &at.first[a])).collect();

@@ -81,7 +81,7 @@ impl Transform<'_> {
         }
         let element = self.shape.input[1];
         let axes = self.shape.axes;
-        self.channels(&mut e, src, self.spec.in_channels, FROM, &[TO], &mut |e, from, channel, lanes, lane_step| {
+        self.channels(&mut e, src, self.spec.in_channels, &[FROM], &[TO], &mut |e, from, channel, lanes, lane_step| {
             let steps = [0, 1, 2].map(|a| axes[a].step as i64 * src.spatial[a]);
             let mut place = Place { ptr: FROM, offset: from, steps, lanes, lane_step };
             if border {
@@ -123,8 +123,10 @@ impl Transform<'_> {
         let mut e = Emitter::new(self.spec.dtype, self.fma);
         let element = self.shape.output[1];
         let axes = self.shape.axes;
+        let residual = epilogue::residual(self.spec, BIAS);
         let others: &[Ptr] = if self.spec.bias_len() > 0 { &[FROM, BIAS] } else { &[FROM] };
-        self.channels(&mut e, dst, channels, TO, others, &mut |e, to, channel, lanes, lane_step| {
+        let moving: &[Ptr] = if self.spec.has_residual() { &[TO, residual] } else { &[TO] };
+        self.channels(&mut e, dst, channels, moving, others, &mut |e, to, channel, lanes, lane_step| {
             // The epilogue takes any register.
             schedule.prologue(e);
             let mut place =
@@ -140,18 +142,19 @@ impl Transform<'_> {
             let to = Place { ptr: TO, offset: to, steps, lanes, lane_step };
             self.finish(e, place, to, channel, border);
         });
-        let names = ["products", "spare", "spare_2", "dst", "bias"];
-        self.tile(e, name, &names[..4 + usize::from(self.spec.bias_len() > 0)], border)
+        let names = [&["products", "spare", "spare_2", "dst"][..], &epilogue::pointers(self.spec)].concat();
+        self.tile(e, name, &names, border)
     }
 
     /// Bias, epilogue and store of every output.
     fn finish(&self, e: &mut Emitter, from: Place, to: Place, channel: i64, border: bool) {
         let axes = self.shape.axes;
         let (x, bias, free) = (Reg(0), Reg(1), Reg(2));
-        let outputs = Outputs { channel: Address { ptr: BIAS, offset: channel }, channels: Some(to.lanes) };
+        let channel = Address { ptr: BIAS, offset: channel };
         if self.spec.bias {
-            e.load(bias, outputs.channel, to.lanes, 1);
+            e.load(bias, channel, to.lanes, 1);
         }
+        let residual = Place { ptr: epilogue::residual(self.spec, BIAS), ..to };
         let extents = self.extents(border, |a| axes[a].m);
         // Along the last axis outputs are written out where their number is known.
         let written_out = match extents[2] {
@@ -159,12 +162,21 @@ impl Transform<'_> {
             Extent::Range(_) => 1,
         };
         let loops = if written_out > 1 { &[0, 1][..] } else { &[0, 1, 2] };
-        each(e, loops, &extents, &[from, to], &mut |e| {
+        let places = [from, to, residual];
+        let places = if self.spec.has_residual() { &places[..] } else { &places[..2] };
+        each(e, loops, &extents, places, &mut |e| {
             for i in 0..written_out {
                 e.load(x, from.at(2, i), self.lanes, 1);
                 if self.spec.bias {
                     e.binary(BinaryOp::Add, x, x, bias);
                 }
+                let outputs = Outputs {
+                    channel,
+                    channels: Some(to.lanes),
+                    residual: residual.at(2, i),
+                    lanes: to.lanes,
+                    lane_step: to.lane_step,
+                };
                 epilogue::emit(e, self.spec, x, free, outputs);
                 e.store(to.at(2, i), x, to.lanes, to.lane_step);
             }
@@ -182,20 +194,20 @@ impl Transform<'_> {
         });
     }
 
-    /// Calls `body` for every vector of `channels` of `view`, in loops: with what it must add to `ptr`, which moves through the view,
+    /// Calls `body` for every vector of `channels` of `view`, in loops: with what it must add to `moving`, which move through the view,
     /// and to `others`, which have channels side by side; then the vector's lanes and their distance in the view.
     fn channels(
         &self,
         e: &mut Emitter,
         view: &View,
         channels: usize,
-        ptr: Ptr,
+        moving: &[Ptr],
         others: &[Ptr],
         body: &mut dyn FnMut(&mut Emitter, i64, i64, usize, i64),
     ) {
         let along = |channels: i64, step: i64| {
             let others = others.iter().map(move |&p| (p, channels));
-            others.chain([(ptr, step)]).collect::<Vec<_>>()
+            others.chain(moving.iter().map(move |&p| (p, step))).collect::<Vec<_>>()
         };
         let lane_step = view.lane_step();
         let mut run = |e: &mut Emitter, count: usize, (at, first): (i64, i64)| {

@@ -25,6 +25,7 @@ conv! {
         input: f32[1, 4, 5, 6] @ nchw,
         out_channels: 10, kernel_size: 3x4, stride: 2, padding: 1, groups: 2, bias: true,
     }
+    conv1d added { input: f32[N, 1, 4] @ ncl, out_channels: 1, kernel_size: 2, then: [residual, relu] }
     // Pooling has nothing to pack but what its epilogue takes.
     max_pool2d greatest { input: f32[1, 3, 7, 21] @ nchw, kernel_size: 3, stride: 2, padding: 1 }
     avg_pool2d mean { input: f32[N, 5, 6, 4] @ nhwc, kernel_size: global, then: [scale, shift] }
@@ -198,6 +199,15 @@ fn blocked_layer() {
     }
 }
 
+fn residual() {
+    let packed = added::pack(&[1.0, -1.0]);
+    let mut dst: [added::Dst; 2] = [[f32::NAN; 3]; 2];
+    added::run(&[[4.0, 3.0, 1.0, 1.0], [0.0; 4]], &packed, &[[1.0, 2.0, -3.0], [5.0, -5.0, 0.5]], &mut dst);
+    assert_eq!(dst, [[2.0, 4.0, 0.0], [5.0, 0.0, 0.5]]);
+    let short = std::panic::catch_unwind(|| added::run(&[[0.0; 4]; 2], &packed, &[[0.0; 3]], &mut [[0.0; 3]; 2]));
+    assert!(short.is_err());
+}
+
 fn pooled() {
     let mut src: greatest::Src = [0.0; 3 * 7 * 21];
     fill(9, &mut src);
@@ -238,6 +248,7 @@ fn main() {
     own_scratch();
     normalized_layer();
     blocked_layer();
+    residual();
     pooled();
     smallest();
 }
