@@ -111,6 +111,17 @@ pub(crate) struct Layers {
     /// Only the layer of this name
     #[arg(long, value_name = "NAME")]
     pub(crate) layer: Option<String>,
+    /// Numbers for names of sizes, as in `input: f32[N, 3, H, W]`: --size H=480,W=640. All names of axes need one, that of the batch
+    /// may have one
+    #[arg(long = "size", value_name = "NAME=NUMBER", value_delimiter = ',', value_parser = size)]
+    pub(crate) sizes: Vec<(String, usize)>,
+}
+
+/// A name and its number.
+fn size(text: &str) -> Result<(String, usize), String> {
+    let pair = text.split_once('=').and_then(|(name, number)| Some((name.to_owned(), number.parse().ok()?)));
+    pair.filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| "a size is a name and a whole number, such as H=480".to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -339,8 +350,8 @@ pub(crate) struct Tune {
     /// Print the fastest plan of each layer as a `schedule { }` block
     #[arg(long)]
     pub(crate) schedule: bool,
-    /// Pin the fastest plan of each layer in its file; comments and layout stay
-    #[arg(long)]
+    /// Pin the fastest plan of each layer in its file; comments and layout stay. Not with --size: a plan is for the numbers
+    #[arg(long, conflicts_with = "sizes")]
     pub(crate) write: bool,
     /// An object a line: a line a plan, one a layer, one for all
     #[arg(long)]

@@ -4,6 +4,7 @@ use crate::args::Layers;
 use crate::failure::Failure;
 use convoke_core::diagnostic::{Diagnostic, render};
 use convoke_core::front;
+use convoke_core::front::ast::{Field, Value, ValueKind};
 use convoke_core::spec::{LayerSpec, Limits};
 use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
@@ -42,9 +43,19 @@ impl Text {
         }
     }
 
-    /// The layers, or what is wrong with them.
-    pub(crate) fn layers(&self) -> Result<Vec<LayerSpec>, Vec<Diagnostic>> {
-        front::layers(&self.text, &Limits::default())
+    /// The layers, with these numbers for names of sizes, or what is wrong with them.
+    pub(crate) fn layers(&self, sizes: &[(&str, usize)]) -> Result<Vec<LayerSpec>, Vec<Diagnostic>> {
+        front::layers_with_sizes(&self.text, &Limits::default(), sizes)
+    }
+
+    /// Whether a size of some input has that name.
+    fn has_size(&self, name: &str) -> bool {
+        let is_name = |size: &Value| matches!(&size.kind, ValueKind::Word(word) if word == name);
+        let has = |field: &Field| match &field.value.kind {
+            ValueKind::Tensor { dims, .. } => dims.iter().any(is_name),
+            _ => false,
+        };
+        front::parse(&self.text).is_ok_and(|file| file.layers.iter().flat_map(|layer| &layer.fields).any(has))
     }
 
     /// Prints what is wrong on standard error, with excerpts.
@@ -87,8 +98,32 @@ impl Selected<'_> {
     }
 }
 
+/// The numbers that names of sizes have been given.
+pub(crate) fn sizes(layers: &Layers) -> Result<Vec<(&str, usize)>, Failure> {
+    let mut sizes: Vec<(&str, usize)> = Vec::new();
+    for (name, number) in &layers.sizes {
+        if let Some((_, first)) = sizes.iter().find(|(given, _)| given == name) {
+            return Err(Failure::Usage(format!("--size gives `{name}` twice, as {first} and as {number}")));
+        }
+        sizes.push((name, *number));
+    }
+    Ok(sizes)
+}
+
+/// Refuses numbers for names that no layer of `texts` has.
+pub(crate) fn check_sizes<'a>(
+    sizes: &[(&str, usize)],
+    texts: impl Iterator<Item = &'a Text> + Clone,
+) -> Result<(), Failure> {
+    match sizes.iter().find(|(name, _)| !texts.clone().any(|text| text.has_size(name))) {
+        Some((name, _)) => Err(Failure::Usage(format!("no layer has a size `{name}`, which --size gives a number"))),
+        None => Ok(()),
+    }
+}
+
 /// Reads every file and reports the mistakes of all before it fails.
 pub(crate) fn read(layers: &Layers) -> Result<Vec<Source>, Failure> {
+    let sizes = sizes(layers)?;
     let mut sources = Vec::new();
     let mut failed = false;
     for path in &layers.files {
@@ -101,7 +136,7 @@ pub(crate) fn read(layers: &Layers) -> Result<Vec<Source>, Failure> {
                 continue;
             }
         };
-        match text.layers() {
+        match text.layers(&sizes) {
             Ok(layers) => sources.push(Source { text, layers }),
             Err(diagnostics) => {
                 text.report(&diagnostics);
@@ -109,7 +144,11 @@ pub(crate) fn read(layers: &Layers) -> Result<Vec<Source>, Failure> {
             }
         }
     }
-    if failed { Err(Failure::Reported) } else { Ok(sources) }
+    if failed {
+        return Err(Failure::Reported);
+    }
+    check_sizes(&sizes, sources.iter().map(|source| &source.text))?;
+    Ok(sources)
 }
 
 /// The layers that a command is about; never none.

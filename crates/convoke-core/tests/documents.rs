@@ -1,14 +1,15 @@
 //! What the documents say of the language is so: the layers in them are legal and in the canonical layout, what they call refused is
 //! refused in those words, and the reference, `docs/language.md`, leaves no word out.
 //!
-//! Blocks of layers are marked `conv`. A comment `// dst: …` in one says what the next layer's output is. Blocks marked `conv,refused` have
+//! Blocks of layers are marked `conv`. A comment `// dst: …` in one says what the next layer's output is. Blocks marked `conv,named` have layers with
+//! names of sizes, each under a comment with numbers and the output. Blocks marked `conv,refused` have
 //! what `convoke check layer.conv`, or `plan --target avx2`, prints in the next block. Tables with a column "error" have a refused layer a row,
 //! those with a column "but not" an algorithm.
 
 use convoke_core::diagnostic::{Diagnostic, plain, render};
 use convoke_core::front::{self, ast};
 use convoke_core::plan;
-use convoke_core::spec::{Algorithm, Axis, FIELD_NAMES, LayerSpec, Limits, Operation, PackInput};
+use convoke_core::spec::{Algorithm, Axis, FIELD_NAMES, LayerSpec, LayerTemplate, Limits, Operation, PackInput};
 use convoke_core::spec::{SCHEDULE_NAMES, Schedule, VectorAxis};
 use convoke_core::target::Target;
 use std::collections::HashSet;
@@ -171,6 +172,20 @@ fn known(kind: &str, fields: &str) -> Vec<String> {
     list.split(", ").map(str::to_owned).collect()
 }
 
+/// The comments of a block of layers with names, `// H = 480: f32[…]`, each with the numbers and the output of the next layer.
+fn check_bound(at: &str, text: &str) -> usize {
+    let file = front::parse(text).unwrap_or_else(|d| panic!("{at}\n{}", plain(&d, text)));
+    assert_eq!(file.comments.len(), file.layers.len(), "{at}: a comment a layer");
+    for (comment, layer) in file.comments.iter().zip(&file.layers) {
+        let (numbers, dst) = comment.text.trim_start_matches("// ").split_once(": ").expect(at);
+        let numbers: Vec<_> = numbers.split(", ").map(|pair| pair.split_once(" = ").expect(at)).collect();
+        let numbers: Vec<_> = numbers.into_iter().map(|(name, number)| (name, number.parse().unwrap())).collect();
+        let template: LayerTemplate = text[layer.span.range()].parse().unwrap();
+        assert_eq!(template.bind(&numbers).unwrap().dst_type(), dst, "{at}: the output of {}", template.name());
+    }
+    file.layers.len()
+}
+
 /// Checks that the comments that begin with `// dst: ` say what the layers after them have as output.
 fn check_outputs(at: &str, file: &ast::File, specs: &[LayerSpec]) {
     for comment in &file.comments {
@@ -207,6 +222,19 @@ fn layers_are_legal_and_canonical() {
             assert!(!is_layers, "{name}:{}: a block of layers that is not marked `conv`", block.line);
         }
     }
+}
+
+#[test]
+fn layers_with_names_are_layers_with_the_numbers_that_are_said() {
+    let mut count = 0;
+    for (name, text) in documents() {
+        for block in Page::of(&text).marked("conv,named") {
+            let at = format!("{name}:{}", block.line);
+            assert_eq!(front::format(&block.text).as_ref(), Ok(&block.text), "{at}");
+            count += check_bound(&at, &block.text);
+        }
+    }
+    assert!(count >= 2, "only {count} layers with names");
 }
 
 #[test]
@@ -276,13 +304,15 @@ const COMPANY: [&[&str]; 9] = [
     &["input: u8[1, 16, 32, 32]", "input_scale: 1", "weights_scale: 1", "output: u8", "output_scale: 1"],
 ];
 
-/// Whether some layer has the field, with pins that can hold.
+/// Whether some layer has the field, with pins that can hold; heights and widths by name are 32.
 fn holds_somewhere(field: &str) -> bool {
     let name = |field: &str| field.split([':', ' ']).next().map(str::to_owned);
     let holds = |kind: &str, company: &[&str]| {
         let besides = company.iter().copied().filter(|beside| name(beside) != name(field));
         let fields: Vec<_> = besides.chain([field]).collect();
-        layers(&layer_with(kind, &fields.join(", "))).is_ok_and(|specs| specs.iter().all(has_plan))
+        let text = layer_with(kind, &fields.join(", "));
+        let specs = front::layers_with_sizes(&text, &Limits::default(), &[("H", 32), ("W", 32)]);
+        specs.is_ok_and(|specs| specs.iter().all(has_plan))
     };
     kinds().any(|kind| COMPANY.iter().any(|company| holds(kind, company)))
 }

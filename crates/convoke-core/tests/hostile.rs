@@ -2,7 +2,7 @@
 
 use convoke_core::diagnostic::{Diagnostic, plain, render};
 use convoke_core::front;
-use convoke_core::spec::{LayerSpec, Limits, Operation};
+use convoke_core::spec::{BindError, LayerSpec, LayerTemplate, Limits, Operation};
 use peak_alloc::PeakAlloc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ const MEGABYTES: f32 = 256.0;
 const CASES: usize = 100_000;
 
 /// Legal texts to start from.
-const CORPUS: [&str; 7] = [
+const CORPUS: [&str; 8] = [
+    "conv2d named { input: f32[N, H, W, 8] @ nhwc, out_channels: 4, kernel_size: 3x5, padding: same, then: relu }",
     "conv2d conv1 {\n    input: f32[1, 3, 224, 224] @ nchw, // sizes\n    out_channels: 64,\n    kernel_size: 7x7,\n    stride: 2,\n    padding: 3,\n    bias: true,\n    then: relu,\n}\n",
     "conv1d causal { input: f64[N, 32, 400], out_channels: 32, kernel_size: 2, dilation: 128, padding: causal, then: [tanh, clamp(-1, 0.5)] }",
     "/* a /* nested */ comment */ conv3d c3d { input: f32[2, 16, 112, 112, 3] @ ndhwc, out_channels: 64, kernel_size: (3, 3, 3), padding: (1, 0..2, 1..1), weights: dhwio }",
@@ -186,24 +187,52 @@ fn check_memory() {
     assert!(peak < MEGABYTES, "{peak} MB");
 }
 
-/// Checks one text; answers its layers if it is legal.
-fn check(text: &str) -> Option<Vec<LayerSpec>> {
+/// A text of one layer with names is legal for some numbers, or refused within the text; one that is a layer needs none. Answers whether
+/// some number makes it one.
+fn check_template(text: &str, layers: Option<&[LayerSpec]>) -> bool {
+    let mut is_legal = false;
+    match text.parse::<LayerTemplate>() {
+        Err(error) => check_diagnostics(&error.diagnostics, text),
+        Ok(template) => {
+            for number in [0, 1, 9, 1 << 31, usize::MAX] {
+                let sizes: Vec<_> = template.names().iter().map(|name| (name.as_str(), number)).collect();
+                match template.bind(&sizes) {
+                    Ok(layer) => {
+                        check_sizes(&layer);
+                        is_legal = true;
+                    }
+                    Err(BindError::Illegal { source, .. }) => check_spans(&source.diagnostics, text),
+                    Err(error) => panic!("{error}: {text:?}"),
+                }
+            }
+        }
+    }
+    if let Some([layer]) = layers {
+        assert_eq!(text.parse::<LayerTemplate>().unwrap().bind(&[]).as_ref(), Ok(layer), "{text:?}");
+    }
+    is_legal
+}
+
+/// Checks one text; answers whether it is legal, if it has names of sizes for some numbers.
+fn check(text: &str) -> bool {
     match front::format(text) {
         Ok(formatted) => assert_eq!(front::format(&formatted).as_ref(), Ok(&formatted), "formatting {text:?}"),
         // These are rendered below, among those of meaning.
         Err(diagnostics) => check_spans(&diagnostics, text),
     }
-    match front::layers(text, &Limits::default()) {
+    let layers = front::layers(text, &Limits::default());
+    let is_template = check_template(text, layers.as_deref().ok());
+    match layers {
         Err(diagnostics) => {
             check_diagnostics(&diagnostics, text);
-            None
+            is_template
         }
         Ok(layers) => {
             for layer in &layers {
                 check_sizes(layer);
                 assert_eq!(layer.to_string().parse().as_ref(), Ok(layer), "printing {text:?}");
             }
-            Some(layers)
+            true
         }
     }
 }
@@ -250,8 +279,8 @@ fn check_half(seed: u64) {
         let text = text(&mut random);
         let checked = std::panic::catch_unwind(|| check(&text));
         match checked.unwrap_or_else(|_| panic!("seed {seed:#x}, case {case}: {text:?}")) {
-            Some(_) => legal += 1,
-            None => refused += 1,
+            true => legal += 1,
+            false => refused += 1,
         }
     }
     // Mutations must reach behind the parser as well as its errors.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use convoke_core::pipeline::{self, Compiled};
-use convoke_core::spec::{LayerSpec, Limits};
+use convoke_core::spec::{LayerSpec, LayerTemplate, Limits, Sizes};
 use convoke_core::target::Target;
 use convoke_jit::Program;
 
+use crate::dynamic::Dynamic;
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::threads::Pools;
@@ -80,5 +81,15 @@ impl Compiler {
             compiled.map_err(|source| Error::Compile { layer: spec.name.clone(), source })?;
         let program = Program::compile(&kernel)?;
         Ok(Kernel::new(spec.clone(), plan, self.target.clone(), kernel, program, self.threads, self.pools.clone()))
+    }
+
+    /// A layer for any numbers of the names in its text, which keeps the kernels of the `capacity` sizes that were used last; 0 counts as 1.
+    pub fn dynamic(&self, template: LayerTemplate, capacity: usize) -> Dynamic {
+        Dynamic::new(template, self.clone(), capacity)
+    }
+
+    /// Compiles the layer that `template` is with `sizes`.
+    pub(crate) fn compile_bound(&self, template: &LayerTemplate, sizes: &Sizes) -> Result<Kernel, Error> {
+        self.compile(&template.with(sizes, &self.limits)?)
     }
 }

@@ -1,7 +1,7 @@
 //! Everything that can go wrong, in one type.
 
 use convoke_core::pipeline::CompileError;
-use convoke_core::spec::SpecTextError;
+use convoke_core::spec::{BindError, SpecTextError};
 
 /// Why a layer was not compiled, or a kernel not run. Nothing has been written to the output then.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +10,17 @@ pub enum Error {
     /// The text is not one legal layer.
     #[error(transparent)]
     Spec(#[from] SpecTextError),
+    /// The layer is not legal for the sizes, or they are not those that it has.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The weights were given to another dynamic layer.
+    #[error("the weights were given to layer {given_to}, and the text of layer {layer} is another")]
+    OtherText {
+        /// Name of the layer that was run.
+        layer: String,
+        /// Name of the layer that took the weights.
+        given_to: String,
+    },
     /// The layer has no kernel: its schedule cannot hold, or it asks for more than the limits allow.
     #[error("layer {layer}: {source}")]
     Compile {

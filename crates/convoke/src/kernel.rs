@@ -104,6 +104,11 @@ impl Kernel {
         &self.ir
     }
 
+    /// The order in which it reads weights.
+    pub(crate) fn packing(&self) -> &WeightsPacking {
+        &self.packing
+    }
+
     /// The kernel's name, like `direct_f32_sse_oc8x6`.
     pub fn name(&self) -> &str {
         self.program.name()

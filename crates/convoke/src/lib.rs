@@ -28,7 +28,11 @@
 #![cfg_attr(not(feature = "jit"), no_std)]
 
 #[cfg(feature = "jit")]
+mod cache;
+#[cfg(feature = "jit")]
 mod compiler;
+#[cfg(feature = "jit")]
+mod dynamic;
 #[cfg(feature = "jit")]
 mod error;
 #[cfg(feature = "jit")]
@@ -51,10 +55,12 @@ pub use convoke_core::eval::Stored;
 #[cfg(feature = "jit")]
 pub use convoke_core::lower::weights::IntegerParameters;
 #[cfg(feature = "jit")]
-pub use convoke_core::spec::{DType, LayerSpec, Limits, Storage};
+pub use convoke_core::spec::{BindError, DType, LayerSpec, LayerTemplate, Limits, Storage};
 #[cfg(feature = "jit")]
 pub use convoke_jit::{Element, native_target, with_native_caches};
 pub use convoke_macros::conv;
+#[cfg(feature = "jit")]
+pub use dynamic::{Dynamic, Weights};
 #[cfg(feature = "jit")]
 pub use error::Error;
 #[cfg(feature = "jit")]

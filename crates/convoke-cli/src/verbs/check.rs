@@ -88,9 +88,11 @@ struct Line<'a> {
 fn run_json(args: &Check, out: &mut dyn Write) -> Result<(), Failure> {
     let mut failed = false;
     let mut found = args.layers.layer.is_none();
+    let sizes = source::sizes(&args.layers)?;
+    let mut texts = Vec::new();
     for path in &args.layers.files {
         let text = Text::read(path)?;
-        match text.layers() {
+        match text.layers(&sizes) {
             Ok(layers) => {
                 for spec in layers.iter().filter(|l| args.layers.layer.as_ref().is_none_or(|name| *name == l.name)) {
                     found = true;
@@ -114,11 +116,12 @@ fn run_json(args: &Check, out: &mut dyn Write) -> Result<(), Failure> {
                 }
             }
         }
+        texts.push(text);
     }
     match &args.layers.layer {
         _ if failed => Err(Failure::Reported),
         Some(name) if !found => Err(Failure::Usage(format!("there is no layer `{name}`"))),
-        _ => Ok(()),
+        _ => source::check_sizes(&sizes, texts.iter()),
     }
 }
 

@@ -28,6 +28,85 @@ fn check_takes_every_file_that_is_shipped() {
     convoke("fmt --check").args(&files).assert().success();
 }
 
+const NAMED: &str = "conv2d image { input: f32[N, 3, H, W], out_channels: 8, kernel_size: 3, stride: 2 }
+conv1d row { input: f32[1, W, 2] @ nlc, out_channels: 4, kernel_size: 5 }
+";
+
+#[test]
+fn names_of_sizes_have_the_numbers_that_they_are_given() {
+    let expected = str![[r#"
+image  f32[N, 3, 17, 9] @ nchw -> [N, 8, 8, 4]  6.91 k MACs  216 parameters
+row    f32[1, 9, 2] @ nlc      -> [1, 5, 4]        200 MACs   40 parameters
+
+"#]];
+    with_input("check - --size H=17,W=9", NAMED).success().stdout_eq(expected.clone());
+    with_input("check - --size W=9 --size H=17", NAMED).success().stdout_eq(expected);
+    with_input("check - --layer image --size W=9,H=17,N=0 --json", NAMED).success().stdout_eq(str![[r#"
+{"file":"<stdin>","layer":"image","backend":null,"status":"ok","dtype":"f32","layout":"nchw","input":["0","3","17","9"],"output":["0","8","8","4"],"macs":0,"parameters":216}
+
+"#]]);
+    with_input("emit - --stage spec --layer row --size H=17,W=9", NAMED).success().stdout_eq(str![[r#"
+conv1d row {
+    input: f32[1, 9, 2] @ nlc,
+    out_channels: 4,
+    kernel_size: 5,
+}
+
+"#]]);
+    with_input("verify - --backend jit --size H=17,W=9", NAMED).success();
+}
+
+#[test]
+fn names_and_numbers_that_do_not_fit_are_refused() {
+    with_input("check - --layer row --size H=9,W=4", NAMED).code(1).stdout_eq("").stderr_eq(str![[r#"
+error: the kernel reaches past the padded input
+ --> <stdin>:2:71
+  |
+2 | conv1d row { input: f32[1, W, 2] @ nlc, out_channels: 4, kernel_size: 5 }
+  |                                                                       ^ length: input 4 + padding 0 + 0 = 4, and dilation 1 x (5 - 1) + 1 = 5 is larger
+  |
+  = help: raise padding to at least 1, or lower kernel_size to at most 4
+
+"#]]);
+    with_input("check - --size H=0,W=9", NAMED).code(1).stdout_eq("").stderr_eq(str![[r#"
+error: height `H` may not be 0
+ --> <stdin>:1:33
+  |
+1 | conv2d image { input: f32[N, 3, H, W], out_channels: 8, kernel_size: 3, stride: 2 }
+  |                                 ^ at least 1
+  |
+  = help: write a number from 1 to 2147483647
+
+"#]]);
+    with_input("check - --size W=9", NAMED).code(1).stdout_eq("").stderr_eq(str![[r#"
+error: height may not be a name
+ --> <stdin>:1:33
+  |
+1 | conv2d image { input: f32[N, 3, H, W], out_channels: 8, kernel_size: 3, stride: 2 }
+  |                                 ^ a name
+  |
+  = help: write a number here, or say what it stands for: with `--size` of the command, or with `Dynamic` at run time
+
+"#]]);
+    for json in ["", " --json"] {
+        with_input(&format!("check - --size H=9,W=9,D=9{json}"), NAMED).code(2).stderr_eq(str![[r#"
+error: no layer has a size `D`, which --size gives a number
+
+"#]]);
+        with_input(&format!("check - --size H=9,W=9,H=8{json}"), NAMED).code(2).stderr_eq(str![[r#"
+error: --size gives `H` twice, as 9 and as 8
+
+"#]]);
+    }
+    with_input("check - --size H=9,W", NAMED).code(2).stderr_eq(str![[r#"
+error: invalid value 'W' for '--size <NAME=NUMBER>': a size is a name and a whole number, such as H=480
+
+For more information, try '--help'.
+
+"#]]);
+    convoke("tune net.conv --write --size H=9").assert().code(2).stdout_eq("");
+}
+
 #[test]
 fn check_reports_every_mistake_and_ends_with_1() {
     let text = "conv2d a {\n    input: f32[1, 3, 8, 8],\n    out_channel: 4,\n    kernel_size: 0,\n}\n";

@@ -38,7 +38,11 @@ const MAX_DIAGNOSTICS: usize = 100;
 /// Every place where the text does not fit the grammar, in the order of the text.
 pub fn parse(text: &str) -> Result<ast::File, Vec<Diagnostic>> {
     let (file, errors) = parser::parse(text);
-    if errors.is_empty() { Ok(file) } else { Err(finish(errors.iter().map(error::SyntaxError::diagnostic).collect())) }
+    if errors.is_empty() {
+        Ok(file)
+    } else {
+        Err(in_order(errors.iter().map(error::SyntaxError::diagnostic).collect()))
+    }
 }
 
 /// The layers of `text`, parsed and validated.
@@ -47,18 +51,41 @@ pub fn parse(text: &str) -> Result<ast::File, Vec<Diagnostic>> {
 /// Every mistake of syntax or of meaning, in the order of the text; what the parser could read around a mistake is
 /// validated too.
 pub fn layers(text: &str, limits: &Limits) -> Result<Vec<LayerSpec>, Vec<Diagnostic>> {
+    layers_with_sizes(text, limits, &[])
+}
+
+/// As [`layers`], where names of sizes stand for the numbers in `sizes`.
+///
+/// # Errors
+/// As [`layers`]; a spatial size whose name is not in `sizes` is such a mistake.
+pub fn layers_with_sizes(
+    text: &str,
+    limits: &Limits,
+    sizes: &[(&str, usize)],
+) -> Result<Vec<LayerSpec>, Vec<Diagnostic>> {
+    checked(text, |file| spec::validate_with_sizes(file, limits, sizes)).map(|(_, layers)| layers)
+}
+
+/// The syntax tree of `text`, and what `validate` makes of it.
+///
+/// # Errors
+/// Every mistake of syntax, and those that `validate` reports, in the order of the text.
+pub(crate) fn checked<T>(
+    text: &str,
+    validate: impl FnOnce(&ast::File) -> Result<T, Vec<Diagnostic>>,
+) -> Result<(ast::File, T), Vec<Diagnostic>> {
     let (file, errors) = parser::parse(text);
     let mut diagnostics: Vec<_> = errors.iter().map(error::SyntaxError::diagnostic).collect();
-    match spec::validate(&file, limits) {
-        Ok(layers) if diagnostics.is_empty() => return Ok(layers),
+    match validate(&file) {
+        Ok(valid) if diagnostics.is_empty() => return Ok((file, valid)),
         Ok(_) => {}
         Err(more) => diagnostics.extend(more),
     }
-    Err(finish(diagnostics))
+    Err(in_order(diagnostics))
 }
 
 /// Sorts by position and keeps at most [`MAX_DIAGNOSTICS`].
-fn finish(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+pub(crate) fn in_order(mut diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
     diagnostics.sort_by_key(|d| d.labels.first().map_or(0, |l| l.span.start));
     let more = diagnostics.len().saturating_sub(MAX_DIAGNOSTICS);
     if more > 0 {

@@ -25,7 +25,7 @@ use crate::spec::{
 pub const PANEL_BYTES: usize = BLOCK_BYTES;
 
 /// Where each packed weight comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WeightsPacking {
     /// Groups that are packed apart; 1 for depthwise.
     pub groups: usize,
@@ -51,7 +51,7 @@ pub struct WeightsPacking {
     pub tap_stride: usize,
     /// `kd`, `kh`, `kw`.
     pub window: [usize; 3],
-    /// The axes of a transposed layer, which say in what order its taps are packed.
+    /// The axes of a transposed layer, which say in what order its taps are packed. The sizes of its tensors do not, and are left out.
     pub transposed: Option<[SpatialAxis; 3]>,
     /// Outputs of a tile of Winograd's algorithm, for which axes of three taps are transformed.
     pub winograd: Option<usize>,
@@ -97,7 +97,8 @@ impl WeightsPacking {
         let lanes = PANEL_BYTES / spec.dtype.bytes();
         let taps = winograd.map_or(taps, |m| window.iter().map(|&k| winograd::transformed(k, m)).product());
         let oc = oc / groups;
-        let transposed = (spec.operation == Operation::Transposed).then_some(spec.spatial);
+        let unsized_axis = |axis: SpatialAxis| SpatialAxis { input: 1, output: 1, pad_hi: 0, ..axis };
+        let transposed = (spec.operation == Operation::Transposed).then(|| spec.spatial.map(unsized_axis));
         Self {
             groups,
             oc,

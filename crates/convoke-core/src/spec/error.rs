@@ -40,7 +40,7 @@ pub(super) enum SpecError {
         span: Span,
     },
     #[error("{what} may not be a name")]
-    NamedSize { what: &'static str, span: Span },
+    NamedSize { what: &'static str, spatial: bool, span: Span },
     #[error("{what} may not be {value}")]
     Range { what: String, value: i128, least: u64, most: u64, span: Span },
     #[error("{groups} groups do not divide {channels} {what}")]
@@ -165,9 +165,11 @@ impl SpecError {
                 second(at(span, &label), *channels_span, &format!("the {what}"))
                     .with_help("use another number of groups or of channels, or a layout without blocks")
             }
-            Self::NamedSize { span, .. } => at(span, "a name").with_help(
-                "only the batch, the first size, can be a name that is bound at run time so far; write a number here",
+            Self::NamedSize { spatial: true, span, .. } => at(span, "a name").with_help(
+                "write a number here, or say what it stands for: with `--size` of the command, or with `Dynamic` at run time",
             ),
+            Self::NamedSize { spatial: false, span, .. } => at(span, "a name")
+                .with_help("only the batch and the sizes of the axes can be names; write a number here"),
             Self::Range { span, value, least, most, .. } => {
                 let label = if value < &i128::from(*least) {
                     format!("at least {least}")

@@ -12,11 +12,29 @@ pub(super) const fn axis_names(rank: usize) -> [&'static str; 3] {
     ["depth", "height", if rank == 1 { "length" } else { "width" }]
 }
 
+/// What names of sizes stand for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Names<'a> {
+    /// These numbers; no others are known.
+    Numbers(&'a [(&'a str, usize)]),
+    /// What is said later.
+    Later,
+}
+
+impl Names<'_> {
+    /// The number of `name`, if there is one.
+    pub(super) fn number(self, name: &str) -> Option<usize> {
+        let Self::Numbers(numbers) = self else { return None };
+        numbers.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
+    }
+}
+
 /// Reads the fields of one layer.
 pub(super) struct Reader<'e> {
     pub(super) operation: Operation,
     pub(super) rank: usize,
     pub(super) kind: &'static str,
+    pub(super) names: Names<'e>,
     pub(super) errors: &'e mut Vec<SpecError>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::axes::{self, Steps};
 use super::error::SpecError;
-use super::fields::{Reader, axis_names};
+use super::fields::{Names, Reader, axis_names};
 use super::integers;
 use super::layout::{LAYOUTS, MEANINGS, fits_blocks};
 use super::sizes::{self, Padding, Spans};
@@ -22,6 +22,27 @@ use std::collections::{HashMap, HashSet};
 /// Everything that makes a layer illegal, in the order of the layers; a layer with mistakes does not hide those of the
 /// others.
 pub fn validate(file: &File, limits: &Limits) -> Result<Vec<LayerSpec>, Vec<Diagnostic>> {
+    validate_with_sizes(file, limits, &[])
+}
+
+/// As [`validate`], where names of sizes stand for the numbers in `sizes`.
+///
+/// # Errors
+/// As [`validate`]; a spatial size whose name is not in `sizes` is such a mistake.
+pub fn validate_with_sizes(
+    file: &File,
+    limits: &Limits,
+    sizes: &[(&str, usize)],
+) -> Result<Vec<LayerSpec>, Vec<Diagnostic>> {
+    read_layers(file, limits, Names::Numbers(sizes))
+}
+
+/// Reports what is wrong with the layers whatever sizes their names stand for.
+pub(super) fn validate_without_sizes(file: &File, limits: &Limits) -> Result<(), Vec<Diagnostic>> {
+    read_layers(file, limits, Names::Later).map(|_| ())
+}
+
+fn read_layers(file: &File, limits: &Limits, sizes: Names<'_>) -> Result<Vec<LayerSpec>, Vec<Diagnostic>> {
     let mut errors = Vec::new();
     let mut names: HashMap<&str, Span> = HashMap::new();
     let mut layers = Vec::new();
@@ -31,12 +52,12 @@ pub fn validate(file: &File, limits: &Limits) -> Result<Vec<LayerSpec>, Vec<Diag
         } else if !layer.name.value.is_empty() {
             names.insert(&layer.name.value, layer.name.span);
         }
-        layers.extend(read_layer(layer, limits, &mut errors));
+        layers.extend(read_layer(layer, limits, sizes, &mut errors));
     }
     if errors.is_empty() { Ok(layers) } else { Err(errors.iter().map(SpecError::diagnostic).collect()) }
 }
 
-fn read_layer(layer: &Layer, limits: &Limits, errors: &mut Vec<SpecError>) -> Option<LayerSpec> {
+fn read_layer(layer: &Layer, limits: &Limits, names: Names<'_>, errors: &mut Vec<SpecError>) -> Option<LayerSpec> {
     check_name(&layer.name, errors);
     let Some((operation, rank)) = Operation::of_kind(&layer.kind.value) else {
         let (word, known) = (layer.kind.clone(), Operation::ALL.map(Operation::kinds).concat());
@@ -45,14 +66,14 @@ fn read_layer(layer: &Layer, limits: &Limits, errors: &mut Vec<SpecError>) -> Op
     };
     let before = errors.len();
     let known = operation.fields();
-    let mut reader = Reader { operation, rank, kind: operation.kinds()[rank - 1], errors };
+    let mut reader = Reader { operation, rank, kind: operation.kinds()[rank - 1], names, errors };
     let fields: HashMap<_, _> = reader
         .known_fields(&layer.fields, &known, "field")
         .into_iter()
         .map(|field| (field.name.value.as_str(), &field.value))
         .collect();
-    let names = layer.fields.iter().map(|field| field.name.value.as_str());
-    let meant = names.filter(|name| !known.contains(name)).filter_map(|name| nearest(name, &known)).collect();
+    let written = layer.fields.iter().map(|field| field.name.value.as_str());
+    let meant = written.filter(|name| !known.contains(name)).filter_map(|name| nearest(name, &known)).collect();
     let spec = Parts { layer, fields, meant }.read(&mut reader, limits);
     spec.filter(|_| errors.len() == before)
 }
@@ -73,8 +94,8 @@ struct Input {
     storage: Storage,
     batch: Batch,
     channels: Spanned<usize>,
-    /// `d h w`; 1 for an axis that is not there.
-    spatial: [usize; 3],
+    /// `d h w`; 1 for an axis that is not there. None while a size is a name whose number is said later.
+    spatial: Option<[usize; 3]>,
     layout: Layout,
     span: Span,
 }
@@ -132,7 +153,7 @@ impl Parts<'_> {
         let integers = integers::read(reader, input.storage, get, self.layer.name.span);
         let groups = groups.map(|groups| check_groups(reader, &input, out_channels, groups));
         let steps = Steps {
-            input: input.spatial,
+            input: input.spatial?,
             kernel: kernel?,
             stride: stride.or(ones)?,
             dilation: dilation?,
@@ -216,7 +237,7 @@ fn read_kernel(reader: &mut Reader<'_>, value: &Value, input: Option<&Input>) ->
     match &value.kind {
         ValueKind::Word(word) if reader.operation.is_pooling() => {
             if word == "global" {
-                return Some(input?.spatial.map(|size| Spanned::new(size, value.span)));
+                return Some(input?.spatial?.map(|size| Spanned::new(size, value.span)));
             }
             let word = Spanned::new(word.clone(), value.span);
             reader.report(SpecError::UnknownWord { what: "size of a window", word, known: vec!["global"] })
@@ -253,12 +274,13 @@ fn read_input(reader: &mut Reader<'_>, value: &Value) -> Option<Input> {
     let (channels_at, spatial_at) = if layout == Some(Layout::ChannelsLast) { (rank + 1, 1) } else { (1, 2) };
     let channels = read_size(reader, "the number of channels", &dims[channels_at]);
     let sizes = dims[spatial_at..spatial_at + rank].iter().zip(axis_names(rank).into_iter().skip(3 - rank));
-    let sizes: Vec<_> = sizes.map(|(dim, axis)| read_size(reader, axis, dim)).collect();
+    let sizes: Vec<_> = sizes.map(|(dim, axis)| read_spatial(reader, axis, dim)).collect();
     let sizes: Vec<_> = sizes.into_iter().collect::<Option<_>>()?;
-    let mut spatial = [1; 3];
-    for (slot, size) in spatial[3 - rank..].iter_mut().zip(sizes) {
-        *slot = size.value;
-    }
+    let spatial = sizes.into_iter().collect::<Option<Vec<usize>>>().map(|sizes| {
+        let mut spatial = [1; 3];
+        spatial[3 - rank..].copy_from_slice(&sizes);
+        spatial
+    });
     let (dtype, storage) = (dtype?, storage?);
     Some(Input { dtype, storage, batch: batch?, channels: channels?, spatial, layout: layout?, span: value.span })
 }
@@ -268,7 +290,12 @@ fn read_batch(reader: &mut Reader<'_>, dim: &Value) -> Option<Batch> {
         ValueKind::Int(n) => reader.whole("the batch", *n, dim.span, 0).map(Batch::Fixed),
         ValueKind::Word(name) => {
             check_name(&Spanned::new(name.clone(), dim.span), reader.errors);
-            Some(Batch::Named(name.clone()))
+            match reader.names.number(name) {
+                Some(number) => {
+                    reader.whole(&format!("the batch `{name}`"), number as i128, dim.span, 0).map(Batch::Fixed)
+                }
+                None => Some(Batch::Named(name.clone())),
+            }
         }
         _ => reader.form("input", "a number or a name as the batch", dim),
     }
@@ -277,8 +304,23 @@ fn read_batch(reader: &mut Reader<'_>, dim: &Value) -> Option<Batch> {
 fn read_size(reader: &mut Reader<'_>, what: &'static str, dim: &Value) -> Option<Spanned<usize>> {
     match &dim.kind {
         ValueKind::Int(n) => Some(Spanned::new(reader.whole(what, *n, dim.span, 1)?, dim.span)),
-        ValueKind::Word(_) => reader.report(SpecError::NamedSize { what, span: dim.span }),
+        ValueKind::Word(_) => reader.report(SpecError::NamedSize { what, spatial: false, span: dim.span }),
         _ => reader.form("input", "whole numbers as sizes", dim),
+    }
+}
+
+/// The size of an axis; `Some(None)` if it is a name whose number is said later.
+fn read_spatial(reader: &mut Reader<'_>, axis: &'static str, dim: &Value) -> Option<Option<usize>> {
+    let ValueKind::Word(name) = &dim.kind else {
+        return read_size(reader, axis, dim).map(|size| Some(size.value));
+    };
+    match (reader.names, reader.names.number(name)) {
+        (_, Some(number)) => reader.whole(&format!("{axis} `{name}`"), number as i128, dim.span, 1).map(Some),
+        (Names::Later, None) => {
+            check_name(&Spanned::new(name.clone(), dim.span), reader.errors);
+            Some(None)
+        }
+        (Names::Numbers(_), None) => reader.report(SpecError::NamedSize { what: axis, spatial: true, span: dim.span }),
     }
 }
 

@@ -18,10 +18,11 @@ mod schedule;
 mod sizes;
 mod storage;
 mod suggest;
+mod template;
 mod text;
 
 pub use integers::{Integers, PAIR, PerChannel, QUAD, REDUCED, Requantized};
-pub use layer::validate;
+pub use layer::{validate, validate_with_sizes};
 pub use layout::{BLOCK_BYTES, Layout};
 pub use operation::with_article;
 pub use operation::{Divisor, FIELD_NAMES, Operation};
@@ -29,6 +30,7 @@ pub use padding::PaddingMode;
 pub use schedule::{Algorithm, Axis, PackInput, Schedule, VectorAxis};
 pub(crate) use sizes::depthwise;
 pub use storage::Storage;
+pub use template::{BindError, LayerTemplate, Size, Sizes};
 pub use text::SpecTextError;
 
 /// The fields of a `schedule { }` block, in the order of the canonical text.

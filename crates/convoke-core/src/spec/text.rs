@@ -1,6 +1,7 @@
 //! A layer back to text, and text to one layer.
 
 use super::sizes::output;
+use super::template::not_one_layer;
 use super::{
     Accuracy, Batch, Divisor, Epilogue, Integers, LayerSpec, Limits, Operation, PaddingMode, PerChannel, Schedule,
     SpatialAxis, Storage,
@@ -249,11 +250,7 @@ impl FromStr for LayerSpec {
     fn from_str(text: &str) -> Result<Self, SpecTextError> {
         let diagnostics = match crate::front::layers(text, &Limits::default()) {
             Ok(mut layers) if layers.len() == 1 => return Ok(layers.remove(0)),
-            Ok(layers) => {
-                let message = format!("expected exactly one layer, found {}", layers.len());
-                let help = "split the text at its layers, or compile it as a file".to_owned();
-                vec![Diagnostic { message, labels: vec![], help: Some(help) }]
-            }
+            Ok(layers) => vec![not_one_layer(layers.len())],
             Err(diagnostics) => diagnostics,
         };
         Err(SpecTextError { diagnostics, source: text.to_owned() })

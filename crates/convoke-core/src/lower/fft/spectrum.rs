@@ -4,7 +4,7 @@ use super::passes::{frequency, root, twiddles, twiddles_len};
 use crate::lower::weights::PANEL_BYTES;
 
 /// How weights are packed for blocks of so many rows of so many lanes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FftPacking {
     /// Elements of a row, the phases of a filter.
     pub lanes: usize,
