@@ -67,14 +67,16 @@ impl Refusal {
 /// If the layer's schedule pins something that cannot hold.
 pub fn choose(spec: &LayerSpec, target: &Target) -> Result<Plan, PlanError> {
     let candidates = candidates(spec, target);
-    // Depthwise weights are packed in a way of their own, which no cost may decide for one target and not for another.
-    let twin = |a: &Candidate, b: &Candidate| {
-        a.algorithm == Algorithm::Depthwise || a.vector == b.vector && a.pack_input == b.pack_input
-    };
+    let twin = |a: &Candidate, b: &Candidate| a.vector == b.vector && a.pack_input == b.pack_input;
     let is_general = |c: &Candidate| matches!(c.algorithm, Algorithm::Direct | Algorithm::Direct4);
+    // Depthwise weights are packed in a way of their own, which no cost may decide for one target and not for another.
+    let is_depthwise = |c: &Candidate| c.algorithm == Algorithm::Depthwise;
+    let by_channel = candidates.iter().any(|c| is_depthwise(c) && c.outcome.is_ok());
     let specialized = |c: &&Candidate| {
         let better = |o: &Candidate| !is_general(o) && o.algorithm.is_exact() && o.outcome.is_ok() && twin(o, c);
-        !(is_general(c) && candidates.iter().any(better))
+        let packed_otherwise = by_channel && c.algorithm.is_exact() && !is_depthwise(c);
+        let beaten = is_general(c) && candidates.iter().any(better);
+        !(packed_otherwise || beaten)
     };
     let plans = candidates.iter().filter(specialized).filter_map(|c| c.outcome.as_ref().ok());
     if let Some(best) = plans.min_by(|a, b| a.cost.total().total_cmp(&b.cost.total())) {

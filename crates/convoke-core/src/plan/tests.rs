@@ -47,6 +47,24 @@ fn each_kind_of_layer_has_its_algorithm() {
     }
 }
 
+/// Windows of one tap are a matrix product too, whose weights are packed in another way.
+#[test]
+fn channels_of_their_own_are_depthwise_at_every_size() {
+    for target in [Target::AVX512, Target::AVX2, Target::SSE, Target::SSE_FMA, Target::NEON, Target::PORTABLE] {
+        for (pixels, kernel) in [1, 3, 16, 500].into_iter().flat_map(|p| [(p, 1), (p, p.min(3))]) {
+            for (input, twice) in
+                [(format!("f32[1, 4, {pixels}] @ ncl"), 8), (format!("f64[3, {pixels}, 36] @ nlc"), 72)]
+            {
+                let text = format!(
+                    "conv1d l {{ input: {input}, out_channels: {twice}, groups: depthwise, kernel_size: {kernel} }}"
+                );
+                let plan = choose(&layer(&exact(&text)), &target).expect("without pins there is a plan");
+                assert_eq!(plan.algorithm, Algorithm::Depthwise, "{text} on {}", target.name());
+            }
+        }
+    }
+}
+
 #[test]
 fn sums_fill_the_registers_of_wide_targets() {
     for target in [Target::AVX512, Target::AVX2] {
