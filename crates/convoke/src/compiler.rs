@@ -5,11 +5,12 @@ use std::sync::Arc;
 use convoke_core::pipeline::{self, Compiled};
 use convoke_core::spec::{LayerSpec, LayerTemplate, Limits, Sizes};
 use convoke_core::target::Target;
-use convoke_jit::Program;
+use convoke_jit::{Element, Program};
 
 use crate::dynamic::Dynamic;
 use crate::error::Error;
 use crate::kernel::Kernel;
+use crate::stream::Stream;
 use crate::threads::Pools;
 
 /// Compiles `spec` for this machine, to run on one thread unless told otherwise.
@@ -91,5 +92,22 @@ impl Compiler {
     /// Compiles the layer that `template` is with `sizes`.
     pub(crate) fn compile_bound(&self, template: &LayerTemplate, sizes: &Sizes) -> Result<Kernel, Error> {
         self.compile(&template.with(sizes, &self.limits)?)
+    }
+
+    /// Compiles a `conv1d` layer for a signal that comes in blocks, which may be longer or shorter in all than the layer's input. Weights, bias
+    /// and numbers of channels are those that [`Kernel::pack_with`] takes.
+    ///
+    /// A stream plans for the blocks that come: of the layer's schedule and accuracy it keeps that sums are as exact as they stand.
+    ///
+    /// # Errors
+    /// As [`Compiler::compile`] and [`Kernel::pack_with`], and if the layer has no stream: [`NotStreamed`](crate::NotStreamed) says why.
+    pub fn stream<T: Element>(
+        &self,
+        spec: &LayerSpec,
+        weights: &[T],
+        bias: Option<&[T]>,
+        channels: &[&[T]],
+    ) -> Result<Stream<T>, Error> {
+        Stream::new(self, spec, &self.limits, weights, bias, channels)
     }
 }

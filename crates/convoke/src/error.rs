@@ -143,6 +143,25 @@ pub enum Error {
         /// What it was given.
         given: String,
     },
+    /// The layer does not take its input in blocks.
+    #[cfg(feature = "jit")]
+    #[error("layer {layer} cannot be streamed: {reason}")]
+    Stream {
+        /// Name of the layer.
+        layer: String,
+        /// Why.
+        reason: crate::stream::NotStreamed,
+    },
+    /// A block of a stream ends within a frame.
+    #[error("a block has {given} elements, which is no multiple of the {frame} of one frame of layer {layer}")]
+    Frames {
+        /// Name of the layer.
+        layer: String,
+        /// Elements it has.
+        given: usize,
+        /// Elements of a frame, of all signals of the batch.
+        frame: usize,
+    },
     /// A tensor's data do not fill its shape.
     #[error("a tensor of shape {shape:?} has {expected} elements, and {given} were given")]
     ShapeLength {

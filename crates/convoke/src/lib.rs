@@ -42,6 +42,8 @@ mod memory;
 #[cfg(feature = "jit")]
 pub mod shape;
 #[cfg(feature = "jit")]
+pub mod stream;
+#[cfg(feature = "jit")]
 mod tensor;
 #[cfg(feature = "jit")]
 mod threads;
@@ -66,6 +68,8 @@ pub use error::Error;
 #[cfg(feature = "jit")]
 pub use kernel::{Kernel, Packed};
 #[cfg(feature = "jit")]
+pub use stream::{NotStreamed, Stream};
+#[cfg(feature = "jit")]
 pub use tensor::Tensor;
 #[cfg(feature = "jit")]
 pub use workspace::Workspace;
@@ -74,3 +78,8 @@ pub use workspace::Workspace;
 #[cfg(all(doctest, feature = "jit"))]
 #[doc = include_str!("../../../README.md")]
 pub struct Readme;
+
+/// So are those of docs/streaming.md.
+#[cfg(all(doctest, feature = "jit"))]
+#[doc = include_str!("../../../docs/streaming.md")]
+pub struct Streaming;

@@ -3,7 +3,7 @@
 use crate::memory::Memory;
 
 /// Scratch memory for [`Kernel::run_in`](crate::Kernel::run_in): it grows as kernels need it and can serve any of them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Workspace {
     memory: Memory,
 }
