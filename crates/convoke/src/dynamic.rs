@@ -152,6 +152,36 @@ impl Dynamic {
         kernel.run(&*self.packed(weights, &kernel)?, src, dst)
     }
 
+    /// As [`Dynamic::apply`], for a layer whose epilogue has the step `residual`: `residual` has the shape of the result.
+    ///
+    /// # Errors
+    /// As [`Dynamic::apply`], and as [`Kernel::apply_residual`].
+    pub fn apply_residual<T: Element>(
+        &self,
+        weights: &Weights<T>,
+        src: &Tensor<T>,
+        residual: &Tensor<T>,
+    ) -> Result<Tensor<T>, Error> {
+        let kernel = self.kernel_of(&self.template.sizes_of(src.shape())?)?;
+        kernel.apply_residual(&*self.packed(weights, &kernel)?, src, residual)
+    }
+
+    /// As [`Dynamic::run`], for a layer whose epilogue has the step `residual`: `residual` has the shape of `dst`.
+    ///
+    /// # Errors
+    /// As [`Dynamic::run`], and as [`Kernel::run_residual`].
+    pub fn run_residual<T: Element>(
+        &self,
+        weights: &Weights<T>,
+        sizes: &[(&str, usize)],
+        src: &[T],
+        residual: &[T],
+        dst: &mut [T],
+    ) -> Result<(), Error> {
+        let kernel = self.kernel(sizes)?;
+        kernel.run_residual(&*self.packed(weights, &kernel)?, src, residual, dst)
+    }
+
     /// As [`Dynamic::run`], of a layer of integers: `S` is the type of `src`, and `D` that of `dst`.
     ///
     /// # Errors

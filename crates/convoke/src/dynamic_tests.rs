@@ -284,3 +284,19 @@ fn threads_that_push_each_other_out_compute_the_same() {
     });
     assert_eq!(dynamic.kept(), 1);
 }
+
+#[test]
+fn residuals_have_the_size_of_the_result() {
+    let dynamic = dynamic("conv2d a { input: f32[1, 1, H, W], out_channels: 1, kernel_size: 1, then: residual }", 2);
+    let weights = dynamic.pack(vec![2.0f32], None);
+    for (h, w) in [(2, 3), (5, 9)] {
+        let src = Tensor::from_fn([1, 1, h, w], |i| i as f32).unwrap();
+        let residual = Tensor::from_fn([1, 1, h, w], |i| 100.0 - i as f32).unwrap();
+        let expected: Vec<f32> = (0..h * w).map(|i| 100.0 + i as f32).collect();
+        assert_eq!(dynamic.apply_residual(&weights, &src, &residual).unwrap().data(), expected);
+        let mut dst = vec![f32::NAN; h * w];
+        dynamic.run_residual(&weights, &[("H", h), ("W", w)], src.data(), residual.data(), &mut dst).unwrap();
+        assert_eq!(dst, expected);
+        fails(dynamic.apply(&weights, &src), "layer a adds a residual");
+    }
+}

@@ -179,10 +179,12 @@ pub enum Error {
         shape: Vec<usize>,
     },
     /// A tensor is not of the shape that the layer takes.
-    #[error("src is of shape {given:?}, and layer {layer} takes {expected:?}")]
+    #[error("{what} is of shape {given:?}, and layer {layer} takes {expected:?}")]
     Shape {
         /// Name of the layer.
         layer: String,
+        /// `src` or `residual`.
+        what: &'static str,
         /// What it takes; the batch size is the given one where any will do.
         expected: Vec<usize>,
         /// What it was given.
@@ -231,6 +233,6 @@ fn at_batch(batch: Option<usize>) -> String {
 fn residual(layer: &str, given: bool) -> String {
     match given {
         true => format!("a residual was given, and layer {layer} has no step `residual` in `then`"),
-        false => format!("layer {layer} adds a residual, so it runs through `run_residual`"),
+        false => format!("layer {layer} adds a residual, so it takes `run_residual` or `apply_residual`"),
     }
 }

@@ -422,14 +422,40 @@ impl Kernel {
     /// # Errors
     /// If `src` is not of the layer's shape, and as [`Kernel::run`].
     pub fn apply<T: Element>(&self, packed: &Packed<T>, src: &Tensor<T>) -> Result<Tensor<T>, Error> {
-        let batch = self.spec.fixed_batch().unwrap_or_else(|| src.shape().first().copied().unwrap_or(0));
-        let expected = shape::src(&self.spec, batch);
-        if src.shape() != expected {
-            return Err(Error::Shape { layer: self.spec.name.clone(), expected, given: src.shape().to_vec() });
-        }
-        let mut dst = Tensor::zeros(shape::dst(&self.spec, batch))?;
+        let mut dst = self.output_for(src)?;
         self.run(packed, src.data(), dst.data_mut())?;
         Ok(dst)
+    }
+
+    /// As [`Kernel::apply`], for a layer whose epilogue has the step `residual`: `residual` has the shape of the result.
+    ///
+    /// # Errors
+    /// If `src` or `residual` is not of the layer's shape, and as [`Kernel::run_residual`].
+    pub fn apply_residual<T: Element>(
+        &self,
+        packed: &Packed<T>,
+        src: &Tensor<T>,
+        residual: &Tensor<T>,
+    ) -> Result<Tensor<T>, Error> {
+        let mut dst = self.output_for(src)?;
+        self.check_shape("residual", dst.shape(), residual)?;
+        self.run_residual(packed, src.data(), residual.data(), dst.data_mut())?;
+        Ok(dst)
+    }
+
+    /// Zeros of the shape of the output for `src`, if that is of the layer's shape.
+    fn output_for<T: Element>(&self, src: &Tensor<T>) -> Result<Tensor<T>, Error> {
+        let batch = self.spec.fixed_batch().unwrap_or_else(|| src.shape().first().copied().unwrap_or(0));
+        self.check_shape("src", &shape::src(&self.spec, batch), src)?;
+        Tensor::zeros(shape::dst(&self.spec, batch))
+    }
+
+    fn check_shape<T: Element>(&self, what: &'static str, expected: &[usize], tensor: &Tensor<T>) -> Result<(), Error> {
+        if tensor.shape() == expected {
+            return Ok(());
+        }
+        let (expected, given) = (expected.to_vec(), tensor.shape().to_vec());
+        Err(Error::Shape { layer: self.spec.name.clone(), what, expected, given })
     }
 
     fn run_with<P: Stored, S: Stored, D: Stored>(

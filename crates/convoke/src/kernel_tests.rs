@@ -267,3 +267,35 @@ fn wrong_parameters_of_integers_are_errors() {
         "128 is no zero point of the weights of layer scaled",
     );
 }
+
+#[test]
+fn residuals_are_added_by_every_way_to_run() {
+    let text =
+        "conv2d block { input: f32[N, 3, 9, 9], out_channels: 5, kernel_size: 3, padding: 1, then: [residual, relu] }";
+    let plain = compile(&text.replace(", then: [residual, relu]", "").parse().unwrap()).unwrap();
+    let kernel = compile(&text.parse().unwrap()).unwrap();
+    let weights: Vec<f32> = (0..3 * 5 * 9).map(|i| ((i * 7) % 5) as f32 - 2.0).collect();
+    let (packed, packed_plain) = (kernel.pack(&weights, None).unwrap(), plain.pack(&weights, None).unwrap());
+    let src = Tensor::from_fn([2, 3, 9, 9], |i| ((i * 11) % 7) as f32 - 3.0).unwrap();
+    let residual = Tensor::from_fn([2, 5, 9, 9], |i| ((i * 13) % 9) as f32 - 4.0).unwrap();
+    let sums = plain.apply(&packed_plain, &src).unwrap();
+    let expected: Vec<f32> = sums.data().iter().zip(residual.data()).map(|(x, y)| (x + y).max(0.0)).collect();
+    assert_eq!(kernel.apply_residual(&packed, &src, &residual).unwrap().data(), expected);
+    let mut dst = vec![f32::NAN; expected.len()];
+    kernel.run_residual_threads(2, &packed, src.data(), residual.data(), &mut dst).unwrap();
+    assert_eq!(dst, expected);
+    let mut dst = vec![f32::NAN; expected.len()];
+    kernel.run_residual_in(&mut Workspace::default(), &packed, src.data(), residual.data(), &mut dst).unwrap();
+    assert_eq!(dst, expected);
+
+    let error = |result: Result<(), Error>| result.unwrap_err().to_string();
+    let without = kernel.run(&packed, src.data(), &mut dst);
+    assert_eq!(error(without), "layer block adds a residual, so it takes `run_residual` or `apply_residual`");
+    let beside = plain.run_residual(&packed_plain, src.data(), residual.data(), &mut dst);
+    assert_eq!(error(beside), "a residual was given, and layer block has no step `residual` in `then`");
+    let short = kernel.run_residual(&packed, src.data(), &residual.data()[1..], &mut dst);
+    assert_eq!(error(short), "residual has 809 elements, and layer block needs 810 at batch size 2");
+    let misshapen = kernel.apply_residual(&packed, &src, &src).unwrap_err().to_string();
+    assert_eq!(misshapen, "residual is of shape [2, 3, 9, 9], and layer block takes [2, 5, 9, 9]");
+    assert_eq!(dst, expected, "an error changes nothing");
+}
