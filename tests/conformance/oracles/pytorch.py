@@ -122,16 +122,29 @@ def _transposed(
 
 
 def _pool(layer: Layer, src: torch.Tensor) -> torch.Tensor:
+    """With PyTorch's own padding where it takes that: equal on both sides, half a window at most, and no input smaller than the window."""
     pooling = layer.pooling
-    if all(lo == hi <= extent // 2 for (lo, hi), extent in zip(layer.sides, layer.extents)):
+    axes = zip(layer.sides, layer.kernel, layer.spatial)
+    if all(lo == hi <= kernel // 2 and kernel <= size for (lo, hi), kernel, size in axes):
         return _plain_pool(layer, src, pooling.divisor)
     sides = [side for sides in reversed(layer.sides) for side in sides]
-    padded = F.pad(src, sides, value=-torch.inf if layer.is_max else 0.0)
+    # In three dimensions `ceil_mode` does not make up for an input that is smaller than the window.
+    axes = zip(layer.sides, layer.extents, layer.spatial)
+    missing = [max(0, extent - lo - size - hi) for (lo, hi), extent, size in axes]
+    beyond = [side for size in reversed(missing) for side in (0, size)]
+    fill = -torch.inf if layer.is_max else 0.0
+    padded = F.pad(F.pad(src, sides, value=fill), beyond, value=fill)
     valid = replace(layer, padding="valid")
-    if layer.is_max or pooling.count_include_pad or pooling.divisor:
-        return _plain_pool(valid, padded, pooling.divisor)
-    counted = F.pad(torch.ones((1, 1, *layer.spatial), dtype=torch.float64), sides)
-    return _plain_pool(valid, padded, 1) / _plain_pool(valid, counted, 1)
+    if layer.is_max or pooling.divisor:
+        dst = _plain_pool(valid, padded, pooling.divisor)
+    else:
+        inside = torch.ones((1, 1, *layer.spatial), dtype=torch.float64)
+        counted = F.pad(F.pad(inside, sides, value=float(pooling.count_include_pad)), beyond)
+        dst = _plain_pool(valid, padded, 1) / _plain_pool(valid, counted, 1)
+    # With `ceil_mode` a last window that starts in the padding at the end is none.
+    for axis, size in enumerate(layer.output, 2):
+        dst = dst.narrow(axis, 0, size)
+    return dst
 
 
 def _plain_pool(layer: Layer, src: torch.Tensor, divisor: int | None) -> torch.Tensor:
