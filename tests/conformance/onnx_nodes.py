@@ -36,12 +36,15 @@ def translate(operator: str, attributes: Attributes, arrays: Arrays) -> Translat
     if operator not in OPERATORS:
         raise Unsupported(f"{operator}: not an operator of convolution or pooling")
     function, known = OPERATORS[operator]
+    if operator == "Col2Im":
+        # The others are sizes.
+        arrays = [arrays[0], *(tuple(map(int, sizes)) for sizes in arrays[1:3])]
     types = INTEGERS | DTYPES if operator in ("ConvInteger", "QLinearConv") else DTYPES
     for name in attributes:
         if name not in known:
             raise Unsupported(f"{operator}: the attribute `{name}` is not understood")
     for array in arrays:
-        if array is not None and array.dtype not in types:
+        if isinstance(array, np.ndarray) and array.dtype not in types:
             raise Unsupported(f"{operator}: elements of type {array.dtype}, the language has {', '.join(types.values())}")
     return function(attributes, [*arrays, *[None] * 8])
 
@@ -181,6 +184,32 @@ def _global_pool(src: np.ndarray, pooling: Pooling) -> Translation:
     return Translation(Layer.pool(pooling, **fields, kernel=fields["spatial"]), Tensors(src))
 
 
+def col_to_im(attributes: Attributes, arrays: Sequence[Any]) -> Translation:
+    """Every column is added to the image where its block is: a transposed layer with a group a channel, whose inputs each have one tap."""
+    columns, image, block = arrays[:3]
+    rank, taps = len(image), int(np.prod(block))
+    pads, one = attributes.get("pads", [0] * 2 * rank), (1,) * rank
+    padding = tuple(zip(pads[:rank], pads[rank:]))
+    stride, dilation = (tuple(attributes.get(name, one)) for name in ("strides", "dilations"))
+    channels = columns.shape[1] // taps
+    extents = [d * (k - 1) + 1 for k, d in zip(block, dilation)]
+    axes = zip(image, padding, extents, stride)
+    blocks = tuple((size + lo + hi - extent) // step + 1 for size, (lo, hi), extent, step in axes)
+    layer = Layer(
+        **_input(columns.reshape(columns.shape[0], columns.shape[1], *blocks)),
+        out_channels=channels,
+        kernel=block,
+        transposed=True,
+        stride=stride,
+        dilation=dilation,
+        padding=padding,
+        output_size=image,
+        groups=channels,
+    )
+    weights = np.tile(np.eye(taps, dtype=columns.dtype), (channels, 1)).reshape(channels * taps, 1, *block)
+    return Translation(layer, Tensors(columns.reshape(layer.src_shape), weights))
+
+
 def batch_normalization(attributes: Attributes, arrays: Arrays) -> Translation:
     """`(x - mean) / sqrt(var + epsilon) * scale + b` for each channel: a depthwise layer with a window of one tap and a bias."""
     if attributes.get("training_mode", 0) or not attributes.get("is_test", 1):
@@ -242,6 +271,7 @@ OPERATORS: dict[str, tuple[Callable[[Attributes, Arrays], Translation], frozense
     "ConvInteger": (conv_integer, _CONV),
     "QLinearConv": (qlinear_conv, _CONV),
     "ConvTranspose": (conv_transpose, _CONV | {"output_padding", "output_shape"}),
+    "Col2Im": (col_to_im, frozenset("dilations pads strides".split())),
     # `storage_order` is about the second output, which is refused.
     "MaxPool": (max_pool, _POOL | {"storage_order"}),
     "AveragePool": (average_pool, _POOL | {"count_include_pad"}),
@@ -255,6 +285,5 @@ MISSING = {
     "DeformConv": "the language has no deformable layers",
     "LpPool": "the language has no pooling by a norm yet, only by the maximum and the average",
     "MaxUnpool": "the language has no unpooling, which takes the indices of the maxima",
-    "Col2Im": "the language has no fold yet",
 }
 """Operators of the suite that cannot be said."""
