@@ -85,6 +85,14 @@ fn verify_takes_layers_of_any_size() {
 }
 
 #[test]
+fn verify_packs_for_the_plan_that_runs() {
+    // Without its epilogue, as whole numbers are computed, the layer has another algorithm.
+    let result = convoke("verify specs/activations.conv --layer encodec_unit").assert().success();
+    let text = String::from_utf8(result.get_output().stdout.clone()).unwrap();
+    assert!(text.ends_with("3 passed, 0 failed\n"), "{text}");
+}
+
+#[test]
 fn bench_prints_a_table() {
     convoke("bench specs/lenet.conv").assert().success().stdout_eq(str![[r#"
 [..], 1 thread[..] time; [..] peak of one core at [..] bits: [..] GFLOP/s of f32

@@ -9,7 +9,8 @@ use crate::rustc::Program;
 use crate::source::Selected;
 use convoke::{Compiler, Element};
 use convoke_core::pipeline::Compiled;
-use convoke_core::spec::Algorithm;
+use convoke_core::span::{Span, Spanned};
+use convoke_core::spec::{Algorithm, LayerSpec};
 use convoke_core::target::Target;
 
 /// A backend under check.
@@ -56,15 +57,23 @@ struct Emitted {
 }
 
 struct EmittedLayer {
+    full: EmittedKernel,
+    /// The layer without what rounds, whose plan may be another.
+    exact: EmittedKernel,
+}
+
+/// A kernel of the program.
+#[derive(Clone)]
+struct EmittedKernel {
     lowered: Compiled,
-    /// Which kernel computes the layer, and which the layer without what rounds.
-    full: usize,
-    exact: usize,
+    index: usize,
 }
 
 /// What a backend computed.
 pub(super) struct Results<T> {
+    /// Of the layer, and of that without what rounds, which is computed on whole numbers.
     pub(super) algorithm: Algorithm,
+    pub(super) whole_algorithm: Algorithm,
     pub(super) whole: Vec<T>,
     /// On one thread, then on several if the backend has threads.
     pub(super) random: Vec<Vec<T>>,
@@ -122,10 +131,10 @@ impl Backends {
                 threads.into_iter().map(|threads| tensors.run_kernel(&kernel, threads)).collect()
             }
             (Name::Rust, Some(Emitted { program, layers })) => {
-                let EmittedLayer { lowered, full, .. } = &layers[at];
+                let EmittedKernel { lowered, index } = &layers[at].full;
                 let [weights, bias] = tensors.packed_bytes(spec, lowered);
                 program.prepare_bytes(&tensors.src_bytes(spec), &weights, &bias)?;
-                Ok(vec![bytes_to_elements(&program.run_bytes(*full, tensors.batch)?, spec.dst_storage())])
+                Ok(vec![bytes_to_elements(&program.run_bytes(*index, tensors.batch)?, spec.dst_storage())])
             }
             (Name::Rust, None) => Err("the Rust backend was not compiled".to_owned()),
         }
@@ -140,7 +149,8 @@ impl Backends {
         }
         let exact = compute::compile(layer, &cases.exact, &self.compiler).map_err(|e| e.to_string())?;
         let whole = compute::run_kernel(&exact, self.threads, &cases.whole)?;
-        Ok(Results { algorithm: kernel.plan().algorithm, whole, random })
+        let [algorithm, whole_algorithm] = [kernel, exact].map(|kernel| kernel.plan().algorithm);
+        Ok(Results { algorithm, whole_algorithm, whole, random })
     }
 }
 
@@ -152,8 +162,8 @@ fn interpret<T: Element>(layer: Selected<'_>, target: &Target, cases: &Cases<T>)
         Ok::<_, String>((lowered.plan.algorithm, dst))
     };
     let (whole, random) = rayon::join(|| run(&cases.exact, &cases.whole), || run(&cases.spec, &cases.random));
-    let (algorithm, random) = random?;
-    Ok(Results { algorithm, whole: whole?.1, random: vec![random] })
+    let ((whole_algorithm, whole), (algorithm, random)) = (whole?, random?);
+    Ok(Results { algorithm, whole_algorithm, whole, random: vec![random] })
 }
 
 /// Emits and compiles every layer.
@@ -161,14 +171,19 @@ fn emit(layers: &[Selected<'_>], target: &Target) -> Result<Emitted, Failure> {
     let mut kernels = Vec::new();
     let mut emitted = Vec::new();
     for layer in layers {
-        let lowered = compute::lower_for_rust(*layer, layer.spec, target)?;
-        let full = kernels.len();
-        kernels.push(lowered.kernel.clone());
+        let mut kernel = |spec: &LayerSpec| {
+            // The algorithm of the other backends: fewer registers may make another one the fastest.
+            let mut spec = spec.clone();
+            let algorithm = compute::lower_layer(*layer, &spec, target)?.plan.algorithm;
+            spec.schedule.algorithm = Some(Spanned::new(algorithm, Span::default()));
+            let lowered = compute::lower_for_rust(*layer, &spec, target)?;
+            kernels.push(lowered.kernel.clone());
+            Ok::<_, Failure>(EmittedKernel { lowered, index: kernels.len() - 1 })
+        };
+        let full = kernel(layer.spec)?;
         let without = exact(layer.spec);
-        if without != *layer.spec {
-            kernels.push(compute::lower_for_rust(*layer, &without, target)?.kernel);
-        }
-        emitted.push(EmittedLayer { lowered, full, exact: kernels.len() - 1 });
+        let exact = if without == *layer.spec { full.clone() } else { kernel(&without)? };
+        emitted.push(EmittedLayer { full, exact });
     }
     let program = Program::compile(&kernels.iter().collect::<Vec<_>>())?;
     Ok(Emitted { program, layers: emitted })
@@ -177,13 +192,14 @@ fn emit(layers: &[Selected<'_>], target: &Target) -> Result<Emitted, Failure> {
 impl Emitted {
     fn run<T: Element>(&self, at: usize, cases: &Cases<T>) -> Result<Results<T>, String> {
         let layer = &self.layers[at];
-        let run = |index, tensors: &compute::Tensors<T>| {
-            let weights = compute::pack(&cases.spec, &layer.lowered, &tensors.weights);
+        let run = |kernel: &EmittedKernel, spec, tensors: &compute::Tensors<T>| {
+            let weights = compute::pack(spec, &kernel.lowered, &tensors.weights);
             self.program.prepare(tensors, &weights)?;
-            self.program.run(index, tensors.batch)
+            self.program.run(kernel.index, tensors.batch)
         };
-        let algorithm = layer.lowered.plan.algorithm;
-        let random = vec![run(layer.full, &cases.random)?];
-        Ok(Results { algorithm, whole: run(layer.exact, &cases.whole)?, random })
+        let random = vec![run(&layer.full, &cases.spec, &cases.random)?];
+        let whole = run(&layer.exact, &cases.exact, &cases.whole)?;
+        let [algorithm, whole_algorithm] = [&layer.full, &layer.exact].map(|kernel| kernel.lowered.plan.algorithm);
+        Ok(Results { algorithm, whole_algorithm, whole, random })
     }
 }

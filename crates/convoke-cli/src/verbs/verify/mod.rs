@@ -73,7 +73,7 @@ fn check<T: Element>(layer: Selected<'_>, at: usize, backends: &Backends, seed: 
     for &backend in &backends.names {
         let mut error = None;
         let outcome = backends.run(backend, layer, at, &cases).and_then(|results| {
-            truth.check_whole(&cases, results.algorithm, &results.whole)?;
+            truth.check_whole(&cases, results.whole_algorithm, &results.whole)?;
             error = Some(truth.check_random(&cases, results.algorithm, &results.random[0])?);
             for other in &results.random[1..] {
                 let n = backends.threads;
