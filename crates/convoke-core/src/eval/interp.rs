@@ -13,12 +13,14 @@ use thiserror::Error;
 
 use super::Element;
 use crate::ir::{
-    Access, Address, Affine, BinaryOp, Buffer, Call, CeilDiv, Conversion, Extent, Kernel, Loop, Nest, Op, Reg, Role,
-    Stmt, Tile, TileLoop, TileStmt, Verified,
+    Access, Address, Affine, BinaryOp, Buffer, Call, CeilDiv, Extent, Kernel, Loop, Nest, Op, Reg, Role, Stmt, Tile,
+    TileLoop, TileStmt, Verified,
 };
 use crate::spec::DType;
+use lanes::{binary, binary_int, convert, dot4};
 use memory::{Bytes, Memory};
 
+mod lanes;
 mod memory;
 
 /// The memory of one run, in elements. What a kernel does not list may be empty.
@@ -526,51 +528,6 @@ impl<'k, 'b, T: Element, M: Memory<T>, const L: usize> Machine<'k, 'b, T, M, L> 
     }
 }
 
-/// An integer operation on the bits of two lanes.
-fn binary_int<T: Element>(op: BinaryOp, a: T, b: T) -> T {
-    let (a, b) = (a.bits() as i32, b.bits() as i32);
-    let halves = |x: i32| (i32::from(x as i16), x >> 16);
-    let value = match op {
-        BinaryOp::Dot => {
-            let ((a0, a1), (b0, b1)) = (halves(a), halves(b));
-            (a0 * b0).wrapping_add(a1 * b1)
-        }
-        BinaryOp::Join => (a & 0xffff) | b << 16,
-        BinaryOp::Splice => a | b << 8,
-        BinaryOp::Products => {
-            let products = products(a, b);
-            let sum = |i: usize| (products[i] + products[i + 1]).clamp(i16::MIN.into(), i16::MAX.into());
-            (sum(0) & 0xffff) | sum(2) << 16
-        }
-        _ => a.wrapping_add(b),
-    };
-    T::from_bits(u64::from(value as u32))
-}
-
-/// The products of the bytes of two lanes, those of the first from 0 on.
-fn products(a: i32, b: i32) -> [i32; 4] {
-    let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
-    std::array::from_fn(|i| i32::from(a[i]) * i32::from(b[i] as i8))
-}
-
-fn dot4<T: Element>(a: T, b: T, c: T) -> T {
-    let products = products(a.bits() as i32, b.bits() as i32);
-    let sum = (c.bits() as i32).wrapping_add(products.iter().sum());
-    T::from_bits(u64::from(sum as u32))
-}
-
-fn convert<T: Element>(op: Conversion, a: T) -> T {
-    match op {
-        Conversion::Float => T::from_f64(f64::from(a.bits() as i32)),
-        Conversion::Int => {
-            let nearest = a.to_f64().round_ties_even();
-            let fits = (-2_147_483_648.0..2_147_483_648.0).contains(&nearest);
-            let value = if fits { nearest as i32 } else { i32::MIN };
-            T::from_bits(u64::from(value as u32))
-        }
-    }
-}
-
 fn lane_at(index: i64, lane: usize, stride: i64) -> Option<usize> {
     let lane = i64::try_from(lane).ok()?;
     usize::try_from(index.checked_add(stride.checked_mul(lane)?)?).ok()
@@ -580,21 +537,6 @@ fn lane_at(index: i64, lane: usize, stride: i64) -> Option<usize> {
 fn outside(tile: &Tile, role: Role, index: i64, lanes: usize, stride: i64, len: usize) -> Fault {
     let last = index.saturating_add(stride.saturating_mul(lanes as i64 - 1));
     Box::new(RunError::OutOfBounds { tile: tile.name.clone(), role, from: index.min(last), to: index.max(last), len })
-}
-
-fn binary<T: Element, const L: usize>(op: BinaryOp, a: &[T; L], b: &[T; L]) -> [T; L] {
-    match op {
-        BinaryOp::Add => std::array::from_fn(|i| a[i] + b[i]),
-        BinaryOp::Sub => std::array::from_fn(|i| a[i] - b[i]),
-        BinaryOp::Mul => std::array::from_fn(|i| a[i] * b[i]),
-        BinaryOp::Div => std::array::from_fn(|i| a[i] / b[i]),
-        BinaryOp::Max => std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] }),
-        BinaryOp::Min => std::array::from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] }),
-        BinaryOp::Maximum => std::array::from_fn(|i| if a[i] > b[i] || a[i].to_f64().is_nan() { a[i] } else { b[i] }),
-        BinaryOp::AddInt | BinaryOp::Dot | BinaryOp::Join | BinaryOp::Splice | BinaryOp::Products => {
-            std::array::from_fn(|i| binary_int(op, a[i], b[i]))
-        }
-    }
 }
 
 #[cfg(test)]
