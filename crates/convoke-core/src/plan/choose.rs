@@ -7,7 +7,7 @@ use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
 use super::{fft, legal, winograd};
 use crate::diagnostic::Diagnostic;
 use crate::span::{Span, Spanned};
-use crate::spec::{LayerSpec, Operation, Schedule};
+use crate::spec::{LayerSpec, Layout, Operation, Schedule};
 use crate::target::{Isa, Target};
 
 /// Why there is no plan: the schedule pins something that cannot hold. Without pins there is always a plan.
@@ -71,12 +71,18 @@ pub fn choose(spec: &LayerSpec, target: &Target) -> Result<Plan, PlanError> {
     let is_general = |c: &Candidate| matches!(c.algorithm, Algorithm::Direct | Algorithm::Direct4);
     // Depthwise weights are packed in a way of their own, which no cost may decide for one target and not for another.
     let is_depthwise = |c: &Candidate| c.algorithm == Algorithm::Depthwise;
-    let by_channel = candidates.iter().any(|c| is_depthwise(c) && c.outcome.is_ok());
+    let fits = |wanted: bool| {
+        candidates.iter().any(|c| c.outcome.is_ok() && c.algorithm.is_exact() && is_depthwise(c) == wanted)
+    };
+    // Planes with a window of one tap are rows of a matrix product that each have one factor, which has the shorter loops.
+    let rows = spec.layout == Layout::ChannelsFirst && spec.taps() == 1 && fits(false);
+    let by_channel = fits(true) && !rows;
+    let packed_alike = |c: &Candidate| !c.algorithm.is_exact() || is_depthwise(c) == by_channel;
     let specialized = |c: &&Candidate| {
-        let better = |o: &Candidate| !is_general(o) && o.algorithm.is_exact() && o.outcome.is_ok() && twin(o, c);
-        let packed_otherwise = by_channel && c.algorithm.is_exact() && !is_depthwise(c);
-        let beaten = is_general(c) && candidates.iter().any(better);
-        !(packed_otherwise || beaten)
+        let better = |o: &Candidate| {
+            !is_general(o) && o.algorithm.is_exact() && o.outcome.is_ok() && packed_alike(o) && twin(o, c)
+        };
+        packed_alike(c) && !(is_general(c) && candidates.iter().any(better))
     };
     let plans = candidates.iter().filter(specialized).filter_map(|c| c.outcome.as_ref().ok());
     if let Some(best) = plans.min_by(|a, b| a.cost.total().total_cmp(&b.cost.total())) {

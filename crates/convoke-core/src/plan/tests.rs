@@ -47,9 +47,9 @@ fn each_kind_of_layer_has_its_algorithm() {
     }
 }
 
-/// Windows of one tap are a matrix product too, whose weights are packed in another way.
+/// Windows of one tap are a matrix product too, whose weights are packed in another way: which, follows from the layer alone.
 #[test]
-fn channels_of_their_own_are_depthwise_at_every_size() {
+fn channels_of_their_own_are_packed_alike_at_every_size() {
     for target in [Target::AVX512, Target::AVX2, Target::SSE, Target::SSE_FMA, Target::NEON, Target::PORTABLE] {
         for (pixels, kernel) in [1, 3, 16, 500].into_iter().flat_map(|p| [(p, 1), (p, p.min(3))]) {
             for (input, twice) in
@@ -59,7 +59,8 @@ fn channels_of_their_own_are_depthwise_at_every_size() {
                     "conv1d l {{ input: {input}, out_channels: {twice}, groups: depthwise, kernel_size: {kernel} }}"
                 );
                 let plan = choose(&layer(&exact(&text)), &target).expect("without pins there is a plan");
-                assert_eq!(plan.algorithm, Algorithm::Depthwise, "{text} on {}", target.name());
+                let rows = kernel == 1 && twice == 8;
+                assert_eq!(plan.algorithm != Algorithm::Depthwise, rows, "{text} on {}", target.name());
             }
         }
     }
