@@ -75,7 +75,7 @@ fn each_layer(data: Data, most: f64) {
             let case = Case::new(&spec, data, &mut numbers);
             let direct = LayerSpec { accuracy: Accuracy::Exact, ..spec.clone() };
             let (_, unit) = case.error(&direct).expect("direct sums take every layer");
-            let winograd = [Algorithm::Winograd2, Algorithm::Winograd4, Algorithm::Winograd6];
+            let winograd = [Algorithm::Winograd2, Algorithm::Winograd4, Algorithm::Winograd5, Algorithm::Winograd6];
             for pin in [None].into_iter().chain(winograd.map(Some)) {
                 let mut spec = spec.clone();
                 spec.schedule.algorithm = pin.map(|algorithm| Spanned::new(algorithm, Span::default()));

@@ -38,7 +38,7 @@ MARKS = ("<!-- measured -->", "<!-- end -->")
 DIRECT = "direct"
 ALGORITHMS = {
     DIRECT: "accuracy: exact",
-    **{name: f"accuracy: fast, schedule {{ algorithm: {name} }}" for name in ("winograd2", "winograd4", "winograd6")},
+    **{name: f"accuracy: fast, schedule {{ algorithm: {name} }}" for name in ("winograd2", "winograd4", "winograd5", "winograd6")},
 }
 """What is measured of Convoke: fields that a layer has besides. The first is what the others are multiples of."""
 

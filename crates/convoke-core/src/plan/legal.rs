@@ -44,7 +44,7 @@ pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm, pack: PackInput)
             Ok(())
         }
         Algorithm::Depthwise => depthwise(spec),
-        Algorithm::Winograd2 | Algorithm::Winograd4 | Algorithm::Winograd6 => {
+        Algorithm::Winograd2 | Algorithm::Winograd4 | Algorithm::Winograd5 | Algorithm::Winograd6 => {
             winograd(spec, algorithm)?;
             accuracy::allows(spec, algorithm)
         }

@@ -43,6 +43,8 @@ pub enum Algorithm {
     Winograd2,
     /// F(4, 3): four outputs at a time, for 6 products instead of 12.
     Winograd4,
+    /// F(5, 3): five outputs at a time, for 7 products instead of 15.
+    Winograd5,
     /// F(6, 3): six outputs at a time, for 8 products instead of 18.
     Winograd6,
     /// Fourier transforms of blocks of a row: windows along `w` alone, with stride 1 there.
@@ -55,6 +57,7 @@ impl Algorithm {
         match self {
             Self::Winograd2 => Some(2),
             Self::Winograd4 => Some(4),
+            Self::Winograd5 => Some(5),
             Self::Winograd6 => Some(6),
             Self::Direct | Self::Pointwise | Self::Direct4 | Self::Pointwise4 | Self::Depthwise => None,
             Self::Pool | Self::Fft => None,
@@ -78,7 +81,7 @@ impl Algorithm {
 
     /// Whether outputs are sums of the products that the layer's formula has, in the order of the language.
     pub const fn is_exact(self) -> bool {
-        !matches!(self, Self::Winograd2 | Self::Winograd4 | Self::Winograd6 | Self::Fft)
+        self.winograd().is_none() && !matches!(self, Self::Fft)
     }
 }
 
@@ -153,6 +156,7 @@ names!(Algorithm {
     Pool = "pool",
     Winograd2 = "winograd2",
     Winograd4 = "winograd4",
+    Winograd5 = "winograd5",
     Winograd6 = "winograd6",
     Fft = "fft",
     Direct = "direct",

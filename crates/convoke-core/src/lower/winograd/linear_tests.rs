@@ -32,7 +32,7 @@ fn check(matrix: &[Vec<Surd>]) -> LinearProgram {
 
 #[test]
 fn programs_compute_their_matrix() {
-    for m in [2, 4, 6] {
+    for m in [2, 4, 5, 6] {
         let Matrices { output, kernel, input } = Matrices::new(points(m));
         [output, kernel, input].iter().for_each(|matrix| drop(check(matrix)));
     }
@@ -59,5 +59,6 @@ fn programs_are_short() {
     // Steps and constants, of `B^T` and `A^T`.
     assert_eq!(count(2), [(4, 0), (4, 0)]);
     assert_eq!(count(4), [(12, 6), (11, 4)]);
+    assert_eq!(count(5), [(21, 14), (20, 12)]);
     assert_eq!(count(6), [(24, 8), (20, 5)]);
 }

@@ -49,11 +49,16 @@ pub(crate) struct Transforms {
     pub output_matrix: Vec<Vec<f64>>,
 }
 
-/// The transforms of `F(m, 3)`; `m` is 2, 4 or 6. They are made once.
+/// The transforms of `F(m, 3)`; `m` is 2, 4, 5 or 6. They are made once.
 pub(crate) fn transforms(m: usize) -> &'static Transforms {
-    static MADE: [LazyLock<Transforms>; 3] =
-        [LazyLock::new(|| make(2)), LazyLock::new(|| make(4)), LazyLock::new(|| make(6))];
-    &MADE[(m / 2).clamp(1, 3) - 1]
+    static MADE: [LazyLock<Transforms>; 4] =
+        [LazyLock::new(|| make(2)), LazyLock::new(|| make(4)), LazyLock::new(|| make(5)), LazyLock::new(|| make(6))];
+    match m {
+        2 => &MADE[0],
+        4 => &MADE[1],
+        5 => &MADE[2],
+        _ => &MADE[3],
+    }
 }
 
 fn make(m: usize) -> Transforms {
@@ -73,6 +78,7 @@ fn points(m: usize) -> &'static [Point] {
     match m {
         2 => &POINTS_2,
         4 => &POINTS_4,
+        5 => &POINTS_5,
         _ => &POINTS_6,
     }
 }
@@ -85,6 +91,9 @@ fn points(m: usize) -> &'static [Point] {
 // | 4 | 1/2 sqrt 2 and sqrt 2 | 1.8 |
 // | 4 | 2/3 and 3/2 | 1.7, with longer constants and a step more |
 // | 4 | 1 and 2 | 3.9 |
+// | 5 | 1/4, 4/5 and 2, without 0 | 3.7 |
+// | 5 | 0, 1, 2 and a single 1/2 | 5.8 |
+// | 5 | 0, 1/2 sqrt 2, sqrt 2 and a single 1 | 20 |
 // | 6 | 1, 2 and 1/2 | 7.3 |
 // | 6 | 1, sqrt 2 - 1 and sqrt 2 + 1 | 9.1 |
 // | 6 | 1, 2/3 and 3/2 | 15 |
@@ -100,6 +109,15 @@ const POINTS_4: [Point; 5] = [
     Point::scaled(Surd::root(-1, 2), 2, 1),
     Point::scaled(Surd::root(1, 1), 1, -2),
     Point::scaled(Surd::root(-1, 1), 1, -2),
+];
+
+const POINTS_5: [Point; 6] = [
+    Point::new(Surd::ratio(1, 4)),
+    Point::new(Surd::ratio(-1, 4)),
+    Point::new(Surd::ratio(4, 5)),
+    Point::new(Surd::ratio(-4, 5)),
+    Point::new(Surd::ratio(2, 1)),
+    Point::new(Surd::ratio(-2, 1)),
 ];
 
 const POINTS_6: [Point; 7] = [
@@ -162,7 +180,7 @@ mod tests {
     /// Programs and matrices, against the correlation of small whole numbers.
     #[test]
     fn transforms_compute_the_correlation() {
-        for m in [2, 4, 6] {
+        for m in [2, 4, 5, 6] {
             let Transforms { input, output, kernel, input_matrix, output_matrix } = transforms(m);
             assert_eq!((kernel.len(), input_matrix.len(), output_matrix.len()), (m + 2, m + 2, m));
             let d: Vec<f64> = (0..m + 2).map(|i| f64::from(i as u32 * 7 % 11) - 4.0).collect();

@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_identity_is_exact() {
-        for m in [2, 4, 6] {
+        for m in [2, 4, 5, 6] {
             assert_eq!(points(m).len(), m + 1);
             check(points(m));
         }
