@@ -18,7 +18,17 @@ const SLACK: f64 = 1.1;
 const CHANNELS: [&[usize]; 3] = [&[2, 4, 13, 48, 160], &[3, 8, 32, 70], &[4, 8, 19]];
 
 /// Windows, with the axes that are transformed.
-const WINDOWS: [(&str, usize); 4] = [("3", 1), ("3x3", 2), ("1x3", 2), ("3x3x3", 3)];
+const WINDOWS: [(&str, usize); 9] = [
+    ("3", 1),
+    ("7", 1),
+    ("3x3", 2),
+    ("1x3", 2),
+    ("2x2", 2),
+    ("5x5", 2),
+    ("7x7, stride: 2", 2),
+    ("3x3, stride: 2", 2),
+    ("3x3x3", 3),
+];
 
 #[test]
 fn normal_numbers_keep_to_the_default() {
@@ -75,7 +85,7 @@ fn each_layer(data: Data, most: f64) {
             let case = Case::new(&spec, data, &mut numbers);
             let direct = LayerSpec { accuracy: Accuracy::Exact, ..spec.clone() };
             let (_, unit) = case.error(&direct).expect("direct sums take every layer");
-            let winograd = [Algorithm::Winograd2, Algorithm::Winograd4, Algorithm::Winograd5, Algorithm::Winograd6];
+            let winograd = Algorithm::ALL.iter().copied().filter(|a| a.winograd().is_some());
             for pin in [None].into_iter().chain(winograd.map(Some)) {
                 let mut spec = spec.clone();
                 spec.schedule.algorithm = pin.map(|algorithm| Spanned::new(algorithm, Span::default()));

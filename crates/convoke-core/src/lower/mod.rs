@@ -48,10 +48,10 @@ pub(crate) use pixels::{PixelRun, Taps, cut as cut_pixels};
 pub(crate) use pool::{REGISTERS as POOL_REGISTERS, counts as counts_taps};
 pub(crate) use tile::{slide, slides};
 pub(crate) use winograd::{
-    LEAST_REGISTERS as WINOGRAD_REGISTERS, spatial as winograd_axis, steps as winograd_steps,
-    transforms as winograd_transforms,
+    LEAST_REGISTERS as WINOGRAD_REGISTERS, MOST_PRODUCTS as WINOGRAD_PRODUCTS, parts as winograd_parts,
+    spatial as winograd_axis, steps as winograd_steps, taps as winograd_taps, transforms as winograd_transforms,
 };
-pub(crate) use winograd::{Shape as WinogradShape, TAPS as WINOGRAD_TAPS, TileAxis};
+pub(crate) use winograd::{Shape as WinogradShape, TileAxis};
 
 use crate::ir::{Affine, Buffer, Kernel, Role, Var};
 use crate::plan::{Algorithm, Plan, VectorAxis};

@@ -33,7 +33,8 @@ pub struct WeightsPacking {
     pub oc: usize,
     /// Elements of a window as it is packed: `kd * kh * kw`, or those of the transformed window.
     pub taps: usize,
-    /// Lanes that the input channels of each output take: as many as there are, or half for integers.
+    /// Lanes that the input channels of each output take: as many as there are, or half for integers; once for each part of a window
+    /// (Winograd's algorithm).
     pub ic: usize,
     /// Input channels of each output as the user has them.
     pub plain_ic: usize,
@@ -53,8 +54,10 @@ pub struct WeightsPacking {
     pub window: [usize; 3],
     /// The axes of a transposed layer, which say in what order its taps are packed. The sizes of its tensors do not, and are left out.
     pub transposed: Option<[SpatialAxis; 3]>,
-    /// Outputs of a tile of Winograd's algorithm, for which axes of three taps are transformed.
+    /// Outputs of a tile of Winograd's algorithm, for which axes of several taps are transformed.
     pub winograd: Option<usize>,
+    /// Parts that taps along each axis fall into for that, by their place modulo the stride; 1 for other algorithms.
+    pub parts: [usize; 3],
     /// How filters are transformed for `fft`.
     pub fft: Option<FftPacking>,
 }
@@ -95,7 +98,15 @@ impl WeightsPacking {
             group_stride = oc * oc_stride;
         }
         let lanes = PANEL_BYTES / spec.dtype.bytes();
-        let taps = winograd.map_or(taps, |m| window.iter().map(|&k| winograd::transformed(k, m)).product());
+        let [parts, part_taps] = match winograd {
+            Some(_) => {
+                let axes = spec.spatial.map(|a| winograd::parts(a.kernel, a.stride));
+                [axes.map(|a| a[0]), axes.map(|a| a[1])]
+            }
+            None => [[1; 3], window],
+        };
+        let taps = winograd.map_or(taps, |m| part_taps.iter().map(|&taps| winograd::transformed(taps, m)).product());
+        let ic_lanes = if ic == 0 { 0 } else { spec.ic_lanes(algorithm) * parts.iter().product::<usize>() };
         let oc = oc / groups;
         let unsized_axis = |axis: SpatialAxis| SpatialAxis { input: 1, output: 1, pad_hi: 0, ..axis };
         let transposed = (spec.operation == Operation::Transposed).then(|| spec.spatial.map(unsized_axis));
@@ -103,7 +114,7 @@ impl WeightsPacking {
             groups,
             oc,
             taps,
-            ic: if ic == 0 { 0 } else { spec.ic_lanes(algorithm) },
+            ic: ic_lanes,
             plain_ic: ic,
             per_lane: spec.lane_channels(algorithm),
             lanes,
@@ -114,6 +125,7 @@ impl WeightsPacking {
             window,
             transposed,
             winograd,
+            parts,
             fft: None,
         }
     }
@@ -151,7 +163,8 @@ impl WeightsPacking {
             return self.pack_filters(fft, plain, packed);
         }
         if let Some(m) = self.winograd {
-            return self.pack_transformed(&winograd::transforms(m).kernel, plain, packed);
+            let taps = self.part_window().into_iter().fold(1, usize::max);
+            return self.pack_transformed(&winograd::transforms(m, taps).kernel, plain, packed);
         }
         let taps = self.taps_in_order();
         let mut rows = packed.chunks_exact_mut(self.lanes);
@@ -231,9 +244,27 @@ impl WeightsPacking {
         }
     }
 
+    /// Taps of a part of the window along `d`, `h`, `w`.
+    pub fn part_window(&self) -> [usize; 3] {
+        [0, 1, 2].map(|a| self.window[a].div_ceil(self.parts[a]))
+    }
+
+    /// Which tap of the window tap `tap` of part `part` is; `None` where the part has one less, which is zero.
+    pub fn tap_of_part(&self, part: usize, tap: usize) -> Option<usize> {
+        let place = |i: usize, [_, h, w]: [usize; 3]| [i / w / h, i / w % h, i % w];
+        let (part, tap) = (place(part, self.parts), place(tap, self.part_window()));
+        let at = [0, 1, 2].map(|a| tap[a] * self.parts[a] + part[a]);
+        let [_, h, w] = self.window;
+        (0..3).all(|a| at[a] < self.window[a]).then(|| (at[0] * h + at[1]) * w + at[2])
+    }
+
     /// The windows of a panel's channels side by side, so that each line of the packed weights is written at once.
-    fn pack_transformed<T: Element>(&self, matrix: &[[f64; winograd::TAPS]], plain: &[T], packed: &mut [T]) {
-        let taps: usize = self.window.iter().product();
+    fn pack_transformed<T: Element>(&self, matrix: &[Vec<f64>], plain: &[T], packed: &mut [T]) {
+        let window = self.part_window();
+        let taps: usize = window.iter().product();
+        let sources: Vec<Option<usize>> = (0..self.ic / self.plain_ic.max(1))
+            .flat_map(|part| (0..taps).map(move |tap| self.tap_of_part(part, tap)))
+            .collect();
         let mut windows = [vec![0.0; self.taps * self.lanes], vec![0.0; self.taps * self.lanes]];
         let mut panels = packed.chunks_exact_mut(self.panel_len());
         for (g, panel) in (0..self.groups).flat_map(|g| (0..self.panels()).map(move |panel| (g, panel))) {
@@ -241,16 +272,18 @@ impl WeightsPacking {
             let oc0 = panel * self.lanes;
             let used = self.lanes.min(self.oc - oc0);
             for ic in 0..self.ic {
-                let from = g * self.group_stride + oc0 * self.oc_stride + ic * self.ic_stride;
+                let (part, channel) = (ic / self.plain_ic, ic % self.plain_ic);
+                let from = g * self.group_stride + oc0 * self.oc_stride + channel * self.ic_stride;
                 for (tap, lane) in (0..taps).flat_map(|tap| (0..self.lanes).map(move |lane| (tap, lane))) {
-                    let weight = if lane < used {
-                        plain[from + lane * self.oc_stride + tap * self.tap_stride]
-                    } else {
-                        T::default()
+                    let weight = match sources[part * taps + tap] {
+                        Some(source) if lane < used => {
+                            plain[from + lane * self.oc_stride + source * self.tap_stride].to_f64()
+                        }
+                        _ => 0.0,
                     };
-                    windows[0][tap * self.lanes + lane] = weight.to_f64();
+                    windows[0][tap * self.lanes + lane] = weight;
                 }
-                winograd::transform_windows(matrix, self.window, self.lanes, &mut windows);
+                winograd::transform_windows(matrix, window, self.lanes, &mut windows);
                 for (tap, line) in windows[0].chunks_exact(self.lanes).enumerate() {
                     let at = (tap * self.ic + ic) * self.lanes;
                     to[at..at + self.lanes].iter_mut().zip(line).for_each(|(slot, &x)| *slot = T::from_f64(x));

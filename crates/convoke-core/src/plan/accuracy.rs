@@ -2,11 +2,12 @@
 //!
 //! The error of a sum of `k` products, one after the other, grows with the root of `k`: each rounding is a random step as long as the sum
 //! so far. Winograd's algorithm rounds in its transforms too, which does not depend on the number of input channels, and in sums over
-//! input channels alone, which the transform of the output makes larger. All are fitted to errors measured on data of a normal
-//! distribution; `docs/accuracy.md` has them, and says how they are measured.
+//! input channels alone, which are larger than the output that they make. How much larger follows from the matrices. The other constants
+//! are fitted to errors measured on data of a normal distribution; `docs/accuracy.md` has them, and says how they are measured.
 
 use super::Algorithm;
-use crate::spec::{Accuracy, LayerSpec};
+use crate::lower::{winograd_parts, winograd_taps, winograd_transforms};
+use crate::spec::{Accuracy, LayerSpec, SpatialAxis};
 
 /// Relative error of a sum of `k` products, in units of roundoff, over the root of `k`.
 const SUM: f64 = 0.29;
@@ -14,23 +15,35 @@ const SUM: f64 = 0.29;
 /// Squares of errors of `fft`, in units of roundoff: of a halving of its transforms, and of a sum over one channel.
 const FFT: [f64; 2] = [0.5, 0.65];
 
-/// Errors of F(m, 3) along one, two and three axes, in units of roundoff: of the transforms, and of a sum over one channel. All are a
-/// little larger than what fits best, so that what just is allowed keeps to it.
-const fn winograd(m: usize, axes: usize) -> (f64, f64) {
-    match (m, axes) {
-        (2, 1) => (1.1, 0.39),
-        (2, 2) => (1.65, 0.52),
-        (2, _) => (2.5, 0.71),
-        (4, 1) => (2.2, 0.68),
-        (4, 2) => (5.2, 1.6),
-        (4, _) => (12.8, 3.9),
-        (5, 1) => (3.1, 0.97),
-        (5, 2) => (10.0, 3.1),
-        (5, _) => (30.0, 9.7),
-        (_, 1) => (4.9, 1.4),
-        (_, 2) => (21.0, 6.5),
-        (_, _) => (115.0, 33.0),
-    }
+/// What the root of the sum of products is too small by, along each axis.
+const MARGIN: f64 = 1.04;
+
+/// How much larger than the output the sums of Winograd's algorithm are along an axis, which makes their roundings as much larger: in
+/// the root mean square, for elements and weights of a normal distribution.
+///
+/// An output is the sum of products times elements of `A^T`, and a product is of a row of `G` times the window and a row of `B^T` times
+/// the input; with independent numbers, squares add up. Where a stride makes parts, theirs do too, and taps that there are not count not.
+fn growth(m: usize, taps: usize, axis: &SpatialAxis) -> f64 {
+    let transforms = winograd_transforms(m, taps);
+    let squares = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>();
+    let parts = winograd_parts(axis.kernel, axis.stride)[0];
+    let products = transforms.kernel.iter().zip(&transforms.input_matrix).enumerate();
+    let sums = products.map(|(i, (window, input))| {
+        let of_parts: f64 = (0..parts).map(|q| squares(&window[..(axis.kernel - q).div_ceil(parts)])).sum();
+        transforms.output_matrix.iter().map(|row| row[i] * row[i]).sum::<f64>() * squares(input) * of_parts
+    });
+    MARGIN * (sums.sum::<f64>() / (m * axis.kernel) as f64).sqrt()
+}
+
+/// Of Winograd's algorithm with tiles of `m` outputs.
+fn winograd(spec: &LayerSpec, m: usize) -> f64 {
+    let transformed = spec.spatial.iter().filter(|a| a.kernel > 1);
+    let (growth, parts) = transformed.fold((1.0, 1), |(all, parts), axis| {
+        let [of_axis, _] = winograd_parts(axis.kernel, axis.stride);
+        (all * growth(m, winograd_taps(spec), axis), parts * of_axis)
+    });
+    // The transforms round about as much as one step of a sum of size 1.
+    growth * (1.0 + SUM * SUM * (spec.ic_per_group() * parts) as f64).sqrt()
 }
 
 /// The same of `fft`.
@@ -51,11 +64,8 @@ pub fn error_times(spec: &LayerSpec, algorithm: Algorithm) -> f64 {
         return fft(spec);
     }
     let Some(m) = algorithm.winograd() else { return 1.0 };
-    let axes = spec.spatial.iter().filter(|a| a.kernel > 1).count();
-    let (transforms, sum) = winograd(m, axes);
-    let channels = spec.ic_per_group() as f64;
-    let direct = SUM * (channels * spec.taps() as f64).sqrt();
-    (transforms * transforms + sum * sum * channels).sqrt() / direct.max(SUM)
+    let direct = SUM * ((spec.ic_per_group() * spec.taps()) as f64).sqrt();
+    winograd(spec, m) / direct.max(SUM)
 }
 
 /// Whether the layer allows the error of `algorithm`; if not, why.

@@ -36,7 +36,7 @@ fn estimates_are_near_what_is_measured() {
             let estimate = error_times(&layer(axes, channels), algorithm);
             let off = estimate / measured - 1.0;
             assert!(
-                (-0.1..0.15).contains(&off),
+                (-0.05..0.25).contains(&off),
                 "{algorithm} along {axes} axes, {channels} channels: {estimate} is not {measured}"
             );
         }

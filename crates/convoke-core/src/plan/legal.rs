@@ -3,8 +3,8 @@
 use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis, accuracy};
 use crate::lower::weights::{PANEL_BYTES, WeightsPacking};
 use crate::lower::{
-    Geometry, POOL_REGISTERS, PackedAxis, REQUANTIZE_REGISTERS, TileAxis, WINOGRAD_TAPS, counts_taps, cut_phases,
-    epilogue_registers, slides, winograd_axis,
+    Geometry, POOL_REGISTERS, PackedAxis, REQUANTIZE_REGISTERS, TileAxis, WINOGRAD_PRODUCTS, counts_taps, cut_phases,
+    epilogue_registers, slides, winograd_axis, winograd_parts,
 };
 use crate::spec::{Divisor, LayerSpec, Operation, PAIR, QUAD, SpatialAxis, Storage, depthwise, with_article};
 use crate::target::{Isa, Target};
@@ -44,7 +44,11 @@ pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm, pack: PackInput)
             Ok(())
         }
         Algorithm::Depthwise => depthwise(spec),
-        Algorithm::Winograd2 | Algorithm::Winograd4 | Algorithm::Winograd5 | Algorithm::Winograd6 => {
+        Algorithm::Winograd2
+        | Algorithm::Winograd3
+        | Algorithm::Winograd4
+        | Algorithm::Winograd5
+        | Algorithm::Winograd6 => {
             winograd(spec, algorithm)?;
             accuracy::allows(spec, algorithm)
         }
@@ -103,20 +107,45 @@ pub(super) const MOST_TRANSFORMED: usize = 1 << 30;
 /// Whether Winograd's algorithm takes the layer.
 fn winograd(spec: &LayerSpec, algorithm: Algorithm) -> Result<(), String> {
     let names = ["d", "h", "w"];
-    for (name, a) in names.iter().zip(&spec.spatial) {
-        if a.kernel != 1 && a.kernel != WINOGRAD_TAPS {
-            let kernel = a.kernel;
-            return Err(format!("Winograd's algorithm needs windows of 3 (or 1), and along {name} it is {kernel}"));
-        }
-        if a.kernel == WINOGRAD_TAPS && a.stride != 1 {
-            return Err(format!("Winograd's algorithm needs stride 1, and along {name} it is {}", a.stride));
-        }
+    let m = algorithm.winograd().unwrap_or(2);
+    let mut transformed: Option<(&str, usize)> = None;
+    for (name, a) in names.into_iter().zip(&spec.spatial) {
         if a.output == 0 {
             return Err(format!("along {name} there is no output"));
         }
+        let ([parts, taps], kernel, stride) = (winograd_parts(a.kernel, a.stride), a.kernel, a.stride);
+        if kernel == 1 {
+            continue;
+        }
+        if taps == 1 {
+            return Err(format!(
+                "Winograd's algorithm needs windows longer than the stride, and along {name} {kernel} is not longer than {stride}"
+            ));
+        }
+        if parts > 1 && a.dilation > 1 {
+            let dilation = a.dilation;
+            return Err(format!(
+                "Winograd's algorithm takes a stride or a dilation, and along {name} they are {stride} and {dilation}"
+            ));
+        }
+        if parts > 1 && spec.groups > 1 {
+            let groups = spec.groups;
+            return Err(format!("Winograd's algorithm takes one group with a stride, and here are {groups}"));
+        }
+        if m + taps - 1 > WINOGRAD_PRODUCTS {
+            return Err(format!("F({m}, {taps}) along {name} has more than {WINOGRAD_PRODUCTS} products"));
+        }
+        match transformed {
+            Some((other, others)) if others != taps => {
+                return Err(format!(
+                    "Winograd's algorithm needs as many taps along each axis, and along {other} there are {others} a stride, along {name} {taps}"
+                ));
+            }
+            _ => transformed = Some((name, taps)),
+        }
     }
-    if spec.spatial.iter().all(|a| a.kernel != WINOGRAD_TAPS) {
-        return Err("Winograd's algorithm needs a window of 3 along some axis".to_owned());
+    if transformed.is_none() {
+        return Err("Winograd's algorithm needs a window of several taps along some axis".to_owned());
     }
     if depthwise(spec).is_ok() {
         return Err("every channel has a window of its own, which `depthwise` is for".to_owned());

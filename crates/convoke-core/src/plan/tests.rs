@@ -170,9 +170,14 @@ fn pins_of_winograds_algorithm_that_cannot_hold_say_why() {
         "(n, g, oc, od, oh, ow)",
         "follows from block and parallel",
     );
-    let strided = SAME.replace("padding: 1", "stride: 2");
-    refused(&strided, "unroll: 1", "winograd4", "needs stride 1, and along h it is 2");
-    refused(POINT, "unroll: 1", "winograd4", "a window of 3 along some axis");
+    let with = |fields: &str| SAME.replace("padding: 1", fields);
+    refused(&with("stride: 3"), "unroll: 1", "winograd4", "along h 3 is not longer than 3");
+    refused(&with("stride: 2, dilation: 2"), "unroll: 1", "winograd4", "along h they are 2 and 2");
+    refused(&with("stride: 2, groups: 2"), "unroll: 1", "winograd4", "one group with a stride, and here are 2");
+    refused(&with("stride: 2x1"), "unroll: 1", "winograd4", "along h there are 2 a stride, along w 3");
+    let wide = SAME.replace("kernel_size: 3", "kernel_size: 6, accuracy: fast");
+    refused(&wide, "unroll: 1", "winograd4", "F(4, 6) along h has more than 8 products");
+    refused(POINT, "unroll: 1", "winograd4", "a window of several taps along some axis");
     refused(DEPTHWISE, "unroll: 1", "winograd4", "a window of its own");
     refused(&exact(SAME), "unroll: 1", "winograd4", "says `accuracy: exact`");
     let rough = SAME.replace(" }", ", accuracy: 1.5 }");

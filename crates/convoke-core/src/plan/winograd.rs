@@ -5,7 +5,7 @@ use super::cost::Model;
 use super::legal;
 use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
 use crate::lower::weights::WeightsPacking;
-use crate::lower::{Geometry, View, WINOGRAD_REGISTERS, WinogradShape, winograd_steps};
+use crate::lower::{Geometry, View, WINOGRAD_REGISTERS, WinogradShape, winograd_steps, winograd_taps};
 use crate::spec::{Batch, Divisor, LayerSpec, Layout, Operation, PaddingMode, Schedule, SpatialAxis};
 use crate::target::Target;
 
@@ -246,7 +246,7 @@ impl Search<'_> {
         let pinned_unroll = pinned_unroll(self.pins)?;
         let mut best: Option<(TileShape, usize, f64)> = None;
         let mut look = |tile: TileShape| {
-            let unroll = pinned_unroll.unwrap_or_else(|| unroll(geometry.ic, tile));
+            let unroll = pinned_unroll.unwrap_or_else(|| unroll(geometry.ic * shape.parts, tile));
             let rest = model_rest.as_ref().map_or(0.0, |m| m.compute(&m.tiling(tile), unroll));
             let compute = full as f64 * model.compute(&model.tiling(tile), unroll) + rest;
             if best.is_none_or(|b| compute < b.2) {
@@ -286,7 +286,7 @@ impl Search<'_> {
             divisor: Divisor::Padded,
             rank: 1,
             batch: Batch::Fixed(1),
-            in_channels: geometry.ic,
+            in_channels: geometry.ic * shape.parts,
             out_channels: channels,
             groups: 1,
             layout: Layout::ChannelsLast,
@@ -319,7 +319,7 @@ impl Search<'_> {
         let blocks = (blocks / images).max(1.0 / images);
         let (groups, elements) = (geometry.groups as f64, shape.elements as f64);
         let vectors = |channels: usize| channels.div_ceil(lanes) as f64;
-        let [forward, back] = winograd_steps(self.algorithm.winograd().unwrap_or(2));
+        let [forward, back] = winograd_steps(self.algorithm.winograd().unwrap_or(2), winograd_taps(self.spec));
         let tiles = shape.tiles as f64;
         // Lines of a tile: along each axis, as many as there are elements along the others.
         let (mut lines, mut lines_back, mut left) = ([0.0, 0.0], [0.0, 0.0], elements);
@@ -343,7 +343,8 @@ impl Search<'_> {
         let output = lines_back[0] * (lines_back[1] + back as f64 + LINE)
             + left * (2.0 + epilogue)
             + strided(&geometry.dst) * left / elements;
-        let transforms = tiles * (input * vectors(self.spec.in_channels) + output * vectors(self.spec.out_channels));
+        let transforms = tiles
+            * (input * shape.parts as f64 * vectors(self.spec.in_channels) + output * vectors(self.spec.out_channels));
         let compute = blocks * (elements * groups * product + transforms / TRANSFORM_RATE);
 
         let weights = WeightsPacking::new(self.spec, self.algorithm).packed_len() as f64 * bytes;
@@ -365,7 +366,8 @@ impl Search<'_> {
         memory += blocks * 2.0 * output * groups * channel_blocks / model.bandwidth(output);
         // A run's weights for one element, and the rows that a tile reads: whether they stay in the first level.
         let run = (tile.vectors * lanes) as f64;
-        let (panel, rows) = (geometry.ic as f64 * run * bytes, (tile.rows * geometry.ic) as f64 * bytes);
+        let ic = geometry.ic * shape.parts;
+        let (panel, rows) = (ic as f64 * run * bytes, (tile.rows * ic) as f64 * bytes);
         if panel + rows > self.target.l1_bytes as f64 * 0.8 {
             let calls = (tiles / tile.rows as f64).ceil() * (geometry.oc as f64 / run).ceil() * groups * elements;
             memory += blocks * calls * (panel + rows) / model.bandwidth(self.target.l2_bytes as f64 * 0.5);

@@ -39,13 +39,15 @@ pub enum Algorithm {
     Depthwise,
     /// The windows of pooling; takes no other layer, and no other takes those.
     Pool,
-    /// F(2, 3): windows of 3 taps, two outputs at a time along each axis, for 4 products instead of 6.
+    /// F(2, r): windows of r taps, two outputs at a time along each axis, for r + 1 products instead of 2 r.
     Winograd2,
-    /// F(4, 3): four outputs at a time, for 6 products instead of 12.
+    /// F(3, r): three outputs at a time, for r + 2 products instead of 3 r.
+    Winograd3,
+    /// F(4, r): four outputs at a time, for r + 3 products instead of 4 r.
     Winograd4,
-    /// F(5, 3): five outputs at a time, for 7 products instead of 15.
+    /// F(5, r): five outputs at a time, for r + 4 products instead of 5 r.
     Winograd5,
-    /// F(6, 3): six outputs at a time, for 8 products instead of 18.
+    /// F(6, r): six outputs at a time, for r + 5 products instead of 6 r.
     Winograd6,
     /// Fourier transforms of blocks of a row: windows along `w` alone, with stride 1 there.
     Fft,
@@ -56,6 +58,7 @@ impl Algorithm {
     pub const fn winograd(self) -> Option<usize> {
         match self {
             Self::Winograd2 => Some(2),
+            Self::Winograd3 => Some(3),
             Self::Winograd4 => Some(4),
             Self::Winograd5 => Some(5),
             Self::Winograd6 => Some(6),
@@ -155,6 +158,7 @@ names!(Algorithm {
     Depthwise = "depthwise",
     Pool = "pool",
     Winograd2 = "winograd2",
+    Winograd3 = "winograd3",
     Winograd4 = "winograd4",
     Winograd5 = "winograd5",
     Winograd6 = "winograd6",

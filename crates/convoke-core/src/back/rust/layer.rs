@@ -9,7 +9,7 @@ use super::names::ident;
 use super::{RustError, dispatch};
 use crate::ir::{Role, Verified};
 use crate::lower::weights::WeightsPacking;
-use crate::lower::{WINOGRAD_TAPS, winograd_transforms};
+use crate::lower::{winograd_taps, winograd_transforms};
 use crate::spec::{Batch, DType, LayerSpec, WeightsLayout};
 use crate::target::Isa;
 use proc_macro2::{Ident, Literal, TokenStream};
@@ -255,7 +255,13 @@ fn pack(layer: &Layer<'_>) -> TokenStream {
     let (groups, taps, ic, lanes, oc) = (n(p.groups), n(p.taps), n(p.ic), n(p.lanes), n(p.oc));
     let all_oc = n(p.panels() * p.lanes);
     let (tap, orders) = tap(p);
-    let [from_tap, from_ic] = [times(tap, p.tap_stride), times(quote!(ic), p.ic_stride)];
+    let channel = if p.parts == [1; 3] {
+        quote!(ic)
+    } else {
+        let plain = n(p.plain_ic);
+        quote!((ic % #plain))
+    };
+    let [from_tap, from_ic] = [times(tap, p.tap_stride), times(channel, p.ic_stride)];
     let from_oc = if p.group_stride == p.oc * p.oc_stride {
         let g_oc = times(quote!(g), p.oc);
         times(quote!((#g_oc + oc)), p.oc_stride)
@@ -385,7 +391,8 @@ fn times(what: TokenStream, factor: usize) -> TokenStream {
 /// The statements that transform the window of one output and one input channel, as [`WeightsPacking::pack`] does.
 fn transformed(p: &WeightsPacking, m: usize, spec: &LayerSpec, from: [&TokenStream; 3]) -> TokenStream {
     let n = Literal::usize_unsuffixed;
-    let matrix = winograd_transforms(m).kernel.iter();
+    let taps_of_part = winograd_taps(spec);
+    let matrix = winograd_transforms(m, taps_of_part).kernel.iter();
     let rows = matrix.map(|row| {
         let row =
             row.iter().map(|&x| Literal::f64_suffixed(x.abs())).zip(row).map(|(abs, x)| match x.is_sign_negative() {
@@ -394,56 +401,93 @@ fn transformed(p: &WeightsPacking, m: usize, spec: &LayerSpec, from: [&TokenStre
             });
         quote!([#(#row),*])
     });
-    let (taps, oc, lanes, tap_ic) = (n(p.taps), n(p.oc), n(p.lanes), times(quote!(tap), p.ic));
-    let plain: usize = p.window.iter().product();
+    let (taps, lanes, tap_ic) = (n(p.taps), n(p.lanes), times(quote!(tap), p.ic));
+    let part_window = p.part_window();
+    let plain: usize = part_window.iter().product();
     let [from_oc, from_ic, from_tap] = from;
-    let plain = n(plain);
     let (widened, rounded) = match spec.dtype {
         DType::F32 => (quote!(as f64), quote!(as f32)),
         DType::F64 => Default::default(),
     };
-    let mut sizes = p.window;
+    let mut sizes = part_window;
     let mut axes = TokenStream::new();
-    let alpha = m + WINOGRAD_TAPS - 1;
-    for axis in (0..3).rev().filter(|&a| p.window[a] == WINOGRAD_TAPS) {
+    let alpha = m + taps_of_part - 1;
+    for axis in (0..3).rev().filter(|&a| part_window[a] > 1) {
         let (outer, inner): (usize, usize) = (sizes[..axis].iter().product(), sizes[axis + 1..].iter().product());
         let (all, rows, step) = (n(outer * alpha * inner), n(alpha), n(inner));
-        let (second, third) = (n(inner), n(2 * inner));
         // Neighbours of a window's element along the axis are `inner` apart.
         let (row, at) = match inner {
-            1 => (quote!(i % #rows), quote!(i / #rows * 3)),
+            1 => (quote!(i % #rows), times(quote!(i / #rows), taps_of_part)),
             _ => {
-                let (slab, before) = (n(alpha * inner), n(WINOGRAD_TAPS * inner));
+                let (slab, before) = (n(alpha * inner), n(taps_of_part * inner));
                 (quote!(i / #step % #rows), quote!(i / #slab * #before + i % #step))
             }
         };
+        let others = (1..taps_of_part).map(|k| {
+            let (k, offset) = (n(k), n(k * inner));
+            quote!(KERNEL[row][#k] * before[at + #offset])
+        });
         axes.extend(quote! {
             let before = window;
             let mut i = 0;
             while i < #all {
                 let (row, at) = (#row, #at);
-                window[i] = KERNEL[row][0] * before[at]
-                    + KERNEL[row][1] * before[at + #second]
-                    + KERNEL[row][2] * before[at + #third];
+                window[i] = KERNEL[row][0] * before[at] #(+ #others)*;
                 i += 1;
             }
         });
         sizes[axis] = alpha;
     }
-    let alpha = n(alpha);
+    let from = quote!(weights[#from_oc + #from_tap + #from_ic] #widened);
+    let copy = window_copy(p, plain, &from);
+    let (alpha, taps_of_part) = (n(alpha), n(taps_of_part));
     quote! {
-        const KERNEL: [[f64; 3]; #alpha] = [#(#rows),*];
+        const KERNEL: [[f64; #taps_of_part]; #alpha] = [#(#rows),*];
         let mut window = [0.0_f64; #taps];
-        let mut tap = 0;
-        while oc < #oc && tap < #plain {
-            window[tap] = weights[#from_oc + #from_tap + #from_ic] #widened;
-            tap += 1;
-        }
+        #copy
         #axes
         let mut tap = 0;
         while tap < #taps {
             packed.weights[to + (#tap_ic + ic) * #lanes] = window[tap] #rounded;
             tap += 1;
+        }
+    }
+}
+
+/// The statements that copy the part of a window that `ic` says, of so many taps; `from` is the weight of `tap`.
+fn window_copy(p: &WeightsPacking, taps: usize, from: &TokenStream) -> TokenStream {
+    let n = Literal::usize_unsuffixed;
+    let (oc, plain_ic) = (n(p.oc), n(p.plain_ic));
+    let count = n(taps);
+    if p.parts == [1; 3] {
+        return quote! {
+            let mut tap = 0;
+            while oc < #oc && tap < #count {
+                window[tap] = #from;
+                tap += 1;
+            }
+        };
+    }
+    let parts: usize = p.parts.iter().product();
+    let sources = (0..parts).map(|part| {
+        let taps = (0..taps).map(|tap| match p.tap_of_part(part, tap) {
+            Some(tap) => {
+                let tap = n(tap);
+                quote!(Some(#tap))
+            }
+            None => quote!(None),
+        });
+        quote!([#(#taps),*])
+    });
+    let parts = n(parts);
+    quote! {
+        const SOURCES: [[Option<usize>; #count]; #parts] = [#(#sources),*];
+        let mut at = 0;
+        while oc < #oc && at < #count {
+            if let Some(tap) = SOURCES[ic / #plain_ic][at] {
+                window[at] = #from;
+            }
+            at += 1;
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{Position, Tensors, divisor, each_element, each_product, input_at, src_index, weights_index};
 use crate::eval::Element;
-use crate::lower::{TileAxis, WINOGRAD_TAPS, winograd_transforms};
+use crate::lower::weights::WeightsPacking;
+use crate::lower::{TileAxis, winograd_taps, winograd_transforms};
 use crate::spec::{Algorithm, LayerSpec, Operation};
 
 /// For every element of `dst`, the magnitude that the error of a kernel is at most a multiple of (see
@@ -41,7 +42,7 @@ pub fn magnitudes<T: Element>(
         };
         return positions.map(|at| at.map_or(0.0, sum)).collect();
     };
-    let sums = Winograd::new(spec, m).sums(batch, src, weights);
+    let sums = Winograd::new(spec, algorithm, m).sums(batch, src, weights);
     let [d, h, w] = spec.spatial.map(|a| a.output);
     let index = |at: Position| (((at.n * spec.out_channels + at.oc) * d + at.at[0]) * h + at.at[1]) * w + at.at[2];
     positions.map(|at| at.map_or(0.0, |at| offset(at) + sums[index(at)])).collect()
@@ -129,18 +130,20 @@ type Matrix = Vec<Vec<f64>>;
 struct Winograd<'a> {
     spec: &'a LayerSpec,
     axes: [TileAxis; 3],
+    packing: WeightsPacking,
     input: Matrix,
     kernel: Matrix,
     output: Matrix,
 }
 
 impl<'a> Winograd<'a> {
-    fn new(spec: &'a LayerSpec, m: usize) -> Self {
-        let transforms = winograd_transforms(m);
+    fn new(spec: &'a LayerSpec, algorithm: Algorithm, m: usize) -> Self {
+        let transforms = winograd_transforms(m, winograd_taps(spec));
         let magnitude = |row: &[f64]| row.iter().map(|x| x.abs()).collect::<Vec<f64>>();
         Self {
             spec,
             axes: spec.spatial.map(|a| TileAxis::new(&a, m)),
+            packing: WeightsPacking::new(spec, algorithm),
             input: transforms.input_matrix.iter().map(|row| magnitude(row)).collect(),
             kernel: transforms.kernel.iter().map(|row| magnitude(row)).collect(),
             output: transforms.output_matrix.iter().map(|row| magnitude(row)).collect(),
@@ -167,22 +170,36 @@ impl<'a> Winograd<'a> {
         values
     }
 
-    /// The transformed window of each output and input channel.
+    /// The parts of a window.
+    fn parts(&self) -> usize {
+        self.axes.iter().map(|a| a.parts).product()
+    }
+
+    /// The transformed window of each output channel, part and input channel.
     fn windows<T: Element>(&self, weights: &[T]) -> Vec<Vec<f64>> {
-        let window = self.spec.spatial.map(|a| a.kernel);
-        let channels = (0..self.spec.out_channels).flat_map(|oc| (0..self.spec.ic_per_group()).map(move |ic| (oc, ic)));
-        let one = |(oc, ic)| {
-            let tap = |tap| weights[weights_index(self.spec, oc, ic, tap)].to_f64().abs();
-            self.transformed(&self.kernel, window, each(window).map(tap).collect())
+        let (parts, ic) = (self.parts(), self.spec.ic_per_group());
+        let [_, h, w] = self.spec.spatial.map(|a| a.kernel);
+        let window = self.packing.part_window();
+        let one = |i: usize| {
+            let (oc, part, ic) = (i / ic / parts, i / ic % parts, i % ic);
+            let tap = |tap| match self.packing.tap_of_part(part, tap) {
+                Some(tap) => {
+                    let tap = [tap / w / h, tap / w % h, tap % w];
+                    weights[weights_index(self.spec, oc, ic, tap)].to_f64().abs()
+                }
+                None => 0.0,
+            };
+            let taps = (0..window.iter().product()).map(tap).collect();
+            self.transformed(&self.kernel, window, taps)
         };
-        channels.map(one).collect()
+        (0..self.spec.out_channels * parts * ic).map(one).collect()
     }
 
     /// The sums, in the order `[n][oc][d][h][w]`.
     fn sums<T: Element>(&self, batch: usize, src: &[T], weights: &[T]) -> Vec<f64> {
         let spec = self.spec;
         let (ic, oc) = (spec.ic_per_group(), spec.out_channels);
-        let windows = self.windows(weights);
+        let (parts, windows) = (self.parts(), self.windows(weights));
         let (alpha, m) = (self.axes.map(|a| a.alpha), self.axes.map(|a| a.m));
         let outputs = spec.spatial.map(|a| a.output);
         let mut sums = vec![0.0; batch * oc * outputs.iter().product::<usize>()];
@@ -192,10 +209,11 @@ impl<'a> Winograd<'a> {
                 let axis = &self.axes[a];
                 tile[a] / axis.tiles + tile[a] % axis.tiles * axis.advance()
             });
-            let inputs: Vec<Vec<f64>> = (0..spec.in_channels)
-                .map(|channel| {
+            let inputs: Vec<Vec<f64>> = each(self.axes.map(|a| a.parts))
+                .flat_map(|part| (0..spec.in_channels).map(move |channel| (part, channel)))
+                .map(|(part, channel)| {
                     let element = |i: [usize; 3]| {
-                        let x = input_at(spec, src, n, channel, self.position(first, i));
+                        let x = input_at(spec, src, n, channel, self.position(first, part, i));
                         x.map_or(0.0, |x| x.to_f64().abs())
                     };
                     self.transformed(&self.input, alpha, each(alpha).map(element).collect())
@@ -204,8 +222,9 @@ impl<'a> Winograd<'a> {
             for channel in 0..oc {
                 let group = channel / spec.oc_per_group() * ic;
                 let mut products = vec![0.0; alpha.iter().product()];
-                for i in 0..ic {
-                    let factors = inputs[group + i].iter().zip(&windows[channel * ic + i]);
+                for (part, i) in (0..parts).flat_map(|part| (0..ic).map(move |i| (part, i))) {
+                    let window = &windows[(channel * parts + part) * ic + i];
+                    let factors = inputs[part * spec.in_channels + group + i].iter().zip(window);
                     products.iter_mut().zip(factors).for_each(|(p, (x, w))| *p += x * w);
                 }
                 let tile = self.transformed(&self.output, alpha, products);
@@ -221,11 +240,11 @@ impl<'a> Winograd<'a> {
         sums
     }
 
-    /// Where in the input element `i` of the tile whose first output is `first` lies.
-    fn position(&self, first: [usize; 3], i: [usize; 3]) -> [i64; 3] {
+    /// Where in the input element `i` of a part of the tile whose first output is `first` lies.
+    fn position(&self, first: [usize; 3], part: [usize; 3], i: [usize; 3]) -> [i64; 3] {
         [0, 1, 2].map(|a| {
             let axis = &self.axes[a];
-            (first[a] * axis.stride + i[a] * axis.step) as i64 - axis.pad_lo as i64
+            (first[a] * axis.stride + part[a] + i[a] * axis.input_step) as i64 - axis.pad_lo as i64
         })
     }
 }
@@ -242,9 +261,11 @@ pub(super) fn terms(spec: &LayerSpec, algorithm: Algorithm) -> f64 {
         return fft_terms(spec);
     }
     let Some(m) = algorithm.winograd() else { return (spec.ic_per_group() * spec.taps() + 1) as f64 };
-    let axes = spec.spatial.iter().filter(|a| a.kernel == WINOGRAD_TAPS).count();
-    // A line of a transform is a sum of at most m + 2 terms with rounded factors, some of them products of two.
-    (spec.ic_per_group() + 1 + axes * (2 * (m + 2 + 4) + 4)) as f64
+    let axes = spec.spatial.map(|a| TileAxis::new(&a, m));
+    let transformed = axes.iter().filter(|a| a.is_transformed());
+    // A line of a transform is a sum of at most alpha terms with rounded factors, some of them products of two.
+    let roundings: usize = transformed.map(|a| 2 * (a.alpha + 4) + 4).sum();
+    (spec.ic_per_group() * axes.iter().map(|a| a.parts).product::<usize>() + 1 + roundings) as f64
 }
 
 /// A transform of length `2^t` is off by at most `t (1 + 4 (sqrt 2 + 1)) u` of its norm, to the first order and with factors that are rounded

@@ -1,8 +1,8 @@
 //! Programs against their matrices, and how long they are.
 
 use super::*;
-use crate::lower::winograd::points;
 use crate::lower::winograd::toom_cook::Matrices;
+use crate::lower::winograd::{all, points};
 
 /// Whole numbers that look random.
 fn numbers(count: usize, seed: u64) -> Vec<f64> {
@@ -32,8 +32,8 @@ fn check(matrix: &[Vec<Surd>]) -> LinearProgram {
 
 #[test]
 fn programs_compute_their_matrix() {
-    for m in [2, 4, 5, 6] {
-        let Matrices { output, kernel, input } = Matrices::new(points(m));
+    for (m, taps) in all() {
+        let Matrices { output, kernel, input } = Matrices::new(points(m + taps - 1), taps);
         [output, kernel, input].iter().for_each(|matrix| drop(check(matrix)));
     }
     let [zero, one, two, root] = [Surd::ZERO, Surd::ONE, Surd::ratio(2, 1), Surd::root(1, 1)];
@@ -49,16 +49,19 @@ fn programs_compute_their_matrix() {
 
 #[test]
 fn programs_are_short() {
-    let count = |m: usize| {
-        let Matrices { output, input, .. } = Matrices::new(points(m));
+    let count = |m: usize, taps: usize| {
+        let Matrices { output, input, .. } = Matrices::new(points(m + taps - 1), taps);
         [input, output].map(|matrix| {
             let program = LinearProgram::new(&matrix);
             (program.steps.len(), program.constants().len())
         })
     };
     // Steps and constants, of `B^T` and `A^T`.
-    assert_eq!(count(2), [(4, 0), (4, 0)]);
-    assert_eq!(count(4), [(12, 6), (11, 4)]);
-    assert_eq!(count(5), [(21, 14), (20, 12)]);
-    assert_eq!(count(6), [(24, 8), (20, 5)]);
+    assert_eq!(count(2, 3), [(4, 0), (4, 0)]);
+    assert_eq!(count(4, 3), [(12, 6), (11, 4)]);
+    assert_eq!(count(5, 3), [(21, 15), (20, 12)]);
+    assert_eq!(count(6, 3), [(24, 8), (20, 5)]);
+    assert_eq!(count(4, 2), [(10, 8), (11, 6)]);
+    assert_eq!(count(4, 4), [(21, 15), (17, 9)]);
+    assert_eq!(count(2, 5), [(12, 6), (8, 2)]);
 }

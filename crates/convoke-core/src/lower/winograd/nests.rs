@@ -16,7 +16,7 @@ use super::places::{Inner, Places};
 use super::schedule::Schedule;
 use super::shape::{Level, Outer, Shape};
 use super::tiles::Transform;
-use super::{schedules, transforms};
+use super::{schedules, taps, transforms};
 use crate::ir::{Affine, Arg, Call, CeilDiv, Kernel, Loop, Nest, Range, Role, Stmt, Var};
 use crate::plan::{Axis, Plan};
 use crate::spec::{Batch, LayerSpec};
@@ -33,8 +33,7 @@ pub(crate) fn compute(
 ) {
     let m = plan.algorithm.winograd().unwrap_or(2);
     let shape = Shape::new(spec, geometry, m, &plan.block, plan.parallel);
-    let programs = transforms(m);
-    let schedules = schedules(programs, target);
+    let schedules = schedules(transforms(m, taps(spec)), target);
     let Some(schedules) = schedules else { unreachable!("the planner has asked whether the registers are enough") };
     let transform = Transform { spec, shape: &shape, fma: kernel.fma, lanes: kernel.lanes() };
     let inner = Inner::new(spec, geometry, &shape);
@@ -84,6 +83,8 @@ struct At {
     channel: Affine,
     /// The tile, in its block.
     tile: Affine,
+    /// The part of the input, along each axis.
+    part: [usize; 3],
     /// Whether every axis so far has the tile's elements all within the image.
     inside: bool,
 }
@@ -174,6 +175,7 @@ impl Nests<'_> {
             weights: Affine::constant(0),
             channel: Affine::constant(0),
             tile: Affine::constant(0),
+            part: [0; 3],
             inside: true,
         }
     }
@@ -273,7 +275,7 @@ impl Nests<'_> {
         let panels = (self.packing.panels() * self.packing.panel_len()) as i64;
         self.repeat("g", Range::count(g.groups as i64), &mut |nests, index| {
             let mut at = at.clone();
-            at.input = at.input.plus_scaled(&index, g.ic as i64);
+            at.input = at.input.plus_scaled(&index, (g.ic * nests.shape.parts) as i64);
             at.weights = at.weights.plus_scaled(&index, panels);
             at.channel = at.channel.plus_scaled(&index, g.oc as i64);
             at.dst = at.dst.plus_scaled(&index, g.dst.channel(g.oc));
@@ -319,7 +321,7 @@ impl Nests<'_> {
     /// The loops over the tiles of a block, from the `i`-th on.
     fn tiles(&mut self, pass: Pass, i: usize, at: At) -> Vec<Stmt> {
         let level = if i == 0 { Some(self.shape.blocked) } else { self.shape.inner.get(i - 1).copied() };
-        let Some(level) = level else { return vec![self.transform(pass, &at)] };
+        let Some(level) = level else { return self.transforms(pass, &at) };
         let step = match i {
             0 => self.shape.tiles / self.shape.size,
             _ => self.shape.inner_step(i - 1),
@@ -374,6 +376,23 @@ impl Nests<'_> {
         parts
     }
 
+    /// The calls of a transform: of the input one for each part.
+    fn transforms(&mut self, pass: Pass, at: &At) -> Vec<Stmt> {
+        if pass != Pass::Input {
+            return vec![self.transform(pass, at)];
+        }
+        let [d, h, w] = self.shape.axes.map(|a| a.parts);
+        let parts = (0..d * h * w).map(|i| [i / w / h, i / w % h, i % w]);
+        let calls = parts.enumerate().map(|(i, part)| {
+            let mut at = At { part, ..at.clone() };
+            let apart: i64 = part.iter().zip(self.geometry.src.spatial).map(|(&part, step)| part as i64 * step).sum();
+            at.src = at.src.offset(apart);
+            at.input = at.input.offset((i * self.spec.in_channels) as i64);
+            self.transform(pass, &at)
+        });
+        calls.collect()
+    }
+
     /// The call of a transform.
     fn transform(&mut self, pass: Pass, at: &At) -> Stmt {
         // Axes of one tile have no loop that tells border from interior.
@@ -398,19 +417,21 @@ impl Nests<'_> {
             args.extend(epilogue::arguments(self.spec, at.channel.clone(), at.dst.clone()));
         }
         let ranges = if border { self.transform.ranged() } else { Vec::new() };
-        let ranges = ranges.into_iter().map(|a| self.present(pass, a, &at.first[a])).collect();
+        let ranges = ranges.into_iter().map(|a| self.present(pass, a, at)).collect();
         let tile = self.transform_tile(pass, border);
         Stmt::Call(Call { tile, args, ranges })
     }
 
-    /// The elements of a tile along axis `a` that lie within the image, if its first output is `first`.
-    fn present(&self, pass: Pass, a: usize, first: &Affine) -> Range {
-        let axis = &self.shape.axes[a];
-        let divided = |numerator: Affine| CeilDiv { numerator, divisor: axis.step as i64 };
+    /// The elements of a tile along axis `a` that lie within the image.
+    fn present(&self, pass: Pass, a: usize, at: &At) -> Range {
+        let (axis, first) = (&self.shape.axes[a], &at.first[a]);
+        let step = if pass == Pass::Input { axis.input_step } else { axis.step };
+        let divided = |numerator: Affine| CeilDiv { numerator, divisor: step as i64 };
         let mut lo = vec![CeilDiv::constant(0)];
         let hi = match pass {
             Pass::Input => {
-                let before = Affine::constant(axis.pad_lo as i64).plus_scaled(first, -(axis.stride as i64));
+                let before = axis.pad_lo as i64 - at.part[a] as i64;
+                let before = Affine::constant(before).plus_scaled(first, -(axis.stride as i64));
                 lo.push(divided(before.clone()));
                 vec![CeilDiv::constant(axis.alpha as i64), divided(before.offset(axis.input as i64))]
             }

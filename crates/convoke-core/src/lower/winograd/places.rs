@@ -31,6 +31,7 @@ impl Inner {
             src: view(shape.input),
             dst: view(shape.output),
             spatial: [SpatialAxis::UNIT, SpatialAxis::UNIT, w],
+            ic: geometry.ic * shape.parts,
             ..geometry.clone()
         };
         Self { spec: LayerSpec { bias: false, then: Vec::new(), ..spec.clone() }, geometry }

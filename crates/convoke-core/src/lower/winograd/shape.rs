@@ -1,7 +1,7 @@
 //! How the output is cut into tiles, and the tiles into blocks.
 
 use super::super::geometry::Geometry;
-use super::TAPS;
+use super::{parts, transformed};
 use crate::plan::Axis;
 use crate::spec::{LayerSpec, SpatialAxis};
 
@@ -10,18 +10,23 @@ const LINE: usize = 16;
 
 /// The tiles along one axis of the image.
 ///
-/// A window of three taps is transformed: a tile has `m` outputs, which need `m + 2` inputs, all `step` apart. Its *phase* is
-/// where among `step` neighbours the tile's outputs are. Along an axis with a window of one tap, every output is a tile.
+/// A window of several taps is transformed: a tile has `m` outputs, `step` apart, and of each part `m + r - 1` inputs, `input_step`
+/// apart. Its *phase* is where among `step` neighbours the tile's outputs are. Along an axis with a window of one tap, every
+/// output is a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TileAxis {
     /// Outputs of a tile.
     pub m: usize,
-    /// Inputs of a tile, and its elements when transformed.
+    /// Inputs of a tile's part, and its elements when transformed.
     pub alpha: usize,
-    /// Distance of the tile's neighbouring inputs, and of its outputs: the dilation.
+    /// Distance of the tile's neighbouring outputs: the dilation.
     pub step: usize,
+    /// Distance of the neighbouring inputs of its parts: the dilation or the stride, of which one is 1.
+    pub input_step: usize,
     /// Distance in the input of two neighbouring outputs.
     pub stride: usize,
+    /// Parts that taps and inputs fall into.
+    pub parts: usize,
     pub phases: usize,
     /// Tiles of a phase; the last ones may reach past the output, or have none.
     pub tiles: usize,
@@ -33,12 +38,26 @@ pub(crate) struct TileAxis {
 impl TileAxis {
     pub(crate) fn new(axis: &SpatialAxis, m: usize) -> Self {
         let SpatialAxis { input, output, kernel, stride, dilation, pad_lo, .. } = *axis;
-        if kernel != TAPS {
-            return Self { m: 1, alpha: 1, step: 1, stride, phases: 1, tiles: output, pad_lo, input, output };
+        let [parts, taps] = parts(kernel, stride);
+        let all = Self {
+            m: 1,
+            alpha: transformed(taps, m),
+            step: 1,
+            input_step: 1,
+            stride,
+            parts,
+            phases: 1,
+            tiles: output,
+            pad_lo,
+            input,
+            output,
+        };
+        if taps == 1 {
+            return all;
         }
         let phases = dilation.min(output).max(1);
         let tiles = output.div_ceil(dilation).div_ceil(m);
-        Self { m, alpha: m + TAPS - 1, step: dilation, stride, phases, tiles, pad_lo, input, output }
+        Self { m, step: dilation, input_step: dilation * stride, phases, tiles, ..all }
     }
 
     /// Outputs from one tile to the next of its phase.
@@ -51,7 +70,7 @@ impl TileAxis {
         let advance = self.advance();
         let first = self.pad_lo.div_ceil(advance * self.stride);
         let tiles_below = |room: Option<usize>, step: usize| room.map_or(0, |room| room / step + 1);
-        let reach = (self.phases - 1) * self.stride + (self.alpha - 1) * self.step;
+        let reach = (self.phases - 1) * self.stride + (self.alpha - 1) * self.input_step + self.parts - 1;
         let inputs = tiles_below((self.pad_lo + self.input).checked_sub(reach + 1), advance * self.stride);
         let outputs = tiles_below(self.output.checked_sub(self.phases + (self.m - 1) * self.step), advance);
         let end = inputs.min(outputs).min(self.tiles);
@@ -110,6 +129,8 @@ pub(crate) struct Shape {
     pub channels: usize,
     /// Elements of a transformed tile.
     pub elements: usize,
+    /// Parts of a window, along all axes together: each has all input channels.
+    pub parts: usize,
     /// Distances in the transformed input of two tiles, and of two elements of a tile.
     pub input: [usize; 2],
     /// The same in the products.
@@ -166,7 +187,8 @@ impl Shape {
             [pixel, ((tiles.max(1) * pixel / LINE) | 1) * LINE]
         };
         let elements = axes.iter().map(|a| a.alpha).product();
-        let (input, output) = (row(spec.in_channels), row(channels));
+        let parts = axes.iter().map(|a| a.parts).product::<usize>();
+        let (input, output) = (row(spec.in_channels * parts), row(channels));
         Self {
             axes,
             batch,
@@ -178,6 +200,7 @@ impl Shape {
             tiles,
             channels,
             elements,
+            parts,
             input,
             output,
         }
@@ -224,7 +247,7 @@ impl Shape {
         self.elements * self.output[1]
     }
 
-    /// The axes whose windows have three taps, outermost first.
+    /// The axes whose windows have several taps, outermost first.
     pub(crate) fn transformed(&self) -> Vec<usize> {
         (0..3).filter(|&a| self.axes[a].is_transformed()).collect()
     }

@@ -73,7 +73,7 @@ impl Transform<'_> {
         })
     }
 
-    /// Input to transformed input, all channels of `src`.
+    /// Input to transformed input, one part of it, all channels of `src`.
     pub(super) fn input(&self, schedule: &Schedule, src: &View, border: bool, name: String) -> Tile {
         let mut e = Emitter::new(self.spec.dtype, self.fma);
         if !border {
@@ -82,7 +82,7 @@ impl Transform<'_> {
         let element = self.shape.input[1];
         let axes = self.shape.axes;
         self.channels(&mut e, src, self.spec.in_channels, &[FROM], &[TO], &mut |e, from, channel, lanes, lane_step| {
-            let steps = [0, 1, 2].map(|a| axes[a].step as i64 * src.spatial[a]);
+            let steps = [0, 1, 2].map(|a| axes[a].input_step as i64 * src.spatial[a]);
             let mut place = Place { ptr: FROM, offset: from, steps, lanes, lane_step };
             if border {
                 let spare = self.spare(0);

@@ -1,15 +1,12 @@
-//! The matrices of `F(m, 3)`, by the construction of Toom and Cook.
+//! The matrices of `F(m, r)`, by the construction of Toom and Cook.
 //!
-//! The product of the polynomials with the coefficients `g` (degree 2) and `y` (degree `m - 1`) is known from its values at
-//! `m + 1` points and its leading coefficient, the value "at infinity". This is bilinear in `g` and `y`; transposing it
-//! in `y` gives the correlation `y_i = sum over k of g_k d_{i + k}` with `m + 2` products.
+//! The product of the polynomials with the coefficients `g` (degree `r - 1`) and `y` (degree `m - 1`) is known from its values at
+//! `m + r - 2` points and its leading coefficient, the value "at infinity". This is bilinear in `g` and `y`; transposing it
+//! in `y` gives the correlation `y_i = sum over k of g_k d_{i + k}` with `m + r - 1` products.
 //! See Blahut, *Fast Algorithms for Signal Processing*, and Lavin and Gray, *Fast Algorithms for Convolutional Neural
 //! Networks*.
 
 use super::surd::Surd;
-
-/// Taps of the kernel.
-pub(crate) const TAPS: usize = 3;
 
 /// A finite point, and factors that its rows are multiplied by. What `output` and `input` multiply, the kernel's row is
 /// divided by; powers of two change no rounding, and save constants and steps.
@@ -35,16 +32,16 @@ impl Point {
 pub(crate) struct Matrices {
     /// `A^T`, a row for each of `m` outputs: powers of the points.
     pub output: Vec<Vec<Surd>>,
-    /// `G`, `m + 2` rows of [`TAPS`].
+    /// `G`, a row of all taps for each product.
     pub kernel: Vec<Vec<Surd>>,
     /// `B^T`, square: the polynomial that vanishes at the other finite points, from its constant on.
     pub input: Vec<Vec<Surd>>,
 }
 
 impl Matrices {
-    /// From `m + 1` points that differ. The last product is that of infinity.
-    pub(crate) fn new(points: &[Point]) -> Self {
-        let (products, m) = (points.len() + 1, points.len() - 1);
+    /// From `m + taps - 2` points that differ. The last product is that of infinity.
+    pub(crate) fn new(points: &[Point], taps: usize) -> Self {
+        let (products, m) = (points.len() + 1, points.len() + 2 - taps);
         let vanishing = points.iter().fold(vec![Surd::ONE], |product, point| times_linear(&product, point.at));
         let mut output = vec![vec![Surd::ZERO; products]; m];
         let (mut kernel, mut input) = (Vec::new(), Vec::new());
@@ -57,7 +54,7 @@ impl Matrices {
             let mut others = divided_by_linear(&vanishing, point.at);
             let at_point = others.iter().rev().fold(Surd::ZERO, |value, &c| value * point.at + c);
             let factor = (Surd::ratio(point.output * point.input, 1) * at_point).inverse();
-            kernel.push(vec![factor, factor * point.at, factor * point.at * point.at]);
+            kernel.push(std::iter::successors(Some(factor), |&power| Some(power * point.at)).take(taps).collect());
             others.iter_mut().for_each(|c| *c = *c * Surd::ratio(point.input, 1));
             others.push(Surd::ZERO);
             input.push(others);
@@ -65,7 +62,9 @@ impl Matrices {
         if let Some(last) = output.last_mut() {
             last[products - 1] = Surd::ONE;
         }
-        kernel.push(vec![Surd::ZERO, Surd::ZERO, Surd::ONE]);
+        let mut leading = vec![Surd::ZERO; taps];
+        leading[taps - 1] = Surd::ONE;
+        kernel.push(leading);
         input.push(vanishing);
         Self { output, kernel, input }
     }
@@ -99,32 +98,33 @@ fn divided_by_linear(polynomial: &[Surd], root: Surd) -> Vec<Surd> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lower::winograd::points;
+    use crate::lower::winograd::{all, points};
 
     /// `y_i` of the unit kernel `e_k` and the unit input `e_j` is 1 if `j = i + k`.
-    fn check(points: &[Point]) {
-        let Matrices { output, kernel, input } = Matrices::new(points);
-        assert_eq!((output.len(), kernel.len(), input.len()), (points.len() - 1, points.len() + 1, points.len() + 1));
-        let taps_and_inputs = || (0..TAPS).flat_map(|k| (0..points.len() + 1).map(move |j| (k, j)));
+    fn check(points: &[Point], taps: usize) {
+        let Matrices { output, kernel, input } = Matrices::new(points, taps);
+        let (products, m) = (points.len() + 1, points.len() + 2 - taps);
+        assert_eq!((output.len(), kernel.len(), input.len()), (m, products, products));
+        let taps_and_inputs = || (0..taps).flat_map(|k| (0..products).map(move |j| (k, j)));
         for (i, row) in output.iter().enumerate() {
             for (k, j) in taps_and_inputs() {
-                let products = (0..row.len()).map(|p| row[p] * kernel[p][k] * input[p][j]);
-                let found = products.fold(Surd::ZERO, |sum, product| sum + product);
+                let terms = (0..row.len()).map(|p| row[p] * kernel[p][k] * input[p][j]);
+                let found = terms.fold(Surd::ZERO, |sum, term| sum + term);
                 let expected = if j == i + k { Surd::ONE } else { Surd::ZERO };
-                assert_eq!(found, expected, "output {i}, tap {k}, input {j}: {found}");
+                assert_eq!(found, expected, "F({m}, {taps}): output {i}, tap {k}, input {j}: {found}");
             }
         }
     }
 
     #[test]
     fn the_identity_is_exact() {
-        for m in [2, 4, 5, 6] {
-            assert_eq!(points(m).len(), m + 1);
-            check(points(m));
+        for (m, taps) in all() {
+            assert_eq!(points(m + taps - 1).len(), m + taps - 2);
+            check(points(m + taps - 1), taps);
         }
         let integers = (-3..3).map(|i| Point::new(Surd::ratio(i, 1)));
-        check(&integers.collect::<Vec<_>>());
+        check(&integers.collect::<Vec<_>>(), 3);
         let mixed = [Surd::root(1, 3), Surd::ratio(2, 3), Surd::root(-2, 1) + Surd::ONE, Surd::ratio(-1, 7)];
-        check(&mixed.map(|at| Point::scaled(at, 3, -2)));
+        check(&mixed.map(|at| Point::scaled(at, 3, -2)), 3);
     }
 }
