@@ -23,6 +23,8 @@ const STRIDED: f64 = 3.1;
 const COLUMN: f64 = 1.8;
 /// How much dearer it is, besides, where the lines of a tile's planes evict each other.
 const CONFLICT: f64 = 2.0;
+/// How much dearer everything is where a stride makes parts: windows have few taps for the channels that they then have.
+const PARTS: f64 = 1.4;
 /// Instructions that a line costs besides its loads, stores and steps.
 const LINE: f64 = 5.0;
 /// Share of the time for weights from beyond the second level that products wait: each panel serves few tiles.
@@ -331,21 +333,24 @@ impl Search<'_> {
             left = others * axis.m as f64;
         }
         let column = if shape.axes[2].alpha == 1 { COLUMN } else { 1.0 };
-        let strided = |view: &View| match view.lanes {
+        // Of all channels.
+        let strided = |view: &View, channels: usize| match view.lanes {
             1 if lanes > 1 => {
                 let conflict = 1.0 + CONFLICT * model.evicts(view, lanes);
-                STRIDED * lanes as f64 * elements * column * conflict
+                STRIDED * channels as f64 * elements * column * conflict
             }
             _ => 0.0,
         };
-        let input = lines[0] * (2.0 * lines[1] + forward as f64 + LINE) + strided(&geometry.src);
+        let channels = [self.spec.in_channels, self.spec.out_channels];
+        let input = lines[0] * (2.0 * lines[1] + forward as f64 + LINE) * vectors(channels[0])
+            + strided(&geometry.src, channels[0]);
         let epilogue = 2.0 + self.spec.then.len() as f64;
-        let output = lines_back[0] * (lines_back[1] + back as f64 + LINE)
-            + left * (2.0 + epilogue)
-            + strided(&geometry.dst) * left / elements;
-        let transforms = tiles
-            * (input * shape.parts as f64 * vectors(self.spec.in_channels) + output * vectors(self.spec.out_channels));
-        let compute = blocks * (elements * groups * product + transforms / TRANSFORM_RATE);
+        let output = (lines_back[0] * (lines_back[1] + back as f64 + LINE) + left * (2.0 + epilogue))
+            * vectors(channels[1])
+            + strided(&geometry.dst, channels[1]) * left / elements;
+        let transforms = tiles * (input * shape.parts as f64 + output);
+        let dearer = if shape.parts > 1 { PARTS } else { 1.0 };
+        let compute = dearer * blocks * (elements * groups * product + transforms / TRANSFORM_RATE);
 
         let weights = WeightsPacking::new(self.spec, self.algorithm).packed_len() as f64 * bytes;
         let (input, output) = (shape.input_len() as f64 * bytes, shape.output_len() as f64 * bytes);
