@@ -52,9 +52,14 @@ fn large_means_of_weights_may_have_twice_as_much() {
 }
 
 #[test]
-fn mixed_magnitudes_keep_to_the_default_in_the_norm() {
-    each_layer(Data::ScaledChannels, 4.0);
+fn mixed_magnitudes_of_pixels_keep_to_the_default_in_the_norm() {
     each_layer(Data::ScaledPixels, 4.0);
+}
+
+/// Of few channels, one is then about all that counts.
+#[test]
+fn mixed_magnitudes_of_channels_may_have_five_quarters_of_it() {
+    each_layer(Data::ScaledChannels, 5.0);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
