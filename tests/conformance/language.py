@@ -77,17 +77,20 @@ class Pooling:
     """What a layer of pooling says besides."""
 
     kind: str
-    """`max` or `avg`."""
+    """`max`, `avg` or `lp`."""
     ceil_mode: bool = False
     count_include_pad: bool = True
     divisor: int | None = None
+    p: int = 2
+    """Of `lp`."""
     whole: bool = False
     """Whether the window is written as `global`; it is as large as the input."""
 
     def lines(self) -> list[str]:
         lines = ["ceil_mode: true"] if self.ceil_mode else []
         lines += [] if self.count_include_pad else ["count_include_pad: false"]
-        return lines + ([] if self.divisor is None else [f"divisor: {self.divisor}"])
+        lines += [] if self.divisor is None else [f"divisor: {self.divisor}"]
+        return lines + ([] if self.p == 2 else [f"p: {self.p}"])
 
 
 Padding = str | tuple[tuple[int, int], ...]
@@ -228,15 +231,27 @@ class Layer:
         return self.pooling is not None and self.pooling.kind == "max"
 
     @property
+    def is_norm(self) -> bool:
+        return self.pooling is not None and self.pooling.kind == "lp"
+
+    @property
+    def keeps_wholes(self) -> bool:
+        """Whether what it makes of small whole numbers is rounded once at most, by every library: roots are not."""
+        return not self.is_norm or self.pooling.p == 1
+
+    @property
     def has_accuracy(self) -> bool:
         """Whether the layer may say how it is to be computed."""
         return not self.integers and not self.pooling
 
     @property
     def roundings(self) -> int:
-        """How often an output is rounded, at most: products of a sum, its bias and a few; of an average, sums and the division."""
+        """How often an output is rounded, at most: products of a sum, its bias and a few; of an average, sums and the division; of a norm its
+        powers and its root."""
         if self.is_max:
             return 0
+        if self.is_norm:
+            return int(np.prod(self.kernel)) + self.pooling.p + 8
         return self.channels // self.groups * int(np.prod(self.kernel)) + (1 if self.pooling else 3)
 
     def steps(self, channels: Sequence[np.ndarray], axis: int = 1) -> Iterator[Step]:

@@ -45,13 +45,17 @@ def _taps(layer: Layer, padded: np.ndarray) -> Iterator[tuple[tuple[int, ...], n
 
 
 def _pooled(layer: Layer, src: np.ndarray) -> np.ndarray:
-    """The greatest element of each window, which is NaN if one is; or the sum over what it is divided by."""
+    """The greatest element of each window, which is NaN if one is; the norm; or the sum over what it is divided by."""
+    if layer.is_norm:
+        src = abs(src) ** layer.pooling.p
     sides = tuple((lo, hi + beyond) for (lo, hi), beyond in zip(layer.sides, layer.beyond))
     least = -math.inf if layer.is_max else 0.0
     dst = np.full(layer.dst_shape, least)
     with np.errstate(invalid="ignore"):
         for _, seen in _taps(layer, pad(src, sides, PaddingMode("constant", least))):
             dst = np.maximum(dst, seen) if layer.is_max else dst + seen
+    if layer.is_norm:
+        return dst ** (1 / layer.pooling.p)
     return dst if layer.is_max else dst / divisors(layer)
 
 
@@ -84,7 +88,7 @@ def pad(src: np.ndarray, sides: tuple[tuple[int, int], ...], mode: PaddingMode) 
 
 
 def magnitudes(layer: Layer, src: np.ndarray, weights: np.ndarray | None, bias: np.ndarray | None) -> np.ndarray:
-    """The sums of the terms' absolute values; of the greatest elements, these."""
+    """The sums of the terms' absolute values; of the greatest elements and of norms, these."""
     if layer.pooling:
         return abs(_pooled(layer, (src if layer.is_max else abs(src)).astype(np.float64)))
     mode = PaddingMode(layer.padding_mode.name, abs(layer.padding_mode.value))

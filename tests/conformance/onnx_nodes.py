@@ -154,6 +154,14 @@ def average_pool(attributes: Attributes, arrays: Arrays) -> Translation:
     return _pool(attributes, arrays[0], Pooling("avg", count_include_pad=bool(attributes.get("count_include_pad", 0))))
 
 
+def lp_pool(attributes: Attributes, arrays: Arrays) -> Translation:
+    return _pool(attributes, arrays[0], Pooling("lp", p=attributes.get("p", 2)))
+
+
+def global_lp_pool(attributes: Attributes, arrays: Arrays) -> Translation:
+    return _global_pool(arrays[0], Pooling("lp", p=attributes.get("p", 2), whole=True))
+
+
 def global_max_pool(_: Attributes, arrays: Arrays) -> Translation:
     return _global_pool(arrays[0], Pooling("max", whole=True))
 
@@ -275,6 +283,8 @@ OPERATORS: dict[str, tuple[Callable[[Attributes, Arrays], Translation], frozense
     # `storage_order` is about the second output, which is refused.
     "MaxPool": (max_pool, _POOL | {"storage_order"}),
     "AveragePool": (average_pool, _POOL | {"count_include_pad"}),
+    "LpPool": (lp_pool, _POOL | {"p"}),
+    "GlobalLpPool": (global_lp_pool, frozenset({"p"})),
     "GlobalMaxPool": (global_max_pool, frozenset()),
     "GlobalAveragePool": (global_average_pool, frozenset()),
     # `is_test`, `spatial` and `momentum` are those of older versions and of training.
@@ -283,7 +293,6 @@ OPERATORS: dict[str, tuple[Callable[[Attributes, Arrays], Translation], frozense
 
 MISSING = {
     "DeformConv": "the language has no deformable layers",
-    "LpPool": "the language has no pooling by a norm yet, only by the maximum and the average",
     "MaxUnpool": "the language has no unpooling, which takes the indices of the maxima",
 }
 """Operators of the suite that cannot be said."""

@@ -24,7 +24,7 @@ class Abilities:
     padding_modes: bool = True
     non_finite: bool = True
     """Whether a NaN or an infinity in the input reaches the outputs that read it and no other."""
-    non_finite_pools: tuple[str, ...] = ("max", "avg")
+    non_finite_pools: tuple[str, ...] = ("max", "avg", "lp")
     """Kinds of pooling of which this is so."""
 
 
@@ -98,7 +98,9 @@ def _pool_candidate(rng: Random, able: Abilities) -> Layer:
     most = (60, 16, 8)[rank - 1]
     spatial = tuple(rng.randint(1, most) for _ in range(rank))
     kernel = tuple(rng.choice((1, 2, 2, 3, 3, 4, 5, 7)) for _ in range(rank))
-    pooling = Pooling(rng.choice(("max", "avg")), ceil_mode=rng.random() < 0.35)
+    pooling = Pooling(rng.choice(("max", "max", "avg", "avg", "lp")), ceil_mode=rng.random() < 0.35)
+    if pooling.kind == "lp":
+        pooling = replace(pooling, p=rng.choice((1, 2, 2, 3, 4, 5, 6)))
     if pooling.kind == "avg" and (counted := rng.random()) < 0.6:
         inside = counted < 0.4
         pooling = replace(pooling, count_include_pad=not inside, divisor=None if inside else rng.randint(1, 9))
@@ -184,7 +186,7 @@ def tensors(rng: Random, able: Abilities, found: Layer, whole: bool) -> Tensors:
 def then(rng: Random, whole: bool, found: Layer) -> tuple[Step, ...]:
     """Up to two steps; those that round nothing for whole numbers, or for averages of such, which are fractions."""
     exact = [Step("relu"), Step("relu6"), Step("clamp", (-5.0, 20.0)), Step("abs"), Step("neg"), Step("mul", (2.0,))]
-    if not (whole and found.pooling and found.pooling.kind == "avg"):
+    if not (whole and found.pooling and found.pooling.kind != "max"):
         exact += [Step("add", (-7.0,)), *map(Step, PER_CHANNEL)]
     others = [Step("leaky_relu"), Step("leaky_relu", (0.3,)), Step("clamp", (-0.5, 2.25))]
     others += [Step("elu"), Step("elu", (0.5,)), Step("celu"), Step("celu", (2.5,)), Step("add", (0.3,)), Step("mul", (-1.7,))]

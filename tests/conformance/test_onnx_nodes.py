@@ -128,8 +128,13 @@ class Pool(unittest.TestCase):
             self.assertFalse(found.pooling.ceil_mode)
             self.assertEqual(found.output, (3,) if auto == b"VALID" else (4,))
 
+    def test_norms(self) -> None:
+        found = self.pool("LpPool", 1, 3, 8, 9, kernel_shape=[3, 2], p=3, dilations=[1, 2])
+        self.assertEqual((found.pooling, found.dilations), (Pooling("lp", p=3), (1, 2)))
+        self.assertEqual(self.pool("LpPool", 1, 3, 8, kernel_shape=[3]).pooling.p, 2)
+
     def test_global(self) -> None:
-        for operator, kind in (("GlobalMaxPool", "max"), ("GlobalAveragePool", "avg")):
+        for operator, kind in (("GlobalMaxPool", "max"), ("GlobalAveragePool", "avg"), ("GlobalLpPool", "lp")):
             self.assertTrue(self.pool(operator, 1, 3, 4, 5).text().startswith(f"{kind}_pool2d layer {{"))
             self.assertIn("kernel_size: global", self.pool(operator, 1, 3, 4, 5).text())
 

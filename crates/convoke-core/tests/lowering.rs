@@ -162,7 +162,7 @@ fn check<T: reference::Accumulator>(spec: &LayerSpec, seed: u64) {
         let linear = LayerSpec { then: Vec::new(), ..spec.clone() };
         let linear_kernel = verified(&linear, &plan, target);
         let got = exact_data.run(&linear, &plan, &linear_kernel);
-        if plan.algorithm.is_exact() {
+        if spec.is_exact(plan.algorithm) {
             let want = reference::run::<T, T>(&linear, exact_data.batch, &exact_data.tensors());
             assert_eq!(got, want, "integers are exact: {}", context());
         } else {
@@ -341,7 +341,7 @@ fn blocked_layers_by_any_plan() {
 
 /// Pooling at its borders: windows that `ceil_mode` lets reach past the padding, divisors that differ by row and by pixel, windows that are
 /// long, skip inputs, overlap or are the whole input, padding of more than half a window, one channel, all layouts.
-const POOLING: [&str; 16] = [
+const POOLING: [&str; 24] = [
     "max_pool2d halves { input: f32[2, 19, 9, 11] @ nhwc, kernel_size: 2 }",
     "max_pool2d overlapping { input: f32[1, 21, 13, 40] @ nchw, kernel_size: 3, stride: 2, padding: 1, then: [shift, sigmoid] }",
     "max_pool2d further { input: f32[1, 5, 8, 8] @ nchw, kernel_size: 3, stride: 2, ceil_mode: true }",
@@ -358,6 +358,14 @@ const POOLING: [&str; 16] = [
     "avg_pool1d long { input: f32[1, 50, 9] @ nlc, kernel_size: 13, stride: 3, padding: 6, count_include_pad: false, then: [shift, scale] }",
     "avg_pool2d global { input: f32[N, 40, 7, 7] @ nChw16c, kernel_size: global }",
     "avg_pool2d one { input: f64[1, 1, 5, 9] @ nhwc, kernel_size: 3, divisor: 4, stride: 1, dilation: 2, padding: 2 }",
+    "lp_pool2d halves { input: f32[2, 19, 9, 11] @ nhwc, kernel_size: 2, p: 1 }",
+    "lp_pool2d overlapping { input: f32[1, 21, 13, 40] @ nchw, kernel_size: 3, stride: 2, padding: 1, then: [shift, sigmoid] }",
+    "lp_pool2d further { input: f32[1, 8, 8, 20] @ nhwc, kernel_size: 3, stride: 2, padding: 1, ceil_mode: true }",
+    "lp_pool3d volume { input: f64[1, 5, 6, 7, 10] @ ndhwc, kernel_size: 2, padding: 1, ceil_mode: true, p: 3 }",
+    "lp_pool1d dilated { input: f32[N, 3, 31] @ ncl, kernel_size: 4, stride: 1, padding: 2, dilation: 3, p: 4 }",
+    "lp_pool2d blocks { input: f32[1, 37, 9, 9] @ nChw16c, kernel_size: 3, stride: 1, padding: same, p: 5, then: [scale, prelu] }",
+    "lp_pool2d global { input: f32[N, 40, 7, 7] @ nhwc, kernel_size: global, p: 6 }",
+    "lp_pool1d one { input: f64[1, 1, 9] @ nlc, kernel_size: 1, p: 64 }",
 ];
 
 #[test]

@@ -85,9 +85,12 @@ impl Kind {
                 body.push(store(2, at, lanes, 1));
                 at += lanes as i64;
             }
-            body.push(TileStmt::Op(Op::Select { d: Reg(2), a: Reg(0), b: Reg(1), c: Reg(1), e: Reg(0) }));
-            body.push(store(2, at, lanes, 1));
-            at += lanes as i64;
+            let select = Op::Select { d: Reg(2), a: Reg(0), b: Reg(1), c: Reg(1), e: Reg(0) };
+            for op in [select, Op::Sqrt { d: Reg(2), a: Reg(1) }, Op::Sqrt { d: Reg(0), a: Reg(0) }] {
+                body.push(TileStmt::Op(op));
+                body.push(store(if op == select { 2 } else { 0 }, at, lanes, 1));
+                at += lanes as i64;
+            }
         }
         let body = vec![repeat(Extent::Count(12), &[(SRC, 1), (DST, at)], body)];
         self.straight(3, body, 12 + 12 + lanes as i64, at * 12)

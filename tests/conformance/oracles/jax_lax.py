@@ -116,6 +116,8 @@ def _pool(layer: Layer, src: jax.Array, counted: jax.Array) -> jax.Array:
     padding = padding or [(lo, hi + more) for (lo, hi), (_, more) in zip(layer.sides, beyond)]
     if layer.is_max:
         return window(src, -jnp.inf, lax.max, padding)
+    if layer.is_norm:
+        return window(abs(src) ** pooling.p, 0.0, lax.add, padding) ** (1 / pooling.p)
     if pooling.divisor is None and pooling.count_include_pad:
         counted = window(jnp.pad(counted, _around(layer.sides, (0, 0), last), constant_values=1), 0.0, lax.add, beyond)
     elif pooling.divisor is None:

@@ -15,7 +15,7 @@ from language import Layer
 from random_layers import Abilities
 
 NAME = "onnxruntime"
-ABILITIES = Abilities(f64=False, empty_batch=False, non_finite_pools=("avg",))
+ABILITIES = Abilities(f64=False, empty_batch=False, non_finite_pools=("avg", "lp"))
 """Its maxima start at the least finite number, and pass over a NaN: ONNX does not say what they do with one."""
 
 OPSET, IR = 19, 9
@@ -99,8 +99,9 @@ def _has_word(layer: Layer) -> bool:
 
 def _pool(layer: Layer, attributes: dict[str, object]) -> tuple[str, dict[str, object]]:
     pooling = layer.pooling
-    name = "MaxPool" if layer.is_max else "AveragePool"
+    name = {"max": "MaxPool", "avg": "AveragePool", "lp": "LpPool"}[pooling.kind]
+    norm = {"p": pooling.p} if layer.is_norm else {}
     if pooling.whole:
-        return f"Global{name}", {}
-    attributes |= {"ceil_mode": int(pooling.ceil_mode)}
-    return name, attributes if layer.is_max else attributes | {"count_include_pad": int(pooling.count_include_pad)}
+        return f"Global{name}", norm
+    attributes |= {"ceil_mode": int(pooling.ceil_mode)} | norm
+    return name, attributes if pooling.kind != "avg" else attributes | {"count_include_pad": int(pooling.count_include_pad)}

@@ -55,13 +55,13 @@ MODES = {"zeros": "constant"}
 
 
 def fit(_: Random, layer: Layer) -> Layer:
-    """Its pooling has equal padding on both sides, half a window at most, and averages without dilation. What it cannot say otherwise is
+    """Its pooling has equal padding on both sides, half a window at most, and averages and norms without dilation. What it cannot say otherwise is
     padded before, but where sizes are rounded up, padding and input are not the same."""
     if not layer.pooling:
         return layer
     if not layer.is_max:
         layer = replace(layer, dilation=())
-    if layer.pooling.ceil_mode:
+    if layer.pooling.ceil_mode and not layer.is_norm:
         halves = (min(lo, extent // 2) for (lo, _), extent in zip(layer.sides, layer.extents))
         layer = replace(layer, padding=tuple((half, half) for half in halves))
     return layer
@@ -124,6 +124,8 @@ def _transposed(
 def _pool(layer: Layer, src: torch.Tensor) -> torch.Tensor:
     """With PyTorch's own padding where it takes that: equal on both sides, half a window at most, and no input smaller than the window."""
     pooling = layer.pooling
+    if layer.is_norm:
+        return _norm(layer, src)
     axes = zip(layer.sides, layer.kernel, layer.spatial)
     if all(lo == hi <= kernel // 2 and kernel <= size for (lo, hi), kernel, size in axes):
         return _plain_pool(layer, src, pooling.divisor)
@@ -145,6 +147,14 @@ def _pool(layer: Layer, src: torch.Tensor) -> torch.Tensor:
     for axis, size in enumerate(layer.output, 2):
         dst = dst.narrow(axis, 0, size)
     return dst
+
+
+def _norm(layer: Layer, src: torch.Tensor) -> torch.Tensor:
+    """PyTorch takes no padding, keeps the signs of odd powers, and counts elements in `ceil_mode`: it is given padding and magnitudes."""
+    sides = [(lo, hi + beyond) for (lo, hi), beyond in zip(layer.sides, layer.beyond)]
+    padded = F.pad(src, [side for both in reversed(sides) for side in both])
+    pool = (F.lp_pool1d, F.lp_pool2d, F.lp_pool3d)[layer.rank - 1]
+    return pool(padded if layer.pooling.p % 2 == 0 else padded.abs(), layer.pooling.p, layer.kernel, layer.strides)
 
 
 def _plain_pool(layer: Layer, src: torch.Tensor, divisor: int | None) -> torch.Tensor:

@@ -48,6 +48,8 @@ pub trait Element:
     fn from_bits(bits: u64) -> Self;
     /// The number whose encoding is that of `self` shifted left by the width of the mantissa.
     fn exponent(self) -> Self;
+    /// The square root, rounded once; a NaN below zero.
+    fn sqrt(self) -> Self;
 }
 
 impl Element for f32 {
@@ -97,6 +99,10 @@ impl Element for f32 {
 
     fn exponent(self) -> Self {
         Self::from_bits(self.to_bits() << 23)
+    }
+
+    fn sqrt(self) -> Self {
+        Self::sqrt(self)
     }
 }
 
@@ -151,6 +157,10 @@ impl Element for f64 {
 
     fn exponent(self) -> Self {
         Self::from_bits(self.to_bits() << 52)
+    }
+
+    fn sqrt(self) -> Self {
+        Self::sqrt(self)
     }
 }
 

@@ -459,6 +459,7 @@ impl<'k, 'b, T: Element, M: Memory<T>, const L: usize> Machine<'k, 'b, T, M, L> 
                 (d, std::array::from_fn(|i| if a[i] > b[i] { c[i] } else { e[i] }))
             }
             Op::Exponent { d, a } => (d, reg(a)?.map(T::exponent)),
+            Op::Sqrt { d, a } => (d, reg(a)?.map(T::sqrt)),
             Op::Store { to, s } => {
                 let value = *reg(s)?;
                 return self.store(tile, to, value);

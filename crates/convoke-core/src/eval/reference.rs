@@ -142,7 +142,7 @@ pub fn steps_at<T: Element>(
     })
 }
 
-/// The greatest element of a window, or their sum over the divisor.
+/// The greatest element of a window, their norm, or their sum over the divisor.
 fn pooled<T: Element, Acc: Accumulator>(
     spec: &LayerSpec,
     src: &[T],
@@ -159,8 +159,31 @@ fn pooled<T: Element, Acc: Accumulator>(
         return greatest;
     }
     let mut sum = Acc::default();
+    if spec.operation == Operation::LpPool {
+        each_element(spec, src, position, |x| sum = sum + power(acc(x), spec.p));
+        return root(sum, spec.p);
+    }
     each_element(spec, src, position, |x| sum = sum + acc(x));
     sum / Acc::from_f64(divisor(spec, position.at) as f64)
+}
+
+/// `|x|^p`.
+fn power<Acc: Accumulator>(x: Acc, p: usize) -> Acc {
+    let magnitude = if x < Acc::default() { Acc::default() - x } else { x };
+    (1..p).fold(magnitude, |power, _| power * magnitude)
+}
+
+/// The root of degree `p`, which of a power of a whole number is that.
+fn root<Acc: Accumulator>(sum: Acc, p: usize) -> Acc {
+    match p {
+        1 => sum,
+        2 => sum.sqrt(),
+        _ => {
+            let root = sum.to_f64().powf(1.0 / p as f64);
+            let whole = root.round();
+            Acc::from_f64(if whole.powi(p as i32) == sum.to_f64() { whole } else { root })
+        }
+    }
 }
 
 /// Calls `f` with each element of the window of pooling at an output, in order.

@@ -28,6 +28,7 @@
 //!   lane, those of the first operand from 0 to 255, those of the second from -128 to 127, `products a, b` is the sums of the first two and of
 //!   the last two products, as integers of 16 bits that saturate, and `dot4 a, b, c` all four products and `c`; `float a` is the nearest `f32`, `int a` the nearest integer, of
 //!   two the even one, and -2^31 for what is none.
+//! - `sqrt a` rounds once, and is a NaN below zero.
 //! - `exponent a` shifts the bits of each lane left by the width of the mantissa (23 or 52).
 //! - Nothing flushes denormals; nothing may reorder a sum. Which NaN an operation gives, its sign and payload, is left to the machine.
 
@@ -442,6 +443,8 @@ pub enum Op {
     Select { d: Reg, a: Reg, b: Reg, c: Reg, e: Reg },
     /// `d =` the bits of `a` shifted left by the width of the mantissa.
     Exponent { d: Reg, a: Reg },
+    /// `d =` the square root of `a`.
+    Sqrt { d: Reg, a: Reg },
     /// `d =` the number in `a` as another type.
     Convert { op: Conversion, d: Reg, a: Reg },
     /// Memory `= s`.

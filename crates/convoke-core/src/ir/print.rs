@@ -336,6 +336,7 @@ impl Printer<'_, '_, '_> {
             Op::Binary { op, d, a, b } => write!(self.f, "{d} = {} {a}, {b}", op.name()),
             Op::Select { d, a, b, c, e } => write!(self.f, "{d} = select {a} > {b}, {c}, {e}"),
             Op::Exponent { d, a } => write!(self.f, "{d} = exponent {a}"),
+            Op::Sqrt { d, a } => write!(self.f, "{d} = sqrt {a}"),
             Op::Store { to, s } => {
                 self.f.write_str("store ")?;
                 self.address(tile, to.at)?;

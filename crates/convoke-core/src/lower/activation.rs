@@ -384,7 +384,7 @@ const ERFC_Q: [f64; 9] = [
 ];
 
 /// `d = |x|`, NaN stays NaN and -0.0 becomes 0.0; `d` may be `x`.
-fn absolute(e: &mut Emitter, d: Reg, x: Reg, t: Reg) {
+pub(super) fn absolute(e: &mut Emitter, d: Reg, x: Reg, t: Reg) {
     e.constant(t, 0.0);
     e.binary(BinaryOp::Sub, t, t, x);
     e.binary(BinaryOp::Max, d, x, t);

@@ -142,6 +142,11 @@ impl Emitter {
         self.push(Op::Exponent { d, a });
     }
 
+    pub(crate) fn sqrt(&mut self, d: Reg, a: Reg) {
+        self.define(d);
+        self.push(Op::Sqrt { d, a });
+    }
+
     /// `d = a * b + c`, fused where the target can; else the product goes through `t`.
     pub(crate) fn multiply_add(&mut self, d: Reg, a: Reg, b: Reg, c: Reg, t: Reg) {
         if self.fma {

@@ -26,6 +26,7 @@ mod epilogue;
 mod fft;
 mod geometry;
 mod nests;
+mod norm;
 mod pack;
 mod pairs;
 mod phases;

@@ -5,16 +5,19 @@
 //! window is short, the input passes once: each vector goes to every window that it is part of.
 //!
 //! Averages are sums, divided at the end by a constant, or, where windows have different divisors, by the product of the taps that
-//! count along each axis: those that the call passes as ranges are counted in a register.
+//! count along each axis: those that the call passes as ranges are counted in a register. Of a norm, what is taken up is a power, and the end a
+//! root ([`norm`]).
 
 use super::emit::Emitter;
 use super::epilogue;
+use super::norm;
 use super::pixels::Taps;
 use super::tile::{Body, Level, SRC, TileContext, TileKey, merged, slide};
 use crate::ir::{Address, BinaryOp, Extent, Ptr, Reg, Tile};
 use crate::spec::{Divisor, LayerSpec, Operation};
 
-/// Registers besides the accumulators: what is loaded; afterwards the divisor, and two to count it.
+/// Registers besides the accumulators: what is loaded, and for its power another; afterwards the divisor, and two to count it, or three
+/// for a root.
 pub(crate) const REGISTERS: usize = 3;
 
 /// Longest window along `w` that is written out, so that input passes once.
@@ -45,8 +48,10 @@ pub(super) fn emit(cx: &TileContext<'_>, key: &TileKey, name: String) -> Tile {
     e.repeat(Extent::Count(key.run as u64), &steps, |e| {
         pool.initialize(e);
         pool.reduce(e);
-        if cx.spec.operation == Operation::AvgPool {
-            pool.divide(e);
+        match cx.spec.operation {
+            Operation::AvgPool => pool.divide(e),
+            Operation::LpPool => pool.root(e),
+            _ => {}
         }
         pool.body.finish(e, DST);
     });
@@ -74,6 +79,13 @@ impl Pool<'_> {
         let start = if self.cx().spec.operation == Operation::MaxPool { f64::NEG_INFINITY } else { 0.0 };
         for acc in 0..self.key().rows * self.key().vectors {
             e.constant(Reg(acc as u32), start);
+        }
+    }
+
+    /// What was loaded, as accumulators take it up.
+    fn prepare(&self, e: &mut Emitter, x: Reg) {
+        if self.cx().spec.operation == Operation::LpPool {
+            norm::power(e, x, self.cx().spec.p, self.body.whole(1));
         }
     }
 
@@ -114,6 +126,7 @@ impl Pool<'_> {
             let readers: Vec<_> = readers.into_iter().filter(|&(row, kw)| has(row, kw)).collect();
             for v in (0..self.key().vectors).filter(|_| !readers.is_empty()) {
                 self.body.load_channels(e, x, v, distance as i64 * self.cx().geometry.src.spatial[2]);
+                self.prepare(e, x);
                 for &(row, _) in &readers {
                     self.take_up(e, self.body.acc(row, v), x);
                 }
@@ -149,8 +162,16 @@ impl Pool<'_> {
                     let offset = src + (v * self.cx().lanes) as i64 * pixel;
                     e.load(x, Address { ptr: SRC, offset }, self.body.lanes_of(v), pixel);
                 }
+                self.prepare(e, x);
                 self.take_up(e, self.body.acc(row, v), x);
             }
+        }
+    }
+
+    /// Of every sum the root.
+    fn root(&self, e: &mut Emitter) {
+        for acc in 0..self.key().rows * self.key().vectors {
+            norm::root(e, Reg(acc as u32), self.cx().spec.p, [0, 1, 2].map(|i| self.body.whole(i)));
         }
     }
 

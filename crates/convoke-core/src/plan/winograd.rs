@@ -286,6 +286,7 @@ impl Search<'_> {
             name: String::new(),
             operation: Operation::Convolution,
             divisor: Divisor::Padded,
+            p: 2,
             rank: 1,
             batch: Batch::Fixed(1),
             in_channels: geometry.ic * shape.parts,

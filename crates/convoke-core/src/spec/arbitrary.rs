@@ -29,8 +29,12 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
         padding_mode(),
     );
     let operation = (operation(), any::<bool>()).prop_map(|(operation, ceil_mode)| Windows { operation, ceil_mode });
-    let operation = operation.prop_flat_map(|windows| (Just(windows), [(); 3].map(|()| axis(windows)), divisor()));
-    (head, layouts, operation, steps()).prop_map(|(head, layouts, (windows, axes, divisor), then)| {
+    let operation = operation.prop_flat_map(|windows| {
+        // The greatest of the data to that power fits `f32`.
+        let p = select(&[1, 2, 2, 2, 3, 4, 5, 6, 7, 12, 25, 40][..]);
+        (Just(windows), [(); 3].map(|()| axis(windows)), divisor(), p)
+    });
+    (head, layouts, operation, steps()).prop_map(|(head, layouts, (windows, axes, divisor, p), then)| {
         let operation = windows.operation;
         let (rank, dtype, batch, (groups, ic, oc)) = head;
         let (layout, weights_layout, bias, padding_mode) = layouts;
@@ -52,13 +56,14 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
             spatial,
             padding_mode,
             divisor: Divisor::Padded,
+            p: 2,
             bias,
             then,
             accuracy: Accuracy::default(),
             schedule: Schedule::default(),
         };
         if operation.is_pooling() {
-            keep_to_pooling(&mut spec, divisor);
+            keep_to_pooling(&mut spec, divisor, p);
         }
         keep_small(&mut spec, windows);
         keep_to_blocks(&mut spec);
@@ -76,8 +81,8 @@ struct Windows {
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
-    use Operation::{AvgPool, Convolution, MaxPool, Transposed};
-    prop_oneof![4 => Just(Convolution), 2 => Just(Transposed), 1 => Just(MaxPool), 2 => Just(AvgPool)]
+    use Operation::{AvgPool, Convolution, LpPool, MaxPool, Transposed};
+    prop_oneof![4 => Just(Convolution), 2 => Just(Transposed), 1 => Just(MaxPool), 2 => Just(AvgPool), 1 => Just(LpPool)]
 }
 
 fn divisor() -> impl Strategy<Value = Divisor> {
@@ -85,12 +90,14 @@ fn divisor() -> impl Strategy<Value = Divisor> {
 }
 
 /// Takes away what pooling has not: each channel is a group, without weights.
-fn keep_to_pooling(spec: &mut LayerSpec, divisor: Divisor) {
+fn keep_to_pooling(spec: &mut LayerSpec, divisor: Divisor, p: usize) {
     let channels = spec.in_channels;
     (spec.groups, spec.out_channels) = (channels, channels);
     (spec.bias, spec.padding_mode, spec.weights_layout) = (false, PaddingMode::Zeros, WeightsLayout::Oihw);
-    if spec.operation == Operation::AvgPool {
-        spec.divisor = divisor;
+    match spec.operation {
+        Operation::AvgPool => spec.divisor = divisor,
+        Operation::LpPool => spec.p = p,
+        _ => {}
     }
 }
 

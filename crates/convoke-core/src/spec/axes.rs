@@ -28,7 +28,7 @@ pub(super) fn read(reader: &mut Reader<'_>, steps: &Steps) -> Option<[SpatialAxi
     for (at, slot) in axes.iter_mut().enumerate().skip(3 - reader.rank) {
         let axis = match reader.operation {
             Operation::Transposed => transposed(reader, steps, at),
-            Operation::Convolution | Operation::MaxPool | Operation::AvgPool => convolution(reader, steps, at),
+            _ => convolution(reader, steps, at),
         };
         match axis {
             Some(axis) => *slot = axis,

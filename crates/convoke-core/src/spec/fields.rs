@@ -1,6 +1,7 @@
 //! From a value as written to what a field takes. A value that does not fit is reported and read as nothing.
 
 use super::error::SpecError;
+use super::operation::MOST_P;
 use super::schedule::{Algorithm, Axis, PackInput, Schedule, VectorAxis};
 use super::sizes::{MAX_SIZE, Padding};
 use super::{Accuracy, Epilogue, Operation, PaddingMode, SCHEDULE_NAMES};
@@ -69,6 +70,16 @@ impl Reader<'_> {
             }
             _ => self.form(field, "one whole number", value),
         }
+    }
+
+    /// The number of a norm.
+    pub(super) fn p(&mut self, value: &Value) -> Option<usize> {
+        let p = self.count("p", value, 1)?;
+        if p.value <= MOST_P {
+            return Some(p.value);
+        }
+        let (what, value, most) = ("`p`".to_owned(), p.value as i128, MOST_P as u64);
+        self.report(SpecError::Range { what, value, least: 1, most, span: p.span })
     }
 
     /// A field that takes one of a few words.

@@ -135,6 +135,7 @@ impl Parts<'_> {
         }
         let ceil_mode = self.optional("ceil_mode", Some(false), |v| reader.flag("ceil_mode", v));
         let divisor = self.divisor(reader);
+        let p = self.optional("p", Some(2), |v| reader.p(v));
         let one_group = Groups::Count(Spanned::new(1, self.layer.name.span));
         let groups = match &input {
             Some(input) if pooling => Some(Groups::Count(input.channels)),
@@ -180,6 +181,7 @@ impl Parts<'_> {
             spatial,
             padding_mode: padding_mode?,
             divisor: divisor?,
+            p: p?,
             bias: bias?,
             then: then?,
             accuracy: accuracy?,

@@ -71,6 +71,8 @@ pub struct LayerSpec {
     pub padding_mode: PaddingMode,
     /// What average pooling divides by; of other layers the default.
     pub divisor: Divisor,
+    /// Which norm `lp_pool` takes, 1 to 64; of other layers 2.
+    pub p: usize,
     /// Whether there is a bias, one element an output channel.
     pub bias: bool,
     /// The fused epilogue, applied in order.
@@ -348,6 +350,12 @@ impl LayerSpec {
     /// Taps of the window: `kd * kh * kw`.
     pub fn taps(&self) -> usize {
         self.spatial.iter().map(|a| a.kernel).product()
+    }
+
+    /// Whether small whole numbers come out of `algorithm` as the formula has them, rounded once: not of transforms, nor of roots but
+    /// square ones.
+    pub const fn is_exact(&self, algorithm: Algorithm) -> bool {
+        algorithm.is_exact() && self.p <= 2
     }
 
     /// Elements of the weights; pooling has none.

@@ -17,9 +17,15 @@ pub enum Operation {
     /// Each output is the sum of a window over a [`Divisor`]: PyTorch's `AvgPool1d` to `AvgPool3d`, ONNX's `AveragePool` and
     /// `GlobalAveragePool`.
     AvgPool,
+    /// Each output is the norm of a window, `(sum |x|^p)^(1 / p)`: ONNX's `LpPool` and `GlobalLpPool`, and PyTorch's `LPPool1d` to `LPPool3d`,
+    /// where `p` is even or the input is not negative.
+    LpPool,
 }
 
-use Operation::{AvgPool, Convolution, MaxPool, Transposed};
+use Operation::{AvgPool, Convolution, LpPool, MaxPool, Transposed};
+
+/// The greatest `p` of a norm.
+pub(super) const MOST_P: usize = 64;
 
 /// What average pooling divides the sum of a window by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -34,7 +40,7 @@ pub enum Divisor {
 }
 
 /// The fields of a layer, in the order of the canonical text, and the operations that have them.
-const FIELDS: [(&str, &[Operation]); 27] = [
+const FIELDS: [(&str, &[Operation]); 28] = [
     ("input", &Operation::ALL),
     ("input_scale", &[Convolution]),
     ("input_zero_point", &[Convolution]),
@@ -43,7 +49,7 @@ const FIELDS: [(&str, &[Operation]); 27] = [
     ("stride", &Operation::ALL),
     ("padding", &Operation::ALL),
     ("padding_mode", &[Convolution]),
-    ("ceil_mode", &[MaxPool, AvgPool]),
+    ("ceil_mode", &[MaxPool, AvgPool, LpPool]),
     ("output_padding", &[Transposed]),
     ("output_size", &[Transposed]),
     ("dilation", &Operation::ALL),
@@ -51,6 +57,7 @@ const FIELDS: [(&str, &[Operation]); 27] = [
     ("bias", &[Convolution, Transposed]),
     ("count_include_pad", &[AvgPool]),
     ("divisor", &[AvgPool]),
+    ("p", &[LpPool]),
     ("weights", &[Convolution, Transposed]),
     ("weights_type", &[Convolution]),
     ("weights_scale", &[Convolution]),
@@ -77,7 +84,7 @@ pub const FIELD_NAMES: [&str; FIELDS.len()] = {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 4] = [Convolution, Transposed, MaxPool, AvgPool];
+    pub const ALL: [Self; 5] = [Convolution, Transposed, MaxPool, AvgPool, LpPool];
 
     /// What layers of one, two and three spatial axes are called.
     pub const fn kinds(self) -> [&'static str; 3] {
@@ -86,12 +93,13 @@ impl Operation {
             Transposed => ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"],
             MaxPool => ["max_pool1d", "max_pool2d", "max_pool3d"],
             AvgPool => ["avg_pool1d", "avg_pool2d", "avg_pool3d"],
+            LpPool => ["lp_pool1d", "lp_pool2d", "lp_pool3d"],
         }
     }
 
     /// Whether it makes one number of each channel's window, without weights.
     pub const fn is_pooling(self) -> bool {
-        matches!(self, MaxPool | AvgPool)
+        matches!(self, MaxPool | AvgPool | LpPool)
     }
 
     /// The operation and the number of spatial axes of a kind of layer.
@@ -116,15 +124,15 @@ impl Operation {
     pub(super) const fn weights_layouts(self) -> [WeightsLayout; 2] {
         match self {
             // Pooling has none, so that any will do.
-            Convolution | MaxPool | AvgPool => [WeightsLayout::Oihw, WeightsLayout::Hwio],
+            Convolution | MaxPool | AvgPool | LpPool => [WeightsLayout::Oihw, WeightsLayout::Hwio],
             Transposed => [WeightsLayout::Iohw, WeightsLayout::Hwoi],
         }
     }
 }
 
-/// `a conv2d`, `an avg_pool2d`.
+/// `a conv2d`, `an avg_pool2d`, `an lp_pool2d`.
 pub fn with_article(kind: &str) -> String {
-    format!("{} {kind}", if kind.starts_with('a') { "an" } else { "a" })
+    format!("{} {kind}", if kind.starts_with('a') || kind.starts_with("lp") { "an" } else { "a" })
 }
 
 impl LayerSpec {

@@ -136,7 +136,7 @@ pub(super) fn check_limits(spec: &LayerSpec, limits: &Limits, spans: &Spans) -> 
     let padded: fn(&SpatialAxis) -> usize = match spec.operation {
         Operation::Convolution => |a| a.pad_lo + a.input + a.pad_hi,
         // The last window may reach past the padding.
-        Operation::MaxPool | Operation::AvgPool => {
+        Operation::MaxPool | Operation::AvgPool | Operation::LpPool => {
             |a| (a.pad_lo + a.input + a.pad_hi).max((a.output - 1) * a.stride + a.extent())
         }
         // As many as a phase's window can reach past either end.

@@ -63,6 +63,9 @@ impl fmt::Display for LayerSpec {
             Divisor::Inside => writeln!(f, "    count_include_pad: false,")?,
             Divisor::Number(n) => writeln!(f, "    divisor: {n},")?,
         }
+        if self.p != 2 {
+            writeln!(f, "    p: {},", self.p)?;
+        }
         if self.weights_layout != self.operation.weights_layouts()[0] {
             writeln!(f, "    weights: {},", self.weights_layout.name(self.rank))?;
         }

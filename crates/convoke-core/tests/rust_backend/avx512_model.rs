@@ -102,6 +102,12 @@ mod model {
         _mm512_min_pd |a, b| if a < b { a } else { b };
     }
 
+    pub fn _mm512_sqrt_ps(a: __m512) -> __m512 {
+        __m512(a.0.map(f32::sqrt))
+    }
+    pub fn _mm512_sqrt_pd(a: __m512d) -> __m512d {
+        __m512d(a.0.map(f64::sqrt))
+    }
     pub fn _mm512_castps_si512(a: __m512) -> __m512i {
         __m512i(std::array::from_fn(|i| a.0[2 * i].to_bits() as u64 | (a.0[2 * i + 1].to_bits() as u64) << 32))
     }

@@ -3,7 +3,7 @@
 #[allow(dead_code, non_camel_case_types)]
 mod model {
     macro_rules! model {
-        ($V:ident, $T:ty, $U:ident, $B:ty, $S:ident, $L:literal; $dup:ident $load:ident $store:ident $fma:ident $gt:ident $eq:ident
+        ($V:ident, $T:ty, $U:ident, $B:ty, $S:ident, $L:literal; $dup:ident $load:ident $store:ident $fma:ident $sqrt:ident $gt:ident $eq:ident
             $bsl:ident $to_bits:ident $from_bits:ident $shl:ident; $($name:ident $op:tt)*) => {
             #[derive(Clone, Copy)]
             pub struct $V([$T; $L]);
@@ -26,6 +26,9 @@ mod model {
             /// `a + b * c`: the addend comes first.
             pub fn $fma(a: $V, b: $V, c: $V) -> $V {
                 $V(std::array::from_fn(|i| b.0[i].mul_add(c.0[i], a.0[i])))
+            }
+            pub fn $sqrt(a: $V) -> $V {
+                $V(a.0.map(<$T>::sqrt))
             }
             pub fn $gt(a: $V, b: $V) -> $U {
                 $U(std::array::from_fn(|i| if a.0[i] > b.0[i] { <$B>::MAX } else { 0 }))
@@ -53,9 +56,9 @@ mod model {
         };
     }
 
-    model!(float32x4_t, f32, uint32x4_t, u32, int32x4_t, 4; vdupq_n_f32 vld1q_f32 vst1q_f32 vfmaq_f32 vcgtq_f32 vceqq_f32 vbslq_f32
+    model!(float32x4_t, f32, uint32x4_t, u32, int32x4_t, 4; vdupq_n_f32 vld1q_f32 vst1q_f32 vfmaq_f32 vsqrtq_f32 vcgtq_f32 vceqq_f32 vbslq_f32
         vreinterpretq_s32_f32 vreinterpretq_f32_s32 vshlq_n_s32; vaddq_f32 + vsubq_f32 - vmulq_f32 * vdivq_f32 /);
-    model!(float64x2_t, f64, uint64x2_t, u64, int64x2_t, 2; vdupq_n_f64 vld1q_f64 vst1q_f64 vfmaq_f64 vcgtq_f64 vceqq_f64 vbslq_f64
+    model!(float64x2_t, f64, uint64x2_t, u64, int64x2_t, 2; vdupq_n_f64 vld1q_f64 vst1q_f64 vfmaq_f64 vsqrtq_f64 vcgtq_f64 vceqq_f64 vbslq_f64
         vreinterpretq_s64_f64 vreinterpretq_f64_s64 vshlq_n_s64; vaddq_f64 + vsubq_f64 - vmulq_f64 * vdivq_f64 /);
 
     #[derive(Clone, Copy)]

@@ -196,6 +196,10 @@ impl Emitter<'_> {
                 let bits = self.builder.ins().ishl_imm_u(bits, self.lanes.mantissa);
                 (d, self.builder.ins().bitcast(self.lanes.vector, bitcast_flags(), bits))
             }
+            Op::Sqrt { d, a } => {
+                let a = self.register(a);
+                (d, self.builder.ins().sqrt(a))
+            }
             Op::Store { to, s } if self.is_narrow(to.at) => return self.store_narrow(to, s),
             Op::Store { to, s } => return self.store(to, s),
         };
@@ -378,7 +382,7 @@ fn uses(rest: &[TileStmt], register: Reg) -> usize {
             Op::Fma { d, a, b, c } | Op::Dot4 { d, a, b, c } => (Some(d), [Some(a), Some(b), Some(c), None]),
             Op::Binary { d, a, b, .. } => (Some(d), [Some(a), Some(b), None, None]),
             Op::Select { d, a, b, c, e } => (Some(d), [Some(a), Some(b), Some(c), Some(e)]),
-            Op::Exponent { d, a } | Op::Convert { d, a, .. } => (Some(d), [Some(a), None, None, None]),
+            Op::Exponent { d, a } | Op::Sqrt { d, a } | Op::Convert { d, a, .. } => (Some(d), [Some(a), None, None, None]),
             Op::Store { s, .. } => (None, [Some(s), None, None, None]),
         };
         count += read.iter().filter(|r| **r == Some(register)).count();

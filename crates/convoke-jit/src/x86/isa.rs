@@ -197,6 +197,16 @@ impl Vectors {
         }
     }
 
+    pub(super) fn sqrt(self) -> Code {
+        pick!(
+            self,
+            VEX_Vsqrtps_ymm_ymmm256,
+            VEX_Vsqrtpd_ymm_ymmm256,
+            EVEX_Vsqrtps_zmm_k1z_zmmm512b32_er,
+            EVEX_Vsqrtpd_zmm_k1z_zmmm512b64_er
+        )
+    }
+
     /// `d = four products of bytes of a and b, and d`.
     pub(super) fn dot4(self) -> Code {
         if self.wide { Code::EVEX_Vpdpbusd_zmm_k1z_zmm_zmmm512b32 } else { Code::VEX_Vpdpbusd_ymm_ymm_ymmm256 }

@@ -239,6 +239,8 @@ impl Machine<'_> {
             M::Vmulpd => self.binary::<f64>(i, |a, b| a * b)?,
             M::Vdivps => self.binary::<f32>(i, |a, b| a / b)?,
             M::Vdivpd => self.binary::<f64>(i, |a, b| a / b)?,
+            M::Vsqrtps => self.unary::<f32>(i, f32::sqrt)?,
+            M::Vsqrtpd => self.unary::<f64>(i, f64::sqrt)?,
             M::Vmaxps => self.binary::<f32>(i, |a, b| if a > b { a } else { b })?,
             M::Vmaxpd => self.binary::<f64>(i, |a, b| if a > b { a } else { b })?,
             M::Vminps => self.binary::<f32>(i, |a, b| if a < b { a } else { b })?,
@@ -452,6 +454,15 @@ impl Machine<'_> {
     fn broadcast(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
         let element = self.read(self.address(i)?, bytes)?;
         self.set(i, std::array::from_fn(|n| element[n % bytes]))
+    }
+
+    fn unary<T: Lane>(&mut self, i: &Instruction, f: impl Fn(T) -> T) -> Result<(), String> {
+        let mut d = self.source(i, 1)?;
+        for lane in d.chunks_exact_mut(T::BYTES) {
+            let value = f(T::from_bytes(lane)).bits().to_le_bytes();
+            lane.copy_from_slice(&value[..T::BYTES]);
+        }
+        self.set(i, d)
     }
 
     fn binary<T: Lane>(&mut self, i: &Instruction, f: impl Fn(T, T) -> T) -> Result<(), String> {

@@ -297,6 +297,7 @@ impl Emitter<'_> {
                 let by = if v.element_bytes() == 4 { 23 } else { 52 };
                 self.a.vector(v.shift_left(), &[r(d), r(a), Imm(by)]);
             }
+            Op::Sqrt { d, a } => self.a.vector(v.sqrt(), &[r(d), r(a)]),
             Op::Store { to, s } => self.store(to, s)?,
         }
         Ok(())

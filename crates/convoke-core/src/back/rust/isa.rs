@@ -50,6 +50,7 @@ pub(super) enum Helper {
     Binary(BinaryOp),
     Select,
     Exponent,
+    Sqrt,
 }
 
 /// Where the intrinsics come from.
@@ -122,6 +123,7 @@ impl Instructions {
             Helper::Binary(op) => binary_name(op).to_owned(),
             Helper::Select => "select".to_owned(),
             Helper::Exponent => "exponent".to_owned(),
+            Helper::Sqrt => "sqrt".to_owned(),
         };
         let ident = ident(&name);
         self.used.insert(name, helper);

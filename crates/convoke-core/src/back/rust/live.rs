@@ -48,6 +48,7 @@ pub(super) fn defines(op: &Op) -> Option<Reg> {
         | Op::Binary { d, .. }
         | Op::Select { d, .. }
         | Op::Exponent { d, .. }
+        | Op::Sqrt { d, .. }
         | Op::Convert { d, .. } => Some(d),
         Op::Store { .. } => None,
     }
@@ -60,7 +61,7 @@ pub(super) fn reads(op: &Op) -> impl Iterator<Item = Reg> {
         Op::Fma { a, b, c, .. } | Op::Dot4 { a, b, c, .. } => [Some(a), Some(b), Some(c), None],
         Op::Binary { a, b, .. } => [Some(a), Some(b), None, None],
         Op::Select { a, b, c, e, .. } => [Some(a), Some(b), Some(c), Some(e)],
-        Op::Exponent { a, .. } | Op::Convert { a, .. } => [Some(a), None, None, None],
+        Op::Exponent { a, .. } | Op::Sqrt { a, .. } | Op::Convert { a, .. } => [Some(a), None, None, None],
         Op::Store { s, .. } => [Some(s), None, None, None],
     };
     regs.into_iter().flatten()

@@ -55,6 +55,7 @@ pub(super) fn prelude(i: &mut Instructions, used: &[Helper]) -> TokenStream {
             Helper::Splat => Some(of("vdupq_n")),
             Helper::Load(n) if n == i.lanes => Some(of("vld1q")),
             Helper::Store(n) if n == i.lanes => Some(of("vst1q")),
+            Helper::Sqrt => Some(of("vsqrtq")),
             Helper::Binary(op @ (BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div)) => {
                 Some(of(&format!("v{}q", binary_name(op))))
             }

@@ -1,8 +1,11 @@
-//! Plain Rust on arrays, for any CPU. It has no `fma`: `core` cannot fuse.
+//! Plain Rust on arrays, for any CPU. It has no `fma`: `core` cannot fuse. Nor has `core` a square root, so that of whole numbers stands
+//! in for it.
 
 use super::isa::{Helper, Instructions};
+use super::names::ident;
 use super::x86::mantissa;
 use crate::ir::{BinaryOp, Conversion};
+use crate::spec::DType;
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
@@ -43,10 +46,46 @@ pub(super) fn prelude(i: &mut Instructions, used: &[Helper]) -> TokenStream {
                 let body = lane_by_lane(quote!(#element::from_bits(a.0[i].to_bits() << #by)));
                 i.function(quote!(fn #name(a: V) -> V), body)
             }
+            Helper::Sqrt => {
+                let root = root(i.dtype);
+                let body = lane_by_lane(quote!(root(a.0[i])));
+                i.function(quote!(fn #name(a: V) -> V), quote!(#root #body))
+            }
             _ => i.by_element(helper).unwrap_or_default(),
         });
     }
     code
+}
+
+/// The square root of a number, rounded once. The mantissa, times 2 if the exponent is odd, is a whole number; so is its root, with one bit more
+/// than a result has. No root lies in the middle of two results, since its square would have more bits than a mantissa.
+fn root(dtype: DType) -> TokenStream {
+    // The bits of numbers and of squares; of a mantissa without the hidden one; what a subnormal number is taken times, and its root then by.
+    let (bits, wide, mantissa, bias, up, down) = match dtype {
+        DType::F32 => (quote!(u32), quote!(u64), 23_u32, 127_u32, quote!(16777216.0), quote!(4096.0)),
+        DType::F64 => (quote!(u64), quote!(u128), 52, 1023, quote!(18014398509481984.0), quote!(134217728.0)),
+    };
+    let element = ident(dtype.name());
+    let [more, mantissa, bias] = [mantissa + 2, mantissa, bias].map(Literal::u32_unsuffixed);
+    quote! {
+        fn root(x: #element) -> #element {
+            if x.is_nan() || x < 0.0 {
+                return #element::NAN;
+            }
+            if x == 0.0 || x == #element::INFINITY {
+                return x;
+            }
+            if !x.is_normal() {
+                return root(x * #up) / #down;
+            }
+            let exponent = (x.to_bits() >> #mantissa) as i32 - #bias;
+            let whole = x.to_bits() & ((1 << #mantissa) - 1) | 1 << #mantissa;
+            let square = #wide::from(whole << (exponent & 1)) << #more;
+            let twice = square.isqrt() as #bits;
+            let exponent = ((exponent >> 1) + #bias - 1) as #bits;
+            #element::from_bits((exponent << #mantissa) + twice.div_ceil(2))
+        }
+    }
 }
 
 /// Lane `i` of `a op b`.

@@ -223,6 +223,7 @@ impl Writer<'_> {
             Op::Binary { op, a, b, .. } => self.call(Helper::Binary(op), &[a, b]),
             Op::Select { a, b, c, e, .. } => self.call(Helper::Select, &[a, b, c, e]),
             Op::Exponent { a, .. } => self.call(Helper::Exponent, &[a]),
+            Op::Sqrt { a, .. } => self.call(Helper::Sqrt, &[a]),
             Op::Convert { op, a, .. } => self.call(Helper::Convert(op), &[a]),
             Op::Dot4 { a, b, c, .. } => self.call(Helper::Dot4, &[a, b, c]),
             Op::Pairs { from, .. } | Op::Quads { from, .. } => {

@@ -42,6 +42,7 @@ pub(super) fn prelude(i: &mut Instructions, used: &[Helper]) -> TokenStream {
             Helper::Load(n) if n == i.lanes => Some("loadu"),
             Helper::Store(n) if n == i.lanes => Some("storeu"),
             Helper::Fma => Some("fmadd"),
+            Helper::Sqrt => Some("sqrt"),
             Helper::Binary(op) if !op.is_integer() && op != BinaryOp::Maximum => Some(binary_name(op)),
             _ => None,
         };

@@ -9,7 +9,7 @@
 
 use super::{Epilogue, LayerSpec, epilogue, magnitude};
 use crate::eval::Element;
-use crate::spec::{Algorithm, SELU_ALPHA, SELU_SCALE, SOFTPLUS_THRESHOLD};
+use crate::spec::{Algorithm, Operation, SELU_ALPHA, SELU_SCALE, SOFTPLUS_THRESHOLD};
 
 /// Most that an output computed in `T` may differ from `exact`, the output before rounding computed in a type with
 /// enough bits. `sum` is its exact sum before the epilogue, which is `steps` (see [`steps_at`](super::steps_at)), and `magnitude` what
@@ -27,7 +27,7 @@ pub fn error_bound<T: Element>(
     // What falls below the least normal number loses at most half its last bit at each step.
     let tiny = if u > 1e-10 { f64::from(f32::from_bits(1)) } else { f64::from_bits(1) };
     let mut value = sum;
-    let mut error = gamma * magnitude + terms * tiny;
+    let mut error = gamma * magnitude + terms * tiny + underflow(spec, sum, tiny);
     for step in steps {
         let (lipschitz, relative, absolute) = quality(step);
         let next = epilogue(step, value);
@@ -38,6 +38,16 @@ pub fn error_bound<T: Element>(
     }
     // The exact output is itself rounded when it is compared, and was summed in f64.
     error + u * value.abs() + f64::EPSILON * terms * magnitude
+}
+
+/// What a norm loses where powers are subnormal numbers: the root of a sum that is off by `all` is off by at most the root of that, nor by more
+/// than its slope says.
+fn underflow(spec: &LayerSpec, norm: f64, tiny: f64) -> f64 {
+    if spec.operation != Operation::LpPool {
+        return 0.0;
+    }
+    let (p, all) = (spec.p as f64, (spec.taps() * spec.p) as f64 * tiny);
+    all.powf(1.0 / p).min(2.0 * all / (p * norm.powf(p - 1.0)))
 }
 
 /// Lipschitz constant; own error in units of roundoff, relative to the result, and relative to the input.

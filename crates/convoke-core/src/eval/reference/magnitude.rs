@@ -1,6 +1,6 @@
 //! What the error of an output is measured by.
 
-use super::{Position, Tensors, divisor, each_element, each_product, input_at, src_index, weights_index};
+use super::{Position, Tensors, divisor, each_element, each_product, input_at, pooled, src_index, weights_index};
 use crate::eval::Element;
 use crate::lower::weights::WeightsPacking;
 use crate::lower::{TileAxis, winograd_taps, winograd_transforms};
@@ -9,8 +9,8 @@ use crate::spec::{Algorithm, LayerSpec, Operation};
 /// For every element of `dst`, the magnitude that the error of a kernel is at most a multiple of (see
 /// [`error_bound`](super::error_bound)).
 ///
-/// Of a direct sum it is `|bias| +` the sum of `|src * weights|`; of average pooling the sum of `|src|` over the divisor, and of
-/// what never rounds, the greatest element, 0. Of Winograd's algorithm it is the output's formula with the magnitudes
+/// Of a direct sum it is `|bias| +` the sum of `|src * weights|`; of average pooling the sum of `|src|` over the divisor, of a norm itself,
+/// and of what never rounds, the greatest element, 0. Of Winograd's algorithm it is the output's formula with the magnitudes
 /// of all factors, those of the matrices too: `|A^T| [(|G| |g|) . (|B^T| |d|)]`. Of `fft` it is `|bias| +` the sum over the input
 /// channels of the Euclidean norms of the input's row, or its image with the padding if the window has several rows, times that of the
 /// filter: errors of transforms are bounded by norms of blocks, whose elements are some of those, each in at most two.
@@ -50,8 +50,10 @@ pub fn magnitudes<T: Element>(
 
 /// Of pooling.
 fn mean_magnitude<T: Element>(spec: &LayerSpec, src: &[T], at: Position) -> f64 {
-    if spec.operation == Operation::MaxPool {
-        return 0.0;
+    match spec.operation {
+        Operation::MaxPool => return 0.0,
+        Operation::LpPool => return pooled(spec, src, at, |x| x.to_f64()),
+        _ => {}
     }
     let mut sum = 0.0;
     each_element(spec, src, at, |x| sum += x.to_f64().abs());
@@ -259,6 +261,10 @@ fn each(sizes: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
 pub(super) fn terms(spec: &LayerSpec, algorithm: Algorithm) -> f64 {
     if algorithm == Algorithm::Fft {
         return fft_terms(spec);
+    }
+    if spec.operation == Operation::LpPool {
+        // A root is as many times closer than what it is of; its own steps are few.
+        return (spec.taps() + spec.p) as f64 / spec.p as f64 + 4.0;
     }
     let Some(m) = algorithm.winograd() else { return (spec.ic_per_group() * spec.taps() + 1) as f64 };
     let axes = spec.spatial.map(|a| TileAxis::new(&a, m));

@@ -25,6 +25,7 @@ fn layer(in_channels: usize, out_channels: usize, spatial: [SpatialAxis; 3]) -> 
         spatial,
         padding_mode: PaddingMode::Zeros,
         divisor: Divisor::Padded,
+        p: 2,
         bias: false,
         then: Vec::new(),
         accuracy: Accuracy::default(),
@@ -284,6 +285,19 @@ fn pooling_by_hand() {
     let (nan, inf) = (f64::NAN, f64::INFINITY);
     let special = [-inf, -inf, nan, inf, -inf];
     pooled(MaxPool, Divisor::Padded, axis(5, 2, 1, 1, (0, 0)), &special, &[-inf, nan, nan, inf]);
+}
+
+/// What ONNX's `LpPool` gives.
+#[test]
+fn norms_by_hand() {
+    let norms = |p, src: &[f64], expect: &[f64]| {
+        let spec = LayerSpec { operation: Operation::LpPool, p, ..row(1, 1, axis(5, 3, 2, 1, (1, 1))) };
+        assert_eq!(run::<f64, f64>(&spec, 1, &Tensors { src, ..Tensors::default() }), expect);
+    };
+    norms(1, &[-1.0, 2.0, 3.0, -4.0, 5.0], &[3.0, 9.0, 9.0]);
+    norms(2, &[-3.0, 4.0, -4.0, 2.0, 0.0], &[5.0, 6.0, 2.0]);
+    norms(3, &[-3.0, 0.0, -3.0, -4.0, -5.0], &[3.0, 91.0_f64.cbrt(), 189.0_f64.cbrt()]);
+    norms(4, &[-3.0, 0.0, 0.0, 0.0, -2.0], &[3.0, 0.0, 2.0]);
 }
 
 #[test]

@@ -51,6 +51,7 @@ fn op() -> impl Strategy<Value = Op> {
         (select(&BinaryOp::ALL[..]), reg(), reg(), reg()).prop_map(|(op, d, a, b)| Op::Binary { op, d, a, b }),
         (reg(), reg(), reg(), reg(), reg()).prop_map(|(d, a, b, c, e)| Op::Select { d, a, b, c, e }),
         (reg(), reg()).prop_map(|(d, a)| Op::Exponent { d, a }),
+        (reg(), reg()).prop_map(|(d, a)| Op::Sqrt { d, a }),
         (access(), reg()).prop_map(|(to, s)| Op::Store { to, s }),
     ]
 }
@@ -204,8 +205,8 @@ fn errors_say_where_and_what() {
     check_error("kernel k f32 sse {\n  buffer src[N * 2] vars N", "2:16: expected `]`, found `*`");
     check_error("kernel k f32 sse { vars N # }", "1:27: expected a word, a number or a symbol, found `#`");
     check_error(
-        "kernel k f32 sse { vars N tile t(a) registers 1 { v0 = sqrt v1 } }",
-        "1:56: expected const, load, pairs, quads, broadcast, fma, dot4, select, exponent, float, int, add, sub, mul, div, max, min, maximum, iadd, dot, join, splice, products, found `sqrt`",
+        "kernel k f32 sse { vars N tile t(a) registers 1 { v0 = root v1 } }",
+        "1:56: expected const, load, pairs, quads, broadcast, fma, dot4, select, exponent, sqrt, float, int, add, sub, mul, div, max, min, maximum, iadd, dot, join, splice, products, found `root`",
     );
     check_error(
         "kernel k f32 sse { vars N tile t(a) registers 1 { v0 = load a[9223372036854775808] } }",

@@ -111,13 +111,16 @@ fn definition(t: &mut Tokens<'_>, tile: &Tile, lanes: usize) -> Parse<Op> {
     if t.take_word("exponent") {
         return Ok(Op::Exponent { d, a: register(t)? });
     }
+    if t.take_word("sqrt") {
+        return Ok(Op::Sqrt { d, a: register(t)? });
+    }
     if let Some(op) = BinaryOp::ALL.into_iter().find(|op| t.take_word(op.name())) {
         let a = register(t)?;
         t.symbol(",")?;
         return Ok(Op::Binary { op, d, a, b: register(t)? });
     }
     Err(t.expected(
-        "const, load, pairs, quads, broadcast, fma, dot4, select, exponent, float, int, add, sub, mul, div, max, min, maximum, iadd, dot, join, splice, \
+        "const, load, pairs, quads, broadcast, fma, dot4, select, exponent, sqrt, float, int, add, sub, mul, div, max, min, maximum, iadd, dot, join, splice, \
          products",
     ))
 }

@@ -183,7 +183,7 @@ impl<'k> Checker<'k> {
                 self.uses(&[a, b, c, e], defined)?;
                 d
             }
-            Op::Exponent { d, a } => {
+            Op::Exponent { d, a } | Op::Sqrt { d, a } => {
                 self.uses(&[a], defined)?;
                 d
             }
