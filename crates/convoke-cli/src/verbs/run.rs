@@ -134,13 +134,16 @@ fn channels(what: &'static str, spec: &LayerSpec, path: &Path) -> Result<Vec<f64
     fit::same_shape(what, &[spec.out_channels], &data::read(path)?).map_err(|e| Failure::file(path, e))
 }
 
+/// What is said to weights for pooling.
+fn no_weights(spec: &LayerSpec) -> Failure {
+    Failure::Usage(format!("layer {} is {} and has no weights", spec.name, with_article(spec.kind())))
+}
+
 /// The weights and what to call them; pooling has none.
 fn weights(args: &Run, spec: &LayerSpec, rate: Option<u32>) -> Result<(Vec<f64>, Option<String>), Failure> {
     if spec.operation.is_pooling() {
         return match args.weights {
-            Some(_) => {
-                Err(Failure::Usage(format!("layer {} is {} and has no weights", spec.name, with_article(spec.kind()))))
-            }
+            Some(_) => Err(no_weights(spec)),
             None => Ok((Vec::new(), None)),
         };
     }

@@ -188,11 +188,16 @@ fn root<Acc: Accumulator>(sum: Acc, p: usize) -> Acc {
 
 /// Calls `f` with each element of the window of pooling at an output, in order.
 fn each_element<T: Element>(spec: &LayerSpec, src: &[T], position: Position, mut f: impl FnMut(T)) {
+    each_position(spec, position, |at| f(src[src_index(spec, position.n, position.oc, at)]));
+}
+
+/// Calls `f` with where in the input each element of the window of pooling at an output is, in order.
+fn each_position(spec: &LayerSpec, position: Position, mut f: impl FnMut([usize; 3])) {
     let [kd, kh, kw] = spec.spatial.map(|a| a.kernel);
     for tap in (0..kd * kh * kw).map(|t| [t / kw / kh, t / kw % kh, t % kw]) {
-        let at = input_position(spec, position.at, tap);
-        if let Some(x) = at.and_then(|at| input_at(spec, src, position.n, position.oc, at)) {
-            f(x);
+        let Some(at) = input_position(spec, position.at, tap) else { continue };
+        if at.iter().zip(&spec.spatial).all(|(at, axis)| (0..axis.input as i64).contains(at)) {
+            f(at.map(|i| i as usize));
         }
     }
 }

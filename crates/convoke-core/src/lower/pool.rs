@@ -4,6 +4,8 @@
 //! weights, and each vector of the input is that of the outputs it is taken up by. Where vectors run along the channels and the
 //! window is short, the input passes once: each vector goes to every window that it is part of.
 //!
+//! Integers are compared as floats, which hold them exactly.
+//!
 //! Averages are sums, divided at the end by a constant, or, where windows have different divisors, by the product of the taps that
 //! count along each axis: those that the call passes as ranges are counted in a register. Of a norm, what is taken up is a power, and the end a
 //! root ([`norm`]).
@@ -13,7 +15,7 @@ use super::epilogue;
 use super::norm;
 use super::pixels::Taps;
 use super::tile::{Body, Level, SRC, TileContext, TileKey, merged, slide};
-use crate::ir::{Address, BinaryOp, Extent, Ptr, Reg, Tile};
+use crate::ir::{Address, BinaryOp, Conversion, Extent, Ptr, Reg, Tile};
 use crate::spec::{Divisor, LayerSpec, Operation};
 
 /// Registers besides the accumulators: what is loaded, and for its power another; afterwards the divisor, and two to count it, or three
@@ -51,6 +53,7 @@ pub(super) fn emit(cx: &TileContext<'_>, key: &TileKey, name: String) -> Tile {
         match cx.spec.operation {
             Operation::AvgPool => pool.divide(e),
             Operation::LpPool => pool.root(e),
+            _ if cx.spec.integers.is_some() => pool.round(e),
             _ => {}
         }
         pool.body.finish(e, DST);
@@ -84,6 +87,9 @@ impl Pool<'_> {
 
     /// What was loaded, as accumulators take it up.
     fn prepare(&self, e: &mut Emitter, x: Reg) {
+        if self.cx().spec.integers.is_some() {
+            e.convert(Conversion::Float, x, x);
+        }
         if self.cx().spec.operation == Operation::LpPool {
             norm::power(e, x, self.cx().spec.p, self.body.whole(1));
         }
@@ -165,6 +171,13 @@ impl Pool<'_> {
                 self.prepare(e, x);
                 self.take_up(e, self.body.acc(row, v), x);
             }
+        }
+    }
+
+    /// Every maximum as the integer that it is.
+    fn round(&self, e: &mut Emitter) {
+        for acc in (0..self.key().rows * self.key().vectors).map(|acc| Reg(acc as u32)) {
+            e.convert(Conversion::Int, acc, acc);
         }
     }
 

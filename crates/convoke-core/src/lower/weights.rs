@@ -379,7 +379,8 @@ impl<W: Stored> IntegerParameters<'_, W> {
     /// If a length is [wrong](Self::wrong_length).
     pub fn pack(&self, spec: &LayerSpec, packing: &WeightsPacking) -> (Vec<i32>, Vec<i32>) {
         assert_eq!(self.wrong_length(spec), None);
-        let Some(integers) = &spec.integers else { return Default::default() };
+        let integers = spec.integers.as_ref().filter(|_| !spec.operation.is_pooling());
+        let Some(integers) = integers else { return Default::default() };
         let weight =
             |at: usize, channel: usize| self.weights[at].to_number() as i32 - self.zero_point(integers, channel);
         let mut packed = vec![0; packing.packed_len()];

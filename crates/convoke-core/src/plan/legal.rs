@@ -71,7 +71,7 @@ fn integers(spec: &LayerSpec, algorithm: Algorithm) -> Result<(), String> {
         Some(integers) if by_four && !integers.has_signed_weights() => {
             Err(format!("{algorithm} needs weights that are i8 when what stands for 0 is taken off"))
         }
-        Some(_) if !by_four && !matches!(algorithm, Algorithm::Direct | Algorithm::Pointwise) => {
+        Some(_) if !by_four && !matches!(algorithm, Algorithm::Direct | Algorithm::Pointwise | Algorithm::Pool) => {
             Err(format!("{algorithm} is not for integers, whose sums are direct"))
         }
         Some(_) => Ok(()),
@@ -263,8 +263,11 @@ fn counts_inputs(spec: &LayerSpec) -> bool {
 /// Whether the input can be packed that way.
 pub(crate) fn pack_input(spec: &LayerSpec, pack: PackInput) -> Result<(), String> {
     match pack {
-        PackInput::None if spec.integers.is_some() => {
+        PackInput::None if spec.integers.is_some() && !spec.operation.is_pooling() => {
             Err("integers are widened, so the input has to be copied".to_owned())
+        }
+        PackInput::Pad if spec.integers.is_some() && spec.operation.is_pooling() => {
+            Err("bytes are widened as they are loaded, and a copy would be four times as large".to_owned())
         }
         PackInput::Pad if spec.integers.is_some() => Ok(()),
         PackInput::ChannelsLast if spec.operation.is_pooling() => Err(format!(

@@ -103,15 +103,30 @@ fn keep_to_pooling(spec: &mut LayerSpec, divisor: Divisor, p: usize) {
 
 /// Random legal layers of integers without pins; at most [`MAX_MACS`].
 pub fn integer_spec() -> impl Strategy<Value = LayerSpec> {
-    let convolutions = layer_spec().prop_filter("a convolution", |spec| spec.operation == Operation::Convolution);
-    (convolutions, integers()).prop_map(|(spec, integers)| LayerSpec {
+    let has_integers = |spec: &LayerSpec| matches!(spec.operation, Operation::Convolution | Operation::MaxPool);
+    (layer_spec().prop_filter("a layer of integers", has_integers), integers()).prop_map(|(spec, integers)| LayerSpec {
         dtype: DType::F32,
-        integers: Some(integers),
+        integers: Some(match spec.operation {
+            Operation::MaxPool => maxima(integers.src),
+            _ => integers,
+        }),
         layout: if spec.layout == Layout::Blocked { Layout::ChannelsLast } else { spec.layout },
         padding_mode: PaddingMode::Zeros,
         then: Vec::new(),
         ..spec
     })
+}
+
+/// What there is of integers without weights.
+fn maxima(src: Storage) -> Integers {
+    Integers {
+        src,
+        src_zero_point: 0,
+        weights: Storage::I8,
+        weights_zero_point: PerChannel::One(0),
+        reduce_range: false,
+        output: None,
+    }
 }
 
 fn integers() -> impl Strategy<Value = Integers> {

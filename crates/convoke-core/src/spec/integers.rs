@@ -2,7 +2,7 @@
 
 use super::error::SpecError;
 use super::fields::Reader;
-use super::{Algorithm, LayerSpec, Layout, PaddingMode, Storage};
+use super::{Algorithm, LayerSpec, Layout, Operation, PaddingMode, Storage};
 use crate::front::ast::{Value, ValueKind};
 use crate::span::Span;
 
@@ -10,6 +10,8 @@ use crate::span::Span;
 ///
 /// Its sums are those of `(x - src_zero_point) * (w - weights_zero_point)`, of which padding has none, and of the bias: integers of 32 bits
 /// that wrap.
+///
+/// Of maxima only [`src`](Self::src) says anything, which is the type of the output too: ONNX's `MaxPool`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Integers {
     /// `u8` or `i8`.
@@ -87,6 +89,7 @@ impl LayerSpec {
     /// What the elements of `dst` are.
     pub fn dst_storage(&self) -> Storage {
         match &self.integers {
+            Some(integers) if self.operation == Operation::MaxPool => integers.src,
             Some(Integers { output: Some(output), .. }) => output.dst,
             Some(_) => Storage::I32,
             None => self.dtype.storage(),
@@ -96,7 +99,7 @@ impl LayerSpec {
     /// Input channels of a group that a lane holds, where `algorithm` multiplies them: several of integers.
     pub fn lane_channels(&self, algorithm: Algorithm) -> usize {
         match (&self.integers, algorithm) {
-            (None, _) => 1,
+            (None, _) | (_, Algorithm::Pool) => 1,
             (Some(_), algorithm) if algorithm.is_by_four() => QUAD,
             (Some(_), _) => PAIR,
         }
@@ -111,6 +114,7 @@ impl LayerSpec {
     /// [`channel_steps`](Self::channel_steps); of a layer of integers the sums' constants and, for each channel, the factor of its sum.
     pub fn bias_len(&self) -> usize {
         match &self.integers {
+            Some(_) if self.operation.is_pooling() => 0,
             Some(integers) => self.out_channels * if integers.output.is_some() { 2 } else { 1 },
             None => self.out_channels * (usize::from(self.bias) + self.channel_steps().count()),
         }

@@ -258,7 +258,7 @@ fn read_input(reader: &mut Reader<'_>, value: &Value) -> Option<Input> {
         ("u8", (DType::F32, Storage::U8)),
         ("i8", (DType::F32, Storage::I8)),
     ];
-    let of_integers = reader.operation == Operation::Convolution;
+    let of_integers = matches!(reader.operation, Operation::Convolution | Operation::MaxPool);
     let types = reader.word("element type", dtype, if of_integers { &TYPES } else { &TYPES[..2] });
     let (dtype, storage) = types.unzip();
     let layout = match layout {

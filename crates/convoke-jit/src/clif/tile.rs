@@ -382,7 +382,9 @@ fn uses(rest: &[TileStmt], register: Reg) -> usize {
             Op::Fma { d, a, b, c } | Op::Dot4 { d, a, b, c } => (Some(d), [Some(a), Some(b), Some(c), None]),
             Op::Binary { d, a, b, .. } => (Some(d), [Some(a), Some(b), None, None]),
             Op::Select { d, a, b, c, e } => (Some(d), [Some(a), Some(b), Some(c), Some(e)]),
-            Op::Exponent { d, a } | Op::Sqrt { d, a } | Op::Convert { d, a, .. } => (Some(d), [Some(a), None, None, None]),
+            Op::Exponent { d, a } | Op::Sqrt { d, a } | Op::Convert { d, a, .. } => {
+                (Some(d), [Some(a), None, None, None])
+            }
             Op::Store { s, .. } => (None, [Some(s), None, None, None]),
         };
         count += read.iter().filter(|r| **r == Some(register)).count();

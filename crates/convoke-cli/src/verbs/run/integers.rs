@@ -1,6 +1,6 @@
 //! `run` on layers of integers. A picture's values, from 0 to 1, become all that the input's type holds.
 
-use super::{best_of, finish};
+use super::{best_of, finish, no_weights};
 use crate::args::{Run, RunBackend};
 use crate::compute;
 use crate::data::{self, Kind, fit};
@@ -32,6 +32,10 @@ fn read(args: &Run, spec: &LayerSpec, out: &mut dyn Write) -> Result<Integers, F
     let input = fit::input(spec, &array).map_err(|e| Failure::file(&args.input, e))?;
     let src = whole(&args.input, &input.data, spec.src_storage())?;
     let random = Integers::random(spec, 1, 1);
+    let pooling = spec.operation.is_pooling();
+    if pooling && args.weights.is_some() {
+        return Err(no_weights(spec));
+    }
     let (weights, named) = match args.weights.as_deref().unwrap_or(Filter::DEFAULT) {
         Filter::DEFAULT => (random.weights, "random"),
         name => {
@@ -62,7 +66,8 @@ fn read(args: &Run, spec: &LayerSpec, out: &mut dyn Write) -> Result<Integers, F
         None => Vec::new(),
     };
     let note = input.note.map_or(String::new(), |note| format!(", {note}"));
-    writeln!(out, "{}: {}{note}, weights {named}", spec.name, args.input.display())?;
+    let named = if pooling { String::new() } else { format!(", weights {named}") };
+    writeln!(out, "{}: {}{note}{named}", spec.name, args.input.display())?;
     Ok(Integers { batch: input.batch, src, weights, bias, zero_points, scales })
 }
 

@@ -1,6 +1,6 @@
 //! Layers of integers, as plainly as they can be said.
 
-use super::{Position, input_position, src_index, weights_index};
+use super::{Position, each_position, input_position, src_index, weights_index};
 use crate::eval::Stored;
 use crate::lower::weights::IntegerParameters;
 use crate::spec::{Integers, LayerSpec, PerChannel};
@@ -27,6 +27,13 @@ fn output_at<S: Stored, W: Stored>(
     parameters: &IntegerParameters<'_, W>,
     position: Position,
 ) -> i32 {
+    if spec.operation.is_pooling() {
+        let mut greatest = i32::MIN;
+        each_position(spec, position, |at| {
+            greatest = greatest.max(src[src_index(spec, position.n, position.oc, at)].to_number() as i32);
+        });
+        return greatest;
+    }
     let group = position.oc / spec.oc_per_group();
     let weights_zero_point = match integers.weights_zero_point {
         PerChannel::One(point) => point,
