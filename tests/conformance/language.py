@@ -83,6 +83,8 @@ class Pooling:
     divisor: int | None = None
     p: int = 2
     """Of `lp`."""
+    output: tuple[int, ...] = ()
+    """If there is one, the input is shared out to so many windows; `Layer.kernel` is the longest."""
     whole: bool = False
     """Whether the window is written as `global`; it is as large as the input."""
 
@@ -135,6 +137,12 @@ class Layer:
     ) -> "Layer":
         """A layer of pooling: as a depthwise one, but without weights."""
         return cls(batch, channels, spatial, channels, kernel, groups=channels, pooling=pooling, **more)
+
+    @classmethod
+    def adaptive_pool(cls, kind: str, output: tuple[int, ...], spatial: tuple[int, ...], **more: object) -> "Layer":
+        """A layer of pooling whose windows share the input."""
+        axes = [[len(window) for window in shared_out(size, count)] for size, count in zip(spatial, output)]
+        return cls.pool(Pooling(kind, output=output), spatial=spatial, kernel=tuple(map(max, axes)), **more)
 
     @property
     def rank(self) -> int:
@@ -199,6 +207,8 @@ class Layer:
         """Output sizes; less than 1 if PyTorch would refuse the layer for that."""
         if self.transposed:
             return tuple(least + more for least, more in zip(self._transposed_least(), self.output_paddings))
+        if self.pooling and self.pooling.output:
+            return self.pooling.output
         axes = zip(self.spatial, self.sides, self.extents, self.strides)
         if self.pooling and self.pooling.ceil_mode:
             return tuple(_rounded_up(*axis) for axis in axes)
@@ -207,6 +217,8 @@ class Layer:
     @property
     def beyond(self) -> tuple[int, ...]:
         """How far `ceil_mode` lets the last window of each axis reach past the padding."""
+        if self.pooling and self.pooling.output:
+            return (0,) * self.rank
         axes = zip(self.spatial, self.sides, self.extents, self.strides, self.output)
         return tuple(
             max(0, (output - 1) * stride + extent - (lo + size + hi)) for size, (lo, hi), extent, stride, output in axes
@@ -216,7 +228,7 @@ class Layer:
     def every_window_has_an_element(self) -> bool:
         """Whether no window lies in the padding alone, or steps over the input."""
         axes = zip(self.spatial, self.sides, self.kernel, self.strides, self.dilations, self.output)
-        return all(
+        return bool(self.pooling and self.pooling.output) or all(
             any(lo <= o * stride + tap * dilation < lo + size for tap in range(kernel))
             for size, (lo, _), kernel, stride, dilation, output in axes
             for o in range(output)
@@ -237,7 +249,9 @@ class Layer:
     @property
     def keeps_wholes(self) -> bool:
         """Whether what it makes of small whole numbers is rounded once at most, by every library: roots are not."""
-        return not self.is_norm or self.pooling.p == 1
+        # PyTorch divides what is shared out by one axis after the other.
+        divides = self.pooling is not None and self.pooling.kind == "avg" and self.pooling.output
+        return not divides and (not self.is_norm or self.pooling.p == 1)
 
     @property
     def has_accuracy(self) -> bool:
@@ -294,7 +308,10 @@ class Layer:
         lines = [f"input: {self._input()}"]
         if not self.pooling:
             lines.append(f"out_channels: {self.out_channels}")
-        lines.append(f"kernel_size: {'global' if self.pooling and self.pooling.whole else per_axis(self.kernel)}")
+        if self.pooling and self.pooling.output:
+            lines.append(f"output_size: {per_axis(self.pooling.output)}")
+        else:
+            lines.append(f"kernel_size: {'global' if self.pooling and self.pooling.whole else per_axis(self.kernel)}")
         if self.strides != self._stride:
             lines.append(f"stride: {per_axis(self.strides)}")
         if isinstance(self.padding, str):
@@ -345,6 +362,11 @@ class Layer:
 
     def load(self, image: np.ndarray) -> np.ndarray:
         return np.moveaxis(image, -1, 1) if self.layout == "last" else image
+
+
+def shared_out(size: int, count: int) -> list[range]:
+    """The windows of an axis of adaptive pooling, as PyTorch has them."""
+    return [range(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
 
 
 def _rounded_up(size: int, sides: tuple[int, int], extent: int, stride: int) -> int:

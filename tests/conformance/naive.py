@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from language import Layer, PaddingMode, Step
+from language import Layer, PaddingMode, Step, shared_out
 
 NUMPY_MODES = {"zeros": "constant", "constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
@@ -46,6 +46,8 @@ def _taps(layer: Layer, padded: np.ndarray) -> Iterator[tuple[tuple[int, ...], n
 
 def _pooled(layer: Layer, src: np.ndarray) -> np.ndarray:
     """The greatest element of each window, which is NaN if one is; the norm; or the sum over what it is divided by."""
+    if layer.pooling.output:
+        return _shared_out(layer, src)
     if layer.is_norm:
         src = abs(src) ** layer.pooling.p
     sides = tuple((lo, hi + beyond) for (lo, hi), beyond in zip(layer.sides, layer.beyond))
@@ -57,6 +59,17 @@ def _pooled(layer: Layer, src: np.ndarray) -> np.ndarray:
     if layer.is_norm:
         return dst ** (1 / layer.pooling.p)
     return dst if layer.is_max else dst / divisors(layer)
+
+
+def _shared_out(layer: Layer, src: np.ndarray) -> np.ndarray:
+    dst = np.zeros(layer.dst_shape)
+    axes = [list(enumerate(shared_out(size, count))) for size, count in zip(layer.spatial, layer.output)]
+    over = tuple(range(2, 2 + layer.rank))
+    with np.errstate(invalid="ignore"):
+        for windows in product(*axes):
+            seen = src[:, :, *(slice(window.start, window.stop) for _, window in windows)]
+            dst[:, :, *(at for at, _ in windows)] = seen.max(over) if layer.is_max else seen.mean(over)
+    return dst
 
 
 def divisors(layer: Layer) -> np.ndarray | int:

@@ -39,7 +39,7 @@ def translate(operator: str, attributes: Attributes, arrays: Arrays) -> Translat
     if operator == "Col2Im":
         # The others are sizes.
         arrays = [arrays[0], *(tuple(map(int, sizes)) for sizes in arrays[1:3])]
-    types = INTEGERS | DTYPES if operator in ("ConvInteger", "QLinearConv") else DTYPES
+    types = DTYPES | {"ConvInteger": INTEGERS, "QLinearConv": INTEGERS, "MaxPool": BYTES}.get(operator, {})
     for name in attributes:
         if name not in known:
             raise Unsupported(f"{operator}: the attribute `{name}` is not understood")
@@ -50,7 +50,8 @@ def translate(operator: str, attributes: Attributes, arrays: Arrays) -> Translat
 
 
 DTYPES = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
-INTEGERS = {np.dtype(np.uint8): "u8", np.dtype(np.int8): "i8", np.dtype(np.int32): "i32"}
+BYTES = {np.dtype(np.uint8): "u8", np.dtype(np.int8): "i8"}
+INTEGERS = BYTES | {np.dtype(np.int32): "i32"}
 
 
 def conv(attributes: Attributes, arrays: Arrays) -> Translation:
@@ -239,7 +240,7 @@ def _input(src: np.ndarray) -> dict[str, Any]:
     batch, channels, *spatial = src.shape
     if not 1 <= len(spatial) <= 3:
         raise Unsupported(f"{len(spatial)} spatial axes, the language has 1 to 3")
-    return {"batch": batch, "channels": channels, "spatial": tuple(spatial), "dtype": DTYPES.get(src.dtype, "f32")}
+    return {"batch": batch, "channels": channels, "spatial": tuple(spatial), "dtype": (DTYPES | BYTES).get(src.dtype, "f32")}
 
 
 def _window(attributes: Attributes, weights: np.ndarray) -> dict[str, Any]:

@@ -20,6 +20,9 @@ class Abilities:
 
     f64: bool = True
     empty_batch: bool = True
+    bytes: bool = True
+    """Of maxima."""
+    adaptive: bool = True
     transposed: bool = True
     padding_modes: bool = True
     non_finite: bool = True
@@ -112,6 +115,12 @@ def _pool_candidate(rng: Random, able: Abilities) -> Layer:
         "layout": rng.choices(("first", "last", "blocked"), (4, 4, 2))[0],
         "named_batch": rng.random() < 0.2,
     }
+    if pooling.kind == "max" and able.bytes and rng.random() < 0.2:
+        layout = "last" if common["layout"] == "blocked" else common["layout"]
+        common |= {"dtype": rng.choice(("u8", "i8")), "layout": layout}
+    if pooling.kind != "lp" and able.adaptive and rng.random() < 0.2:
+        output = tuple(rng.randint(1, 6) for _ in range(rank))
+        return Layer.adaptive_pool(pooling.kind, output, **common)
     if rng.random() < 0.1:
         return Layer.pool(replace(pooling, whole=True), kernel=spatial, **common)
     stride = () if rng.random() < 0.35 else tuple(rng.choice((1, 1, 2, 2, 3, 4)) for _ in range(rank))
@@ -170,11 +179,13 @@ def tensors(rng: Random, able: Abilities, found: Layer, whole: bool) -> Tensors:
     numbers = np.random.default_rng(rng.getrandbits(64))
 
     def fill(shape: tuple[int, ...]) -> np.ndarray:
+        if found.numpy.kind != "f":
+            return numbers.integers(np.iinfo(found.numpy).min, np.iinfo(found.numpy).max, shape, found.numpy, endpoint=True)
         return (numbers.integers(-4, 5, shape) if whole else numbers.uniform(-2, 2, shape)).astype(found.numpy)
 
     src = fill(found.src_shape)
     non_finite = found.pooling.kind in able.non_finite_pools if found.pooling else able.non_finite
-    if whole and non_finite and src.size and rng.random() < 0.1:
+    if whole and non_finite and found.numpy.kind == "f" and src.size and rng.random() < 0.1:
         for _ in range(rng.randint(1, 3)):
             src.flat[rng.randrange(src.size)] = rng.choice((np.nan, np.inf, -np.inf))
     weights = None if found.pooling else fill(found.weights_shape)
@@ -185,6 +196,8 @@ def tensors(rng: Random, able: Abilities, found: Layer, whole: bool) -> Tensors:
 
 def then(rng: Random, whole: bool, found: Layer) -> tuple[Step, ...]:
     """Up to two steps; those that round nothing for whole numbers, or for averages of such, which are fractions."""
+    if found.numpy.kind != "f":
+        return ()
     exact = [Step("relu"), Step("relu6"), Step("clamp", (-5.0, 20.0)), Step("abs"), Step("neg"), Step("mul", (2.0,))]
     if not (whole and found.pooling and found.pooling.kind != "max"):
         exact += [Step("add", (-7.0,)), *map(Step, PER_CHANNEL)]

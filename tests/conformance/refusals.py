@@ -206,7 +206,7 @@ def _legal(rng: Random, transposed: bool = False) -> Layer:
 
 
 def _legal_pool(rng: Random, pooling: Pooling | None = None) -> Layer:
-    layer = random_layers.pool(rng, Abilities(empty_batch=False), lambda _, layer: layer)
+    layer = random_layers.pool(rng, Abilities(empty_batch=False, bytes=False), lambda _, layer: layer)
     plain = Pooling(layer.pooling.kind)
     return replace(layer, layout="first", pooling=pooling or plain)
 

@@ -115,7 +115,7 @@ class Random_(unittest.TestCase):
         layers = [random_layers.pool(Random(i), Abilities(), lambda _, layer: layer) for i in range(300)]
         text = "".join(layer.text() for layer in layers)
         words = "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d lp_pool1d lp_pool2d lp_pool3d global stride padding same same_lower dilation f64 nhwc"
-        for word in f"{words} nChw16c ceil_mode count_include_pad divisor p: f32[N f32[0".split():
+        for word in f"{words} nChw16c ceil_mode count_include_pad divisor p: u8 i8 output_size f32[N f32[0".split():
             self.assertIn(word, text)
         self.assertTrue(any(any(layer.beyond) for layer in layers))
 

@@ -128,6 +128,10 @@ class Pool(unittest.TestCase):
             self.assertFalse(found.pooling.ceil_mode)
             self.assertEqual(found.output, (3,) if auto == b"VALID" else (4,))
 
+    def test_maxima_of_bytes(self) -> None:
+        found = translate("MaxPool", {"kernel_shape": [2]}, [zeros(1, 1, 5).astype(np.uint8)]).layer
+        self.assertIn("max_pool1d layer {\n    input: u8[1, 1, 5]", found.text())
+
     def test_norms(self) -> None:
         found = self.pool("LpPool", 1, 3, 8, 9, kernel_shape=[3, 2], p=3, dilations=[1, 2])
         self.assertEqual((found.pooling, found.dilations), (Pooling("lp", p=3), (1, 2)))
@@ -139,8 +143,8 @@ class Pool(unittest.TestCase):
             self.assertIn("kernel_size: global", self.pool(operator, 1, 3, 4, 5).text())
 
     def test_refused_by_name(self) -> None:
-        with self.assertRaisesRegex(Unsupported, "MaxPool: elements of type uint8"):
-            translate("MaxPool", {"kernel_shape": [2]}, [zeros(1, 1, 5).astype(np.uint8)])
+        with self.assertRaisesRegex(Unsupported, "AveragePool: elements of type uint8"):
+            translate("AveragePool", {"kernel_shape": [2]}, [zeros(1, 1, 5).astype(np.uint8)])
         with self.assertRaisesRegex(Unsupported, r"padding \[\(0, 3\)\] that leaves a window of \[3\] taps"):
             self.pool("MaxPool", 1, 1, 5, kernel_shape=[3], pads=[0, 3])
         with self.assertRaisesRegex(Unsupported, "`count_include_pad`"):

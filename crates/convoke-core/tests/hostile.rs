@@ -245,6 +245,7 @@ fn check_sizes(layer: &LayerSpec) {
             Operation::Convolution => {
                 assert_eq!(axis.output, (pads + axis.input - axis.extent()) / axis.stride + 1);
             }
+            _ if layer.adaptive => assert!(axis.kernel <= axis.input && axis.kernel * axis.output >= axis.input),
             Operation::MaxPool | Operation::AvgPool | Operation::LpPool => {
                 let last = (axis.output - 1) * axis.stride;
                 assert!(last < axis.pad_lo + axis.input && axis.pad_lo < axis.extent().max(1));

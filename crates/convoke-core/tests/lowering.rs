@@ -341,7 +341,7 @@ fn blocked_layers_by_any_plan() {
 
 /// Pooling at its borders: windows that `ceil_mode` lets reach past the padding, divisors that differ by row and by pixel, windows that are
 /// long, skip inputs, overlap or are the whole input, padding of more than half a window, one channel, all layouts.
-const POOLING: [&str; 24] = [
+const POOLING: [&str; 29] = [
     "max_pool2d halves { input: f32[2, 19, 9, 11] @ nhwc, kernel_size: 2 }",
     "max_pool2d overlapping { input: f32[1, 21, 13, 40] @ nchw, kernel_size: 3, stride: 2, padding: 1, then: [shift, sigmoid] }",
     "max_pool2d further { input: f32[1, 5, 8, 8] @ nchw, kernel_size: 3, stride: 2, ceil_mode: true }",
@@ -365,6 +365,11 @@ const POOLING: [&str; 24] = [
     "lp_pool1d dilated { input: f32[N, 3, 31] @ ncl, kernel_size: 4, stride: 1, padding: 2, dilation: 3, p: 4 }",
     "lp_pool2d blocks { input: f32[1, 37, 9, 9] @ nChw16c, kernel_size: 3, stride: 1, padding: same, p: 5, then: [scale, prelu] }",
     "lp_pool2d global { input: f32[N, 40, 7, 7] @ nhwc, kernel_size: global, p: 6 }",
+    "max_pool2d shared { input: f32[2, 19, 9, 11] @ nhwc, output_size: (4, 3), then: [shift, sigmoid] }",
+    "avg_pool2d shared_planes { input: f32[1, 5, 14, 40] @ nchw, output_size: (4, 15) }",
+    "avg_pool3d shared_volume { input: f64[1, 3, 4, 5, 10] @ ncdhw, output_size: (3, 5, 4) }",
+    "avg_pool2d spread { input: f32[1, 37, 3, 5] @ nChw16c, output_size: 7, then: [scale, residual] }",
+    "max_pool1d shared_row { input: f32[N, 60, 8] @ nlc, output_size: 45 }",
     "lp_pool1d one { input: f64[1, 1, 9] @ nlc, kernel_size: 1, p: 64 }",
 ];
 

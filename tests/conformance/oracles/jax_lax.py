@@ -22,7 +22,7 @@ from language import Layer, Step
 from random_layers import Abilities
 
 NAME = "jax"
-ABILITIES = Abilities(non_finite=False)
+ABILITIES = Abilities(adaptive=False, non_finite=False)
 """XLA multiplies what belongs to other groups by 0 and adds it; pooling has none."""
 
 jax.config.update("jax_enable_x64", True)

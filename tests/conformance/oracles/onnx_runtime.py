@@ -15,7 +15,7 @@ from language import Layer
 from random_layers import Abilities
 
 NAME = "onnxruntime"
-ABILITIES = Abilities(f64=False, empty_batch=False, non_finite_pools=("avg", "lp"))
+ABILITIES = Abilities(f64=False, empty_batch=False, bytes=False, adaptive=False, non_finite_pools=("avg", "lp"))
 """Its maxima start at the least finite number, and pass over a NaN: ONNX does not say what they do with one."""
 
 OPSET, IR = 19, 9

@@ -59,6 +59,8 @@ def fit(_: Random, layer: Layer) -> Layer:
     padded before, but where sizes are rounded up, padding and input are not the same."""
     if not layer.pooling:
         return layer
+    if layer.pooling.output:
+        return layer
     if not layer.is_max:
         layer = replace(layer, dilation=())
     if layer.pooling.ceil_mode and not layer.is_norm:
@@ -124,6 +126,9 @@ def _transposed(
 def _pool(layer: Layer, src: torch.Tensor) -> torch.Tensor:
     """With PyTorch's own padding where it takes that: equal on both sides, half a window at most, and no input smaller than the window."""
     pooling = layer.pooling
+    if pooling.output:
+        kind = "max" if layer.is_max else "avg"
+        return getattr(F, f"adaptive_{kind}_pool{layer.rank}d")(src, pooling.output)
     if layer.is_norm:
         return _norm(layer, src)
     axes = zip(layer.sides, layer.kernel, layer.spatial)

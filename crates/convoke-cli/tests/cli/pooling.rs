@@ -30,10 +30,27 @@ error: layer a is an avg_pool1d and has no weights
 #[test]
 fn pooling_is_verified_on_every_backend() {
     let layers = "max_pool2d a { input: f32[2, 7, 9, 9] @ nhwc, kernel_size: 3, stride: 2, ceil_mode: true, then: [scale, relu] }
-        avg_pool2d b { input: f64[N, 3, 9, 21], kernel_size: 2, then: sigmoid }";
+        avg_pool2d b { input: f64[N, 3, 9, 21], kernel_size: 2, then: sigmoid }
+        lp_pool2d c { input: f32[1, 9, 8, 8] @ nhwc, kernel_size: 3, stride: 2, padding: 1, p: 3 }
+        avg_pool2d d { input: f32[1, 5, 9, 8], output_size: (4, 3) }
+        max_pool2d e { input: u8[N, 9, 9, 8] @ nhwc, kernel_size: 3, stride: 2, padding: 1 }";
     let result = with_input("verify -", layers).success();
     let text = String::from_utf8(result.get_output().stdout.clone()).unwrap();
-    assert!(text.ends_with("6 passed, 0 failed\n"), "{text}");
+    assert!(text.ends_with("15 passed, 0 failed\n"), "{text}");
+}
+
+#[test]
+fn maxima_of_bytes_are_bytes() {
+    let (folder, layer) = scratch("layer.conv");
+    let file = |name: &str| folder.path().join(name);
+    std::fs::write(&layer, "max_pool1d a { input: i8[1, 1, 4], kernel_size: 3, stride: 1, padding: 1 }").unwrap();
+    npy(&file("src.npy"), "|i1", "1, 1, 4", &[-128_i8 as u8, -7_i8 as u8, 3, -1_i8 as u8]);
+    for backend in ["jit", "interp", "reference"] {
+        let command = convoke("run").arg(&layer).args(["--backend", backend, "-o"]).arg(file("dst.npy"));
+        command.arg("--input").arg(file("src.npy")).assert().success();
+        let written = std::fs::read(file("dst.npy")).unwrap();
+        assert!(written.ends_with(&[-7_i8 as u8, 3, 3, 3]), "{backend}: {written:?}");
+    }
 }
 
 #[test]

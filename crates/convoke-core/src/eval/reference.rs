@@ -193,6 +193,11 @@ fn each_element<T: Element>(spec: &LayerSpec, src: &[T], position: Position, mut
 
 /// Calls `f` with where in the input each element of the window of pooling at an output is, in order.
 fn each_position(spec: &LayerSpec, position: Position, mut f: impl FnMut([usize; 3])) {
+    if spec.adaptive {
+        let [d, h, w] = [0, 1, 2].map(|i| spec.spatial[i].adaptive_window(position.at[i]));
+        let rows = d.flat_map(|d| h.clone().map(move |h| (d, h)));
+        return rows.flat_map(|(d, h)| w.clone().map(move |w| [d, h, w])).for_each(f);
+    }
     let [kd, kh, kw] = spec.spatial.map(|a| a.kernel);
     for tap in (0..kd * kh * kw).map(|t| [t / kw / kh, t / kw % kh, t % kw]) {
         let Some(at) = input_position(spec, position.at, tap) else { continue };
@@ -206,6 +211,9 @@ fn each_position(spec: &LayerSpec, position: Position, mut f: impl FnMut([usize;
 fn divisor(spec: &LayerSpec, output: [usize; 3]) -> usize {
     let counted = |i: usize| {
         let axis = &spec.spatial[i];
+        if spec.adaptive {
+            return axis.adaptive_window(output[i]).len();
+        }
         let within = match spec.divisor {
             Divisor::Inside => axis.pad_lo..axis.pad_lo + axis.input,
             Divisor::Padded | Divisor::Number(_) => 0..axis.pad_lo + axis.input + axis.pad_hi,

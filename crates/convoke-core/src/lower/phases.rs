@@ -1,11 +1,14 @@
-//! A transposed layer along one axis, as convolutions.
+//! A transposed layer along one axis, as convolutions, and one of adaptive pooling as others.
 //!
 //! Output `o = stride * q + r` takes tap `k` of input `(o + pad_lo - k * dilation) / stride`, where that is whole. Of one *phase* `r` these
 //! taps are equally far apart, and so are their inputs: the phase is a convolution of stride 1 over `q`, whose taps are those
 //! of the layer from the last to the first. A phase that no tap reaches, or none that meets the input, is *empty*: its sums are
 //! the bias alone. Neighbouring phases that differ in their weights only are a *run*, which the nests loop over.
+//!
+//! Adaptive windows come again: with `a / b` for `input / output` in lowest terms, window `b * q + r` is window `r`, `a * q` elements on. So
+//! phase `r` is pooling with a window of one size and stride `a`.
 
-use crate::spec::{Operation, SpatialAxis};
+use crate::spec::{LayerSpec, Operation, SpatialAxis};
 
 /// Phases that follow each other and are the same convolution, with other weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +29,33 @@ pub(crate) struct PhaseRun {
     pub empty: bool,
 }
 
-/// The runs of an axis; of what is not transposed the axis itself.
-pub(crate) fn cut(operation: Operation, axis: &SpatialAxis) -> Vec<PhaseRun> {
-    if operation != Operation::Transposed {
-        let axis = dense_if_single(*axis);
-        return vec![PhaseRun { axis, first: 0, output: 0, step: 1, count: 1, tap: 0, empty: false }];
+/// The runs of axis `i`; mostly the axis itself.
+pub(crate) fn cut(spec: &LayerSpec, i: usize) -> Vec<PhaseRun> {
+    let axis = &spec.spatial[i];
+    if spec.operation == Operation::Transposed {
+        return cut_transposed(axis);
     }
+    if spec.adaptive {
+        return cut_adaptive(axis);
+    }
+    let axis = dense_if_single(*axis);
+    vec![PhaseRun { axis, first: 0, output: 0, step: 1, count: 1, tap: 0, empty: false }]
+}
+
+fn cut_adaptive(axis: &SpatialAxis) -> Vec<PhaseRun> {
+    let phases = axis.kinds_of_windows();
+    let (stride, output) = (axis.input * phases / axis.output, axis.output / phases);
+    let phase = |r: usize| {
+        let window = axis.adaptive_window(r);
+        let (first, kernel) = (window.start, window.len());
+        let input = (output - 1) * stride + kernel;
+        let axis = SpatialAxis { input, output, kernel, stride, ..SpatialAxis::UNIT };
+        PhaseRun { axis, first, output: r, step: phases, count: 1, tap: 0, empty: false }
+    };
+    (0..phases).map(phase).collect()
+}
+
+fn cut_transposed(axis: &SpatialAxis) -> Vec<PhaseRun> {
     let mut runs: Vec<PhaseRun> = Vec::new();
     let mut tap = 0;
     for (r, taps) in phases(axis).into_iter().enumerate().take(axis.output) {
@@ -57,7 +81,7 @@ pub(crate) fn order(operation: Operation, axis: &SpatialAxis) -> Vec<usize> {
 
 /// Zeros that a copy of the input needs before and after it, so that no phase is cut.
 pub(crate) fn padding(axis: &SpatialAxis) -> (usize, usize) {
-    let runs = cut(Operation::Transposed, axis);
+    let runs = cut_transposed(axis);
     let most = |side: fn(&PhaseRun) -> usize| runs.iter().filter(|run| !run.empty).map(side).max().unwrap_or(0);
     (most(|run| run.axis.pad_lo), most(|run| run.axis.pad_hi))
 }

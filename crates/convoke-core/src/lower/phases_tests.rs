@@ -15,7 +15,7 @@ fn by_definition(a: &SpatialAxis) -> Vec<Vec<(usize, usize)>> {
 fn by_phases(a: &SpatialAxis) -> Vec<Vec<(usize, usize)>> {
     let order = order(Operation::Transposed, a);
     let mut outputs = vec![None; a.output];
-    for run in cut(Operation::Transposed, a) {
+    for run in cut_transposed(a) {
         let conv = run.axis;
         assert_eq!(conv.pad_lo + conv.input + conv.pad_hi, conv.output + conv.extent() - 1, "{a:?}: {run:?}");
         for (phase, q) in (0..run.count).flat_map(|phase| (0..conv.output).map(move |q| (phase, q))) {
@@ -62,7 +62,7 @@ fn phases_that_differ_in_their_weights_are_one_run() {
         pad_lo: pad,
         pad_hi: pad,
     };
-    let counts = |axis: &SpatialAxis| cut(Operation::Transposed, axis).iter().map(|r| r.count).collect::<Vec<_>>();
+    let counts = |axis: &SpatialAxis| cut_transposed(axis).iter().map(|r| r.count).collect::<Vec<_>>();
     assert_eq!(counts(&axis(28, 56, 2, 2, 0)), [2]);
     assert_eq!(counts(&axis(28, 56, 4, 2, 1)), [1, 1]);
     assert_eq!(counts(&axis(100, 800, 16, 8, 4)), [4, 4]);

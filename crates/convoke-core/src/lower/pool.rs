@@ -33,6 +33,7 @@ pub(crate) fn counts(spec: &LayerSpec, i: usize) -> bool {
     let axis = &spec.spatial[i];
     let end = (axis.output.max(1) - 1) * axis.stride + axis.extent();
     spec.operation == Operation::AvgPool
+        && !spec.adaptive
         && spec.divisor == Divisor::Padded
         && end > axis.pad_lo + axis.input + axis.pad_hi
 }

@@ -399,6 +399,7 @@ impl Search<'_> {
         let phases: usize = self.spec.spatial.iter().map(|a| a.stride.min(a.output)).product();
         let of_phases = match self.spec.operation {
             Operation::Transposed if phases > 1 => format!("{phases} phases, each with taps of its own; for each "),
+            _ if self.spec.adaptive => "kinds of windows, one after the other; for each ".to_owned(),
             _ => String::new(),
         };
         let TileShape { rows, vectors } = tile;

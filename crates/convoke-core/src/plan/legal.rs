@@ -274,6 +274,7 @@ pub(crate) fn pack_input(spec: &LayerSpec, pack: PackInput) -> Result<(), String
             "{} reads every element about once, so transposing them takes longer than that",
             with_article(spec.kind())
         )),
+        PackInput::Pad if spec.adaptive => Err("there is no padding".to_owned()),
         PackInput::Pad if counts_inputs(spec) => {
             Err("windows at the border have divisors of their own, which count where the input ends".to_owned())
         }
@@ -319,7 +320,7 @@ pub(crate) fn tile(
     }
     let sums = rows.saturating_mul(vectors);
     let held = |w: &SpatialAxis| if slides(algorithm, vector, w) { w.kernel } else { 1 };
-    let held = cut_phases(spec.operation, &spec.spatial[2]).iter().map(|run| held(&run.axis)).max().unwrap_or(1);
+    let held = cut_phases(spec, 2).iter().map(|run| held(&run.axis)).max().unwrap_or(1);
     let held = held.saturating_mul(vectors);
     let operands = match algorithm {
         Algorithm::Pool => POOL_REGISTERS,

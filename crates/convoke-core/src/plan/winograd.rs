@@ -286,6 +286,7 @@ impl Search<'_> {
             name: String::new(),
             operation: Operation::Convolution,
             divisor: Divisor::Padded,
+            adaptive: false,
             p: 2,
             rank: 1,
             batch: Batch::Fixed(1),

@@ -28,7 +28,10 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
         any::<bool>(),
         padding_mode(),
     );
-    let operation = (operation(), any::<bool>()).prop_map(|(operation, ceil_mode)| Windows { operation, ceil_mode });
+    let operation = (operation(), any::<bool>(), 0..4_usize).prop_map(|(operation, ceil_mode, shared)| {
+        let adaptive = shared == 0 && matches!(operation, Operation::MaxPool | Operation::AvgPool);
+        Windows { operation, ceil_mode, adaptive }
+    });
     let operation = operation.prop_flat_map(|windows| {
         // The greatest of the data to that power fits `f32`.
         let p = select(&[1, 2, 2, 2, 3, 4, 5, 6, 7, 12, 25, 40][..]);
@@ -56,6 +59,7 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
             spatial,
             padding_mode,
             divisor: Divisor::Padded,
+            adaptive: false,
             p: 2,
             bias,
             then,
@@ -63,9 +67,10 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
             schedule: Schedule::default(),
         };
         if operation.is_pooling() {
-            keep_to_pooling(&mut spec, divisor, p);
+            keep_to_pooling(&mut spec, if windows.adaptive { Divisor::Padded } else { divisor }, p);
         }
         keep_small(&mut spec, windows);
+        spec.adaptive = windows.adaptive && spec.spatial.iter().any(|a| a.input % a.output != 0);
         keep_to_blocks(&mut spec);
         keep_to_mode(&mut spec);
         spec
@@ -78,6 +83,8 @@ struct Windows {
     operation: Operation,
     /// Of pooling.
     ceil_mode: bool,
+    /// Of maxima and averages.
+    adaptive: bool,
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -201,6 +208,10 @@ fn axis(windows: Windows) -> impl Strategy<Value = SpatialAxis> {
     (1..=20_usize, 1..=5_usize, 1..=3_usize, 1..=3_usize, padding(), padding(), output_padding).prop_map(
         move |(input, kernel, stride, dilation, pad_lo, pad_hi, output_padding)| {
             let mut axis = SpatialAxis { input, output: 0, kernel, stride, dilation, pad_lo, pad_hi };
+            if windows.adaptive {
+                // Up to six windows, of which there may be more than elements.
+                return SpatialAxis::adaptive(1 + input % 13, 1 + (kernel + pad_lo) % 6);
+            }
             if windows.operation != Operation::Transposed {
                 axis.input = input.max(axis.extent().saturating_sub(pad_lo + pad_hi));
             }
@@ -211,6 +222,9 @@ fn axis(windows: Windows) -> impl Strategy<Value = SpatialAxis> {
 
 /// The axis with its output; of pooling with padding that leaves every window a tap, of a transposed layer at most `output_padding` is added, and padding that leaves nothing is lowered.
 fn with_output(windows: Windows, axis: SpatialAxis, output_padding: usize) -> SpatialAxis {
+    if windows.adaptive {
+        return SpatialAxis::adaptive(axis.input, axis.output);
+    }
     if windows.operation.is_pooling() {
         let most = axis.extent() - 1;
         let (pad_lo, pad_hi) = (axis.pad_lo.min(most), axis.pad_hi.min(most));

@@ -25,7 +25,12 @@ pub(super) struct Steps {
 pub(super) fn read(reader: &mut Reader<'_>, steps: &Steps) -> Option<[SpatialAxis; 3]> {
     let mut axes = [SpatialAxis::UNIT; 3];
     let mut legal = true;
+    let shared = steps.output_size.filter(|_| is_adaptive(reader.operation, steps));
     for (at, slot) in axes.iter_mut().enumerate().skip(3 - reader.rank) {
+        if let Some(outputs) = shared {
+            *slot = SpatialAxis::adaptive(steps.input[at], outputs[at].value);
+            continue;
+        }
         let axis = match reader.operation {
             Operation::Transposed => transposed(reader, steps, at),
             _ => convolution(reader, steps, at),
@@ -36,6 +41,12 @@ pub(super) fn read(reader: &mut Reader<'_>, steps: &Steps) -> Option<[SpatialAxi
         }
     }
     legal.then_some(axes)
+}
+
+/// Whether pooling shares its input out to windows of several sizes. Of one size they are windows like any others.
+pub(super) fn is_adaptive(operation: Operation, steps: &Steps) -> bool {
+    let uneven = |outputs: [Spanned<usize>; 3]| (0..3).any(|at| steps.input[at] % outputs[at].value != 0);
+    operation.is_pooling() && steps.output_size.is_some_and(uneven)
 }
 
 /// The axis without padding and output; nothing if the window is too large for any.

@@ -67,6 +67,8 @@ pub(super) enum SpecError {
     Parts { kind: &'static str, parts: Vec<usize>, count: usize, most: usize, span: Span },
     #[error("`output_size` says what `output_padding` is")]
     BothOutputs { padding: Span, size: Span },
+    #[error("`output_size` says what `{field}` is about")]
+    BothWindows { field: &'static str, span: Span, size: Span },
     #[error("`divisor` says what `count_include_pad` is about")]
     BothDivisors { count: Span, number: Span },
     #[error("{mode} padding of {padding} is more than there is to take")]
@@ -212,13 +214,17 @@ impl SpecError {
             }
             Self::Parts { parts, count, most, span, .. } => {
                 let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
-                at(span, &format!("{} = {count} convolutions, each planned apart", parts.join(" x "))).with_help(format!(
+                at(span, &format!("{} = {count} parts, each planned apart", parts.join(" x "))).with_help(format!(
                     "the limit is {most}; a stride without dilation has at most five kinds of phases along each axis"
                 ))
             }
             Self::BothOutputs { padding, size } => {
                 second(at(padding, "given as well"), *size, "the size that the output gets")
                     .with_help("keep one of them")
+            }
+            Self::BothWindows { span, size, .. } => {
+                second(at(span, "given as well"), *size, "how many windows share the input")
+                    .with_help("keep one of them; windows that the input is shared out to follow from its size")
             }
             Self::BothDivisors { count, number } => {
                 second(at(count, "given as well"), *number, "what the sums are divided by")

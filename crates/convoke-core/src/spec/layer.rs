@@ -119,7 +119,19 @@ impl Parts<'_> {
             _ if pooling => None,
             _ => self.required(reader, "out_channels", "64").and_then(|v| reader.count("out_channels", v, 1)),
         };
-        let kernel = self.required(reader, "kernel_size", "3").and_then(|v| read_kernel(reader, v, input.as_ref()));
+        let output_size = self.optional("output_size", Some(None), |v| reader.sizes("output_size", v, 1).map(Some));
+        let shared = output_size.flatten().filter(|_| pooling);
+        let kernel = match (shared, &input) {
+            (Some(outputs), Some(Input { spatial: Some(inputs), .. })) => {
+                let span = outputs[2].span;
+                Some([0, 1, 2].map(|i| Spanned::new(SpatialAxis::adaptive(inputs[i], outputs[i].value).kernel, span)))
+            }
+            _ if pooling && self.fields.contains_key("output_size") => None,
+            _ => self.required(reader, "kernel_size", "3").and_then(|v| read_kernel(reader, v, input.as_ref())),
+        };
+        if pooling {
+            self.check_alone(reader);
+        }
         let ones = Some([Spanned::new(1, self.layer.name.span); 3]);
         let stride = self.optional("stride", if pooling { kernel } else { ones }, |v| reader.sizes("stride", v, 1));
         let dilation = self.optional("dilation", ones, |v| reader.sizes("dilation", v, 1));
@@ -129,7 +141,6 @@ impl Parts<'_> {
         });
         let zeros = Some([Spanned::new(0, self.layer.name.span); 3]);
         let output_padding = self.optional("output_padding", zeros, |v| reader.sizes("output_padding", v, 0));
-        let output_size = self.optional("output_size", Some(None), |v| reader.sizes("output_size", v, 1).map(Some));
         if let (Some(_), Some(padding)) = (self.fields.get("output_size"), self.fields.get("output_padding")) {
             reader.errors.push(SpecError::BothOutputs { padding: padding.span, size: self.span("output_size") });
         }
@@ -163,6 +174,7 @@ impl Parts<'_> {
             output_size: output_size?,
             ceil_mode: ceil_mode?,
         };
+        let adaptive = axes::is_adaptive(reader.operation, &steps);
         let spatial = axes::read(reader, &steps)?;
         stride?;
         check_padding(reader, padding_mode?, &spatial, self.span("padding"))?;
@@ -181,6 +193,7 @@ impl Parts<'_> {
             spatial,
             padding_mode: padding_mode?,
             divisor: divisor?,
+            adaptive,
             p: p?,
             bias: bias?,
             then: then?,
@@ -198,6 +211,18 @@ impl Parts<'_> {
         match sizes::check_limits(&spec, limits, &spans) {
             Ok(()) => Some(spec),
             Err(error) => reader.report(error),
+        }
+    }
+
+    /// Reports what says otherwise than `output_size` where the windows of pooling are.
+    fn check_alone(&self, reader: &mut Reader<'_>) {
+        let Some(size) = self.fields.get("output_size") else { return };
+        const OTHERS: [&str; 7] =
+            ["kernel_size", "stride", "padding", "ceil_mode", "dilation", "count_include_pad", "divisor"];
+        for field in OTHERS {
+            if let Some(value) = self.fields.get(field) {
+                reader.errors.push(SpecError::BothWindows { field, span: value.span, size: size.span });
+            }
         }
     }
 

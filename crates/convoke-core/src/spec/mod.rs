@@ -71,6 +71,9 @@ pub struct LayerSpec {
     pub padding_mode: PaddingMode,
     /// What average pooling divides by; of other layers the default.
     pub divisor: Divisor,
+    /// Whether windows of pooling differ in size, where those of the output do not divide those of the input, see
+    /// [`SpatialAxis::adaptive`].
+    pub adaptive: bool,
     /// Which norm `lp_pool` takes, 1 to 64; of other layers 2.
     pub p: usize,
     /// Whether there is a bias, one element an output channel.
@@ -107,6 +110,30 @@ pub struct SpatialAxis {
 impl SpatialAxis {
     /// An axis that is not there: one element in, one out.
     pub const UNIT: Self = Self { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, pad_lo: 0, pad_hi: 0 };
+
+    /// An axis whose input is shared out to `output` windows: window `o` reaches from `floor(o * input / output)` to
+    /// `ceil((o + 1) * input / output)`, as PyTorch's `AdaptiveAvgPool1d` has it. `kernel` is the longest of them.
+    pub fn adaptive(input: usize, output: usize) -> Self {
+        let axis = Self { input, output, kernel: 1, stride: (input / output).max(1), ..Self::UNIT };
+        let kinds = axis.kinds_of_windows();
+        let period = input * kinds / output;
+        // Some window starts right before an element's end.
+        Self { kernel: (period + kinds - 1).div_ceil(kinds), ..axis }
+    }
+
+    /// The elements of window `o` of an [adaptive](Self::adaptive) axis.
+    pub const fn adaptive_window(&self, o: usize) -> std::ops::Range<usize> {
+        o * self.input / self.output..((o + 1) * self.input).div_ceil(self.output)
+    }
+
+    /// How many windows of an [adaptive](Self::adaptive) axis there are before they come again, further on.
+    pub(crate) fn kinds_of_windows(&self) -> usize {
+        let (mut a, mut b) = (self.input, self.output);
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        self.output / a
+    }
 
     /// How many input elements one output sees, holes included: `dilation * (kernel - 1) + 1`.
     pub const fn extent(&self) -> usize {

@@ -51,7 +51,7 @@ const FIELDS: [(&str, &[Operation]); 28] = [
     ("padding_mode", &[Convolution]),
     ("ceil_mode", &[MaxPool, AvgPool, LpPool]),
     ("output_padding", &[Transposed]),
-    ("output_size", &[Transposed]),
+    ("output_size", &[Transposed, MaxPool, AvgPool]),
     ("dilation", &Operation::ALL),
     ("groups", &[Convolution, Transposed]),
     ("bias", &[Convolution, Transposed]),

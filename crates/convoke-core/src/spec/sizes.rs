@@ -145,8 +145,12 @@ pub(super) fn check_limits(spec: &LayerSpec, limits: &Limits, spans: &Spans) -> 
     let padded = axes(["padded depth", "padded height", "padded width"], padded);
     tensor("the padded input", with_batch(in_channels, padded), PADDED_BYTES, spans.padding)?;
 
-    let parts: Vec<usize> = spec.spatial.iter().map(|a| cut_phases(spec.operation, a).len()).collect();
-    let count = parts.iter().product();
+    // As many as `phases` cuts an adaptive axis into, which may be very many.
+    let parts: Vec<usize> = match spec.adaptive {
+        true => spec.spatial.iter().map(SpatialAxis::kinds_of_windows).collect(),
+        false => (0..3).map(|i| cut_phases(spec, i).len()).collect(),
+    };
+    let count = parts.iter().fold(1_usize, |all, parts| all.saturating_mul(*parts));
     if count > MOST_PARTS {
         let parts = parts[3 - spec.rank..].to_vec();
         return Err(SpecError::Parts { kind: spec.kind(), parts, count, most: MOST_PARTS, span: spans.stride });

@@ -30,8 +30,12 @@ impl fmt::Display for LayerSpec {
             writeln!(f, "    out_channels: {},", self.out_channels)?;
         }
         let kernel: Vec<_> = axes.iter().map(|a| a.kernel.to_string()).collect();
-        writeln!(f, "    kernel_size: {},", kernel.join("x"))?;
-        if axes.iter().any(|a| a.stride != if pooling { a.kernel } else { 1 }) {
+        if self.adaptive {
+            writeln!(f, "    output_size: {},", sizes(axes.iter().map(|a| a.output)))?;
+        } else {
+            writeln!(f, "    kernel_size: {},", kernel.join("x"))?;
+        }
+        if !self.adaptive && axes.iter().any(|a| a.stride != if pooling { a.kernel } else { 1 }) {
             writeln!(f, "    stride: {},", sizes(axes.iter().map(|a| a.stride)))?;
         }
         if axes.iter().any(|a| (a.pad_lo, a.pad_hi) != (0, 0)) {
@@ -42,7 +46,7 @@ impl fmt::Display for LayerSpec {
             PaddingMode::Constant(value) => writeln!(f, "    padding_mode: constant({}),", number(value))?,
             mode => writeln!(f, "    padding_mode: {},", mode.name())?,
         }
-        if pooling && axes.iter().any(|a| output(a) != Some(a.output)) {
+        if pooling && !self.adaptive && axes.iter().any(|a| output(a) != Some(a.output)) {
             writeln!(f, "    ceil_mode: true,")?;
         }
         if self.operation == Operation::Transposed && axes.iter().any(|a| a.output_padding() != 0) {

@@ -58,6 +58,8 @@ max_pool2d maxima_of_planes { input: f64[1, 3, 9, 37] @ nchw, kernel_size: (2, 3
 avg_pool2d means { input: f32[N, 5, 9, 21] @ nchw, kernel_size: 3, stride: 1, padding: 1, count_include_pad: false, then: sigmoid }
 avg_pool3d means_of_volumes { input: f32[1, 5, 6, 7, 10] @ ndhwc, kernel_size: 2, padding: 1, ceil_mode: true }
 avg_pool2d mean { input: f32[1, 21, 7, 7] @ nChw16c, kernel_size: global }
+avg_pool2d shared { input: f32[2, 9, 10, 19] @ nhwc, output_size: (4, 7), then: relu }
+max_pool2d shared_planes { input: f64[1, 3, 9, 37] @ nchw, output_size: (6, 5) }
 lp_pool2d norms { input: f32[2, 9, 11, 19] @ nhwc, kernel_size: 3, stride: 2, padding: 1, ceil_mode: true, then: relu }
 lp_pool2d norms_of_planes { input: f64[1, 3, 9, 37] @ nchw, kernel_size: (2, 3), dilation: (1, 2), padding: 1 }
 lp_pool2d cubes { input: f32[1, 21, 7, 7] @ nChw16c, kernel_size: 2, p: 3 }

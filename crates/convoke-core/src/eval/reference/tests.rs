@@ -25,6 +25,7 @@ fn layer(in_channels: usize, out_channels: usize, spatial: [SpatialAxis; 3]) -> 
         spatial,
         padding_mode: PaddingMode::Zeros,
         divisor: Divisor::Padded,
+        adaptive: false,
         p: 2,
         bias: false,
         then: Vec::new(),
@@ -285,6 +286,19 @@ fn pooling_by_hand() {
     let (nan, inf) = (f64::NAN, f64::INFINITY);
     let special = [-inf, -inf, nan, inf, -inf];
     pooled(MaxPool, Divisor::Padded, axis(5, 2, 1, 1, (0, 0)), &special, &[-inf, nan, nan, inf]);
+}
+
+/// What PyTorch's `AdaptiveAvgPool1d` and `AdaptiveMaxPool1d` give.
+#[test]
+fn inputs_are_shared_out() {
+    let shared = |operation, output, expect: &[f64]| {
+        let spec = LayerSpec { operation, adaptive: true, ..row(1, 1, SpatialAxis::adaptive(5, output)) };
+        assert_eq!(run::<f64, f64>(&spec, 1, &Tensors { src: &COUNT, ..Tensors::default() }), expect);
+    };
+    shared(Operation::AvgPool, 2, &[2.0, 4.0]);
+    shared(Operation::AvgPool, 3, &[1.5, 3.0, 4.5]);
+    shared(Operation::MaxPool, 4, &[2.0, 3.0, 4.0, 5.0]);
+    shared(Operation::AvgPool, 7, &[1.0, 1.5, 2.5, 3.0, 3.5, 4.5, 5.0]);
 }
 
 /// What ONNX's `LpPool` gives.

@@ -29,6 +29,8 @@ conv! {
     // Pooling has nothing to pack but what its epilogue takes.
     max_pool2d greatest { input: f32[1, 3, 7, 21] @ nchw, kernel_size: 3, stride: 2, padding: 1 }
     avg_pool2d mean { input: f32[N, 5, 6, 4] @ nhwc, kernel_size: global, then: [scale, shift] }
+    lp_pool1d energy { input: f32[1, 1, 6], kernel_size: 2 }
+    avg_pool1d shared { input: f32[1, 1, 5], output_size: 2 }
     // The smallest layers: nothing to compute, and one number.
     conv2d nothing { input: f64[0, 7, 9, 5] @ nhwc, out_channels: 3, kernel_size: 3, padding: (4..0, 0..5), then: gelu }
     conv1d number { input: f32[1, 1, 1] @ ncl, out_channels: 1, kernel_size: 1, bias: true }
@@ -229,6 +231,12 @@ fn pooled() {
     let mut dst: [mean::Dst; 2] = [[f32::NAN; 4]; 2];
     mean::run(&images, &PACKED, &mut dst);
     assert_eq!(dst, [[0.0, 2.0, 6.0, -2.5], [1.0, 4.0, 9.0, -3.5]]);
+    let mut dst = [f32::NAN; 3];
+    energy::run(&[3.0, -4.0, 0.0, 2.0, 6.0, 8.0], &mut dst);
+    assert_eq!(dst, [5.0, 2.0, 10.0]);
+    let mut dst = [f32::NAN; 2];
+    shared::run(&[1.0, 2.0, 3.0, 4.0, 5.0], &mut dst);
+    assert_eq!(dst, [2.0, 4.0]);
 }
 
 fn smallest() {
