@@ -248,10 +248,9 @@ class Layer:
 
     @property
     def keeps_wholes(self) -> bool:
-        """Whether what it makes of small whole numbers is rounded once at most, by every library: roots are not."""
-        # PyTorch divides what is shared out by one axis after the other.
-        divides = self.pooling is not None and self.pooling.kind == "avg" and self.pooling.output
-        return not divides and (not self.is_norm or self.pooling.p == 1)
+        """Whether what it makes of small whole numbers is rounded once at most, by every library. Roots are not; and PyTorch divides by the
+        window and multiplies again for a norm, and divides by one axis after the other what is shared out."""
+        return not self.is_norm and not (self.pooling and self.pooling.kind == "avg" and self.pooling.output)
 
     @property
     def has_accuracy(self) -> bool:

@@ -148,7 +148,11 @@ def _pool(layer: Layer, src: torch.Tensor) -> torch.Tensor:
         inside = torch.ones((1, 1, *layer.spatial), dtype=torch.float64)
         counted = F.pad(F.pad(inside, sides, value=float(pooling.count_include_pad)), beyond)
         dst = _plain_pool(valid, padded, 1) / _plain_pool(valid, counted, 1)
-    # With `ceil_mode` a last window that starts in the padding at the end is none.
+    return _that_start_inside(layer, dst)
+
+
+def _that_start_inside(layer: Layer, dst: torch.Tensor) -> torch.Tensor:
+    """With `ceil_mode` a last window that starts in the padding at the end is none."""
     for axis, size in enumerate(layer.output, 2):
         dst = dst.narrow(axis, 0, size)
     return dst
@@ -158,8 +162,12 @@ def _norm(layer: Layer, src: torch.Tensor) -> torch.Tensor:
     """PyTorch takes no padding, keeps the signs of odd powers, and counts elements in `ceil_mode`: it is given padding and magnitudes."""
     sides = [(lo, hi + beyond) for (lo, hi), beyond in zip(layer.sides, layer.beyond)]
     padded = F.pad(src, [side for both in reversed(sides) for side in both])
-    pool = (F.lp_pool1d, F.lp_pool2d, F.lp_pool3d)[layer.rank - 1]
-    return pool(padded if layer.pooling.p % 2 == 0 else padded.abs(), layer.pooling.p, layer.kernel, layer.strides)
+    padded = padded if layer.pooling.p % 2 == 0 else padded.abs()
+    if layer.rank == 1:
+        dst = F.lp_pool1d(padded, layer.pooling.p, layer.kernel[0], layer.strides[0])
+    else:
+        dst = (F.lp_pool2d, F.lp_pool3d)[layer.rank - 2](padded, layer.pooling.p, layer.kernel, layer.strides)
+    return _that_start_inside(layer, dst)
 
 
 def _plain_pool(layer: Layer, src: torch.Tensor, divisor: int | None) -> torch.Tensor:
