@@ -70,7 +70,7 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
             keep_to_pooling(&mut spec, if windows.adaptive { Divisor::Padded } else { divisor }, p);
         }
         keep_small(&mut spec, windows);
-        spec.adaptive = windows.adaptive && spec.spatial.iter().any(|a| a.input % a.output != 0);
+        spec.adaptive = windows.adaptive && spec.spatial.iter().any(|a| !a.input.is_multiple_of(a.output));
         keep_to_blocks(&mut spec);
         keep_to_mode(&mut spec);
         spec

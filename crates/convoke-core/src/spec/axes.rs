@@ -45,7 +45,7 @@ pub(super) fn read(reader: &mut Reader<'_>, steps: &Steps) -> Option<[SpatialAxi
 
 /// Whether pooling shares its input out to windows of several sizes. Of one size they are windows like any others.
 pub(super) fn is_adaptive(operation: Operation, steps: &Steps) -> bool {
-    let uneven = |outputs: [Spanned<usize>; 3]| (0..3).any(|at| steps.input[at] % outputs[at].value != 0);
+    let uneven = |outputs: [Spanned<usize>; 3]| (0..3).any(|at| !steps.input[at].is_multiple_of(outputs[at].value));
     operation.is_pooling() && steps.output_size.is_some_and(uneven)
 }
 

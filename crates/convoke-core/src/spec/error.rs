@@ -212,11 +212,14 @@ impl SpecError {
                 );
                 at(span, &label).with_help("lower the padding, which a transposed layer takes off its output")
             }
-            Self::Parts { parts, count, most, span, .. } => {
+            Self::Parts { kind, parts, count, most, span } => {
                 let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
-                at(span, &format!("{} = {count} parts, each planned apart", parts.join(" x "))).with_help(format!(
-                    "the limit is {most}; a stride without dilation has at most five kinds of phases along each axis"
-                ))
+                at(span, &format!("{} = {count} parts, each planned apart", parts.join(" x "))).with_help(match kind.contains("pool") {
+                    true => format!("the limit is {most}; an output that divides the input is one along its axis"),
+                    false => format!(
+                        "the limit is {most}; a stride without dilation has at most five kinds of phases along each axis"
+                    ),
+                })
             }
             Self::BothOutputs { padding, size } => {
                 second(at(padding, "given as well"), *size, "the size that the output gets")

@@ -205,7 +205,7 @@ impl Parts<'_> {
             input: input.span,
             out_channels: out_channels.span,
             kernel_size: self.span("kernel_size"),
-            stride: self.span("stride"),
+            stride: self.span(if adaptive { "output_size" } else { "stride" }),
             padding: self.span("padding"),
         };
         match sizes::check_limits(&spec, limits, &spans) {
