@@ -2,10 +2,11 @@
 
 use crate::failure::Failure;
 use crate::source::Selected;
-use convoke::{Compiler, Element, Kernel, Packed};
+use convoke::{Compiler, Element, Float, Kernel, Packed};
 use convoke_core::back::rust::suited;
 use convoke_core::eval::interp::{self, Buffers};
 use convoke_core::eval::reference::{self, Position};
+use convoke_core::eval::{from_bytes, to_bytes};
 use convoke_core::ir::Role;
 use convoke_core::lower::weights::WeightsPacking;
 use convoke_core::pipeline::{self, Compiled};
@@ -32,9 +33,24 @@ impl<T: Element> Tensors<T> {
         let Self { src, weights, bias, residual, .. } = self;
         reference::Tensors { src, weights, bias, residual }
     }
+}
+
+impl<T: Float> Tensors<T> {
+    /// The same numbers as lanes hold them.
+    pub(crate) fn lanes(&self) -> Tensors<T::Lane> {
+        let lanes = |elements: &[T]| elements.iter().map(|x| x.to_lane()).collect();
+        let [src, weights, bias, residual] = [&self.src, &self.weights, &self.bias, &self.residual].map(|t| lanes(t));
+        Tensors { batch: self.batch, src, weights, bias, residual }
+    }
 
     /// Runs `kernel`, for which `packed` was packed.
-    pub(crate) fn run(&self, kernel: &Kernel, threads: usize, packed: &Packed<T>, dst: &mut [T]) -> Result<(), String> {
+    pub(crate) fn run(
+        &self,
+        kernel: &Kernel,
+        threads: usize,
+        packed: &Packed<T::Lane>,
+        dst: &mut [T],
+    ) -> Result<(), String> {
         let ran = match kernel.spec().has_residual() {
             true => kernel.run_residual_threads(threads, packed, &self.src, &self.residual, dst),
             false => kernel.run_threads(threads, packed, &self.src, dst),
@@ -43,7 +59,7 @@ impl<T: Element> Tensors<T> {
     }
 
     /// Packs what belongs to the layer and not to its input.
-    pub(crate) fn pack(&self, kernel: &Kernel) -> Result<Packed<T>, String> {
+    pub(crate) fn pack(&self, kernel: &Kernel) -> Result<Packed<T::Lane>, String> {
         let spec = kernel.spec();
         let (bias, channels) = self.bias.split_at(if spec.bias { spec.out_channels } else { 0 });
         let channels: Vec<&[T]> = channels.chunks_exact(spec.out_channels).collect();
@@ -76,7 +92,7 @@ pub(crate) fn compile(layer: Selected<'_>, spec: &LayerSpec, compiler: &Compiler
 }
 
 /// Runs native code.
-pub(crate) fn run_kernel<T: Element>(kernel: &Kernel, threads: usize, tensors: &Tensors<T>) -> Result<Vec<T>, String> {
+pub(crate) fn run_kernel<T: Float>(kernel: &Kernel, threads: usize, tensors: &Tensors<T>) -> Result<Vec<T>, String> {
     let packed = tensors.pack(kernel)?;
     let mut dst = vec![T::default(); tensors.batch * kernel.spec().dst_image()];
     tensors.run(kernel, threads, &packed, &mut dst)?;
@@ -84,47 +100,63 @@ pub(crate) fn run_kernel<T: Element>(kernel: &Kernel, threads: usize, tensors: &
 }
 
 /// Packs weights as every backend reads them.
-pub(crate) fn pack<T: Element>(spec: &LayerSpec, lowered: &Compiled, weights: &[T]) -> Vec<T> {
+pub(crate) fn pack<T: Float>(spec: &LayerSpec, lowered: &Compiled, weights: &[T]) -> Vec<T::Lane> {
     let packing = WeightsPacking::of(spec, &lowered.plan, lowered.kernel.lanes());
-    let mut packed = vec![T::default(); packing.packed_len()];
+    let mut packed = vec![T::Lane::default(); packing.packed_len()];
     packing.pack(weights, &mut packed);
     packed
 }
 
 /// Runs the interpreter. What no one writes stays NaN.
-pub(crate) fn interpret<T: Element>(
+pub(crate) fn interpret<T: Float>(
     spec: &LayerSpec,
     lowered: &Compiled,
     tensors: &Tensors<T>,
 ) -> Result<Vec<T>, interp::RunError> {
     let weights = pack(spec, lowered, &tensors.weights);
-    let mut dst = vec![T::from_f64(f64::NAN); tensors.batch * spec.dst_image()];
+    let mut dst = vec![T::from_number(f64::NAN); tensors.batch * spec.dst_image()];
     interpret_packed(lowered, tensors, &weights, &mut dst)?;
     Ok(dst)
 }
 
 /// [`interpret`], with the weights packed already.
-pub(crate) fn interpret_packed<T: Element>(
+pub(crate) fn interpret_packed<T: Float>(
     lowered: &Compiled,
     tensors: &Tensors<T>,
-    weights: &[T],
+    weights: &[T::Lane],
     dst: &mut [T],
 ) -> Result<(), interp::RunError> {
     let batch = tensors.batch as i64;
     let [mut scratch, mut local] = [Role::Scratch, Role::Local].map(|role| {
         let len = lowered.kernel.buffers.iter().find(|b| b.role == role).map_or(0, |b| b.len.eval(&[batch]));
-        vec![T::from_f64(f64::NAN); usize::try_from(len).unwrap_or(0)]
+        vec![T::Lane::from_f64(f64::NAN); usize::try_from(len).unwrap_or(0)]
     });
-    let Tensors { src, bias, residual, .. } = tensors;
-    let (scratch, local) = (&mut scratch, &mut local);
-    let mut buffers = Buffers { src, weights, bias, residual, dst, scratch, local };
-    interp::run(&lowered.kernel, tensors.batch, &mut buffers)
+    let lanes = tensors.lanes();
+    if lowered.kernel.is_uniform() {
+        let (src, bias, residual) = (&lanes.src, &lanes.bias, &lanes.residual);
+        let mut found: Vec<T::Lane> = dst.iter().map(|x| x.to_lane()).collect();
+        let (scratch, local) = (&mut scratch, &mut local);
+        let mut buffers = Buffers { src, weights, bias, residual, dst: &mut found, scratch, local };
+        interp::run(&lowered.kernel, tensors.batch, &mut buffers)?;
+        dst.iter_mut().zip(found).for_each(|(slot, lane)| *slot = T::from_lane(lane));
+        return Ok(());
+    }
+    let (src, residual, mut found) = (to_bytes(&tensors.src), to_bytes(&tensors.residual), to_bytes(dst));
+    let [weights, bias, mut scratch, mut local] = [weights, &lanes.bias, &scratch, &local].map(|lanes| to_bytes(lanes));
+    let (src, residual, weights, bias) = (&src[..], &residual[..], &weights[..], &bias[..]);
+    let (scratch, local) = (&mut scratch[..], &mut local[..]);
+    let mut buffers = Buffers { src, weights, bias, residual, dst: &mut found, scratch, local };
+    interp::run_bytes(&lowered.kernel, tensors.batch, &mut buffers)?;
+    dst.copy_from_slice(&from_bytes(&found));
+    Ok(())
 }
 
 /// The naive loops, summed in `f64`, with the outputs divided among all cores.
-pub(crate) fn reference<T: Element>(spec: &LayerSpec, tensors: &Tensors<T>) -> Vec<T> {
-    let given = tensors.as_reference();
-    each_output(spec, tensors.batch, |position| T::from_f64(reference::output_at::<T, f64>(spec, &given, position)))
+pub(crate) fn reference<T: Float>(spec: &LayerSpec, tensors: &Tensors<T>) -> Vec<T> {
+    let lanes = tensors.lanes();
+    let given = lanes.as_reference();
+    let output = |position| T::from_number(reference::output_at::<T::Lane, f64>(spec, &given, position));
+    each_output(spec, tensors.batch, output)
 }
 
 /// `f` of every output, in the order of `dst`; zero for what fills up the last block of channels.

@@ -1,7 +1,7 @@
 //! Numbers that look random and are the same for the same seed, everywhere.
 
 use crate::hash::hash;
-use convoke_core::eval::Element;
+use convoke_core::eval::Float;
 
 /// The generator SplitMix64 (Steele, Lea, Flood, 2014).
 #[derive(Clone, Debug)]
@@ -42,12 +42,12 @@ impl Random {
     }
 
     /// `len` numbers from -1 to 1.
-    pub(crate) fn units<T: Element>(&mut self, len: usize) -> Vec<T> {
-        (0..len).map(|_| T::from_f64(self.unit())).collect()
+    pub(crate) fn units<T: Float>(&mut self, len: usize) -> Vec<T> {
+        (0..len).map(|_| T::from_number(self.unit())).collect()
     }
 
     /// `len` whole numbers from `-most` to `most`.
-    pub(crate) fn wholes<T: Element>(&mut self, len: usize, most: u64) -> Vec<T> {
-        (0..len).map(|_| T::from_f64(self.whole(most))).collect()
+    pub(crate) fn wholes<T: Float>(&mut self, len: usize, most: u64) -> Vec<T> {
+        (0..len).map(|_| T::from_number(self.whole(most))).collect()
     }
 }

@@ -3,7 +3,7 @@
 use crate::compute::Tensors;
 use crate::failure::Failure;
 use crate::interrupt::Unfinished;
-use convoke::Element;
+use convoke::Float;
 use convoke_core::back::rust::{self, Intrinsics};
 use convoke_core::eval::{from_bytes, to_bytes};
 use convoke_core::ir::{Role, Verified};
@@ -43,9 +43,10 @@ impl Program {
     }
 
     /// Writes what a kernel reads to files; `weights` are packed.
-    pub(crate) fn prepare<T: Element>(&self, tensors: &Tensors<T>, weights: &[T]) -> Result<(), String> {
+    pub(crate) fn prepare<T: Float>(&self, tensors: &Tensors<T>, weights: &[T::Lane]) -> Result<(), String> {
         self.write(Role::Residual, &to_bytes(&tensors.residual))?;
-        self.prepare_bytes(&to_bytes(&tensors.src), &to_bytes(weights), &to_bytes(&tensors.bias))
+        let bias: Vec<T::Lane> = tensors.bias.iter().map(|x| x.to_lane()).collect();
+        self.prepare_bytes(&to_bytes(&tensors.src), &to_bytes(weights), &to_bytes(&bias))
     }
 
     /// The same, with the machine's bytes of what each buffer holds.
@@ -60,7 +61,7 @@ impl Program {
     }
 
     /// Runs kernel `index` on the files and reads its output.
-    pub(crate) fn run<T: Element>(&self, index: usize, batch: usize) -> Result<Vec<T>, String> {
+    pub(crate) fn run<T: Float>(&self, index: usize, batch: usize) -> Result<Vec<T>, String> {
         Ok(from_bytes(&self.run_bytes(index, batch)?))
     }
 

@@ -1,11 +1,11 @@
 //! For tests: kernels made by hand, of what lowering seldom writes, and what the interpreter makes of them.
 
-use convoke_core::eval::{Element, interp};
+use convoke_core::eval::{Bf16, Element, F16, Stored, interp};
 use convoke_core::ir::{
     Access, Address, Affine, Arg, BinaryOp, Buffer, Call, CeilDiv, Extent, Kernel, Loop, Nest, Op, Ptr, Range, Reg,
     Role, Stmt, Tile, TileLoop, TileStmt, Var, Verified,
 };
-use convoke_core::spec::DType;
+use convoke_core::spec::{DType, Storage};
 use convoke_core::target::Isa;
 
 pub(crate) const SRC: Ptr = Ptr(0);
@@ -375,6 +375,78 @@ impl Kind {
         let tile = tile(1, &[], vec![load(0, 0, 1, 1), store(0, 0, 1, 1)]);
         self.kernel(tile, nests, [number(12), number(12 * 13)], &["N", "n", "o"])
     }
+}
+
+/// Lower halves of floats that round down, up, and to the even one, as `bf16` and as `f16`.
+const LOWER: [u16; 9] = [0, 0x7fff, 0x8000, 0x8001, 0x1000, 0x0fff, 0x1001, 0x3000, 0xf000];
+
+/// Kernels that load every half there is, that store floats near and between all of them, and that access halves in every way; those
+/// also in a tile that uses all registers.
+pub(crate) fn halves(isa: Isa, storage: Storage) -> Vec<Verified> {
+    let (lanes, half, isa_name) = (isa.vector_bytes() / 4, storage.name(), isa.name());
+    let copy = |src: String, dst: String, vectors: usize| {
+        format!(
+            "kernel copy f32 {isa_name} {{
+                buffer src {src} buffer dst {dst} vars N, i
+                tile t(src, dst) registers 1 {{ v0 = load src[0] store dst[0] = v0 }}
+                nest n {{ for i in 0..{vectors} {{ call t(src[{lanes}*i], dst[{lanes}*i]) }} }}
+            }}"
+        )
+    };
+    let (all, floats) = (1 << 16, LOWER.len() << 16);
+    let widen = copy(format!("{half}[{all}]"), format!("f32[{all}]"), all / lanes);
+    let round = copy(format!("f32[{floats}]"), format!("{half}[{floats}]"), floats / lanes);
+    let (mut body, mut at) = ("v0 = broadcast src[3] store dst[0] = v0\n".to_owned(), lanes);
+    for lanes in 1..=lanes {
+        for (stride, repeat) in [(1, 1), (2, 1), (3, 1), (1, 2), (2, 3), (1, 16)] {
+            body += &format!("v0 = load src[1] lanes {lanes} stride {stride} repeat {repeat}\n");
+            body += &format!("store dst[{at}] = v0 lanes {lanes}\n");
+            at += lanes;
+            body += &format!("store dst[{at}] = v0 lanes {lanes} stride 2\n");
+            at += 2 * lanes;
+        }
+    }
+    let (len, most) = (3 * lanes + 1, if isa == Isa::Avx512 { 32 } else { 16 });
+    let accesses = [1, most].map(|registers| {
+        format!(
+            "kernel accesses f32 {isa_name} {{
+                buffer src {half}[{len}] buffer dst {half}[{at}] vars N, i
+                tile t(src, dst) registers {registers} {{ {body} }}
+                nest n {{ for i in 0..1 {{ call t(src[0], dst[0]) }} }}
+            }}"
+        )
+    });
+    let texts = [widen, round].into_iter().chain(accesses);
+    texts.map(|text| convoke_core::ir::verify(text.parse().unwrap()).unwrap()).collect()
+}
+
+/// The input of one of those kernels: every half, in disorder, or floats near and between all of them.
+pub(crate) fn halves_src(kernel: &Verified) -> Vec<u8> {
+    let len = kernel.buffers[0].len.constant as usize;
+    let half = |i: usize| (i as u16).wrapping_mul(40_503);
+    if kernel.storage(Role::Src).is_half() {
+        return (0..len).flat_map(|i| half(i).to_ne_bytes()).collect();
+    }
+    let float = |i: usize| u32::from(half(i)) << 16 | u32::from(LOWER[i >> 16]);
+    (0..len).flat_map(|i| float(i).to_ne_bytes()).collect()
+}
+
+/// Whether two buffers of `storage` hold the same: bytes, but for the payload of a NaN.
+pub(crate) fn same_elements(storage: Storage, found: &[u8], expected: &[u8]) -> Result<(), String> {
+    assert_eq!(found.len(), expected.len());
+    let number = |bytes: &[u8]| match storage {
+        Storage::F32 => f32::from_bytes(bytes),
+        Storage::F16 => F16::from_bytes(bytes).into(),
+        Storage::Bf16 => Bf16::from_bytes(bytes).into(),
+        _ => 0.0,
+    };
+    let elements = found.chunks_exact(storage.bytes()).zip(expected.chunks_exact(storage.bytes()));
+    for (at, (a, b)) in elements.enumerate() {
+        if a != b && !(number(a).is_nan() && number(b).is_nan()) {
+            return Err(format!("dst[{at}] is {a:02x?} ({}) and should be {b:02x?} ({})", number(a), number(b)));
+        }
+    }
+    Ok(())
 }
 
 /// Sizes of [`Kind::window_sum`].

@@ -65,7 +65,7 @@ pub(crate) fn features(isa: Isa, fma: bool, vnni: bool) -> &'static [&'static st
         (Isa::Avx2, _) if vnni => AVX2_VNNI_FEATURES,
         (Isa::Avx512, _) => AVX512_FEATURES,
         (Isa::Avx2, true) => AVX2_FEATURES,
-        (Isa::Avx2, false) => &["sse3", "ssse3", "sse4.1", "sse4.2", "avx", "avx2"],
+        (Isa::Avx2, false) => &["sse3", "ssse3", "sse4.1", "sse4.2", "avx", "avx2", "f16c"],
         (Isa::Sse, true) => FMA_FEATURES,
         _ => &[],
     }
@@ -73,8 +73,8 @@ pub(crate) fn features(isa: Isa, fma: bool, vnni: bool) -> &'static [&'static st
 
 /// FMA itself, and the encodings that come with it.
 const FMA_FEATURES: &[&str] = &["sse3", "ssse3", "sse4.1", "sse4.2", "avx", "fma"];
-const AVX2_FEATURES: &[&str] = &["sse3", "ssse3", "sse4.1", "sse4.2", "avx", "avx2", "fma"];
-const AVX2_VNNI_FEATURES: &[&str] = &["sse3", "ssse3", "sse4.1", "sse4.2", "avx", "avx2", "fma", "avxvnni"];
+const AVX2_FEATURES: &[&str] = &["sse3", "ssse3", "sse4.1", "sse4.2", "avx", "avx2", "fma", "f16c"];
+const AVX2_VNNI_FEATURES: &[&str] = &["sse3", "ssse3", "sse4.1", "sse4.2", "avx", "avx2", "fma", "f16c", "avxvnni"];
 const AVX512_VNNI_FEATURES: &[&str] = &[
     "sse3",
     "ssse3",
@@ -105,6 +105,7 @@ pub(crate) fn has_feature(name: &str) -> bool {
             "avx" => has!("avx"),
             "avx2" => has!("avx2"),
             "fma" => has!("fma"),
+            "f16c" => has!("f16c"),
             "avx512f" => has!("avx512f"),
             "avx512vl" => has!("avx512vl"),
             "avx512bw" => has!("avx512bw"),

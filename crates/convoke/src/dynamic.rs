@@ -9,10 +9,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use convoke_core::eval::Stored;
+use convoke_core::eval::{Float, Stored};
 use convoke_core::lower::weights::{IntegerParameters, WeightsPacking};
 use convoke_core::spec::{LayerTemplate, Sizes};
-use convoke_jit::Element;
 
 use crate::cache::Cache;
 use crate::compiler::Compiler;
@@ -93,18 +92,18 @@ impl Dynamic {
     /// Takes weights, in the layer's weights layout, and the bias, one element an output channel, for kernels of any size.
     ///
     /// Lengths are checked, and weights packed, when a kernel is first run with them.
-    pub fn pack<T: Element>(&self, weights: impl Into<Arc<[T]>>, bias: Option<&[T]>) -> Weights<T> {
+    pub fn pack<T: Float>(&self, weights: impl Into<Arc<[T]>>, bias: Option<&[T]>) -> Weights<T::Lane> {
         self.pack_with(weights, bias, &[])
     }
 
     /// As [`Dynamic::pack`], with a number for each output channel for the steps of the epilogue that take them, as
     /// [`Kernel::pack_with`].
-    pub fn pack_with<T: Element>(
+    pub fn pack_with<T: Float>(
         &self,
         weights: impl Into<Arc<[T]>>,
         bias: Option<&[T]>,
         channels: &[&[T]],
-    ) -> Weights<T> {
+    ) -> Weights<T::Lane> {
         let (weights, bias) = (weights.into(), bias.map(<[T]>::to_vec));
         let channels: Vec<Vec<T>> = channels.iter().map(|numbers| numbers.to_vec()).collect();
         self.weights(move |kernel| {
@@ -132,7 +131,7 @@ impl Dynamic {
     ///
     /// # Errors
     /// If `src` has sizes that the layer does not take, and as [`Dynamic::run`].
-    pub fn apply<T: Element>(&self, weights: &Weights<T>, src: &Tensor<T>) -> Result<Tensor<T>, Error> {
+    pub fn apply<T: Float>(&self, weights: &Weights<T::Lane>, src: &Tensor<T>) -> Result<Tensor<T>, Error> {
         let kernel = self.kernel_of(&self.template.sizes_of(src.shape())?)?;
         kernel.apply(&*self.packed(weights, &kernel)?, src)
     }
@@ -141,9 +140,9 @@ impl Dynamic {
     ///
     /// # Errors
     /// As [`Dynamic::kernel`] and [`Dynamic::packed`], and as [`Kernel::run`]. `dst` is unchanged then.
-    pub fn run<T: Element>(
+    pub fn run<T: Float>(
         &self,
-        weights: &Weights<T>,
+        weights: &Weights<T::Lane>,
         sizes: &[(&str, usize)],
         src: &[T],
         dst: &mut [T],
@@ -156,9 +155,9 @@ impl Dynamic {
     ///
     /// # Errors
     /// As [`Dynamic::apply`], and as [`Kernel::apply_residual`].
-    pub fn apply_residual<T: Element>(
+    pub fn apply_residual<T: Float>(
         &self,
-        weights: &Weights<T>,
+        weights: &Weights<T::Lane>,
         src: &Tensor<T>,
         residual: &Tensor<T>,
     ) -> Result<Tensor<T>, Error> {
@@ -170,9 +169,9 @@ impl Dynamic {
     ///
     /// # Errors
     /// As [`Dynamic::run`], and as [`Kernel::run_residual`].
-    pub fn run_residual<T: Element>(
+    pub fn run_residual<T: Float>(
         &self,
-        weights: &Weights<T>,
+        weights: &Weights<T::Lane>,
         sizes: &[(&str, usize)],
         src: &[T],
         residual: &[T],

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Error, compile, shape};
+use crate::{Element, Error, compile, shape};
 use convoke_core::spec::{Algorithm, LayerSpec};
 use std::sync::Barrier;
 

@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use convoke_core::eval::Stored;
+use convoke_core::eval::{Float, Stored};
 use convoke_core::ir::{Role, Verified};
 use convoke_core::lower::weights::{IntegerParameters, WeightsPacking};
 use convoke_core::plan::Plan;
 use convoke_core::spec::{Epilogue, LayerSpec, PerChannel, Storage};
 use convoke_core::target::Target;
-use convoke_jit::{Buffers, Element, Executor, Program, Serial};
+use convoke_jit::{Buffers, Executor, Program, Serial};
 
 use crate::error::Error;
 use crate::memory::{Memory, as_bytes, as_bytes_mut};
@@ -32,7 +32,8 @@ pub struct Kernel {
     idle: Mutex<Vec<Workspace>>,
 }
 
-/// Weights and bias in the order in which the kernels of a layer read them. Of a layer of integers, `T` is `i32`: the bits of lanes.
+/// Weights and bias in the order in which the kernels of a layer read them, as lanes: of [`F16`](crate::F16) and [`Bf16`](crate::Bf16) those
+/// are `f32`. Of a layer of integers, `T` is `i32`: the bits of lanes.
 #[derive(Clone, Debug)]
 pub struct Packed<T> {
     layer: String,
@@ -137,7 +138,7 @@ impl Kernel {
     /// # Errors
     /// If a length or the element type is not the layer's, there is a bias where none belongs or the other way round, or there is no
     /// memory for the packed weights.
-    pub fn pack<T: Element>(&self, weights: &[T], bias: Option<&[T]>) -> Result<Packed<T>, Error> {
+    pub fn pack<T: Float>(&self, weights: &[T], bias: Option<&[T]>) -> Result<Packed<T::Lane>, Error> {
         self.pack_with(weights, bias, &[])
     }
 
@@ -157,12 +158,12 @@ impl Kernel {
     ///
     /// # Errors
     /// As [`Kernel::pack`], and if there are more arrays or fewer than such steps.
-    pub fn pack_with<T: Element>(
+    pub fn pack_with<T: Float>(
         &self,
         weights: &[T],
         bias: Option<&[T]>,
         channels: &[&[T]],
-    ) -> Result<Packed<T>, Error> {
+    ) -> Result<Packed<T::Lane>, Error> {
         self.check_dtype::<T>()?;
         self.check_len("weights", self.packing.plain_len(), weights.len(), None)?;
         let expected = if self.spec.bias { self.spec.out_channels } else { 0 };
@@ -182,7 +183,7 @@ impl Kernel {
             self.check_len(step, self.spec.out_channels, numbers.len(), None)?;
         }
         let rows = [bias.unwrap_or_default()].into_iter().chain(channels.iter().copied());
-        self.packed(rows.flatten().copied().collect(), |room| self.packing.pack(weights, room))
+        self.packed(rows.flatten().map(|x| x.to_lane()).collect(), |room| self.packing.pack(weights, room))
     }
 
     /// Packs the parameters of a layer of integers. The weights are of the layer's type, or `i32` of values that it holds.
@@ -249,7 +250,7 @@ impl Kernel {
     /// # Errors
     /// If a length or the element type is not the layer's, if `packed` is another layer's, or if there is no memory for
     /// scratch. `dst` is unchanged then.
-    pub fn run<T: Element>(&self, packed: &Packed<T>, src: &[T], dst: &mut [T]) -> Result<(), Error> {
+    pub fn run<T: Float>(&self, packed: &Packed<T::Lane>, src: &[T], dst: &mut [T]) -> Result<(), Error> {
         self.run_threads(self.threads, packed, src, dst)
     }
 
@@ -257,10 +258,10 @@ impl Kernel {
     ///
     /// # Errors
     /// As [`Kernel::run`], and if the threads cannot be started.
-    pub fn run_threads<T: Element>(
+    pub fn run_threads<T: Float>(
         &self,
         threads: usize,
-        packed: &Packed<T>,
+        packed: &Packed<T::Lane>,
         src: &[T],
         dst: &mut [T],
     ) -> Result<(), Error> {
@@ -282,9 +283,9 @@ impl Kernel {
     ///
     /// # Errors
     /// As [`Kernel::run`], and if the epilogue has no such step.
-    pub fn run_residual<T: Element>(
+    pub fn run_residual<T: Float>(
         &self,
-        packed: &Packed<T>,
+        packed: &Packed<T::Lane>,
         src: &[T],
         residual: &[T],
         dst: &mut [T],
@@ -296,10 +297,10 @@ impl Kernel {
     ///
     /// # Errors
     /// As [`Kernel::run_residual`], and if the threads cannot be started.
-    pub fn run_residual_threads<T: Element>(
+    pub fn run_residual_threads<T: Float>(
         &self,
         threads: usize,
-        packed: &Packed<T>,
+        packed: &Packed<T::Lane>,
         src: &[T],
         residual: &[T],
         dst: &mut [T],
@@ -379,10 +380,10 @@ impl Kernel {
     ///
     /// # Errors
     /// As [`Kernel::run`].
-    pub fn run_in<T: Element>(
+    pub fn run_in<T: Float>(
         &self,
         workspace: &mut Workspace,
-        packed: &Packed<T>,
+        packed: &Packed<T::Lane>,
         src: &[T],
         dst: &mut [T],
     ) -> Result<(), Error> {
@@ -394,10 +395,10 @@ impl Kernel {
     ///
     /// # Errors
     /// As [`Kernel::run_residual`].
-    pub fn run_residual_in<T: Element>(
+    pub fn run_residual_in<T: Float>(
         &self,
         workspace: &mut Workspace,
-        packed: &Packed<T>,
+        packed: &Packed<T::Lane>,
         src: &[T],
         residual: &[T],
         dst: &mut [T],
@@ -421,7 +422,7 @@ impl Kernel {
     ///
     /// # Errors
     /// If `src` is not of the layer's shape, and as [`Kernel::run`].
-    pub fn apply<T: Element>(&self, packed: &Packed<T>, src: &Tensor<T>) -> Result<Tensor<T>, Error> {
+    pub fn apply<T: Float>(&self, packed: &Packed<T::Lane>, src: &Tensor<T>) -> Result<Tensor<T>, Error> {
         let mut dst = self.output_for(src)?;
         self.run(packed, src.data(), dst.data_mut())?;
         Ok(dst)
@@ -431,9 +432,9 @@ impl Kernel {
     ///
     /// # Errors
     /// If `src` or `residual` is not of the layer's shape, and as [`Kernel::run_residual`].
-    pub fn apply_residual<T: Element>(
+    pub fn apply_residual<T: Float>(
         &self,
-        packed: &Packed<T>,
+        packed: &Packed<T::Lane>,
         src: &Tensor<T>,
         residual: &Tensor<T>,
     ) -> Result<Tensor<T>, Error> {
@@ -444,13 +445,13 @@ impl Kernel {
     }
 
     /// Zeros of the shape of the output for `src`, if that is of the layer's shape.
-    fn output_for<T: Element>(&self, src: &Tensor<T>) -> Result<Tensor<T>, Error> {
+    fn output_for<T: Float>(&self, src: &Tensor<T>) -> Result<Tensor<T>, Error> {
         let batch = self.spec.fixed_batch().unwrap_or_else(|| src.shape().first().copied().unwrap_or(0));
         self.check_shape("src", &shape::src(&self.spec, batch), src)?;
         Tensor::zeros(shape::dst(&self.spec, batch))
     }
 
-    fn check_shape<T: Element>(&self, what: &'static str, expected: &[usize], tensor: &Tensor<T>) -> Result<(), Error> {
+    fn check_shape<T: Float>(&self, what: &'static str, expected: &[usize], tensor: &Tensor<T>) -> Result<(), Error> {
         if tensor.shape() == expected {
             return Ok(());
         }
@@ -543,15 +544,12 @@ impl Kernel {
         Error::Storage { layer: self.spec.name.clone(), what, expected, given }
     }
 
-    fn check_dtype<T: Element>(&self) -> Result<(), Error> {
-        if let Some(integers) = &self.spec.integers {
-            let (expected, given) = (integers.src.name(), T::DTYPE.name());
-            return Err(Error::DType { layer: self.spec.name.clone(), expected, given });
-        }
-        if T::DTYPE == self.spec.dtype {
+    fn check_dtype<T: Float>(&self) -> Result<(), Error> {
+        let expected = self.spec.src_storage();
+        if T::STORAGE == expected {
             return Ok(());
         }
-        let (expected, given) = (self.spec.dtype.name(), T::DTYPE.name());
+        let (expected, given) = (expected.name(), T::STORAGE.name());
         Err(Error::DType { layer: self.spec.name.clone(), expected, given })
     }
 

@@ -53,7 +53,7 @@ mod workspace;
 #[cfg(feature = "jit")]
 pub use compiler::{Compiler, compile};
 #[cfg(feature = "jit")]
-pub use convoke_core::eval::Stored;
+pub use convoke_core::eval::{Bf16, F16, Float, Stored};
 #[cfg(feature = "jit")]
 pub use convoke_core::lower::weights::IntegerParameters;
 #[cfg(feature = "jit")]

@@ -3,21 +3,24 @@
 //! The crate npyz reads and writes it. It trusts a header, so [`check`] looks at it first.
 
 use super::{Array, DataError, Kind};
+use convoke_core::eval::Bf16;
 use convoke_core::spec::Storage;
-use npyz::{AutoSerialize, Deserialize, NpyFile, Order, TypeChar, WriteOptions, WriterBuilder as _};
+use npyz::{AutoSerialize, Deserialize, FixedSizeBytes, NpyFile, Order, TypeChar, WriteOptions, WriterBuilder as _};
 use std::io;
 
 /// Bytes that a header may have; NumPy's own limit.
 const MAX_HEADER: usize = 10_000;
 
-/// Elements may be `f4`, `f8`, `i1` to `i4`, `u1` to `u4` or `b1`.
+/// Elements may be `f2`, `f4`, `f8`, `i1` to `i4`, `u1` to `u4` or `b1`; and `V2`, which are the bits of `bf16`: NumPy has no such type, and
+/// this is how that of the package ml_dtypes is written.
 pub(super) fn read(bytes: &[u8]) -> Result<Array, DataError> {
     let found = check(bytes)?;
     let file = NpyFile::new(bytes)
         .map_err(|e| DataError::malformed("npy", format!("its header is not understood: {}", message(&e))))?;
     let descr = file.dtype().descr();
     let (size, numbers) = number_type(&file.dtype()).ok_or_else(|| {
-        let reason = format!("its elements are {descr}, not numbers f4, f8, i1 to i4 or u1 to u4");
+        let reason =
+            format!("its elements are {descr}, not numbers f2, f4, f8, i1 to i4 or u1 to u4, nor V2, the bits of bf16");
         DataError::malformed("npy", reason.replace('\'', "`"))
     })?;
     let shape: Vec<usize> = file.shape().iter().map(|&n| n as usize).collect();
@@ -36,6 +39,8 @@ pub(super) fn write(array: &Array, storage: Storage) -> Result<Vec<u8>, DataErro
     Ok(match storage {
         Storage::F32 => write_as(array, |x| x as f32),
         Storage::F64 => write_as(array, |x| x),
+        Storage::F16 => write_as(array, half::f16::from_f64),
+        Storage::Bf16 => write_as(array, |x| FixedSizeBytes(Bf16::from_f64(x).to_bits().to_le_bytes())),
         Storage::I32 => write_as(array, |x| x as i32),
         Storage::U8 => write_as(array, |x| x as u8),
         Storage::I8 => write_as(array, |x| x as i8),
@@ -95,6 +100,8 @@ type Numbers<'a> = (usize, fn(NpyFile<&'a [u8]>) -> io::Result<Vec<f64>>);
 fn number_type<'a>(descr: &npyz::DType) -> Option<Numbers<'a>> {
     let npyz::DType::Plain(descr) = descr else { return None };
     Some(match (descr.type_char(), descr.size_field()) {
+        (TypeChar::Float, 2) => (2, numbers::<half::f16>),
+        (TypeChar::RawData, 2) => (2, bf16_numbers),
         (TypeChar::Float, 4) => (4, numbers::<f32>),
         (TypeChar::Float, 8) => (8, numbers::<f64>),
         (TypeChar::Int, 1) => (1, numbers::<i8>),
@@ -110,6 +117,12 @@ fn number_type<'a>(descr: &npyz::DType) -> Option<Numbers<'a>> {
 
 fn numbers<T: Deserialize + Into<f64>>(file: NpyFile<&[u8]>) -> io::Result<Vec<f64>> {
     file.data::<T>().map_err(io::Error::other)?.map(|x| Ok(x?.into())).collect()
+}
+
+/// Bits of `bf16`, the lower byte first.
+fn bf16_numbers(file: NpyFile<&[u8]>) -> io::Result<Vec<f64>> {
+    let words = file.data::<FixedSizeBytes<2>>().map_err(io::Error::other)?;
+    words.map(|word| Ok(Bf16::from_bits(u16::from_le_bytes(word?.0)).into())).collect()
 }
 
 /// Elements rearranged so that the last axis is contiguous.

@@ -11,7 +11,7 @@ pub(crate) use timer::{Measured, Outcome, Timer, outcomes};
 use crate::compute::Tensors;
 use crate::failure::Failure;
 use crate::random::Random;
-use convoke::Element;
+use convoke::Float;
 use convoke_core::spec::LayerSpec;
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ fn median(times: &mut [f64]) -> f64 {
 }
 
 /// Random numbers, one image where the batch is a name.
-pub(crate) fn tensors<T: Element>(spec: &LayerSpec) -> Tensors<T> {
+pub(crate) fn tensors<T: Float>(spec: &LayerSpec) -> Tensors<T> {
     let mut random = Random::for_name(1, &spec.name);
     let batch = spec.fixed_batch().unwrap_or(1);
     Tensors {

@@ -4,9 +4,9 @@ use super::{Clock, Run, pin, seconds_in_rounds, tensors};
 use crate::failure::Failure;
 use crate::integers::Integers;
 use crate::source::Selected;
-use convoke::{Compiler, Element, Error, Kernel};
+use convoke::{Bf16, Compiler, Error, F16, Float, Kernel};
 use convoke_core::plan::Plan;
-use convoke_core::spec::{DType, LayerSpec};
+use convoke_core::spec::{LayerSpec, Storage};
 use convoke_core::target::Target;
 use std::time::Duration;
 
@@ -82,10 +82,12 @@ impl Timer {
     ) -> Result<Vec<Outcome>, Failure> {
         let good: Vec<&Kernel> = kernels.iter().filter_map(|kernel| kernel.as_ref().ok()).collect();
         let keep = kernels.iter().take(keep).filter(|kernel| kernel.is_ok()).count();
-        let seconds = match layer.spec.dtype {
-            _ if layer.spec.integers.is_some() => self.seconds_of_integers(layer, &good, keep, progress)?,
-            DType::F32 => self.seconds_of::<f32>(layer, &good, keep, progress)?,
-            DType::F64 => self.seconds_of::<f64>(layer, &good, keep, progress)?,
+        let seconds = match layer.spec.src_storage() {
+            Storage::F32 => self.seconds_of::<f32>(layer, &good, keep, progress)?,
+            Storage::F64 => self.seconds_of::<f64>(layer, &good, keep, progress)?,
+            Storage::F16 => self.seconds_of::<F16>(layer, &good, keep, progress)?,
+            Storage::Bf16 => self.seconds_of::<Bf16>(layer, &good, keep, progress)?,
+            Storage::I32 | Storage::U8 | Storage::I8 => self.seconds_of_integers(layer, &good, keep, progress)?,
         };
         Ok(outcomes(kernels, seconds))
     }
@@ -113,7 +115,7 @@ impl Timer {
         seconds_in_rounds(self.clock, self.budget, keep, &mut runs, progress)
     }
 
-    fn seconds_of<T: Element>(
+    fn seconds_of<T: Float>(
         &self,
         layer: Selected<'_>,
         kernels: &[&Kernel],

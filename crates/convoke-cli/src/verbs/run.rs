@@ -8,8 +8,8 @@ use crate::filters::Filter;
 use crate::numbers::{output_sizes, short, time};
 use crate::preview;
 use crate::source::{self, Selected};
-use convoke::{Compiler, Element, shape};
-use convoke_core::spec::{DType, Epilogue, LayerSpec, with_article};
+use convoke::{Bf16, Compiler, F16, Float, shape};
+use convoke_core::spec::{Epilogue, LayerSpec, Storage, with_article};
 use convoke_core::target::Target;
 use std::io::{IsTerminal as _, Write};
 use std::path::Path;
@@ -35,17 +35,19 @@ pub(crate) fn run(args: &Run, out: &mut dyn Write) -> Result<(), Failure> {
         }
     }
     check_channels(args, layer.spec)?;
-    match layer.spec.dtype {
-        _ if layer.spec.integers.is_some() => integers::run(args, &target, layer, out),
-        DType::F32 => run_typed::<f32>(args, &target, layer, out),
-        DType::F64 => run_typed::<f64>(args, &target, layer, out),
+    match layer.spec.src_storage() {
+        Storage::F32 => run_typed::<f32>(args, &target, layer, out),
+        Storage::F64 => run_typed::<f64>(args, &target, layer, out),
+        Storage::F16 => run_typed::<F16>(args, &target, layer, out),
+        Storage::Bf16 => run_typed::<Bf16>(args, &target, layer, out),
+        Storage::I32 | Storage::U8 | Storage::I8 => integers::run(args, &target, layer, out),
     }
 }
 
-fn run_typed<T: Element>(args: &Run, target: &Target, layer: Selected<'_>, out: &mut dyn Write) -> Result<(), Failure> {
+fn run_typed<T: Float>(args: &Run, target: &Target, layer: Selected<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let (tensors, rate) = read_tensors::<T>(args, layer.spec, out)?;
     let dst = compute(args, target, layer, &tensors, out)?;
-    finish(args, layer.spec, tensors.batch, dst.into_iter().map(T::to_f64).collect(), rate, out)
+    finish(args, layer.spec, tensors.batch, dst.into_iter().map(T::to_number).collect(), rate, out)
 }
 
 /// Writes and shows the result, as memory has it.
@@ -69,7 +71,7 @@ fn finish(
 }
 
 /// Reads input, weights and bias; also the sampling rate, if there is one.
-fn read_tensors<T: Element>(
+fn read_tensors<T: Float>(
     args: &Run,
     spec: &LayerSpec,
     out: &mut dyn Write,
@@ -93,7 +95,7 @@ fn read_tensors<T: Element>(
     let zeros = if spec.bias && args.bias.is_none() { ", bias 0" } else { "" };
     let named = named.map_or(String::new(), |named| format!(", weights {named}"));
     writeln!(out, "{}: {}{note}{named}{zeros}", spec.name, args.input.display())?;
-    let typed = |values: Vec<f64>| values.into_iter().map(T::from_f64).collect();
+    let typed = |values: Vec<f64>| values.into_iter().map(T::from_number).collect();
     let residual = residual(args, spec, input.batch)?;
     let (src, weights, bias, residual) = (typed(input.data), typed(weights), typed(bias), typed(residual));
     Ok((Tensors { batch: input.batch, src, weights, bias, residual }, rate))
@@ -160,7 +162,7 @@ fn weights(args: &Run, spec: &LayerSpec, rate: Option<u32>) -> Result<(Vec<f64>,
 }
 
 /// Computes, and says how fast.
-fn compute<T: Element>(
+fn compute<T: Float>(
     args: &Run,
     target: &Target,
     layer: Selected<'_>,

@@ -14,7 +14,7 @@ mod sealed {
 /// An element type: `f32` or `f64`, and no other.
 pub trait Element:
     sealed::Sealed
-    + super::Stored
+    + super::Float<Lane = Self>
     + Copy
     + Debug
     + Default

@@ -3,9 +3,11 @@
 //! Where the two differ, lowering is wrong; where a backend differs from the interpreter, that backend is.
 
 mod element;
+mod half;
 pub mod interp;
 pub mod reference;
 mod stored;
 
 pub use element::Element;
-pub use stored::{Stored, from_bytes, to_bytes};
+pub use half::{Bf16, F16};
+pub use stored::{Float, Stored, from_bytes, to_bytes};

@@ -8,7 +8,8 @@
 //! - Sizes and offsets count *elements* of the buffer that they speak of.
 //! - Lanes have the bits of the kernel's dtype. A buffer holds elements of a [`Storage`] of its own: those of the kernel's dtype and
 //!   `i32` are a lane's bits; `u8` and `i8` become the integer of 32 bits of the same value when they are loaded, and the nearest value
-//!   that the type holds is stored of such an integer.
+//!   that the type holds is stored of such an integer. `f16` and `bf16` become the `f32` of the same value, and the nearest is stored of
+//!   that: of two the even one, subnormal numbers as they are, infinity for what is too great, a NaN for a NaN.
 //! - Nests run one after the other; each may use what the ones before it wrote.
 //! - `local` belongs to one iteration of a nest's outermost loop: what is in it when an iteration starts means nothing, so
 //!   none sees what another left there. Iterations that run at the same time have one each.

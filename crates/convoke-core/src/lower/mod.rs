@@ -90,7 +90,7 @@ pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
         buffer(Role::Bias, lanes, Affine::constant(spec.bias_len() as i64));
     }
     if spec.has_residual() {
-        buffer(Role::Residual, lanes, per_batch(spec.dst_image() as i64));
+        buffer(Role::Residual, spec.dst_storage(), per_batch(spec.dst_image() as i64));
     }
     buffer(Role::Dst, spec.dst_storage(), per_batch(spec.dst_image() as i64));
     if geometry.src.role == Role::Scratch {

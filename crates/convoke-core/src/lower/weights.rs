@@ -13,7 +13,7 @@
 
 pub use super::fft::FftPacking;
 use super::{Geometry, fft, phases, winograd};
-use crate::eval::{Element, Stored};
+use crate::eval::{Element, Float, Stored};
 use crate::plan::Plan;
 use crate::spec::{
     Algorithm, BLOCK_BYTES, DType, Integers, LayerSpec, Operation, PerChannel, REDUCED, SpatialAxis, WeightsLayout,
@@ -153,11 +153,11 @@ impl WeightsPacking {
         self.groups * self.oc * self.window.iter().product::<usize>() * self.plain_ic
     }
 
-    /// Packs `plain` into `packed`; the lengths are [`Self::plain_len`] and [`Self::packed_len`].
+    /// Packs `plain` into `packed`, as lanes; the lengths are [`Self::plain_len`] and [`Self::packed_len`].
     ///
     /// # Panics
     /// If a length is another.
-    pub fn pack<T: Element>(&self, plain: &[T], packed: &mut [T]) {
+    pub fn pack<T: Float>(&self, plain: &[T], packed: &mut [T::Lane]) {
         assert_eq!((plain.len(), packed.len()), (self.plain_len(), self.packed_len()));
         if let Some(fft) = self.fft {
             return self.pack_filters(fft, plain, packed);
@@ -175,7 +175,8 @@ impl WeightsPacking {
                 let Some(row) = rows.next() else { return };
                 let from = g * self.group_stride + oc0 * self.oc_stride + tap * self.tap_stride + ic * self.ic_stride;
                 for (lane, slot) in row.iter_mut().enumerate() {
-                    *slot = if lane < used { plain[from + lane * self.oc_stride] } else { T::default() };
+                    *slot =
+                        if lane < used { plain[from + lane * self.oc_stride].to_lane() } else { T::Lane::default() };
                 }
             }
         }
@@ -259,7 +260,7 @@ impl WeightsPacking {
     }
 
     /// The windows of a panel's channels side by side, so that each line of the packed weights is written at once.
-    fn pack_transformed<T: Element>(&self, matrix: &[Vec<f64>], plain: &[T], packed: &mut [T]) {
+    fn pack_transformed<T: Float>(&self, matrix: &[Vec<f64>], plain: &[T], packed: &mut [T::Lane]) {
         let window = self.part_window();
         let taps: usize = window.iter().product();
         let sources: Vec<Option<usize>> = (0..self.ic / self.plain_ic.max(1))
@@ -277,7 +278,7 @@ impl WeightsPacking {
                 for (tap, lane) in (0..taps).flat_map(|tap| (0..self.lanes).map(move |lane| (tap, lane))) {
                     let weight = match sources[part * taps + tap] {
                         Some(source) if lane < used => {
-                            plain[from + lane * self.oc_stride + source * self.tap_stride].to_f64()
+                            plain[from + lane * self.oc_stride + source * self.tap_stride].to_number()
                         }
                         _ => 0.0,
                     };
@@ -286,15 +287,15 @@ impl WeightsPacking {
                 winograd::transform_windows(matrix, window, self.lanes, &mut windows);
                 for (tap, line) in windows[0].chunks_exact(self.lanes).enumerate() {
                     let at = (tap * self.ic + ic) * self.lanes;
-                    to[at..at + self.lanes].iter_mut().zip(line).for_each(|(slot, &x)| *slot = T::from_f64(x));
+                    to[at..at + self.lanes].iter_mut().zip(line).for_each(|(slot, &x)| *slot = T::Lane::from_f64(x));
                 }
             }
         }
     }
 
     /// The tables of roots, then the transformed filters.
-    fn pack_filters<T: Element>(&self, fft: FftPacking, plain: &[T], packed: &mut [T]) {
-        fft.pack_twiddles(|i, value| packed[i] = T::from_f64(value));
+    fn pack_filters<T: Float>(&self, fft: FftPacking, plain: &[T], packed: &mut [T::Lane]) {
+        fft.pack_twiddles(|i, value| packed[i] = T::Lane::from_f64(value));
         let [_, kh, kw] = self.window;
         let place = |tap: usize| tap / kw * fft.taps[0] + tap % kw * fft.taps[1];
         let (bin, mut filters) = (fft.bin(), fft.plan());
@@ -302,9 +303,11 @@ impl WeightsPacking {
         for oc in 0..self.groups * self.oc {
             for ic in 0..self.ic {
                 let from = oc / self.oc * self.group_stride + oc % self.oc * self.oc_stride + ic * self.ic_stride;
-                (0..self.taps).for_each(|tap| taps[place(tap)] = plain[from + tap * self.tap_stride].to_f64());
+                (0..self.taps).for_each(|tap| taps[place(tap)] = plain[from + tap * self.tap_stride].to_number());
                 let to = fft.twiddles() + oc * fft.filters(self.ic) + ic * bin;
-                filters.transform(&taps, |row, at, value| packed[to + row * self.ic * bin + at] = T::from_f64(value));
+                filters.transform(&taps, |row, at, value| {
+                    packed[to + row * self.ic * bin + at] = T::Lane::from_f64(value)
+                });
             }
         }
     }

@@ -54,6 +54,10 @@ const EVEN: f64 = 5.0;
 const LANE: f64 = 1.2;
 /// The same where every lane is from a plane of its own: of an input that the second level holds, and of a larger one.
 const PLANE: [f64; 2] = [1.4, 2.2];
+/// Micro-operations that make lanes of a vector of halves.
+const WIDENING: f64 = 2.0;
+/// Cycles to round a vector to halves.
+const ROUNDING: f64 = 4.0;
 /// Micro-operations that a core looks ahead.
 const WINDOW: f64 = 200.0;
 /// Cycles to enter and leave a reduction loop.
@@ -117,7 +121,7 @@ impl<'a> Model<'a> {
     /// Share of the lines of so many planes of `view` that evict each other from the first level.
     pub(super) fn evicts(&self, view: &View, planes: usize) -> f64 {
         let part = &self.parts[0];
-        lost(part.target.l1_bytes, WAYS[0], view, planes, part.spec.dtype.bytes())
+        lost(part.target.l1_bytes, WAYS[0], view, planes, part.src_bytes())
     }
 }
 
@@ -162,6 +166,7 @@ impl<'a> Part<'a> {
     ) -> Self {
         let [d, h, _] = geometry.spatial;
         let lanes = target.lanes(spec.dtype.bytes());
+        let src_bytes = src_bytes(spec, pack_input);
         let planes = match (algorithm, vector) {
             (algorithm, VectorAxis::Oc) if algorithm.is_by_channel() => lanes,
             _ => geometry.ic,
@@ -178,9 +183,19 @@ impl<'a> Part<'a> {
             slices: if geometry.empty { 0.0 } else { total_taps(&d) * total_taps(&h) },
             positions: (d.output * h.output) as f64,
             lost: [(target.l1_bytes, WAYS[0]), (target.l2_bytes, WAYS[1])]
-                .map(|(bytes, ways)| lost(bytes, ways, &geometry.src, planes, spec.dtype.bytes())),
+                .map(|(bytes, ways)| lost(bytes, ways, &geometry.src, planes, src_bytes)),
             geometry,
         }
+    }
+
+    /// Bytes of an element of what tiles read.
+    fn src_bytes(&self) -> usize {
+        src_bytes(self.spec, self.pack_input)
+    }
+
+    /// Micro-operations that widen what a load brings.
+    fn widening(&self) -> f64 {
+        if self.src_bytes() < self.spec.dtype.bytes() { WIDENING } else { 0.0 }
     }
 
     /// Taps summed over all outputs: what parts are compared by.
@@ -241,7 +256,7 @@ impl<'a> Part<'a> {
             return 0.0;
         }
         let [d, h, w] = &self.geometry.spatial;
-        let bytes = self.spec.dtype.bytes();
+        let bytes = self.src_bytes();
         let lines = ((tiling.pixels_of_tile() - 1) * w.stride * bytes + LINE_BYTES) as f64 / LINE;
         let visits = (self.geometry.ic * d.kernel * h.kernel * w.kernel) as f64 * lines;
         let again = if self.keeps(tiling) { 0.0 } else { SOME * self.tile_src(tiling) / BANDWIDTH[0] };
@@ -285,10 +300,11 @@ impl<'a> Part<'a> {
     /// Cycles of one row of the window of a sliding tile.
     fn slide(&self, rows: usize, vectors: usize) -> f64 {
         let w = &self.geometry.spatial[2];
-        let loads = (w.kernel * vectors) as f64 + (slide(w, rows).len() * vectors) as f64 * self.channel_load();
+        let read = (slide(w, rows).len() * vectors) as f64;
+        let loads = (w.kernel * vectors) as f64 + read * self.channel_load();
         let taps = w.kernel as f64;
         let sums = (rows * vectors) as f64 * taps;
-        self.limit(sums, loads, loads, taps * self.latency((sums + loads) / taps))
+        self.limit((sums, read * self.widening()), loads, loads, taps * self.latency((sums + loads) / taps))
     }
 
     /// Cycles that a multiply-add waits for the one before it, where a step of the sum is so many micro-operations: short calls
@@ -302,7 +318,7 @@ impl<'a> Part<'a> {
     /// Loads that bringing a vector of channels to depthwise counts as.
     fn channel_load(&self) -> f64 {
         let (step, m) = (self.geometry.src.lane_step(), self.geometry.multiplier);
-        let src = self.geometry.src.n as usize * self.spec.dtype.bytes();
+        let src = self.geometry.src.n as usize * self.src_bytes();
         let plane = if src <= self.target.l2_bytes { PLANE[0] } else { PLANE[1] } * self.lanes as f64;
         match m {
             1 if step == 1 => 1.0,
@@ -335,13 +351,19 @@ impl<'a> Part<'a> {
             (true, _) => vectors as f64,
             (false, _) => vectors as f64 * lane(pixel),
         };
+        // Of vectors, those that are not of weights.
+        let read = match (self.along_channels(), self.algorithm) {
+            (true, Algorithm::Pool | Algorithm::Depthwise) => sums,
+            (true, _) => rows as f64,
+            (false, _) => vectors as f64,
+        };
         let loads = vector_loads + broadcasts;
         let load_uops = vector_loads + broadcasts * t.broadcast_uops as f64;
-        self.limit(sums, loads, load_uops, self.latency(sums + load_uops))
+        self.limit((sums, read * self.widening()), loads, load_uops, self.latency(sums + load_uops))
     }
 
-    /// Cycles for so many multiply-adds and loads, in which a chain of sums takes `latency`.
-    fn limit(&self, sums: f64, loads: f64, load_uops: f64, latency: f64) -> f64 {
+    /// Cycles for so many multiply-adds, operations that widen, and loads, in which a chain of sums takes `latency`.
+    fn limit(&self, (sums, widening): (f64, f64), loads: f64, load_uops: f64, latency: f64) -> f64 {
         let t = self.target;
         // Without fusing, a product and a sum each take a slot.
         // Products of integers are added by an instruction of its own.
@@ -353,8 +375,10 @@ impl<'a> Part<'a> {
             _ => (2.0 * sums, 0.0),
         };
         let loading = loads / t.loads_per_cycle as f64;
-        let issuing = (slots + added + load_uops) / t.uops_per_cycle as f64;
-        let limit = (slots / t.fma_per_cycle as f64).max(loading).max(issuing).max(latency);
+        let issuing = (slots + added + widening + load_uops) / t.uops_per_cycle as f64;
+        // What widens has a unit of its own, and shares those of the multiply-adds.
+        let vector = (slots + widening) / (t.fma_per_cycle + 1) as f64;
+        let limit = (slots / t.fma_per_cycle as f64).max(vector).max(loading).max(issuing).max(latency);
         limit + LOADING * loading
     }
 
@@ -366,6 +390,7 @@ impl<'a> Part<'a> {
         let store = if lane_step == 1 { 1.0 } else { 1.5 * self.lanes as f64 };
         let epilogue: f64 = self.spec.then.iter().map(|&e| (epilogue_registers(e) as f64).powi(2)).sum();
         // The residual is read as the output is written.
+        let store = if self.spec.half.is_some() { store + ROUNDING } else { store };
         let residual = if self.spec.has_residual() { store } else { 0.0 };
         CALL + sums * (0.5 + store + residual + epilogue) + self.evicted(rows, vectors)
     }
@@ -376,15 +401,15 @@ impl<'a> Part<'a> {
         if !self.along_channels() || dst.lanes > 1 {
             return 0.0;
         }
-        let (planes, bytes) = ((vectors * self.lanes).min(self.geometry.oc), self.spec.dtype.bytes());
+        let (planes, bytes) = ((vectors * self.lanes).min(self.geometry.oc), self.spec.tensor_bytes());
         let lost = lost(self.target.l1_bytes, WAYS[0], dst, planes, bytes);
         lost * (planes * (LINE_BYTES + rows * bytes)) as f64 / LINE * EVICTED
     }
 
     fn memory(&self, tiling: &PartTiling, block: Option<(Axis, usize)>) -> f64 {
         let bytes = self.spec.dtype.bytes() as f64;
-        let src = self.geometry.src.n as f64 * bytes;
-        let dst = self.outputs() * bytes * self.spec.tensors_of_output();
+        let src = self.geometry.src.n as f64 * self.src_bytes() as f64;
+        let dst = self.outputs() * self.spec.tensor_bytes() as f64 * self.spec.tensors_of_output();
         let weights = self.weights() * bytes;
         let runs = (tiling.channel_runs() * self.geometry.groups) as f64;
         let group_src = src / self.geometry.groups as f64;
@@ -438,7 +463,7 @@ impl<'a> Part<'a> {
             Some((_, size)) => h.output * w.output.div_ceil(size),
             None => h.output,
         };
-        let far = self.spec.dst_image() * self.spec.dtype.bytes() > self.target.l2_bytes;
+        let far = self.spec.dst_image() * self.spec.tensor_bytes() > self.target.l2_bytes;
         let begun = (dst.planes * self.geometry.spatial[0].output * blocks) as f64 * self.phases;
         if far && dst.lanes == 1 { begun * JUMP } else { 0.0 }
     }
@@ -450,7 +475,7 @@ impl<'a> Part<'a> {
         if near || g.src.lanes > 1 || self.pack_input != PackInput::None || g.ic <= STREAMS {
             return 0.0;
         }
-        let span = self.span(tiling) * self.spec.dtype.bytes() as f64;
+        let span = self.span(tiling) * self.src_bytes() as f64;
         // Vectors of pixels take whole lines, and with them the next.
         let waits = if self.along_channels() { 1.5 } else { 1.0 };
         src * rows_read(&g.spatial) / (span + LINE) * STRAY * waits
@@ -467,7 +492,7 @@ impl<'a> Part<'a> {
         let [d, h, _] = &self.geometry.spatial;
         let span = self.span(tiling);
         let (ic, view) = (self.geometry.ic as f64, &self.geometry.src);
-        let bytes = self.spec.dtype.bytes() as f64;
+        let bytes = self.src_bytes() as f64;
         let row = match view.lanes {
             // Where the pixels start in a line differs, so that one line more is touched as often as not.
             1 => ic * (span * bytes + LINE - bytes) * PARTLY,
@@ -483,7 +508,7 @@ impl<'a> Part<'a> {
     /// otherwise every run fetches lines anew, and those that lie far apart.
     fn scatter(&self, block: Option<(Axis, usize)>, block_src: f64, full_run: usize, runs: f64) -> f64 {
         let view = &self.geometry.src;
-        let bytes = self.spec.dtype.bytes();
+        let bytes = self.src_bytes();
         let part = match self.algorithm {
             algorithm if algorithm.is_by_channel() => {
                 (full_run * self.spec.in_channels / self.spec.out_channels.max(1) * bytes).max(bytes) as f64
@@ -537,21 +562,28 @@ impl<'a> Part<'a> {
         };
         let rows = (d.size * h.size * if src.lanes == copy.lanes { copy.planes } else { 1 }) as f64;
         let bytes = elements * self.spec.dtype.bytes() as f64;
-        let read = (self.spec.src_image() * self.spec.dtype.bytes()) as f64;
+        let read = (self.spec.src_image() * self.spec.tensor_bytes()) as f64;
         let read = read * rows_read(&self.spec.spatial);
-        elements * per_element + rows * CALL * 0.5 + read / self.far() + 1.5 * bytes / self.far()
+        let widening = if self.spec.half.is_some() { WIDENING / self.lanes as f64 } else { 0.0 };
+        elements * (per_element + widening) + rows * CALL * 0.5 + read / self.far() + 1.5 * bytes / self.far()
     }
 
     /// Bytes a cycle at which all that a layer touches comes.
     fn far(&self) -> f64 {
         let copy = if self.pack_input == PackInput::None { 0 } else { self.geometry.src.n as usize };
-        let elements = self.spec.src_image() + self.spec.dst_image() + self.packing.packed_len() + copy;
-        self.bandwidth((elements * self.spec.dtype.bytes()) as f64).min(BANDWIDTH[0])
+        let tensors = (self.spec.src_image() + self.spec.dst_image()) * self.spec.tensor_bytes();
+        let bytes = tensors + (self.packing.packed_len() + copy) * self.spec.dtype.bytes();
+        self.bandwidth(bytes as f64).min(BANDWIDTH[0])
     }
 
     fn ideal(&self) -> f64 {
         self.spec.macs_per_image() as f64 / (self.lanes * self.target.fma_per_cycle) as f64
     }
+}
+
+/// Bytes of an element of what tiles read: of `src`, or of its copy.
+fn src_bytes(spec: &LayerSpec, pack_input: PackInput) -> usize {
+    if pack_input == PackInput::None { spec.tensor_bytes() } else { spec.dtype.bytes() }
 }
 
 /// Runs of channels and of pixels that a tile cuts a part's output into.

@@ -314,7 +314,9 @@ impl Search<'_> {
         let mut memory = sets * pairs * (ic + oc) * block;
         memory +=
             sets * (filters + ic * pairs * work * ((oc / channels).ceil() - 1.0)) / model.bandwidth(filters + local);
-        let (src, dst) = (geometry.src.n as f64 * bytes, self.spec.dst_image() as f64 * bytes);
+        let tensor = self.spec.tensor_bytes() as f64;
+        let read = if self.pack == PackInput::None { tensor } else { bytes };
+        let (src, dst) = (geometry.src.n as f64 * read, self.spec.dst_image() as f64 * tensor);
         memory += (src + dst) / BANDWIDTH[1];
         Cost { compute, memory, packing: model.packing() }
     }

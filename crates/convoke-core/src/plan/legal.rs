@@ -282,6 +282,8 @@ pub(crate) fn pack_input(spec: &LayerSpec, pack: PackInput) -> Result<(), String
             let mode = spec.padding_mode.name();
             Err(format!("{mode} padding is written out, so the input has to be copied"))
         }
+        // The copy widens.
+        PackInput::Pad if spec.half.is_some() => Ok(()),
         PackInput::Pad if !spec.spatial.iter().any(|a| PackedAxis::of(spec.operation, a).changes()) => {
             Err("there is no padding to write out and nothing that the stride skips to leave out".to_owned())
         }

@@ -4,6 +4,7 @@ use super::choose::{Blocks, ENOUGH, Refusal, pinned_unroll, unroll};
 use super::cost::Model;
 use super::legal;
 use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
+use crate::ir::Role;
 use crate::lower::weights::WeightsPacking;
 use crate::lower::{Geometry, View, WINOGRAD_REGISTERS, WinogradShape, winograd_steps, winograd_taps};
 use crate::spec::{Batch, Divisor, LayerSpec, Layout, Operation, PaddingMode, Schedule, SpatialAxis};
@@ -300,6 +301,7 @@ impl Search<'_> {
             then: Vec::new(),
             schedule: Schedule::default(),
             dtype: self.spec.dtype,
+            half: None,
             integers: None,
             weights_layout: self.spec.weights_layout,
             accuracy: self.spec.accuracy,
@@ -379,7 +381,10 @@ impl Search<'_> {
             let calls = (tiles / tile.rows as f64).ceil() * (geometry.oc as f64 / run).ceil() * groups * elements;
             memory += blocks * calls * (panel + rows) / model.bandwidth(self.target.l2_bytes as f64 * 0.5);
         }
-        let (src, outputs) = (geometry.src.n as f64 * bytes, self.spec.dst_image() as f64 * bytes);
+        let (src, outputs) = (geometry.src.n as f64, self.spec.dst_image() as f64);
+        let tensor = self.spec.tensor_bytes() as f64;
+        let src = src * if geometry.src.role == Role::Src { tensor } else { bytes };
+        let outputs = outputs * tensor;
         let dst = outputs * self.spec.tensors_of_output();
         memory += (src + dst) / super::cost::BANDWIDTH[1];
         Cost { compute, memory, packing: 0.0 }

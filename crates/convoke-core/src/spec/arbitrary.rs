@@ -7,8 +7,8 @@
 use super::layout::fits_blocks;
 use super::sizes;
 use super::{
-    Accuracy, Algorithm, Axis, Batch, DType, Divisor, Epilogue, Integers, LayerSpec, Layout, Operation, PackInput,
-    PaddingMode, PerChannel, Requantized, Schedule, SpatialAxis, Storage, VectorAxis, WeightsLayout,
+    Accuracy, Algorithm, Axis, Batch, DType, Divisor, Epilogue, Half, Integers, LayerSpec, Layout, Operation,
+    PackInput, PaddingMode, PerChannel, Requantized, Schedule, SpatialAxis, Storage, VectorAxis, WeightsLayout,
 };
 use crate::span::{Span, Spanned};
 use proptest::collection::vec;
@@ -49,6 +49,7 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
             operation,
             rank,
             dtype,
+            half: None,
             integers: None,
             batch,
             in_channels: groups * ic,
@@ -106,6 +107,13 @@ fn keep_to_pooling(spec: &mut LayerSpec, divisor: Divisor, p: usize) {
         Operation::LpPool => spec.p = p,
         _ => {}
     }
+}
+
+/// Random legal layers of halves without pins; at most [`MAX_MACS`].
+pub fn half_spec() -> impl Strategy<Value = LayerSpec> {
+    let half = select(&[Half::F16, Half::Bf16][..]);
+    let layers = layer_spec().prop_filter("a layer of f32", |spec| spec.dtype == DType::F32);
+    (layers, half).prop_map(|(spec, half)| LayerSpec { half: Some(half), ..spec })
 }
 
 /// Random legal layers of integers without pins; at most [`MAX_MACS`].

@@ -2,7 +2,7 @@
 
 use super::error::SpecError;
 use super::fields::Reader;
-use super::{Algorithm, LayerSpec, Layout, Operation, PaddingMode, Storage};
+use super::{Algorithm, Half, LayerSpec, Layout, Operation, PaddingMode, Storage};
 use crate::front::ast::{Value, ValueKind};
 use crate::span::Span;
 
@@ -71,19 +71,29 @@ impl Integers {
 }
 
 impl LayerSpec {
+    /// What the tensors hold of a layer that is none of integers.
+    fn float_storage(&self) -> Storage {
+        self.half.map_or(self.dtype.storage(), Half::storage)
+    }
+
+    /// Bytes of an element of `src` or `dst`, as the cost of a plan counts them: of integers those of a lane.
+    pub(crate) fn tensor_bytes(&self) -> usize {
+        self.float_storage().bytes()
+    }
+
     /// What the elements of `src` are.
     pub fn src_storage(&self) -> Storage {
-        self.integers.as_ref().map_or(self.dtype.storage(), |integers| integers.src)
+        self.integers.as_ref().map_or(self.float_storage(), |integers| integers.src)
     }
 
     /// What the weights are, as the user gives them.
     pub fn weights_storage(&self) -> Storage {
-        self.integers.as_ref().map_or(self.dtype.storage(), |integers| integers.weights)
+        self.integers.as_ref().map_or(self.float_storage(), |integers| integers.weights)
     }
 
     /// What the bias is, as the user gives it.
     pub fn bias_storage(&self) -> Storage {
-        if self.integers.is_some() { Storage::I32 } else { self.dtype.storage() }
+        if self.integers.is_some() { Storage::I32 } else { self.float_storage() }
     }
 
     /// What the elements of `dst` are.
@@ -92,7 +102,7 @@ impl LayerSpec {
             Some(integers) if self.operation == Operation::MaxPool => integers.src,
             Some(Integers { output: Some(output), .. }) => output.dst,
             Some(_) => Storage::I32,
-            None => self.dtype.storage(),
+            None => self.float_storage(),
         }
     }
 

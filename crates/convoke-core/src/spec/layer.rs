@@ -8,8 +8,8 @@ use super::layout::{LAYOUTS, MEANINGS, fits_blocks};
 use super::sizes::{self, Padding, Spans};
 use super::suggest::nearest;
 use super::{
-    Accuracy, Batch, DType, Divisor, LayerSpec, Layout, Limits, Operation, PaddingMode, Schedule, SpatialAxis, Storage,
-    WeightsLayout,
+    Accuracy, Batch, DType, Divisor, Half, LayerSpec, Layout, Limits, Operation, PaddingMode, Schedule, SpatialAxis,
+    Storage, WeightsLayout,
 };
 use crate::diagnostic::Diagnostic;
 use crate::front::ast::{File, Layer, Value, ValueKind};
@@ -183,6 +183,11 @@ impl Parts<'_> {
             operation: reader.operation,
             rank,
             dtype: input.dtype,
+            half: match input.storage {
+                Storage::F16 => Some(Half::F16),
+                Storage::Bf16 => Some(Half::Bf16),
+                _ => None,
+            },
             integers: integers?,
             batch: input.batch,
             in_channels: input.channels.value,
@@ -277,14 +282,16 @@ fn read_input(reader: &mut Reader<'_>, value: &Value) -> Option<Input> {
     let ValueKind::Tensor { dtype, dims, layout } = &value.kind else {
         return reader.form("input", "a tensor type such as `f32[1, 3, 224, 224]`", value);
     };
-    const TYPES: [(&str, (DType, Storage)); 4] = [
+    const TYPES: [(&str, (DType, Storage)); 6] = [
         ("f32", (DType::F32, Storage::F32)),
         ("f64", (DType::F64, Storage::F64)),
+        ("f16", (DType::F32, Storage::F16)),
+        ("bf16", (DType::F32, Storage::Bf16)),
         ("u8", (DType::F32, Storage::U8)),
         ("i8", (DType::F32, Storage::I8)),
     ];
     let of_integers = matches!(reader.operation, Operation::Convolution | Operation::MaxPool);
-    let types = reader.word("element type", dtype, if of_integers { &TYPES } else { &TYPES[..2] });
+    let types = reader.word("element type", dtype, if of_integers { &TYPES } else { &TYPES[..4] });
     let (dtype, storage) = types.unzip();
     let layout = match layout {
         None => Some(Layout::ChannelsFirst),

@@ -29,7 +29,7 @@ pub use operation::{Divisor, FIELD_NAMES, Operation};
 pub use padding::PaddingMode;
 pub use schedule::{Algorithm, Axis, PackInput, Schedule, VectorAxis};
 pub(crate) use sizes::depthwise;
-pub use storage::Storage;
+pub use storage::{Half, Storage};
 pub use template::{BindError, LayerTemplate, Size, Sizes};
 pub use text::SpecTextError;
 
@@ -49,8 +49,11 @@ pub struct LayerSpec {
     pub operation: Operation,
     /// 1, 2 or 3: how many spatial axes the source declares.
     pub rank: usize,
-    /// What is computed in, and the element type of every tensor; of layers of integers, see [`integers`](Self::integers).
+    /// What is computed in, and the element type of every tensor, unless [`half`](Self::half) or [`integers`](Self::integers) say another.
     pub dtype: DType,
+    /// What the elements are where they have 16 bits: those of all tensors, also of weights and bias; sums are of
+    /// [`F32`](DType::F32), and rounded once where `dst` is written.
+    pub half: Option<Half>,
     /// What the elements are where they are integers.
     pub integers: Option<Integers>,
     /// Batch size `n`.

@@ -54,7 +54,7 @@ impl Emitter<'_> {
     }
 
     /// Integers as lanes; zeros behind them.
-    fn vector_of(&mut self, lanes: &[Value]) -> Value {
+    pub(super) fn vector_of(&mut self, lanes: &[Value]) -> Value {
         let mut value = self.constant(0.0);
         for (lane, &integer) in lanes.iter().enumerate() {
             let float = self.builder.ins().bitcast(types::F32, bitcast_flags(), integer);

@@ -5,6 +5,7 @@
 //! that none of them takes are refused.
 
 mod affine;
+mod halves;
 mod integers;
 mod nest;
 mod tile;
@@ -126,8 +127,8 @@ fn build_isa(features: &[&str]) -> Result<OwnedTargetIsa, String> {
         flags.set(name, value).map_err(|e| e.to_string())?;
     }
     let mut builder = cranelift_native::builder_with_options(false).map_err(str::to_owned)?;
-    // Cranelift does not know all of AVX-512, and makes nothing that would use it.
-    for feature in features.iter().filter(|f| !f.starts_with("avx512") && **f != "avxvnni") {
+    // Cranelift does not know all of AVX-512, nor what converts halves, and makes nothing that would use it.
+    for feature in features.iter().filter(|f| !f.starts_with("avx512") && !["avxvnni", "f16c"].contains(f)) {
         let setting = format!("has_{}", feature.replace("sse4.", "sse4"));
         builder.enable(&setting).map_err(|e| e.to_string())?;
     }

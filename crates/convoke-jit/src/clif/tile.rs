@@ -161,6 +161,7 @@ impl Emitter<'_> {
         let (d, value) = match *op {
             Op::Const { d, value } => (d, self.constant(value)),
             Op::Load { d, from } if self.is_narrow(from.at) => (d, self.load_narrow(from)?),
+            Op::Load { d, from } if self.is_half(from.at) => (d, self.load_half(from)?),
             Op::Load { d, from } => (d, self.load(from)?),
             Op::Pairs { d, from } => (d, self.pairs_of(from)?),
             Op::Quads { d, from } => (d, self.quads_of(from)?),
@@ -173,6 +174,7 @@ impl Emitter<'_> {
                 let a = self.register(a);
                 (d, self.convert(op, a))
             }
+            Op::Broadcast { d, from } if self.is_half(from) => (d, self.broadcast_half(from)?),
             Op::Broadcast { d, from } => {
                 let element = self.load_element(self.lanes.element, from, 0)?;
                 (d, self.builder.ins().splat(self.lanes.vector, element))
@@ -201,6 +203,7 @@ impl Emitter<'_> {
                 (d, self.builder.ins().sqrt(a))
             }
             Op::Store { to, s } if self.is_narrow(to.at) => return self.store_narrow(to, s),
+            Op::Store { to, s } if self.is_half(to.at) => return self.store_half(to, s),
             Op::Store { to, s } => return self.store(to, s),
         };
         self.builder.def_var(self.registers[d.0 as usize], value);
@@ -341,6 +344,10 @@ impl Emitter<'_> {
 
     fn is_narrow(&self, at: Address) -> bool {
         self.storages[at.ptr.0 as usize].is_narrow()
+    }
+
+    fn is_half(&self, at: Address) -> bool {
+        self.storages[at.ptr.0 as usize].is_half()
     }
 
     fn element_bytes(&self, pointer: Ptr) -> usize {

@@ -52,6 +52,9 @@ impl Emitter<'_> {
         if self.storage(from.at.ptr).is_narrow() {
             return Scratch::Free;
         }
+        if self.storage(from.at.ptr).is_half() {
+            return self.half_scratch(from);
+        }
         match self.load_way(from) {
             Way::Whole | Way::Lowest => Scratch::Free,
             Way::Masked if self.v.has_masks() => Scratch::Free,
@@ -67,7 +70,7 @@ impl Emitter<'_> {
 
     /// What a store does to the scratch register.
     pub(super) fn store_scratch(&self, to: &Access) -> Scratch {
-        if self.storage(to.at.ptr).is_narrow() {
+        if self.storage(to.at.ptr).is_narrow() || self.storage(to.at.ptr).is_half() {
             return Scratch::Other;
         }
         let is_whole = to.stride == 1 && (to.lanes == self.v.lanes() || self.v.has_masks());
@@ -77,6 +80,9 @@ impl Emitter<'_> {
     pub(super) fn load(&mut self, d: Reg, from: Access) -> Result<(), JitError> {
         if self.storage(from.at.ptr).is_narrow() {
             return self.load_narrow(d, from);
+        }
+        if self.storage(from.at.ptr).is_half() {
+            return self.load_half(d, from);
         }
         let (v, number) = (self.v, d.0 as usize);
         let register = R(v.register(number));
@@ -180,6 +186,9 @@ impl Emitter<'_> {
     pub(super) fn store(&mut self, to: Access, s: Reg) -> Result<(), JitError> {
         if self.storage(to.at.ptr).is_narrow() {
             return self.store_narrow(to, s);
+        }
+        if self.storage(to.at.ptr).is_half() {
+            return self.store_half(to, s);
         }
         let (v, number) = (self.v, s.0 as usize);
         let register = R(v.register(number));

@@ -235,6 +235,58 @@ impl Vectors {
         }
     }
 
+    /// Halves, from memory or the lowest bits of a register, to floats; of `bf16` to integers, whose upper halves they are to become.
+    pub(super) fn widen_half(self, storage: Storage) -> Code {
+        match (storage == Storage::F16, self.wide) {
+            (true, false) => Code::VEX_Vcvtph2ps_ymm_xmmm128,
+            (true, true) => Code::EVEX_Vcvtph2ps_zmm_k1z_ymmm256_sae,
+            (false, false) => Code::VEX_Vpmovzxwd_ymm_xmmm128,
+            (false, true) => Code::EVEX_Vpmovzxwd_zmm_k1z_ymmm256,
+        }
+    }
+
+    /// Floats to the nearest halves, as the immediate 0 says, in memory or in a register of half the width.
+    pub(super) fn to_f16(self) -> Code {
+        if self.wide { Code::EVEX_Vcvtps2ph_ymmm256_k1z_zmm_imm8_sae } else { Code::VEX_Vcvtps2ph_xmmm128_ymm_imm8 }
+    }
+
+    /// The register that as many halves fill as a whole one has lanes.
+    pub(super) fn half_register(self, number: usize) -> Register {
+        (if self.wide { Register::YMM0 } else { Register::XMM0 }) + number as u32
+    }
+
+    /// One word from memory to every word of a register; of `f16` of one of half the width.
+    pub(super) fn broadcast_half(self, storage: Storage) -> Code {
+        match (storage == Storage::F16, self.wide) {
+            (true, false) => Code::VEX_Vpbroadcastw_xmm_xmmm16,
+            (false, false) => Code::VEX_Vpbroadcastw_ymm_xmmm16,
+            (true, true) => Code::EVEX_Vpbroadcastw_ymm_k1z_xmmm16,
+            (false, true) => Code::EVEX_Vpbroadcastw_zmm_k1z_xmmm16,
+        }
+    }
+
+    /// One word from memory to a place among 128 bits.
+    pub(super) fn insert_word(self) -> Code {
+        if self.wide { Code::EVEX_Vpinsrw_xmm_xmm_r32m16_imm8 } else { Code::VEX_Vpinsrw_xmm_xmm_r32m16_imm8 }
+    }
+
+    /// One word of 128 bits to memory.
+    pub(super) fn extract_word(self) -> Code {
+        if self.wide { Code::EVEX_Vpextrw_r32m16_xmm_imm8 } else { Code::VEX_Vpextrw_r32m16_xmm_imm8 }
+    }
+
+    pub(super) fn add_integers(self) -> Code {
+        self.binary(BinaryOp::AddInt)
+    }
+
+    pub(super) fn and(self) -> Code {
+        if self.wide { Code::EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32 } else { Code::VEX_Vpand_ymm_ymm_ymmm256 }
+    }
+
+    pub(super) fn shift_right(self) -> Code {
+        if self.wide { Code::EVEX_Vpsrld_zmm_k1z_zmmm512b32_imm8 } else { Code::VEX_Vpsrld_ymm_ymm_imm8 }
+    }
+
     /// One byte from memory to a place among 128 bits.
     pub(super) fn insert_byte(self) -> Code {
         if self.wide { Code::EVEX_Vpinsrb_xmm_xmm_r32m8_imm8 } else { Code::VEX_Vpinsrb_xmm_xmm_r32m8_imm8 }

@@ -13,6 +13,7 @@
 mod access;
 mod assembler;
 mod frame;
+mod halves;
 mod isa;
 mod narrow;
 mod text;

@@ -1,4 +1,5 @@
-//! Integers: loads and stores of 8 bits, and what no single instruction does.
+//! Integers: loads and stores of 8 bits, and what no single instruction does; putting together and taking apart what is of fewer bits than
+//! lanes, halves too.
 //!
 //! A whole vector is loaded and widened by one instruction; of fewer elements, or such at a distance, the bytes are put together first. A
 //! store narrows into the scratch register, with saturation, and then writes what there is, byte by byte where it is no whole vector.
@@ -14,7 +15,7 @@ use crate::error::JitError;
 use Operand::{Imm, Reg as R};
 
 /// Bytes of the register part that single bytes go into.
-const PART: usize = 16;
+pub(super) const PART: usize = 16;
 
 impl Emitter<'_> {
     pub(super) fn load_narrow(&mut self, d: Reg, from: Access) -> Result<(), JitError> {
@@ -25,7 +26,7 @@ impl Emitter<'_> {
             self.a.vector(code, &[register, at]);
             return Ok(());
         }
-        self.gather(number, from, from.lanes)?;
+        self.gather(number, from, (0, from.lanes))?;
         self.a.vector(code, &[register, R(v.part(number))]);
         Ok(())
     }
@@ -45,12 +46,10 @@ impl Emitter<'_> {
             return Ok(());
         }
         let bytes = 2 * from.lanes;
-        self.gather(number, from, bytes.min(PART))?;
+        self.gather(number, from, (0, bytes.min(PART)))?;
         if bytes > PART {
             self.hold(Scratch::Other);
-            let mut rest = from;
-            rest.at.offset += PART as i64;
-            self.gather(self.scratch_register, rest, bytes - PART)?;
+            self.gather(self.scratch_register, from, (PART, bytes))?;
             let scratch = R(v.part(self.scratch_register));
             self.a.vector(v.insert_part(), &[register, register, scratch, Imm(1)]);
         }
@@ -107,21 +106,24 @@ impl Emitter<'_> {
         self.a.vector(v.or(), &[r(d), r(a), scratch]);
     }
 
-    /// The first `count` bytes of an access, as they are, into the lowest bits of a register; zeros above them.
-    fn gather(&mut self, number: usize, from: Access, count: usize) -> Result<(), JitError> {
+    /// Elements `start..end` of an access, of one or two bytes each, as they are, into the lowest bits of a register; zeros above them.
+    pub(super) fn gather(&mut self, number: usize, from: Access, (start, end): (usize, usize)) -> Result<(), JitError> {
         let (v, x) = (self.v, R(self.v.part(number)));
-        let mut first = 0;
-        if from.stride == 1 && count >= 4 {
-            let at = self.address(from.at, 0)?;
-            first = if count >= 8 { 8 } else { 4 };
+        let size = self.storage(from.at.ptr).bytes();
+        let (mut first, bytes) = (start, size * (end - start));
+        if from.stride == 1 && from.repeat == 1 && bytes >= 4 {
+            let at = self.address(from.at, start as i64)?;
+            let moved = if bytes >= 8 { 8 } else { 4 };
             let (code, _) = v.load_low(8, number);
-            self.a.vector(if first == 8 { code } else { v.load_one() }, &[x, at]);
+            self.a.vector(if moved == 8 { code } else { v.load_one() }, &[x, at]);
+            first += moved / size;
         } else {
             self.a.vector(v.xor(), &[R(v.register(number)); 3]);
         }
-        for byte in first..count {
-            let at = self.lane_address(Access { repeat: 1, ..from }, byte)?;
-            self.a.vector(v.insert_byte(), &[x, x, at, Imm(byte as u8)]);
+        let insert = if size == 1 { v.insert_byte() } else { v.insert_word() };
+        for element in first..end {
+            let at = self.lane_address(from, element)?;
+            self.a.vector(insert, &[x, x, at, Imm((element - start) as u8)]);
         }
         Ok(())
     }
@@ -150,25 +152,30 @@ impl Emitter<'_> {
             };
             self.a.vector(to_bytes, &[x, x, x]);
         }
-        let mut first = 0;
-        if to.stride == 1 && to.lanes == PART {
-            let at = self.address(to.at, 0)?;
-            self.a.vector(Code::EVEX_Vmovups_xmmm128_k1z_xmm, &[at, x]);
-            return Ok(());
-        }
-        if to.stride == 1 && to.lanes >= 4 {
-            let at = self.address(to.at, 0)?;
-            first = if to.lanes >= 8 { 8 } else { 4 };
-            let code = match (first, wide) {
-                (8, false) => Code::VEX_Vmovlps_m64_xmm,
-                (8, true) => Code::EVEX_Vmovlps_m64_xmm,
-                _ => v.store_one(),
+        self.scatter(to, x, (0, to.lanes))
+    }
+
+    /// Lanes `start..end` of an access, of one or two bytes each and at most 128 bits, from the lowest bits of `x`.
+    pub(super) fn scatter(&mut self, to: Access, x: Operand, (start, end): (usize, usize)) -> Result<(), JitError> {
+        let (v, size) = (self.v, self.storage(to.at.ptr).bytes());
+        let (mut first, bytes) = (start, size * (end - start));
+        let wide = v.bytes() == 64;
+        if to.stride == 1 && bytes >= 4 {
+            let at = self.address(to.at, start as i64)?;
+            let (code, moved) = match (bytes, wide) {
+                (PART, false) => (Code::VEX_Vmovups_xmmm128_xmm, PART),
+                (PART, true) => (Code::EVEX_Vmovups_xmmm128_k1z_xmm, PART),
+                (8.., false) => (Code::VEX_Vmovlps_m64_xmm, 8),
+                (8.., true) => (Code::EVEX_Vmovlps_m64_xmm, 8),
+                _ => (v.store_one(), 4),
             };
             self.a.vector(code, &[at, x]);
+            first += moved / size;
         }
-        for lane in first..to.lanes {
+        let extract = if size == 1 { v.extract_byte() } else { v.extract_word() };
+        for lane in first..end {
             let at = self.lane_address(to, lane)?;
-            self.a.vector(v.extract_byte(), &[at, x, Imm(lane as u8)]);
+            self.a.vector(extract, &[at, x, Imm((lane - start) as u8)]);
         }
         Ok(())
     }

@@ -3,6 +3,9 @@
 //! It knows the code by its bytes alone, which iced decodes. Each access must lie in one region of memory. What it
 //! does not know, and what the System V convention forbids, is an error that names the instruction.
 
+#[path = "simulate_halves.rs"]
+mod halves;
+
 use std::collections::HashMap;
 
 use convoke_core::eval::Element;
@@ -208,7 +211,8 @@ impl Machine<'_> {
         if i.is_broadcast() || i.rounding_control() != RoundingControl::None || i.suppress_all_exceptions() {
             return Err("a broadcast or a rounding of its own".to_owned());
         }
-        let takes_mask = matches!(i.mnemonic(), M::Vmovups | M::Vmovupd | M::Vblendmps | M::Vblendmpd);
+        let takes_mask = matches!(i.mnemonic(), M::Vmovups | M::Vmovupd | M::Vblendmps | M::Vblendmpd)
+            || halves::takes_mask(i.mnemonic());
         if i.op_mask() != Register::None && !takes_mask {
             return Err("a mask".to_owned());
         }
@@ -343,7 +347,7 @@ impl Machine<'_> {
                 let from = |n: usize| 8 * (i.immediate8() as usize >> (2 * (n / 8)) & 3) + n % 8;
                 self.set(i, std::array::from_fn(|n| if n < 32 { a[from(n)] } else { 0 }))?;
             }
-            _ => return Err("an unknown instruction".to_owned()),
+            _ => return self.half(i),
         }
         Ok(())
     }

@@ -45,7 +45,7 @@ impl Scratch {
 /// Mask registers that hold a number of lanes through the whole tile.
 const KEPT_MASKS: usize = 5;
 /// The mask register that a comparison fills.
-const COMPARED: Register = Register::K7;
+pub(super) const COMPARED: Register = Register::K7;
 
 pub(super) struct Emitter<'a> {
     pub(super) a: Assembler,
@@ -256,6 +256,7 @@ impl Emitter<'_> {
         match *op {
             Op::Const { d, value } => self.constant(d, value),
             Op::Load { d, from } => self.load(d, from)?,
+            Op::Broadcast { d, from } if self.storage(from.ptr).is_half() => self.broadcast_half(d, from)?,
             Op::Broadcast { d, from } => {
                 let at = self.address(from, 0)?;
                 self.a.vector(v.broadcast(), &[r(d), at]);
@@ -389,7 +390,7 @@ impl Emitter<'_> {
 /// The comparison `a > b`, false if either is not a number, without signalling.
 const GREATER: u8 = 0x1e;
 /// Whether either is not a number, without signalling.
-const UNORDERED: u8 = 3;
+pub(super) const UNORDERED: u8 = 3;
 
 /// The numbers of lanes, less than `all`, of contiguous loads and stores.
 fn partial_lanes(body: &[TileStmt], all: usize, found: &mut BTreeSet<usize>) {

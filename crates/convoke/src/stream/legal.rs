@@ -14,6 +14,9 @@ pub enum NotStreamed {
     /// A layer of integers; the type of its elements.
     #[error("its elements are {0}, and a stream takes f32 and f64")]
     Integers(&'static str),
+    /// Elements of 16 bits; their type.
+    #[error("its elements are {0}, and a stream takes f32 and f64")]
+    Half(&'static str),
     /// A blocked layout; its name.
     #[error("its layout is {0}, and a stream takes ncl and nlc")]
     Layout(&'static str),
@@ -47,6 +50,9 @@ pub(super) fn check(spec: &LayerSpec) -> Result<(), Error> {
     }
     if let Some(integers) = &spec.integers {
         return refuse(NotStreamed::Integers(integers.src.name()));
+    }
+    if let Some(half) = spec.half {
+        return refuse(NotStreamed::Half(half.storage().name()));
     }
     if spec.layout == Layout::Blocked {
         return refuse(NotStreamed::Layout(spec.layout.name(spec.rank, spec.dtype)));

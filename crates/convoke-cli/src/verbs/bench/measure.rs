@@ -7,9 +7,9 @@ use crate::integers::Integers;
 use crate::measure::{self, Clock, gflops, gigabytes, tensors};
 use crate::rustc::Program;
 use crate::source::Selected;
-use convoke::{Compiler, Element};
+use convoke::{Bf16, Compiler, F16, Float};
 use convoke_core::pipeline::Compiled;
-use convoke_core::spec::{DType, LayerSpec};
+use convoke_core::spec::{LayerSpec, Storage};
 use convoke_core::target::Target;
 use std::time::Duration;
 
@@ -67,16 +67,16 @@ impl Subject {
 
     /// Measures a layer, number `at`.
     pub(super) fn measure(&self, layer: Selected<'_>, at: usize) -> Result<Measured, Failure> {
-        if layer.spec.integers.is_some() {
-            return self.measure_integers(layer, at);
-        }
-        match layer.spec.dtype {
-            DType::F32 => self.measure_typed::<f32>(layer, at),
-            DType::F64 => self.measure_typed::<f64>(layer, at),
+        match layer.spec.src_storage() {
+            Storage::F32 => self.measure_typed::<f32>(layer, at),
+            Storage::F64 => self.measure_typed::<f64>(layer, at),
+            Storage::F16 => self.measure_typed::<F16>(layer, at),
+            Storage::Bf16 => self.measure_typed::<Bf16>(layer, at),
+            Storage::I32 | Storage::U8 | Storage::I8 => self.measure_integers(layer, at),
         }
     }
 
-    fn measure_typed<T: Element>(&self, layer: Selected<'_>, at: usize) -> Result<Measured, Failure> {
+    fn measure_typed<T: Float>(&self, layer: Selected<'_>, at: usize) -> Result<Measured, Failure> {
         let spec = layer.spec;
         let tensors = tensors::<T>(spec);
         let (plan, compile, pack, run) = match (self.backend, &self.emitted) {
@@ -156,7 +156,7 @@ impl Subject {
         Ok(program.time(at, batch, repeat)?.as_secs_f64())
     }
 
-    fn jit<T: Element>(&self, layer: Selected<'_>, tensors: &Tensors<T>) -> Result<Times, Failure> {
+    fn jit<T: Float>(&self, layer: Selected<'_>, tensors: &Tensors<T>) -> Result<Times, Failure> {
         let failed = |e: String| Failure::layer(&layer.name(), e);
         let compile = self.median(RUNS, Duration::from_millis(20), || {
             compute::compile(layer, layer.spec, &self.compiler).map(drop)
@@ -171,7 +171,7 @@ impl Subject {
         Ok((kernel.name().to_owned(), Some(compile), pack, run))
     }
 
-    fn interp<T: Element>(&self, layer: Selected<'_>, tensors: &Tensors<T>) -> Result<Times, Failure> {
+    fn interp<T: Float>(&self, layer: Selected<'_>, tensors: &Tensors<T>) -> Result<Times, Failure> {
         let lower = || compute::lower_layer(layer, layer.spec, &self.target);
         let compile = self.median(RUNS, Duration::from_millis(20), || lower().map(drop))?;
         let lowered = lower()?;
@@ -185,7 +185,7 @@ impl Subject {
         Ok((lowered.kernel.name.clone(), Some(compile), pack, run))
     }
 
-    fn emitted<T: Element>(
+    fn emitted<T: Float>(
         &self,
         layer: Selected<'_>,
         at: usize,
@@ -201,7 +201,7 @@ impl Subject {
         Ok((lowered.kernel.name.clone(), None, pack, run))
     }
 
-    fn pack<T: Element>(&self, spec: &LayerSpec, lowered: &Compiled, tensors: &Tensors<T>) -> Result<f64, Failure> {
+    fn pack<T: Float>(&self, spec: &LayerSpec, lowered: &Compiled, tensors: &Tensors<T>) -> Result<f64, Failure> {
         self.median(RUNS, Duration::from_millis(10), || {
             std::hint::black_box(compute::pack(spec, lowered, &tensors.weights));
             Ok(())

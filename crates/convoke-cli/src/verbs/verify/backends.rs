@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::integers::{Integers, bytes_to_elements};
 use crate::rustc::Program;
 use crate::source::Selected;
-use convoke::{Compiler, Element};
+use convoke::{Compiler, Float};
 use convoke_core::pipeline::Compiled;
 use convoke_core::span::{Span, Spanned};
 use convoke_core::spec::{Algorithm, LayerSpec};
@@ -93,7 +93,7 @@ impl Backends {
     }
 
     /// Runs one layer, number `at`, on both sets of data.
-    pub(super) fn run<T: Element>(
+    pub(super) fn run<T: Float>(
         &self,
         backend: Name,
         layer: Selected<'_>,
@@ -140,7 +140,7 @@ impl Backends {
         }
     }
 
-    fn jit<T: Element>(&self, layer: Selected<'_>, cases: &Cases<T>) -> Result<Results<T>, String> {
+    fn jit<T: Float>(&self, layer: Selected<'_>, cases: &Cases<T>) -> Result<Results<T>, String> {
         let kernel = compute::compile(layer, &cases.spec, &self.compiler).map_err(|e| e.to_string())?;
         let run = |threads| compute::run_kernel(&kernel, threads, &cases.random);
         let mut random = vec![run(1)?];
@@ -155,7 +155,7 @@ impl Backends {
 }
 
 /// The two sets of data at the same time, since the interpreter uses one thread.
-fn interpret<T: Element>(layer: Selected<'_>, target: &Target, cases: &Cases<T>) -> Result<Results<T>, String> {
+fn interpret<T: Float>(layer: Selected<'_>, target: &Target, cases: &Cases<T>) -> Result<Results<T>, String> {
     let run = |spec, tensors| {
         let lowered = compute::lower_layer(layer, spec, target).map_err(|e| e.to_string())?;
         let dst = compute::interpret(spec, &lowered, tensors).map_err(|e| e.to_string())?;
@@ -190,7 +190,7 @@ fn emit(layers: &[Selected<'_>], target: &Target) -> Result<Emitted, Failure> {
 }
 
 impl Emitted {
-    fn run<T: Element>(&self, at: usize, cases: &Cases<T>) -> Result<Results<T>, String> {
+    fn run<T: Float>(&self, at: usize, cases: &Cases<T>) -> Result<Results<T>, String> {
         let layer = &self.layers[at];
         let run = |kernel: &EmittedKernel, spec, tensors: &compute::Tensors<T>| {
             let weights = compute::pack(spec, &kernel.lowered, &tensors.weights);

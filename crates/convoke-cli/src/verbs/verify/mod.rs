@@ -16,8 +16,8 @@ use crate::numbers::time;
 use crate::progress;
 use crate::source::{self, Selected};
 use backends::{Backends, Name};
-use convoke::Element;
-use convoke_core::spec::DType;
+use convoke::{Bf16, F16, Float};
+use convoke_core::spec::Storage;
 use oracle::{Cases, Truth};
 use serde::Serialize;
 use std::io::Write;
@@ -37,10 +37,12 @@ pub(crate) fn run(args: &Verify, out: &mut dyn Write) -> Result<(), Failure> {
     for (at, layer) in selected.iter().enumerate() {
         bar.set_message(layer.name());
         let start = Instant::now();
-        let reports = match layer.spec.dtype {
-            _ if layer.spec.integers.is_some() => check_integers(*layer, at, &backends, args.seed),
-            DType::F32 => check::<f32>(*layer, at, &backends, args.seed),
-            DType::F64 => check::<f64>(*layer, at, &backends, args.seed),
+        let reports = match layer.spec.src_storage() {
+            Storage::F32 => check::<f32>(*layer, at, &backends, args.seed),
+            Storage::F64 => check::<f64>(*layer, at, &backends, args.seed),
+            Storage::F16 => check::<F16>(*layer, at, &backends, args.seed),
+            Storage::Bf16 => check::<Bf16>(*layer, at, &backends, args.seed),
+            Storage::I32 | Storage::U8 | Storage::I8 => check_integers(*layer, at, &backends, args.seed),
         };
         let seconds = start.elapsed().as_secs_f64();
         passed += reports.iter().filter(|r| r.reason.is_none()).count();
@@ -65,7 +67,7 @@ struct Report {
 }
 
 /// Checks every backend on one layer.
-fn check<T: Element>(layer: Selected<'_>, at: usize, backends: &Backends, seed: u64) -> Vec<Report> {
+fn check<T: Float>(layer: Selected<'_>, at: usize, backends: &Backends, seed: u64) -> Vec<Report> {
     let cases = Cases::<T>::new(layer.spec, seed);
     let truth = Truth::new(&cases);
     let mut first: Option<(Name, Vec<T>)> = None;

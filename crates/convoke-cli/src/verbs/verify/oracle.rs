@@ -2,7 +2,7 @@
 
 use crate::compute::{Tensors, each_output, reference};
 use crate::random::Random;
-use convoke::Element;
+use convoke::{Element, Float};
 use convoke_core::eval::reference::{Position, epilogue, error_bound, magnitudes, output_at, steps_at};
 use convoke_core::spec::{Algorithm, LayerSpec};
 
@@ -20,7 +20,7 @@ pub(super) struct Cases<T> {
     pub(super) random: Tensors<T>,
 }
 
-impl<T: Element> Cases<T> {
+impl<T: Float> Cases<T> {
     /// The data depend on the seed and the layer's name alone.
     pub(super) fn new(spec: &LayerSpec, seed: u64) -> Self {
         let batch = spec.fixed_batch().unwrap_or(NAMED_BATCH);
@@ -59,11 +59,12 @@ pub(super) struct Truth<T> {
     sums: Vec<f64>,
 }
 
-impl<T: Element> Truth<T> {
+impl<T: Float> Truth<T> {
     pub(super) fn new(cases: &Cases<T>) -> Self {
         let plain = LayerSpec { then: Vec::new(), ..cases.spec.clone() };
-        let tensors = cases.random.as_reference();
-        let sum = |position| output_at::<T, f64>(&plain, &tensors, position);
+        let lanes = cases.random.lanes();
+        let tensors = lanes.as_reference();
+        let sum = |position| output_at::<T::Lane, f64>(&plain, &tensors, position);
         Self { whole: reference(&cases.exact, &cases.whole), sums: each_output(&plain, cases.random.batch, sum) }
     }
 
@@ -75,7 +76,7 @@ impl<T: Element> Truth<T> {
             // Where the epilogue does not round, what it makes of the exact sum is what the reference says.
             let plain = LayerSpec { then: Vec::new(), ..cases.exact.clone() };
             let sums = reference(&plain, &cases.whole);
-            let sums = sums.iter().map(|sum| sum.to_f64());
+            let sums = sums.iter().map(|sum| sum.to_number());
             return within(&cases.exact, algorithm, &cases.whole, sums, found, "whole").map(|_| ());
         }
         match self.whole.iter().zip(found).position(|(expected, found)| expected != found) {
@@ -102,7 +103,7 @@ impl<T: Element> Truth<T> {
 
 /// Whether `found` is as close to the result as `algorithm` has to come; `sums` are exact. The error that comes closest to its bound,
 /// and that bound.
-fn within<T: Element>(
+fn within<T: Float>(
     spec: &LayerSpec,
     algorithm: Algorithm,
     tensors: &Tensors<T>,
@@ -110,7 +111,8 @@ fn within<T: Element>(
     found: &[T],
     numbers: &str,
 ) -> Result<(f64, f64), String> {
-    let given = tensors.as_reference();
+    let lanes = tensors.lanes();
+    let given = lanes.as_reference();
     let magnitudes = magnitudes(spec, algorithm, tensors.batch, &given);
     let mut worst = (0.0, 0.0, 0.0);
     for (at, ((sum, magnitude), found)) in sums.zip(magnitudes).zip(found).enumerate() {
@@ -120,10 +122,11 @@ fn within<T: Element>(
             Some(position) => {
                 let steps = || steps_at(spec, &given, position);
                 let value = steps().fold(sum, |x, step| epilogue(step, x));
-                (value, error_bound::<T>(spec, algorithm, steps(), sum, magnitude))
+                let bound = error_bound::<T::Lane>(spec, algorithm, steps(), sum, magnitude);
+                (value, bound + T::rounding(value.abs() + bound))
             }
         };
-        let found = found.to_f64();
+        let found = found.to_number();
         let error = (found - expected).abs();
         // A NaN is not within any bound.
         let within = error <= bound;
@@ -158,18 +161,18 @@ fn check_len(expected: usize, found: usize) -> Result<(), String> {
 }
 
 /// Whether two results are the same bits; where they first are not.
-pub(super) fn same_bits<T: Element>(spec: &LayerSpec, expected: &[T], found: &[T]) -> Result<(), String> {
-    match expected.iter().zip(found).position(|(a, b)| a.bits() != b.bits()) {
+pub(super) fn same_bits<T: Float>(spec: &LayerSpec, expected: &[T], found: &[T]) -> Result<(), String> {
+    match expected.iter().zip(found).position(|(a, b)| a.to_lane().bits() != b.to_lane().bits()) {
         None => Ok(()),
         Some(at) => {
             let (a, b) = (expected[at], found[at]);
             Err(format!(
                 "at {}: {a:e} is {:#x}, {b:e} is {:#x}",
                 place(spec, at),
-                a.bits(),
-                b.bits(),
-                a = a.to_f64(),
-                b = b.to_f64()
+                a.to_lane().bits(),
+                b.to_lane().bits(),
+                a = a.to_number(),
+                b = b.to_number()
             ))
         }
     }

@@ -5,7 +5,7 @@
 
 use super::names::ident;
 use super::tile::binary_name;
-use super::{portable, x86};
+use super::{halves, portable, x86};
 use crate::ir::{BinaryOp, Conversion, Kernel};
 use crate::spec::{DType, Storage};
 use crate::target::Isa;
@@ -40,6 +40,22 @@ pub(super) enum Helper {
         lanes: usize,
         strided: bool,
     },
+    /// This many lanes of halves, each element into `repeat` of them; contiguous, or `STRIDE` elements apart.
+    LoadHalf {
+        storage: Storage,
+        lanes: usize,
+        repeat: usize,
+        strided: bool,
+    },
+    StoreHalf {
+        storage: Storage,
+        lanes: usize,
+        strided: bool,
+    },
+    /// The bits of a half to the same `f32`.
+    Widen(Storage),
+    /// An `f32` to the bits of the nearest half.
+    Round(Storage),
     /// This many lanes of two elements each.
     Pairs(Storage, usize),
     /// This many lanes of four bytes each.
@@ -70,6 +86,8 @@ pub(super) struct Instructions {
     pub(super) dtype: DType,
     pub(super) fma: bool,
     pub(super) vnni: bool,
+    /// Whether a buffer holds `f16`.
+    has_f16: bool,
     pub(super) lanes: usize,
     intrinsics: Intrinsics,
     used: BTreeMap<String, Helper>,
@@ -79,7 +97,8 @@ impl Instructions {
     pub(super) fn new(kernel: &Kernel, intrinsics: Intrinsics) -> Self {
         let Kernel { isa, dtype, fma, vnni, .. } = *kernel;
         let lanes = kernel.lanes();
-        Self { isa, dtype, fma, vnni, lanes, intrinsics, used: BTreeMap::new() }
+        let has_f16 = has_f16(kernel);
+        Self { isa, dtype, fma, vnni, has_f16, lanes, intrinsics, used: BTreeMap::new() }
     }
 
     /// `f32` or `f64`.
@@ -87,9 +106,9 @@ impl Instructions {
         ident(self.dtype.name())
     }
 
-    /// What a pointer to elements of `storage` goes to. Bits of lanes are floats, whatever they mean.
+    /// What a pointer to elements of `storage` goes to. Bits of lanes are floats, whatever they mean; halves are bits.
     pub(super) fn element_of(&self, storage: Storage) -> Ident {
-        if storage.is_narrow() { ident(storage.name()) } else { self.element() }
+        ident(stored_as(storage, self.dtype))
     }
 
     /// The name of `helper`, which is used from now on.
@@ -114,6 +133,16 @@ impl Instructions {
             Helper::StoreNarrow { storage, lanes, strided } => {
                 partial(&format!("store_{}{}", storage.name(), if strided { "_strided" } else { "" }), lanes)
             }
+            Helper::LoadHalf { storage, lanes, repeat, strided } => {
+                let repeated = if repeat > 1 { format!("_repeated{repeat}") } else { String::new() };
+                let strided = if strided { "_strided" } else { "" };
+                partial(&format!("load_{}{strided}{repeated}", storage.name()), lanes)
+            }
+            Helper::StoreHalf { storage, lanes, strided } => {
+                partial(&format!("store_{}{}", storage.name(), if strided { "_strided" } else { "" }), lanes)
+            }
+            Helper::Widen(storage) => format!("widen_{}", storage.name()),
+            Helper::Round(storage) => format!("round_{}", storage.name()),
             Helper::Pairs(storage, lanes) => partial(&format!("load_pairs_{}", storage.name()), lanes),
             Helper::Quads(lanes) => partial("load_quads", lanes),
             Helper::Dot4 => "dot4".to_owned(),
@@ -156,7 +185,7 @@ impl Instructions {
 
     /// `#[target_feature(…)]`, unless the instructions are a model's.
     pub(super) fn attribute(&self) -> TokenStream {
-        let features = features(self.isa, self.fma, self.vnni);
+        let features = features(self.isa, self.fma, self.vnni, self.has_f16);
         match self.intrinsics {
             Intrinsics::Core if !features.is_empty() => {
                 let features = features.join(",");
@@ -197,8 +226,14 @@ impl Instructions {
     /// Loads and stores of a number of lanes that go element by element; `None` for anything else.
     pub(super) fn by_element(&mut self, helper: Helper) -> Option<TokenStream> {
         let (lanes, repeat) = match helper {
+            Helper::Widen(storage) | Helper::Round(storage) => {
+                let name = self.name(helper);
+                return Some(halves::scalar(self, helper, &name, storage));
+            }
+            Helper::LoadHalf { lanes, repeat, .. } => (lanes, repeat.max(1)),
             Helper::LoadNarrow { lanes, .. }
             | Helper::StoreNarrow { lanes, .. }
+            | Helper::StoreHalf { lanes, .. }
             | Helper::Pairs(_, lanes)
             | Helper::Quads(lanes) => (lanes, 1),
             Helper::Load(lanes) | Helper::LoadStrided(lanes) => (lanes, 1),
@@ -207,9 +242,11 @@ impl Instructions {
             _ => return None,
         };
         let storage = match helper {
-            Helper::LoadNarrow { storage, .. } | Helper::StoreNarrow { storage, .. } | Helper::Pairs(storage, _) => {
-                storage
-            }
+            Helper::LoadNarrow { storage, .. }
+            | Helper::StoreNarrow { storage, .. }
+            | Helper::LoadHalf { storage, .. }
+            | Helper::StoreHalf { storage, .. }
+            | Helper::Pairs(storage, _) => storage,
             Helper::Quads(_) => Storage::U8,
             _ => self.dtype.storage(),
         };
@@ -221,6 +258,8 @@ impl Instructions {
                 | Helper::LoadRepeated { strided: true, .. }
                 | Helper::LoadNarrow { strided: true, .. }
                 | Helper::StoreNarrow { strided: true, .. }
+                | Helper::LoadHalf { strided: true, .. }
+                | Helper::StoreHalf { strided: true, .. }
         );
         let stride = strided.then(|| quote!(<const STRIDE: isize>));
         let at = |pointer: TokenStream, i: usize| match (i, strided) {
@@ -246,6 +285,28 @@ impl Instructions {
                 });
                 let set = self.vector_of(elements.collect());
                 self.function(quote!(unsafe fn #name #stride(p: *const #element) -> V), quote!(unsafe { #set }))
+            }
+            Helper::LoadHalf { .. } => {
+                let widen = self.name(Helper::Widen(storage));
+                let elements = (0..full).map(|i| match i < lanes {
+                    true => {
+                        let p = at(quote!(p), i / repeat);
+                        quote!(#widen(*#p))
+                    }
+                    false => quote!(0.0),
+                });
+                let set = self.vector_of(elements.collect());
+                self.function(quote!(unsafe fn #name #stride(p: *const #element) -> V), quote!(unsafe { #set }))
+            }
+            Helper::StoreHalf { .. } => {
+                let (array, round) = (self.to_array(), self.name(Helper::Round(storage)));
+                let stores = (0..lanes).map(|i| {
+                    let p = at(quote!(p), i);
+                    let i = Literal::usize_unsuffixed(i);
+                    quote!(*#p = #round(a[#i]);)
+                });
+                let body = quote!(unsafe { #array #(#stores)* });
+                self.function(quote!(unsafe fn #name #stride(p: *mut #element, v: V)), body)
             }
             Helper::LoadNarrow { .. } => {
                 let elements = (0..full).map(|i| match i < lanes {
@@ -337,9 +398,28 @@ impl Instructions {
     }
 }
 
+/// What an element of `storage` is in emitted code: halves are their bits.
+pub(super) fn stored_as(storage: Storage, lanes: DType) -> &'static str {
+    match storage {
+        Storage::F16 | Storage::Bf16 => "u16",
+        Storage::U8 | Storage::I8 => storage.name(),
+        Storage::F32 | Storage::F64 | Storage::I32 => lanes.name(),
+    }
+}
+
 /// The target features that a version is compiled with and that a CPU must have to run it.
-pub(super) const fn features(isa: Isa, fma: bool, vnni: bool) -> &'static [&'static str] {
+pub(super) fn features_of(kernel: &Kernel) -> &'static [&'static str] {
+    features(kernel.isa, kernel.fma, kernel.vnni, has_f16(kernel))
+}
+
+fn has_f16(kernel: &Kernel) -> bool {
+    kernel.buffers.iter().any(|b| b.storage == Storage::F16)
+}
+
+const fn features(isa: Isa, fma: bool, vnni: bool, has_f16: bool) -> &'static [&'static str] {
     match (isa, fma) {
+        (Isa::Avx2, true) if has_f16 => &["avx2", "fma", "f16c"],
+        (Isa::Avx2, false) if has_f16 => &["avx2", "f16c"],
         (Isa::Avx512, _) if vnni => &["avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512vnni"],
         (Isa::Avx2, true) if vnni => &["avx2", "fma", "avxvnni"],
         (Isa::Avx2, false) if vnni => &["avx2", "avxvnni"],

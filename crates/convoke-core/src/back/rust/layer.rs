@@ -3,7 +3,8 @@
 //! The arrays are as long as the layer says, so a wrong one does not compile; for a named batch the functions take
 //! slices of arrays, one an image. Packed weights and bias are one aligned struct that may be a `static`.
 
-use super::isa::{Intrinsics, features};
+use super::halves;
+use super::isa::{Intrinsics, features_of, stored_as};
 use super::kernel;
 use super::names::ident;
 use super::{RustError, dispatch};
@@ -63,7 +64,7 @@ pub fn layer(layer: &Layer<'_>) -> Result<TokenStream, RustError> {
     let local = versions.iter().filter_map(|k| kernel::buffer_len(k, Role::Local)).map(|len| len.0).max();
     let module = ident(&layer.spec.name);
     let types = types(layer, scratch, local);
-    let pack = pack(layer);
+    let (pack, widen) = (pack(layer), widen(layer.spec));
     let dispatch = dispatch::items(layer, &versions, scratch.is_some(), local.is_some());
     let mut modules = TokenStream::new();
     for version in &versions {
@@ -83,6 +84,7 @@ pub fn layer(layer: &Layer<'_>) -> Result<TokenStream, RustError> {
         pub mod #module {
             #types
             #pack
+            #widen
             #dispatch
             #modules
         }
@@ -142,11 +144,12 @@ fn shape(spec: &LayerSpec, src: bool) -> String {
     if let Batch::Named(name) = &spec.batch {
         sizes[0].clone_from(name);
     }
-    format!("`{}[{}]`", spec.dtype.name(), sizes.join(", "))
+    let bits = if spec.half.is_some() { ", the bits of each" } else { "" };
+    format!("`{}[{}]`{bits}", spec.src_storage().name(), sizes.join(", "))
 }
 
-fn array(spec: &LayerSpec, len: usize) -> TokenStream {
-    let (element, len) = (ident(spec.dtype.name()), Literal::usize_unsuffixed(len));
+fn array(element: &str, len: usize) -> TokenStream {
+    let (element, len) = (ident(element), Literal::usize_unsuffixed(len));
     quote!([#element; #len])
 }
 
@@ -165,9 +168,13 @@ fn types(layer: &Layer<'_>, scratch: Option<i64>, local: Option<i64>) -> TokenSt
         WeightsLayout::Hwoi => format!("`[{taps}][{oc_group}][{ic}]`"),
     };
     let mut code = TokenStream::new();
-    let mut define = |name: &str, doc: String, len: usize| {
-        let (name, array) = (ident(name), array(spec, len));
+    let lane = spec.dtype.name();
+    let mut define_as = |element: &str, name: &str, doc: String, len: usize| {
+        let (name, array) = (ident(name), array(element, len));
         code.extend(quote!(#[doc = #doc] pub type #name = #array;));
+    };
+    let mut define = |name: &str, doc: String, len: usize| {
+        define_as(stored_as(spec.src_storage(), spec.dtype), name, doc, len);
     };
     define("Src", format!(" The input, {}{of}.", shape(spec, true)), spec.src_image() * images);
     if !spec.operation.is_pooling() {
@@ -182,11 +189,11 @@ fn types(layer: &Layer<'_>, scratch: Option<i64>, local: Option<i64>) -> TokenSt
     define("Dst", format!(" The output, {}{of}.", shape(spec, false)), spec.dst_image() * images);
     if let Some(len) = scratch {
         let doc = format!(" Space that `run` needs for itself{of}; what is in it means nothing.");
-        define("Scratch", doc, usize::try_from(len).unwrap_or(0));
+        define_as(lane, "Scratch", doc, usize::try_from(len).unwrap_or(0));
     }
     if let Some(len) = local {
         let doc = " Space that `run` needs for itself, however many images; what is in it means nothing.";
-        define("Local", doc.to_owned(), usize::try_from(len).unwrap_or(0));
+        define_as(lane, "Local", doc.to_owned(), usize::try_from(len).unwrap_or(0));
     }
     if !has_packed(spec) {
         return code;
@@ -194,7 +201,7 @@ fn types(layer: &Layer<'_>, scratch: Option<i64>, local: Option<i64>) -> TokenSt
     let field = |name: &str, len: usize| match len {
         0 => Default::default(),
         _ => {
-            let (name, array) = (ident(name), array(spec, len));
+            let (name, array) = (ident(name), array(lane, len));
             (quote!(#name: #array,), quote!(#name: [0.0; _],))
         }
     };
@@ -274,13 +281,14 @@ fn pack(layer: &Layer<'_>) -> TokenStream {
     let bias_argument = rows.iter().map(|(name, _)| quote!(, #name)).collect::<TokenStream>();
     let bias_copy = copy_rows(layer.spec, &rows);
     let tap_ic = times(quote!(tap), p.ic);
+    let weight = as_lane(layer.spec, quote!(weights[#from_oc + #from_tap + #from_ic]));
     let copy = match p.winograd {
-        Some(m) => transformed(p, m, layer.spec, [&from_oc, &from_ic, &from_tap]),
+        Some(m) => transformed(p, m, layer.spec, &weight),
         None => quote! {
             let mut tap = 0;
             while tap < #taps {
                 packed.weights[to + (#tap_ic + ic) * #lanes] =
-                    if oc < #oc { weights[#from_oc + #from_tap + #from_ic] } else { 0.0 };
+                    if oc < #oc { #weight } else { 0.0 };
                 tap += 1;
             }
         },
@@ -317,6 +325,22 @@ fn pack(layer: &Layer<'_>) -> TokenStream {
     }
 }
 
+/// `element` of one of the user's arrays as a lane holds it.
+fn as_lane(spec: &LayerSpec, element: TokenStream) -> TokenStream {
+    if spec.half.is_some() { quote!(widen(#element)) } else { element }
+}
+
+/// The function that [`as_lane`] calls, where there is something to pack.
+fn widen(spec: &LayerSpec) -> TokenStream {
+    match spec.half {
+        Some(half) if has_packed(spec) => {
+            let body = halves::widened(half.storage());
+            quote!(const fn widen(x: u16) -> f32 { #body })
+        }
+        _ => TokenStream::new(),
+    }
+}
+
 /// What there is a number of for each output channel, in the order of the buffer `bias`, each with the name of its type.
 fn channel_rows(spec: &LayerSpec) -> Vec<(Ident, Ident)> {
     let mut rows: Vec<(Ident, Ident)> = Vec::new();
@@ -336,14 +360,12 @@ fn copy_rows(spec: &LayerSpec, rows: &[(Ident, Ident)]) -> TokenStream {
     let channels = Literal::usize_unsuffixed(spec.out_channels);
     match rows {
         [] => TokenStream::new(),
-        [(name, _)] => quote!(packed.bias = *#name;),
+        [(name, _)] if spec.half.is_none() => quote!(packed.bias = *#name;),
         _ => {
-            let copies = rows.iter().enumerate().map(|(row, (name, _))| match row {
-                0 => quote!(packed.bias[oc] = #name[oc];),
-                _ => {
-                    let first = Literal::usize_unsuffixed(row * spec.out_channels);
-                    quote!(packed.bias[#first + oc] = #name[oc];)
-                }
+            let copies = rows.iter().enumerate().map(|(row, (name, _))| {
+                let number = as_lane(spec, quote!(#name[oc]));
+                let first = Literal::usize_unsuffixed(row * spec.out_channels);
+                if row == 0 { quote!(packed.bias[oc] = #number;) } else { quote!(packed.bias[#first + oc] = #number;) }
             });
             quote! {
                 let mut oc = 0;
@@ -389,7 +411,7 @@ fn times(what: TokenStream, factor: usize) -> TokenStream {
 }
 
 /// The statements that transform the window of one output and one input channel, as [`WeightsPacking::pack`] does.
-fn transformed(p: &WeightsPacking, m: usize, spec: &LayerSpec, from: [&TokenStream; 3]) -> TokenStream {
+fn transformed(p: &WeightsPacking, m: usize, spec: &LayerSpec, weight: &TokenStream) -> TokenStream {
     let n = Literal::usize_unsuffixed;
     let taps_of_part = winograd_taps(spec);
     let matrix = winograd_transforms(m, taps_of_part).kernel.iter();
@@ -404,7 +426,6 @@ fn transformed(p: &WeightsPacking, m: usize, spec: &LayerSpec, from: [&TokenStre
     let (taps, lanes, tap_ic) = (n(p.taps), n(p.lanes), times(quote!(tap), p.ic));
     let part_window = p.part_window();
     let plain: usize = part_window.iter().product();
-    let [from_oc, from_ic, from_tap] = from;
     let (widened, rounded) = match spec.dtype {
         DType::F32 => (quote!(as f64), quote!(as f32)),
         DType::F64 => Default::default(),
@@ -438,7 +459,7 @@ fn transformed(p: &WeightsPacking, m: usize, spec: &LayerSpec, from: [&TokenStre
         });
         sizes[axis] = alpha;
     }
-    let from = quote!(weights[#from_oc + #from_tap + #from_ic] #widened);
+    let from = quote!(#weight #widened);
     let copy = window_copy(p, plain, &from);
     let (alpha, taps_of_part) = (n(alpha), n(taps_of_part));
     quote! {
@@ -505,5 +526,5 @@ pub(super) fn variant(isa: Isa) -> Ident {
 
 /// What a CPU must have to run a version, for `cfg` and for detection.
 pub(super) fn required(version: &Verified) -> &'static [&'static str] {
-    features(version.isa, version.fma, version.vnni)
+    features_of(version)
 }

@@ -20,6 +20,7 @@
 //! | `live` | which registers are needed where |
 
 mod dispatch;
+mod halves;
 mod isa;
 mod kernel;
 mod layer;

@@ -6,7 +6,7 @@
 //! It ends with 0; with 2 and a message if a file is missing or has another length; with 3 if the CPU lacks the
 //! kernel's instructions. The output starts as NaN, so that an element that no one writes shows.
 
-use super::isa::{Intrinsics, features};
+use super::isa::{Intrinsics, features_of, stored_as};
 use super::names::ident;
 use super::{RustError, kernel};
 use crate::ir::{Affine, Kernel, Role, Var, Verified};
@@ -60,7 +60,7 @@ fn arm(k: &Kernel, module: &proc_macro2::Ident, intrinsics: &Intrinsics) -> Toke
     let mut code = TokenStream::new();
     if *intrinsics == Intrinsics::Core {
         let detect = ident(if k.isa == Isa::Neon { "is_aarch64_feature_detected" } else { "is_x86_feature_detected" });
-        for feature in features(k.isa, k.fma, k.vnni) {
+        for feature in features_of(k) {
             code.extend(quote! {
                 if !std::arch::#detect!(#feature) {
                     return Err(Failure::Cpu(#feature));
@@ -72,8 +72,10 @@ fn arm(k: &Kernel, module: &proc_macro2::Ident, intrinsics: &Intrinsics) -> Toke
     for buffer in &k.buffers {
         let (name, text) = (ident(buffer.role.name()), buffer.role.name());
         let len = length(&buffer.len);
-        let element = ident(if buffer.storage.is_narrow() { buffer.storage.name() } else { k.dtype.name() });
-        let poison = if buffer.storage.is_narrow() { quote!(#element::MAX) } else { quote!(#element::NAN) };
+        let element = ident(stored_as(buffer.storage, k.dtype));
+        // All bits of a half are a NaN.
+        let is_integer = buffer.storage.is_narrow() || buffer.storage.is_half();
+        let poison = if is_integer { quote!(#element::MAX) } else { quote!(#element::NAN) };
         if buffer.role.is_written() {
             code.extend(quote!(let mut #name = vec![#poison; #len];));
             arguments.push(quote!(#name.as_mut_ptr()));

@@ -215,6 +215,11 @@ impl Writer<'_> {
                 quote!(#splat(#value))
             }
             Op::Load { from, .. } => self.access(from, None),
+            Op::Broadcast { from, .. } if self.storages[from.ptr.0 as usize].is_half() => {
+                let widen = self.instructions.name(Helper::Widen(self.storages[from.ptr.0 as usize]));
+                let (splat, from) = (self.instructions.name(Helper::Splat), self.address(from, false));
+                quote!(#splat(#widen(*#from)))
+            }
             Op::Broadcast { from, .. } => {
                 let (splat, from) = (self.instructions.name(Helper::Splat), self.address(from, false));
                 quote!(#splat(*#from))
@@ -251,6 +256,14 @@ impl Writer<'_> {
         let helper = match (value, strided) {
             (None, _) if storage.is_narrow() => Helper::LoadNarrow { storage, lanes: access.lanes, strided },
             (Some(_), _) if storage.is_narrow() => Helper::StoreNarrow { storage, lanes: access.lanes, strided },
+            (None, _) if storage.is_half() => {
+                self.instructions.name(Helper::Widen(storage));
+                Helper::LoadHalf { storage, lanes: access.lanes, repeat: access.repeat, strided }
+            }
+            (Some(_), _) if storage.is_half() => {
+                self.instructions.name(Helper::Round(storage));
+                Helper::StoreHalf { storage, lanes: access.lanes, strided }
+            }
             (None, _) if access.repeat > 1 => {
                 Helper::LoadRepeated { lanes: access.lanes, repeat: access.repeat, strided }
             }

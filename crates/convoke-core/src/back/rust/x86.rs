@@ -1,5 +1,6 @@
 //! SSE2, AVX2 and AVX-512: nearly every operation is one intrinsic, so most of the prelude is `use … as …`.
 
+use super::halves;
 use super::isa::{Helper, Instructions};
 use super::names::{contains_ident, ident};
 use super::tile::binary_name;
@@ -139,6 +140,14 @@ fn function(i: &mut Instructions, helper: Helper) -> TokenStream {
             let body = widened(i, storage, 16, 2 * lanes);
             i.function(quote!(unsafe fn #name(p: *const #storage_name) -> V), quote!(unsafe { #body }))
         }
+        Helper::LoadHalf { storage, lanes, repeat: 1, strided: false } if halves::is_loaded_whole(i, lanes) => {
+            let body = halves::load(i, storage, lanes);
+            i.function(quote!(unsafe fn #name(p: *const u16) -> V), quote!(unsafe { #body }))
+        }
+        Helper::StoreHalf { storage, lanes, strided: false } if halves::is_loaded_whole(i, lanes) => {
+            let body = halves::store(i, storage, lanes);
+            i.function(quote!(unsafe fn #name(p: *mut u16, v: V)), quote!(unsafe { #body }))
+        }
         Helper::Select => {
             let body = select(i);
             i.function(quote!(fn #name(a: V, b: V, c: V, e: V) -> V), body)
@@ -159,12 +168,12 @@ fn function(i: &mut Instructions, helper: Helper) -> TokenStream {
 }
 
 /// The intrinsic that takes a vector of floats for one of integers.
-fn to_bits(i: &Instructions) -> Ident {
+pub(super) fn to_bits(i: &Instructions) -> Ident {
     ident(&format!("{}_cast{}_si{}", width(i.isa), suffix(i.dtype), 8 * i.isa.vector_bytes()))
 }
 
 /// The other way round.
-fn from_bits(i: &Instructions) -> Ident {
+pub(super) fn from_bits(i: &Instructions) -> Ident {
     ident(&format!("{}_castsi{}_{}", width(i.isa), 8 * i.isa.vector_bytes(), suffix(i.dtype)))
 }
 
@@ -288,7 +297,7 @@ fn repeated(i: &Instructions, repeat: usize) -> Option<TokenStream> {
 }
 
 /// A mask with the lowest `lanes` bits set.
-fn mask_bits(lanes: usize) -> Literal {
+pub(super) fn mask_bits(lanes: usize) -> Literal {
     Literal::u32_unsuffixed(1_u32.checked_shl(lanes as u32).unwrap_or(0).wrapping_sub(1))
 }
 

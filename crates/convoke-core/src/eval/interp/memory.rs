@@ -1,7 +1,7 @@
 //! How the interpreter reads and writes buffers: elements of one type as they are, or bytes by what each buffer holds.
 
 use super::Buffers;
-use crate::eval::Element;
+use crate::eval::{Bf16, Element, F16};
 use crate::ir::{Kernel, Role};
 use crate::spec::Storage;
 
@@ -69,6 +69,8 @@ impl<T: Element> Memory<T> for Bytes<'_, '_> {
         Some(T::from_bits(match storage {
             Storage::F64 => u64::from_ne_bytes(bytes.try_into().ok()?),
             Storage::F32 | Storage::I32 => u32::from_ne_bytes(bytes.try_into().ok()?).into(),
+            Storage::F16 => F16::from_bits(u16::from_ne_bytes(bytes.try_into().ok()?)).to_f32().bits(),
+            Storage::Bf16 => Bf16::from_bits(u16::from_ne_bytes(bytes.try_into().ok()?)).to_f32().bits(),
             Storage::U8 => bytes[0].into(),
             Storage::I8 => u64::from(i32::from(bytes[0] as i8) as u32),
         }))
@@ -91,6 +93,14 @@ impl<T: Element> Memory<T> for Bytes<'_, '_> {
         match storage {
             Storage::F64 => bytes.copy_from_slice(&bits.to_ne_bytes()),
             Storage::F32 | Storage::I32 => bytes.copy_from_slice(&(bits as u32).to_ne_bytes()),
+            Storage::F16 => {
+                let half = F16::from_f32(f32::from_bits(bits as u32));
+                bytes.copy_from_slice(&half.to_bits().to_ne_bytes());
+            }
+            Storage::Bf16 => {
+                let half = Bf16::from_f32(f32::from_bits(bits as u32));
+                bytes.copy_from_slice(&half.to_bits().to_ne_bytes());
+            }
             Storage::U8 | Storage::I8 => {
                 let (lo, hi) = storage.range();
                 bytes[0] = (bits as i32).clamp(lo, hi) as u8;

@@ -15,6 +15,7 @@ fn layer(in_channels: usize, out_channels: usize, spatial: [SpatialAxis; 3]) -> 
         operation: Operation::Convolution,
         rank: 3,
         dtype: DType::F64,
+        half: None,
         integers: None,
         batch: Batch::Fixed(1),
         in_channels,

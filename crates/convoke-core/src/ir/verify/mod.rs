@@ -17,7 +17,7 @@
 //! 10. Iterations of a parallel loop neither write what another writes nor use what another writes. `local` does not
 //!     count: each has its own.
 //! 11. Bytes are multiplied on AVX2 and AVX-512 only, by one instruction only where the kernel has it. Only kernels of f32 have integers, and buffers of another type than their own. All calls of a tile pass the same types.
-//!     Elements that are converted are neither broadcast nor repeated; pairs are of such, and contiguous.
+//!     Integers that are converted are neither broadcast nor repeated; pairs are of such, and contiguous.
 //!
 //! Rules 9 and 10 are proofs, not samples, so they refuse some kernels that would be fine. `bounds` and `apart` say how
 //! they are made. Whether every element of `dst` is written is not checked, nor whether one of
@@ -110,7 +110,7 @@ pub enum VerifyError {
     Integers { tile: String, what: &'static str },
     #[error("tile `{tile}` has `{what}`, which the kernel's instructions have not")]
     Bytes { tile: String, what: &'static str },
-    #[error("tile `{tile}` {what} elements of a type that is converted")]
+    #[error("tile `{tile}` {what} integers of a type that is converted")]
     Narrow { tile: String, what: &'static str },
     #[error("tile `{tile}` loads pairs that are no neighbouring elements of u8 or i8")]
     Pairs { tile: String },

@@ -9,7 +9,7 @@ use super::shape::Shape;
 use super::tiles::Transform;
 use crate::ir::{Affine, Arg, Buffer, Call, CeilDiv, Kernel, Loop, Nest, Range, Role, Stmt, Tile, Var};
 use crate::plan::{Axis, Plan};
-use crate::spec::{Batch, LayerSpec};
+use crate::spec::{Batch, LayerSpec, Storage};
 
 /// Appends the nests that compute `dst`, and `local`.
 pub(crate) fn compute(spec: &LayerSpec, plan: &Plan, geometry: &Geometry, kernel: &mut Kernel) {
@@ -89,8 +89,8 @@ impl Level {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Border,
-    /// Of blocks whose elements are so far apart.
-    Forward(i64),
+    /// Of blocks in such a buffer whose elements are so far apart.
+    Forward(Storage, i64),
     /// Of so many output channels.
     Product(usize),
     Inverse,
@@ -286,7 +286,8 @@ impl Nests<'_> {
         let [real, imaginary] = sources;
         let to = Arg { role: Role::Local, offset: to };
         let stride = if at.inside { step * self.shape.step as i64 } else { 1 };
-        stmts.push(self.call(Kind::Forward(stride), vec![real, imaginary, to, twiddles()], Vec::new()));
+        let storage = self.kernel.storage(real.role);
+        stmts.push(self.call(Kind::Forward(storage, stride), vec![real, imaginary, to, twiddles()], Vec::new()));
         stmts
     }
 
@@ -448,8 +449,11 @@ impl Nests<'_> {
         let name = |what: &str| format!("{}_{what}", self.kernel.name);
         match kind {
             Kind::Border => self.transform.border(src, name("border")),
-            Kind::Forward(1) => self.transform.forward(1, name("forward")),
-            Kind::Forward(stride) => self.transform.forward(stride, name("forward_strided")),
+            Kind::Forward(storage, stride) => {
+                let strided = if stride == 1 { "" } else { "_strided" };
+                let half = if storage.is_half() { format!("_{}", storage.name()) } else { String::new() };
+                self.transform.forward(stride, name(&format!("forward{strided}{half}")))
+            }
             Kind::Product(count) => self.transform.product(count, name(&format!("product_oc{count}"))),
             Kind::Inverse => self.transform.inverse(name("inverse")),
             Kind::Output => self.transform.output(dst, name("output")),
