@@ -1,7 +1,7 @@
 //! Random layers of halves on every engine: each gives, bit for bit, what the layer of `f32` gives of the same numbers, rounded once. On one
 //! thread and on two; for numbers of every kind.
 
-use convoke_core::eval::{Bf16, F16, Float, Stored, from_bytes, interp, to_bytes};
+use convoke_core::eval::{Bf16, F16, Float, from_bytes, interp, to_bytes};
 use convoke_core::ir::{Role, Verified};
 use convoke_core::lower::weights::WeightsPacking;
 use convoke_core::pipeline::{self, Compiled};
@@ -85,7 +85,7 @@ fn texts_parse_back() {
 enum Numbers {
     /// From -2 to 2.
     Middling,
-    /// Any bits: subnormal numbers, infinity and NaN among them.
+    /// Any bits, but of weights: subnormal numbers, infinity and NaN among them.
     Any,
 }
 
@@ -114,16 +114,18 @@ impl<'a, T: Float<Lane = f32>> Case<'a, T> {
             state >> 40
         };
         let batch = spec.fixed_batch().unwrap_or_else(|| (next() % 4) as usize);
-        let mut fill = |len: usize| -> Vec<T> {
+        let mut fill = |len: usize, numbers: Numbers| -> Vec<T> {
             let number = |_| match numbers {
                 Numbers::Middling => T::from_number(next() as f64 / f64::from(1 << 22) - 2.0),
                 Numbers::Any => from_bits(next() as u16),
             };
             (0..len).map(number).collect()
         };
-        let (src, weights) = (fill(batch * spec.src_image()), fill(spec.weights_len()));
-        let bias = fill(spec.bias_len());
-        let residual = fill(if spec.has_residual() { batch * spec.dst_image() } else { 0 });
+        let src = fill(batch * spec.src_image(), numbers);
+        // An infinite weight is a NaN over padding that is written out, and nothing over such that is not.
+        let weights = fill(spec.weights_len(), Numbers::Middling);
+        let bias = fill(spec.bias_len(), numbers);
+        let residual = fill(if spec.has_residual() { batch * spec.dst_image() } else { 0 }, numbers);
         Self { spec, batch, src, weights, bias, residual }
     }
 

@@ -188,6 +188,62 @@ mod model {
         std::array::from_fn(|i| i32::from(a[i]) * i32::from(b[i] as i8))
     }
 
+    fn words(a: __m256i) -> [u16; 16] {
+        std::array::from_fn(|i| u16::from_le_bytes([a.0[2 * i], a.0[2 * i + 1]]))
+    }
+    fn of_words(a: [u16; 16]) -> __m256i {
+        __m256i(std::array::from_fn(|i| a[i / 2].to_le_bytes()[i % 2]))
+    }
+    pub unsafe fn _mm256_storeu_si256(p: *mut __m256i, a: __m256i) {
+        unsafe { p.write_unaligned(a) }
+    }
+    pub unsafe fn _mm256_maskz_loadu_epi16(k: u16, p: *const i16) -> __m256i {
+        of_words(std::array::from_fn(|i| if k >> i & 1 == 1 { unsafe { *p.wrapping_add(i) as u16 } } else { 0 }))
+    }
+    pub unsafe fn _mm256_mask_storeu_epi16(p: *mut i16, k: u16, a: __m256i) {
+        for (i, word) in words(a).into_iter().enumerate().filter(|(i, _)| k >> i & 1 == 1) {
+            unsafe { *p.wrapping_add(i) = word as i16 };
+        }
+    }
+    pub fn _mm512_cvtepu16_epi32(a: __m256i) -> __m512i {
+        of_lanes(words(a).map(i32::from))
+    }
+    pub fn _mm512_cvtepi32_epi16(a: __m512i) -> __m256i {
+        of_words(lanes(a).map(|x| x as u16))
+    }
+    pub fn _mm512_srli_epi32<const IMM: u32>(a: __m512i) -> __m512i {
+        of_lanes(lanes(a).map(|x| (x as u32 >> IMM) as i32))
+    }
+    pub fn _mm512_mask_blend_epi32(k: u16, a: __m512i, b: __m512i) -> __m512i {
+        let (a, b) = (lanes(a), lanes(b));
+        of_lanes(std::array::from_fn(|i| if k >> i & 1 == 1 { b[i] } else { a[i] }))
+    }
+    pub fn _mm512_cvtph_ps(a: __m256i) -> __m512 {
+        __m512(words(a).map(|x| {
+            let (exponent, mantissa) = (i32::from(x >> 10 & 31), f64::from(x & 0x3ff));
+            let magnitude = match exponent {
+                0 => mantissa * 2_f64.powi(-24),
+                31 if mantissa == 0.0 => f64::INFINITY,
+                31 => f64::NAN,
+                _ => (1024.0 + mantissa) * 2_f64.powi(exponent - 25),
+            };
+            (if x >> 15 == 1 { -magnitude } else { magnitude }) as f32
+        }))
+    }
+    /// Rounding to the nearest, of two to the even one.
+    pub fn _mm512_cvtps_ph<const ROUNDING: i32>(a: __m512) -> __m256i {
+        assert_eq!(ROUNDING, 0);
+        of_words(a.0.map(|x| {
+            let sign = (x.to_bits() >> 16 & 0x8000) as u16;
+            if x.is_nan() {
+                return sign | 0x7e00;
+            }
+            let exponent = ((x.to_bits() >> 23 & 255) as i32 - 127).clamp(-14, 16);
+            let mantissa = (f64::from(x.abs()) * 2_f64.powi(10 - exponent)).round_ties_even();
+            sign | ((f64::from(exponent + 14) * 1024.0 + mantissa).min(31_744.0) as u16)
+        }))
+    }
+
     pub fn _mm512_cvtepu8_epi32(a: __m128i) -> __m512i {
         of_lanes(a.0.map(i32::from))
     }

@@ -1,12 +1,13 @@
 //! The module that `conv!` expands to: its text, and what rustc and clippy say of it.
 
 use crate::machine::{Random, layers};
-use crate::{LAYERS, local};
+use crate::{HALVES, LAYERS, local};
 use convoke_core::back::rust::{Detection, Layer, RustError, ScratchFrom, layer, to_source};
+use convoke_core::eval::{Bf16, F16};
 use convoke_core::ir::Verified;
 use convoke_core::lower::weights::WeightsPacking;
 use convoke_core::pipeline::compile;
-use convoke_core::spec::{Accuracy, LayerSpec, Limits};
+use convoke_core::spec::{Accuracy, Half, LayerSpec, Limits};
 use convoke_core::target::Target;
 use std::path::Path;
 use std::process::Command;
@@ -83,7 +84,7 @@ fn versions_that_do_not_belong_together_are_refused() {
 fn modules_pass_clippy_without_std() {
     let targets = [Target::AVX512, Target::AVX2, Target::NEON, Target::SSE, Target::PORTABLE];
     let mut text = "//! Layers.\n#![no_std]\n#![deny(missing_docs)]\n".to_owned();
-    for spec in layers(LAYERS) {
+    for spec in layers(LAYERS).into_iter().chain(layers(HALVES)) {
         text += &source(&spec, &targets, Detection::CompileTime).expect("it has source");
     }
     text += &local::modules(Detection::CompileTime);
@@ -114,21 +115,33 @@ fn emitted_packing_is_that_of_the_compiler() {
         conv1d line { input: f64[1, 9, 5] @ nlc, out_channels: 20, bias: true, kernel_size: 3, accuracy: fast, schedule { algorithm: winograd6 } }
         conv2d plane { input: f32[1, 9, 9, 6] @ nhwc, out_channels: 38, groups: 2, bias: true, kernel_size: 3, weights: hwio, schedule { algorithm: winograd2 } }
         conv2d column { input: f32[1, 9, 4, 2] @ nhwc, out_channels: 3, bias: true, kernel_size: (3, 1), accuracy: fast, schedule { algorithm: winograd4 } }
-        conv3d volume { input: f32[1, 5, 5, 5, 2] @ ndhwc, out_channels: 3, bias: true, kernel_size: 3, accuracy: fast, schedule { algorithm: winograd4 } }";
+        conv3d volume { input: f32[1, 5, 5, 5, 2] @ ndhwc, out_channels: 3, bias: true, kernel_size: 3, accuracy: fast, schedule { algorithm: winograd4 } }
+        conv2d halves { input: bf16[1, 6, 3, 3] @ nchw, out_channels: 38, groups: 2, kernel_size: 2, bias: true }
+        conv2d half_plane { input: f16[1, 5, 9, 6] @ nhwc, out_channels: 11, bias: true, kernel_size: 3, then: scale, schedule { algorithm: winograd2 } }";
     let (mut program, mut calls) = (String::new(), String::new());
     for spec in layers(text) {
         program += &source(&spec, &[Target::PORTABLE], Detection::CompileTime).expect("it has source");
         let algorithm = compile(&spec, &Target::PORTABLE, &Limits::default()).expect("it compiles").plan.algorithm;
         let packing = WeightsPacking::new(&spec, algorithm);
         let mut random = Random(7);
-        let plain: Vec<f64> = (0..packing.plain_len()).map(|_| (random.next() * 1e6).round()).collect();
+        let number = |x: f64| match spec.half {
+            None => (x * 1e6).round(),
+            Some(Half::F16) => F16::from_f64(x).into(),
+            Some(Half::Bf16) => Bf16::from_f64(x).into(),
+        };
+        let plain: Vec<f64> = (0..packing.plain_len()).map(|_| number(random.next())).collect();
         let mut packed = vec![0.0; packing.packed_len()];
         packing.pack(&plain, &mut packed);
         let (name, oc, element) = (&spec.name, spec.out_channels, spec.dtype.name());
         let rows: Vec<Vec<f64>> =
             (0..spec.bias_len() / oc).map(|row| (0..oc).map(|c| (row * oc + c) as f64).collect()).collect();
         let weights = (!plain.is_empty()).then_some(&plain);
-        let arguments: Vec<String> = weights.into_iter().chain(&rows).map(|row| format!("&{row:?}")).collect();
+        let array = |row: &Vec<f64>| match spec.half {
+            None => format!("&{row:?}"),
+            Some(Half::F16) => format!("&{:?}", row.iter().map(|&x| F16::from_f64(x).to_bits()).collect::<Vec<_>>()),
+            Some(Half::Bf16) => format!("&{:?}", row.iter().map(|&x| Bf16::from_f64(x).to_bits()).collect::<Vec<_>>()),
+        };
+        let arguments: Vec<String> = weights.into_iter().chain(&rows).map(array).collect();
         let arguments = arguments.join(", ");
         packed.extend(rows.into_iter().flatten());
         calls += &format!(

@@ -31,9 +31,32 @@ conv! {
     avg_pool2d mean { input: f32[N, 5, 6, 4] @ nhwc, kernel_size: global, then: [scale, shift] }
     lp_pool1d energy { input: f32[1, 1, 6], kernel_size: 2 }
     avg_pool1d shared { input: f32[1, 1, 5], output_size: 2 }
+    conv1d halves { input: bf16[1, 2, 21] @ ncl, out_channels: 3, kernel_size: 3, bias: true }
     // The smallest layers: nothing to compute, and one number.
     conv2d nothing { input: f64[0, 7, 9, 5] @ nhwc, out_channels: 3, kernel_size: 3, padding: (4..0, 0..5), then: gelu }
     conv1d number { input: f32[1, 1, 1] @ ncl, out_channels: 1, kernel_size: 1, bias: true }
+}
+
+/// The bits of halves; sums are of `f32`, and rounded once.
+fn halves_layer() {
+    let bits = |x: f32| (x.to_bits() >> 16) as u16;
+    let src: halves::Src = std::array::from_fn(|i| bits((i * 7 % 11) as f32 * 8.0 + 1.0));
+    let weights: halves::Weights = std::array::from_fn(|i| bits(i as f32 - 4.0));
+    let bias: halves::Bias = [bits(0.5), bits(-3.0), bits(1.0)];
+    let packed = halves::pack(&weights, &bias);
+    for isa in halves::Isa::ALL {
+        let mut dst = [0; 3 * 19];
+        if !halves::run_with(isa, &src, &packed, &mut dst) {
+            continue;
+        }
+        for (i, &found) in dst.iter().enumerate() {
+            let (oc, ow) = (i / 19, i % 19);
+            let wide = |x: u16| f32::from_bits(u32::from(x) << 16);
+            let taps = (0..6).map(|t| wide(src[t / 3 * 21 + ow + t % 3]) * wide(weights[oc * 6 + t]));
+            let sum = (wide(bias[oc]) + taps.sum::<f32>()).to_bits();
+            assert_eq!(found, ((sum + 0x7fff + (sum >> 16 & 1)) >> 16) as u16, "{} {i}", isa.name());
+        }
+    }
 }
 
 /// Small integers, so that sums are exact in any order.
@@ -250,6 +273,7 @@ fn main() {
     std::panic::set_hook(Box::new(|info| if !info.to_string().contains("as many images") { eprintln!("{info}") }));
     plain_layer();
     spread_layer();
+    halves_layer();
     keras_layer();
     named_batch();
     scratch();
