@@ -79,6 +79,11 @@ pub use workspace::Workspace;
 #[doc = include_str!("../../../README.md")]
 pub struct Readme;
 
+/// So are those of docs/halves.md.
+#[cfg(all(doctest, feature = "jit"))]
+#[doc = include_str!("../../../docs/halves.md")]
+pub struct Halves;
+
 /// So are those of docs/streaming.md.
 #[cfg(all(doctest, feature = "jit"))]
 #[doc = include_str!("../../../docs/streaming.md")]

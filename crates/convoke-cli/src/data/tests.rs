@@ -33,7 +33,7 @@ fn npy_reads_either_byte_order_and_axis_order() {
 
 #[test]
 fn npy_round_trips() {
-    for dtype in [Storage::F32, Storage::F64] {
+    for dtype in [Storage::F32, Storage::F64, Storage::F16, Storage::Bf16] {
         for shape in [&[][..], &[3], &[2, 1, 5], &[0, 4]] {
             let array = Array {
                 data: (0..shape.iter().product()).map(|i: usize| i as f64 - 0.5).collect(),
@@ -56,7 +56,7 @@ fn damaged_files_are_refused_with_a_reason() {
     check(b"", "does not begin");
     check(b"\x93NUMPY\x09\x00\x00\x00", "version");
     check(b"\x93NUMPY\x01\x00\xff\xff{", "ends within its header");
-    check(&npy_file("<f2", "False", "(1,)", &[0; 2]), "`<f2`");
+    check(&npy_file("<c8", "False", "(1,)", &[0; 8]), "`<c8`");
     check(&npy_file("<f4", "False", "(3,)", &[0; 8]), "shape [3] takes 12 bytes, and 8 follow");
     check(&npy_file("<f8", "False", "(4294967296, 4294967296, 2)", &[]), "more than can be counted");
     check(&npy_file("<f4", "False", "(-1,)", &[]), "not understood");

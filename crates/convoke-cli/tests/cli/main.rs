@@ -3,6 +3,7 @@
 //! `[..]` stands for what differs from run to run. `SNAPSHOTS=overwrite cargo test -p convoke-cli` writes the texts anew.
 
 mod data;
+mod halves;
 mod integers;
 mod layers;
 mod measure;

@@ -87,22 +87,22 @@ conv1d groups { input: u8[N, 50, 12] @ nlc, out_channels: 8, groups: 4, kernel_s
 
 /// Layers of halves: every way to load and to store them, sums in every algorithm, NaN and infinity among their numbers.
 const HALVES: &str = "
-conv2d pixels { input: bf16[2, 7, 6, 19] @ nchw, out_channels: 19, kernel_size: 3, padding: 1, bias: true, then: [scale, residual, relu],
+conv2d half_pixels { input: bf16[2, 7, 6, 19] @ nchw, out_channels: 19, kernel_size: 3, padding: 1, bias: true, then: [scale, residual, relu],
     schedule { vector: ow, pack_input: none } }
-conv2d channels { input: f16[1, 6, 19, 8] @ nhwc, out_channels: 21, kernel_size: 3, stride: 2, padding: 2, bias: true,
+conv2d half_channels { input: f16[1, 6, 19, 8] @ nhwc, out_channels: 21, kernel_size: 3, stride: 2, padding: 2, bias: true,
     schedule { vector: oc, pack_input: none } }
-conv2d widened { input: f16[N, 9, 5, 37] @ nchw, out_channels: 9, kernel_size: 1, bias: true, then: residual, schedule { pack_input: pad } }
-conv2d last { input: bf16[1, 9, 5, 7] @ nchw, out_channels: 35, kernel_size: 3, padding_mode: reflect, padding: 1,
+conv2d half_widened { input: f16[N, 9, 5, 37] @ nchw, out_channels: 9, kernel_size: 1, bias: true, then: residual, schedule { pack_input: pad } }
+conv2d half_last { input: bf16[1, 9, 5, 7] @ nchw, out_channels: 35, kernel_size: 3, padding_mode: reflect, padding: 1,
     schedule { vector: oc, pack_input: channels_last } }
-conv2d two_each { input: f16[1, 5, 9, 19] @ nhwc, out_channels: 38, groups: 19, kernel_size: 3, padding: 1 }
-conv2d two_each_in_rows { input: bf16[1, 5, 5, 19] @ nchw, out_channels: 10, groups: 5, kernel_size: 3, stride: 2, padding: 1 }
-conv2d transformed { input: bf16[2, 7, 9, 21] @ nhwc, out_channels: 19, kernel_size: 3, padding: 1, bias: true, then: silu,
+conv2d half_two_each { input: f16[1, 5, 9, 19] @ nhwc, out_channels: 38, groups: 19, kernel_size: 3, padding: 1 }
+conv2d half_two_each_in_rows { input: bf16[1, 5, 5, 19] @ nchw, out_channels: 10, groups: 5, kernel_size: 3, stride: 2, padding: 1 }
+conv2d half_transformed { input: bf16[2, 7, 9, 21] @ nhwc, out_channels: 19, kernel_size: 3, padding: 1, bias: true, then: silu,
     accuracy: fast, schedule { algorithm: winograd4, block: (oh: 4) } }
-conv2d blocked { input: f16[1, 21, 5, 9] @ nChw16c, out_channels: 35, kernel_size: 3, padding: 1, accuracy: fast,
+conv2d half_blocked { input: f16[1, 21, 5, 9] @ nChw16c, out_channels: 35, kernel_size: 3, padding: 1, accuracy: fast,
     schedule { algorithm: winograd2 } }
-max_pool2d maxima { input: f16[2, 9, 11, 19] @ nhwc, kernel_size: 3, stride: 2, padding: 1, ceil_mode: true, then: [scale, shift] }
-avg_pool2d means { input: bf16[N, 5, 9, 21] @ nchw, kernel_size: 3, stride: 1, padding: 1, count_include_pad: false }
-conv_transpose2d enlarged { input: f16[1, 5, 5, 9] @ nchw, out_channels: 7, kernel_size: 3, stride: 2, padding: 1, bias: true }
+max_pool2d half_maxima { input: f16[2, 9, 11, 19] @ nhwc, kernel_size: 3, stride: 2, padding: 1, ceil_mode: true, then: [scale, shift] }
+avg_pool2d half_means { input: bf16[N, 5, 9, 21] @ nchw, kernel_size: 3, stride: 1, padding: 1, count_include_pad: false }
+conv_transpose2d half_enlarged { input: f16[1, 5, 5, 9] @ nchw, out_channels: 7, kernel_size: 3, stride: 2, padding: 1, bias: true }
 ";
 
 #[track_caller]
