@@ -55,13 +55,13 @@ class Convoke:
     def write(self, layer: Layer, tensors: Tensors) -> None:
         """The files that `run` takes."""
         (self.folder / "layer.conv").write_text(layer.text())
-        np.save(self.folder / "src.npy", layer.store(tensors.src).astype(layer.numpy))
+        _save(layer, self.folder / "src.npy", layer.store(tensors.src).astype(layer.numpy))
         if tensors.weights is not None:
-            np.save(self.folder / "weights.npy", layer.store_weights(tensors.weights).astype(layer.weights_numpy))
+            _save(layer, self.folder / "weights.npy", layer.store_weights(tensors.weights).astype(layer.weights_numpy))
         if tensors.bias is not None:
-            np.save(self.folder / "bias.npy", tensors.bias.astype(layer.bias_numpy))
+            _save(layer, self.folder / "bias.npy", tensors.bias.astype(layer.bias_numpy))
         for path, numbers in zip(_channels(self.folder, layer), tensors.channels, strict=True):
-            np.save(path, numbers.astype(layer.numpy))
+            _save(layer, path, numbers.astype(layer.numpy))
         if tensors.zero_points is not None:
             np.save(self.folder / "zero_points.npy", tensors.zero_points)
         if tensors.scales is not None:
@@ -73,7 +73,8 @@ class Convoke:
         dst.unlink(missing_ok=True)
         self._call(run_arguments(self.folder, layer, backend, threads))
         try:
-            return layer.load(np.load(dst))
+            found = np.load(dst)
+            return layer.load(layer.widened(found) if layer.is_half else found)
         except (OSError, ValueError) as error:
             raise Broken(f"convoke run: {error}") from error
 
@@ -88,6 +89,10 @@ class Convoke:
             raise Refused(done.stderr.strip())
         if done.returncode != 0:
             raise Broken(f"convoke {arguments[0]} ended with {done.returncode}: {done.stderr.strip()}")
+
+
+def _save(layer: Layer, path: Path, array: np.ndarray) -> None:
+    np.save(path, layer.halved(array) if layer.is_half else array)
 
 
 def run_arguments(folder: Path, layer: Layer, backend: str, threads: int) -> list[str | Path]:

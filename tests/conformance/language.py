@@ -286,8 +286,12 @@ class Layer:
         return 64 // self.numpy.itemsize
 
     @property
+    def is_half(self) -> bool:
+        return self.dtype in HALVES
+
+    @property
     def numpy(self) -> np.dtype:
-        """Of the input."""
+        """Of the input; halves are computed with as f32."""
         return NUMPY[self.dtype]
 
     @property
@@ -362,6 +366,22 @@ class Layer:
     def load(self, image: np.ndarray) -> np.ndarray:
         return np.moveaxis(image, -1, 1) if self.layout == "last" else image
 
+    def halved(self, array: np.ndarray) -> np.ndarray:
+        """Elements of a layer of halves as its files have them: NumPy's f16, or the raw bits of bf16, rounded to the nearest."""
+        single = array.astype(np.float32)
+        if self.dtype == "f16":
+            with np.errstate(over="ignore"):
+                return single.astype(np.float16)
+        bits = np.ascontiguousarray(single).view(np.uint32)
+        rounded = np.where(np.isnan(single), 0x7FC0, (bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
+        return rounded.astype(np.uint16).view("V2")
+
+    def widened(self, array: np.ndarray) -> np.ndarray:
+        """The same numbers as f32."""
+        if self.dtype == "f16":
+            return array.astype(np.float32)
+        return (np.ascontiguousarray(array).view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+
 
 def shared_out(size: int, count: int) -> list[range]:
     """The windows of an axis of adaptive pooling, as PyTorch has them."""
@@ -375,7 +395,11 @@ def _rounded_up(size: int, sides: tuple[int, int], extent: int, stride: int) -> 
 
 
 NUMPY = {name: np.dtype(t) for name, t in
-         {"f32": np.float32, "f64": np.float64, "i32": np.int32, "u8": np.uint8, "i8": np.int8}.items()}
+         {"f32": np.float32, "f16": np.float32, "bf16": np.float32, "f64": np.float64, "i32": np.int32, "u8": np.uint8, "i8": np.int8}.items()}
+
+
+HALVES = {"f16": (2.0**-11, 2.0**-25), "bf16": (2.0**-8, 2.0**-134)}
+"""The most that rounding to one changes a number: its share, and that of a subnormal one."""
 
 
 def per_axis(values: Iterable[int | str]) -> str:

@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from language import Layer, PaddingMode, Step, shared_out
+from language import HALVES, Layer, PaddingMode, Step, shared_out
 
 NUMPY_MODES = {"zeros": "constant", "constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
@@ -187,4 +187,8 @@ def bound(
         error = stretch(step) * error + 8 * unit * (size + error) + 32 * unit * abs(expected)
         # How large a step's result may be, roughly: that of its input, 1 of a sigmoid, or a bound of `clamp`.
         size = np.maximum(1.0, stretch(step)) * size + max([1.0, *(np.max(abs(arg), initial=0.0) for arg in step.args)])
-    return error + unit * abs(expected) + np.finfo(layer.numpy).smallest_normal
+    error = error + unit * abs(expected) + np.finfo(layer.numpy).smallest_normal
+    if layer.is_half:
+        share, least = HALVES[layer.dtype]
+        error = error + np.maximum(share * (abs(expected) + error), least)
+    return error

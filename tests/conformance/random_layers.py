@@ -42,9 +42,9 @@ def layer(rng: Random, able: Abilities, transposed: bool, modes: bool) -> Layer:
 def candidate(rng: Random, able: Abilities, transposed: bool, modes: bool) -> Layer:
     """A layer that may be too large, or not legal."""
     rank = rng.choices((1, 2, 3), (3, 5, 2))[0]
-    dtype = "f64" if able.f64 and rng.random() < 0.25 else "f32"
+    dtype = _dtype(rng, able)
     layout = rng.choices(("first", "last", "blocked"), (4, 4, 2))[0]
-    groups, channels, out_channels = _channels(rng, 64 // (4 if dtype == "f32" else 8) if layout == "blocked" else None)
+    groups, channels, out_channels = _channels(rng, 64 // (8 if dtype == "f64" else 4) if layout == "blocked" else None)
     most = (40, 14, 7)[rank - 1]
     spatial = tuple(rng.randint(1, most) for _ in range(rank))
     kernel = tuple(rng.choice((1, 2, 3, 3, 4, 5, 7)[: (7, 6, 4)[rank - 1]]) for _ in range(rank))
@@ -88,6 +88,11 @@ def candidate(rng: Random, able: Abilities, transposed: bool, modes: bool) -> La
     return found
 
 
+def _dtype(rng: Random, able: Abilities) -> str:
+    names = ("f32", "f16", "bf16", "f64") if able.f64 else ("f32", "f16", "bf16")
+    return rng.choices(names, (12, 2, 2, 5)[: len(names)])[0]
+
+
 def pool(rng: Random, able: Abilities, fit: Callable[[Random, Layer], Layer]) -> Layer:
     """A legal layer of pooling, once `fit` has made it one for the library."""
     while True:
@@ -111,7 +116,7 @@ def _pool_candidate(rng: Random, able: Abilities) -> Layer:
         "batch": rng.choices((0 if able.empty_batch else 1, 1, 2, 3), (1, 12, 6, 2))[0],
         "channels": rng.choice((1, 2, 3, 4, 5, 8, 12, 16, 17, 24, 32, 33, 40)),
         "spatial": spatial,
-        "dtype": "f64" if able.f64 and rng.random() < 0.25 else "f32",
+        "dtype": _dtype(rng, able),
         "layout": rng.choices(("first", "last", "blocked"), (4, 4, 2))[0],
         "named_batch": rng.random() < 0.2,
     }
@@ -181,7 +186,8 @@ def tensors(rng: Random, able: Abilities, found: Layer, whole: bool) -> Tensors:
     def fill(shape: tuple[int, ...]) -> np.ndarray:
         if found.numpy.kind != "f":
             return numbers.integers(np.iinfo(found.numpy).min, np.iinfo(found.numpy).max, shape, found.numpy, endpoint=True)
-        return (numbers.integers(-4, 5, shape) if whole else numbers.uniform(-2, 2, shape)).astype(found.numpy)
+        array = (numbers.integers(-4, 5, shape) if whole else numbers.uniform(-2, 2, shape)).astype(found.numpy)
+        return found.widened(found.halved(array)) if found.is_half else array
 
     src = fill(found.src_shape)
     non_finite = found.pooling.kind in able.non_finite_pools if found.pooling else able.non_finite
