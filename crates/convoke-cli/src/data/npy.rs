@@ -5,7 +5,9 @@
 use super::{Array, DataError, Kind};
 use convoke_core::eval::Bf16;
 use convoke_core::spec::Storage;
-use npyz::{AutoSerialize, Deserialize, FixedSizeBytes, NpyFile, Order, TypeChar, WriteOptions, WriterBuilder as _};
+use npyz::{
+    AutoSerialize, Deserialize, FixedSizeBytes, NpyFile, Order, Serialize, TypeChar, WriteOptions, WriterBuilder as _,
+};
 use std::io;
 
 /// Bytes that a header may have; NumPy's own limit.
@@ -40,7 +42,10 @@ pub(super) fn write(array: &Array, storage: Storage) -> Result<Vec<u8>, DataErro
         Storage::F32 => write_as(array, |x| x as f32),
         Storage::F64 => write_as(array, |x| x),
         Storage::F16 => write_as(array, half::f16::from_f64),
-        Storage::Bf16 => write_as(array, |x| FixedSizeBytes(Bf16::from_f64(x).to_bits().to_le_bytes())),
+        Storage::Bf16 => {
+            let raw = npyz::DType::Plain("|V2".parse().map_err(io::Error::other)?);
+            write_elements(array, raw, |x| FixedSizeBytes(Bf16::from_f64(x).to_bits().to_le_bytes()))
+        }
         Storage::I32 => write_as(array, |x| x as i32),
         Storage::U8 => write_as(array, |x| x as u8),
         Storage::I8 => write_as(array, |x| x as i8),
@@ -48,9 +53,13 @@ pub(super) fn write(array: &Array, storage: Storage) -> Result<Vec<u8>, DataErro
 }
 
 fn write_as<T: AutoSerialize>(array: &Array, element: fn(f64) -> T) -> io::Result<Vec<u8>> {
+    write_elements(array, T::default_dtype(), element)
+}
+
+fn write_elements<T: Serialize>(array: &Array, dtype: npyz::DType, element: fn(f64) -> T) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let shape: Vec<u64> = array.shape.iter().map(|&n| n as u64).collect();
-    let mut writer = WriteOptions::new().default_dtype().shape(&shape).writer(&mut bytes).begin_nd()?;
+    let mut writer = WriteOptions::new().dtype(dtype).shape(&shape).writer(&mut bytes).begin_nd()?;
     writer.extend(array.data.iter().map(|&x| element(x)))?;
     writer.finish()?;
     Ok(bytes)

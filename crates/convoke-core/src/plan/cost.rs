@@ -55,7 +55,7 @@ const LANE: f64 = 1.2;
 /// The same where every lane is from a plane of its own: of an input that the second level holds, and of a larger one.
 const PLANE: [f64; 2] = [1.4, 2.2];
 /// Micro-operations that make lanes of a vector of halves.
-const WIDENING: f64 = 2.0;
+const WIDENING: f64 = 1.0;
 /// Cycles to round a vector to halves.
 const ROUNDING: f64 = 4.0;
 /// Micro-operations that a core looks ahead.
