@@ -151,7 +151,7 @@ fn sizes_that_make_no_layer_change_nothing() {
     let weights = dynamic.pack(numbers::<f32>(54, 0), Some(&[0.0; 3]));
     let past = "layer layer is not legal with H = 2, W = 9\nerror: the kernel reaches past the padded input";
     fails(dynamic.kernel(&[("H", 2), ("W", 9)]), past);
-    fails(dynamic.apply(&weights, &Tensor::zeros([1, 2, 2, 9]).unwrap()), past);
+    fails(dynamic.apply(&weights, &Tensor::<f32>::zeros([1, 2, 2, 9]).unwrap()), past);
     let zero = "layer layer is not legal with H = 9, W = 0\nerror: width `W` may not be 0";
     fails(dynamic.kernel(&[("H", 9), ("W", 0)]), zero);
     fails(dynamic.apply(&weights, &Tensor::zeros([1, 2, 9, 0]).unwrap()), zero);
@@ -198,7 +198,7 @@ fn wrong_weights_are_refused_where_they_run() {
     fails(layer.apply(&unbiased, &src), "layer layer has a bias of 3 elements, and none was given");
     let wide = layer.pack(numbers::<f64>(54, 0), Some(&[0.0; 3]));
     fails(
-        layer.apply(&wide, &Tensor::zeros([1, 2, 4, 4]).unwrap()),
+        layer.apply(&wide, &Tensor::<f32>::zeros([1, 2, 4, 4]).unwrap()),
         "layer layer computes in f32, and the data are f64",
     );
     let other = dynamic("conv2d other { input: f32[N, 2, H, W], out_channels: 3, kernel_size: 3, bias: true }", 2);

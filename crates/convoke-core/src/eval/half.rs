@@ -72,8 +72,7 @@ impl Bf16 {
 fn to_odd(value: f64) -> f32 {
     let nearest = value as f32;
     let error = value - f64::from(nearest);
-    // A NaN error means that there is no number to find.
-    if !(error.abs() > 0.0) || nearest.is_infinite() {
+    if error == 0.0 || error.is_nan() || nearest.is_infinite() {
         return nearest;
     }
     let away_from_zero = nearest != 0.0 && (error > 0.0) != (nearest > 0.0);
