@@ -42,8 +42,8 @@ impl Emitter<'_> {
         let value = self.register(s);
         let bits = self.builder.ins().bitcast(types::I32X4, bitcast_flags(), value);
         let halves = match self.storages[to.at.ptr.0 as usize] {
-            Storage::F16 => self.to_f16(bits),
-            _ => self.to_bf16(value, bits),
+            Storage::F16 => self.rounded_f16(bits),
+            _ => self.rounded_bf16(value, bits),
         };
         let halves = self.builder.ins().bitcast(types::F32X4, bitcast_flags(), halves);
         for lane in 0..to.lanes {
@@ -65,13 +65,13 @@ impl Emitter<'_> {
     /// Lanes that hold elements of what is at `at`, as floats.
     fn widened(&mut self, at: Address, halves: Value) -> Value {
         let bits = match self.storages[at.ptr.0 as usize] {
-            Storage::F16 => self.of_f16(halves),
+            Storage::F16 => self.widened_f16(halves),
             _ => self.builder.ins().ishl_imm_u(halves, 16),
         };
         self.builder.ins().bitcast(types::F32X4, bitcast_flags(), bits)
     }
 
-    fn of_f16(&mut self, halves: Value) -> Value {
+    fn widened_f16(&mut self, halves: Value) -> Value {
         let (signs, magnitudes, infinity) = (self.all(0x8000), self.all(0x7fff), self.all(INFINITY));
         let sign = self.builder.ins().band(halves, signs);
         let sign = self.builder.ins().ishl_imm_u(sign, 16);
@@ -88,7 +88,7 @@ impl Emitter<'_> {
         self.builder.ins().bor(value, sign)
     }
 
-    fn to_f16(&mut self, bits: Value) -> Value {
+    fn rounded_f16(&mut self, bits: Value) -> Value {
         let (signs, magnitudes, one) = (self.all(0x8000), self.all(0x7fff_ffff), self.all(1));
         let sign = self.builder.ins().ushr_imm_u(bits, 16);
         let sign = self.builder.ins().band(sign, signs);
@@ -116,7 +116,7 @@ impl Emitter<'_> {
         self.builder.ins().bor(value, sign)
     }
 
-    fn to_bf16(&mut self, value: Value, bits: Value) -> Value {
+    fn rounded_bf16(&mut self, value: Value, bits: Value) -> Value {
         let (one, before, nan) = (self.all(1), self.all(0x7fff), self.all(0x7fc0));
         let odd = self.builder.ins().ushr_imm_u(bits, 16);
         let odd = self.builder.ins().band(odd, one);
