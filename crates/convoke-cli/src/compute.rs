@@ -142,7 +142,7 @@ pub(crate) fn interpret_packed<T: Float>(
         return Ok(());
     }
     let (src, residual, mut found) = (to_bytes(&tensors.src), to_bytes(&tensors.residual), to_bytes(dst));
-    let [weights, bias, mut scratch, mut local] = [weights, &lanes.bias, &scratch, &local].map(|lanes| to_bytes(lanes));
+    let [weights, bias, mut scratch, mut local] = [weights, &lanes.bias, &scratch, &local].map(to_bytes);
     let (src, residual, weights, bias) = (&src[..], &residual[..], &weights[..], &bias[..]);
     let (scratch, local) = (&mut scratch[..], &mut local[..]);
     let mut buffers = Buffers { src, weights, bias, residual, dst: &mut found, scratch, local };

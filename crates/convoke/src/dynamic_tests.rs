@@ -154,14 +154,14 @@ fn sizes_that_make_no_layer_change_nothing() {
     fails(dynamic.apply(&weights, &Tensor::<f32>::zeros([1, 2, 2, 9]).unwrap()), past);
     let zero = "layer layer is not legal with H = 9, W = 0\nerror: width `W` may not be 0";
     fails(dynamic.kernel(&[("H", 9), ("W", 0)]), zero);
-    fails(dynamic.apply(&weights, &Tensor::zeros([1, 2, 9, 0]).unwrap()), zero);
+    fails(dynamic.apply(&weights, &Tensor::<f32>::zeros([1, 2, 9, 0]).unwrap()), zero);
     fails(dynamic.kernel(&[("H", 9)]), "layer layer needs a number for `W`");
     fails(dynamic.kernel(&[("H", 9), ("W", 9), ("D", 9)]), "layer layer has no spatial size `D`: they are H, W");
     fails(
         dynamic.kernel(&[("H", 9), ("W", 9), ("W", 9)]),
         "`W` of layer layer is one size, and was given as 9 and as 9",
     );
-    let other = Tensor::zeros([1, 3, 8, 8]).unwrap();
+    let other = Tensor::<f32>::zeros([1, 3, 8, 8]).unwrap();
     fails(dynamic.apply(&weights, &other), "src is of shape [1, 3, 8, 8], and layer layer takes [N, 2, H, W]");
     let few = "src has 161 elements, which is no multiple of the 162 of one image of layer layer";
     fails(dynamic.run(&weights, &[("H", 9), ("W", 9)], &[0.0_f32; 161], &mut [0.0; 147]), few);
@@ -198,7 +198,7 @@ fn wrong_weights_are_refused_where_they_run() {
     fails(layer.apply(&unbiased, &src), "layer layer has a bias of 3 elements, and none was given");
     let wide = layer.pack(numbers::<f64>(54, 0), Some(&[0.0; 3]));
     fails(
-        layer.apply(&wide, &Tensor::<f32>::zeros([1, 2, 4, 4]).unwrap()),
+        layer.apply(&wide, &Tensor::<f64>::zeros([1, 2, 4, 4]).unwrap()),
         "layer layer computes in f32, and the data are f64",
     );
     let other = dynamic("conv2d other { input: f32[N, 2, H, W], out_channels: 3, kernel_size: 3, bias: true }", 2);
