@@ -44,13 +44,7 @@ impl<T: Float> Tensors<T> {
     }
 
     /// Runs `kernel`, for which `packed` was packed.
-    pub(crate) fn run(
-        &self,
-        kernel: &Kernel,
-        threads: usize,
-        packed: &Packed<T::Lane>,
-        dst: &mut [T],
-    ) -> Result<(), String> {
+    pub(crate) fn run(&self, kernel: &Kernel, threads: usize, packed: &Packed<T>, dst: &mut [T]) -> Result<(), String> {
         let ran = match kernel.spec().has_residual() {
             true => kernel.run_residual_threads(threads, packed, &self.src, &self.residual, dst),
             false => kernel.run_threads(threads, packed, &self.src, dst),
@@ -59,7 +53,7 @@ impl<T: Float> Tensors<T> {
     }
 
     /// Packs what belongs to the layer and not to its input.
-    pub(crate) fn pack(&self, kernel: &Kernel) -> Result<Packed<T::Lane>, String> {
+    pub(crate) fn pack(&self, kernel: &Kernel) -> Result<Packed<T>, String> {
         let spec = kernel.spec();
         let (bias, channels) = self.bias.split_at(if spec.bias { spec.out_channels } else { 0 });
         let channels: Vec<&[T]> = channels.chunks_exact(spec.out_channels).collect();

@@ -92,7 +92,7 @@ impl Dynamic {
     /// Takes weights, in the layer's weights layout, and the bias, one element an output channel, for kernels of any size.
     ///
     /// Lengths are checked, and weights packed, when a kernel is first run with them.
-    pub fn pack<T: Float>(&self, weights: impl Into<Arc<[T]>>, bias: Option<&[T]>) -> Weights<T::Lane> {
+    pub fn pack<T: Float>(&self, weights: impl Into<Arc<[T]>>, bias: Option<&[T]>) -> Weights<T> {
         self.pack_with(weights, bias, &[])
     }
 
@@ -103,7 +103,7 @@ impl Dynamic {
         weights: impl Into<Arc<[T]>>,
         bias: Option<&[T]>,
         channels: &[&[T]],
-    ) -> Weights<T::Lane> {
+    ) -> Weights<T> {
         let (weights, bias) = (weights.into(), bias.map(<[T]>::to_vec));
         let channels: Vec<Vec<T>> = channels.iter().map(|numbers| numbers.to_vec()).collect();
         self.weights(move |kernel| {
@@ -131,7 +131,7 @@ impl Dynamic {
     ///
     /// # Errors
     /// If `src` has sizes that the layer does not take, and as [`Dynamic::run`].
-    pub fn apply<T: Float>(&self, weights: &Weights<T::Lane>, src: &Tensor<T>) -> Result<Tensor<T>, Error> {
+    pub fn apply<T: Float>(&self, weights: &Weights<T>, src: &Tensor<T>) -> Result<Tensor<T>, Error> {
         let kernel = self.kernel_of(&self.template.sizes_of(src.shape())?)?;
         kernel.apply(&*self.packed(weights, &kernel)?, src)
     }
@@ -142,7 +142,7 @@ impl Dynamic {
     /// As [`Dynamic::kernel`] and [`Dynamic::packed`], and as [`Kernel::run`]. `dst` is unchanged then.
     pub fn run<T: Float>(
         &self,
-        weights: &Weights<T::Lane>,
+        weights: &Weights<T>,
         sizes: &[(&str, usize)],
         src: &[T],
         dst: &mut [T],
@@ -157,7 +157,7 @@ impl Dynamic {
     /// As [`Dynamic::apply`], and as [`Kernel::apply_residual`].
     pub fn apply_residual<T: Float>(
         &self,
-        weights: &Weights<T::Lane>,
+        weights: &Weights<T>,
         src: &Tensor<T>,
         residual: &Tensor<T>,
     ) -> Result<Tensor<T>, Error> {
@@ -171,7 +171,7 @@ impl Dynamic {
     /// As [`Dynamic::run`], and as [`Kernel::run_residual`].
     pub fn run_residual<T: Float>(
         &self,
-        weights: &Weights<T::Lane>,
+        weights: &Weights<T>,
         sizes: &[(&str, usize)],
         src: &[T],
         residual: &[T],

@@ -1,5 +1,6 @@
 //! A compiled layer: weights are packed once, batches are run many times.
 
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use convoke_core::eval::{Float, Stored};
@@ -32,32 +33,35 @@ pub struct Kernel {
     idle: Mutex<Vec<Workspace>>,
 }
 
-/// Weights and bias in the order in which the kernels of a layer read them, as lanes: of [`F16`](crate::F16) and [`Bf16`](crate::Bf16) those
-/// are `f32`. Of a layer of integers, `T` is `i32`: the bits of lanes.
+/// Weights and bias in the order in which the kernels of a layer read them, whose user has them as `T`; of a layer of integers, that is
+/// `i32`. They are lanes of the kernels: of [`F16`](crate::F16) and [`Bf16`](crate::Bf16) `f32`.
 #[derive(Clone, Debug)]
 pub struct Packed<T> {
     layer: String,
     packing: WeightsPacking,
     weights: Memory,
-    bias: Vec<T>,
+    /// Bytes of the weights.
+    len: usize,
+    bias: Vec<u8>,
+    of: PhantomData<T>,
 }
 
-impl<T: Stored> PartialEq for Packed<T> {
+impl<T> PartialEq for Packed<T> {
     fn eq(&self, other: &Self) -> bool {
         let parts = |p: &Self| (p.packing, p.layer.clone());
         parts(self) == parts(other) && self.weights() == other.weights() && self.bias == other.bias
     }
 }
 
-impl<T: Stored> Packed<T> {
-    /// The packed weights; see [`WeightsPacking`].
-    pub fn weights(&self) -> &[T] {
-        &self.weights.elements()[..self.packing.packed_len()]
+impl<T> Packed<T> {
+    /// The bytes of the packed weights, in the machine's order; see [`WeightsPacking`].
+    pub fn weights(&self) -> &[u8] {
+        &self.weights.elements()[..self.len]
     }
 
-    /// The bias, one element an output channel, and as many for each step of the epilogue that takes them; empty without. Of a layer of integers what is added to the sums, and then the
-    /// factors that they are multiplied by, if there are any.
-    pub fn bias(&self) -> &[T] {
+    /// The bytes of the bias, one lane an output channel, and as many for each step of the epilogue that takes them; empty without. Of a
+    /// layer of integers what is added to the sums, and then the factors that they are multiplied by, if there are any.
+    pub fn bias(&self) -> &[u8] {
         &self.bias
     }
 }
@@ -138,7 +142,7 @@ impl Kernel {
     /// # Errors
     /// If a length or the element type is not the layer's, there is a bias where none belongs or the other way round, or there is no
     /// memory for the packed weights.
-    pub fn pack<T: Float>(&self, weights: &[T], bias: Option<&[T]>) -> Result<Packed<T::Lane>, Error> {
+    pub fn pack<T: Float>(&self, weights: &[T], bias: Option<&[T]>) -> Result<Packed<T>, Error> {
         self.pack_with(weights, bias, &[])
     }
 
@@ -163,7 +167,7 @@ impl Kernel {
         weights: &[T],
         bias: Option<&[T]>,
         channels: &[&[T]],
-    ) -> Result<Packed<T::Lane>, Error> {
+    ) -> Result<Packed<T>, Error> {
         self.check_dtype::<T>()?;
         self.check_len("weights", self.packing.plain_len(), weights.len(), None)?;
         let expected = if self.spec.bias { self.spec.out_channels } else { 0 };
@@ -183,7 +187,8 @@ impl Kernel {
             self.check_len(step, self.spec.out_channels, numbers.len(), None)?;
         }
         let rows = [bias.unwrap_or_default()].into_iter().chain(channels.iter().copied());
-        self.packed(rows.flatten().map(|x| x.to_lane()).collect(), |room| self.packing.pack(weights, room))
+        let rows: Vec<T::Lane> = rows.flatten().map(|x| x.to_lane()).collect();
+        self.packed(&rows, |room| self.packing.pack(weights, room))
     }
 
     /// Packs the parameters of a layer of integers. The weights are of the layer's type, or `i32` of values that it holds.
@@ -232,17 +237,19 @@ impl Kernel {
             return Err(Error::Parameter { layer: self.spec.name.clone(), what, value });
         }
         let (weights, bias) = parameters.pack(&self.spec, &self.packing);
-        self.packed(bias, |room| room.copy_from_slice(&weights))
+        self.packed(&bias, |room| room.copy_from_slice(&weights))
     }
 
     /// Memory for the packed weights, which `fill` writes.
-    fn packed<T: Stored>(&self, bias: Vec<T>, fill: impl FnOnce(&mut [T])) -> Result<Packed<T>, Error> {
+    fn packed<T, L: Stored>(&self, bias: &[L], fill: impl FnOnce(&mut [L])) -> Result<Packed<T>, Error> {
         let elements = self.packing.packed_len();
         let mut weights = Memory::default();
-        let lines = elements.div_ceil(Memory::per_line::<T>());
-        let room = weights.grow(lines).and_then(|()| weights.split::<T>(lines)?.0.get_mut(..elements));
-        fill(room.ok_or_else(|| Error::Weights { layer: self.spec.name.clone(), elements })?);
-        Ok(Packed { layer: self.spec.name.clone(), packing: self.packing, weights, bias })
+        let lines = elements.div_ceil(Memory::per_line::<L>());
+        let room = weights.grow(lines).and_then(|()| weights.split::<L>(lines)?.0.get_mut(..elements));
+        let room = room.ok_or_else(|| Error::Weights { layer: self.spec.name.clone(), elements })?;
+        fill(room);
+        let (len, bias) = (size_of_val(room), as_bytes(bias).to_vec());
+        Ok(Packed { layer: self.spec.name.clone(), packing: self.packing, weights, len, bias, of: PhantomData })
     }
 
     /// Computes `dst` from `src`, both in the layer's layout. Where the batch size is a name, `src` says how many images.
@@ -250,7 +257,7 @@ impl Kernel {
     /// # Errors
     /// If a length or the element type is not the layer's, if `packed` is another layer's, or if there is no memory for
     /// scratch. `dst` is unchanged then.
-    pub fn run<T: Float>(&self, packed: &Packed<T::Lane>, src: &[T], dst: &mut [T]) -> Result<(), Error> {
+    pub fn run<T: Float>(&self, packed: &Packed<T>, src: &[T], dst: &mut [T]) -> Result<(), Error> {
         self.run_threads(self.threads, packed, src, dst)
     }
 
@@ -261,7 +268,7 @@ impl Kernel {
     pub fn run_threads<T: Float>(
         &self,
         threads: usize,
-        packed: &Packed<T::Lane>,
+        packed: &Packed<T>,
         src: &[T],
         dst: &mut [T],
     ) -> Result<(), Error> {
@@ -285,7 +292,7 @@ impl Kernel {
     /// As [`Kernel::run`], and if the epilogue has no such step.
     pub fn run_residual<T: Float>(
         &self,
-        packed: &Packed<T::Lane>,
+        packed: &Packed<T>,
         src: &[T],
         residual: &[T],
         dst: &mut [T],
@@ -300,7 +307,7 @@ impl Kernel {
     pub fn run_residual_threads<T: Float>(
         &self,
         threads: usize,
-        packed: &Packed<T::Lane>,
+        packed: &Packed<T>,
         src: &[T],
         residual: &[T],
         dst: &mut [T],
@@ -383,7 +390,7 @@ impl Kernel {
     pub fn run_in<T: Float>(
         &self,
         workspace: &mut Workspace,
-        packed: &Packed<T::Lane>,
+        packed: &Packed<T>,
         src: &[T],
         dst: &mut [T],
     ) -> Result<(), Error> {
@@ -398,7 +405,7 @@ impl Kernel {
     pub fn run_residual_in<T: Float>(
         &self,
         workspace: &mut Workspace,
-        packed: &Packed<T::Lane>,
+        packed: &Packed<T>,
         src: &[T],
         residual: &[T],
         dst: &mut [T],
@@ -422,7 +429,7 @@ impl Kernel {
     ///
     /// # Errors
     /// If `src` is not of the layer's shape, and as [`Kernel::run`].
-    pub fn apply<T: Float>(&self, packed: &Packed<T::Lane>, src: &Tensor<T>) -> Result<Tensor<T>, Error> {
+    pub fn apply<T: Float>(&self, packed: &Packed<T>, src: &Tensor<T>) -> Result<Tensor<T>, Error> {
         let mut dst = self.output_for(src)?;
         self.run(packed, src.data(), dst.data_mut())?;
         Ok(dst)
@@ -434,7 +441,7 @@ impl Kernel {
     /// If `src` or `residual` is not of the layer's shape, and as [`Kernel::run_residual`].
     pub fn apply_residual<T: Float>(
         &self,
-        packed: &Packed<T::Lane>,
+        packed: &Packed<T>,
         src: &Tensor<T>,
         residual: &Tensor<T>,
     ) -> Result<Tensor<T>, Error> {
@@ -516,7 +523,7 @@ impl Kernel {
             elements: scratch.saturating_add(local),
             batch,
         })?;
-        let (weights, bias) = (as_bytes(packed.weights()), as_bytes(&packed.bias));
+        let (weights, bias) = (packed.weights(), packed.bias());
         let residual = residual.unwrap_or_default();
         let buffers = Buffers { src, weights, bias, residual, dst, scratch, local };
         Ok(self.program.run_bytes(batch, buffers, executor)?)
@@ -560,9 +567,9 @@ impl Kernel {
         Err(Error::Length { layer: self.spec.name.clone(), what, expected, given, batch })
     }
 
-    fn check_packed<T: Stored>(&self, packed: &Packed<T>) -> Result<(), Error> {
-        let bias = self.spec.bias_len();
-        if packed.packing == self.packing && packed.bias.len() == bias {
+    fn check_packed<T>(&self, packed: &Packed<T>) -> Result<(), Error> {
+        let (bias, given) = (self.spec.bias_len(), packed.bias.len() / self.spec.dtype.bytes());
+        if packed.packing == self.packing && given == bias {
             return Ok(());
         }
         let describe = |packing: &WeightsPacking, bias: usize| {
@@ -573,7 +580,7 @@ impl Kernel {
             layer: self.spec.name.clone(),
             packed_for: packed.layer.clone(),
             expected: describe(&self.packing, bias),
-            given: describe(&packed.packing, packed.bias.len()),
+            given: describe(&packed.packing, given),
         })
     }
 }
