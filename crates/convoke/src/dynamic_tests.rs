@@ -141,7 +141,7 @@ fn as_many_kernels_are_kept_as_were_asked_for() {
     // What is not kept any more still runs.
     assert_eq!(Arc::strong_count(&held), 2);
     let packed = held.pack(&numbers::<f32>(54, 0), Some(&[1.0; 3])).unwrap();
-    held.run(&packed, &[0.0_f32; 18], &mut [0.0; 3]).unwrap();
+    held.run(&packed, &[0.0; 18], &mut [0.0; 3]).unwrap();
 }
 
 #[test]
@@ -151,20 +151,20 @@ fn sizes_that_make_no_layer_change_nothing() {
     let weights = dynamic.pack(numbers::<f32>(54, 0), Some(&[0.0; 3]));
     let past = "layer layer is not legal with H = 2, W = 9\nerror: the kernel reaches past the padded input";
     fails(dynamic.kernel(&[("H", 2), ("W", 9)]), past);
-    fails(dynamic.apply(&weights, &Tensor::<f32>::zeros([1, 2, 2, 9]).unwrap()), past);
+    fails(dynamic.apply(&weights, &Tensor::zeros([1, 2, 2, 9]).unwrap()), past);
     let zero = "layer layer is not legal with H = 9, W = 0\nerror: width `W` may not be 0";
     fails(dynamic.kernel(&[("H", 9), ("W", 0)]), zero);
-    fails(dynamic.apply(&weights, &Tensor::<f32>::zeros([1, 2, 9, 0]).unwrap()), zero);
+    fails(dynamic.apply(&weights, &Tensor::zeros([1, 2, 9, 0]).unwrap()), zero);
     fails(dynamic.kernel(&[("H", 9)]), "layer layer needs a number for `W`");
     fails(dynamic.kernel(&[("H", 9), ("W", 9), ("D", 9)]), "layer layer has no spatial size `D`: they are H, W");
     fails(
         dynamic.kernel(&[("H", 9), ("W", 9), ("W", 9)]),
         "`W` of layer layer is one size, and was given as 9 and as 9",
     );
-    let other = Tensor::<f32>::zeros([1, 3, 8, 8]).unwrap();
+    let other = Tensor::zeros([1, 3, 8, 8]).unwrap();
     fails(dynamic.apply(&weights, &other), "src is of shape [1, 3, 8, 8], and layer layer takes [N, 2, H, W]");
     let few = "src has 161 elements, which is no multiple of the 162 of one image of layer layer";
-    fails(dynamic.run(&weights, &[("H", 9), ("W", 9)], &[0.0_f32; 161], &mut [0.0; 147]), few);
+    fails(dynamic.run(&weights, &[("H", 9), ("W", 9)], &[0.0; 161], &mut [0.0; 147]), few);
     assert_eq!((dynamic.compilations(), dynamic.kept()), (1, 1));
     assert!(Arc::ptr_eq(&kept, &dynamic.kernel(&[("H", 9), ("W", 9)]).unwrap()));
 }
@@ -190,7 +190,7 @@ fn limits_and_pins_are_those_of_each_size() {
 #[test]
 fn wrong_weights_are_refused_where_they_run() {
     let layer = dynamic(LAYER, 2);
-    let src = Tensor::<f32>::zeros([1, 2, 4, 4]).unwrap();
+    let src = Tensor::zeros([1, 2, 4, 4]).unwrap();
     let short = layer.pack(numbers::<f32>(53, 0), Some(&[0.0; 3]));
     fails(layer.apply(&short, &src), "weights has 53 elements, and layer layer needs 54");
     assert_eq!(short.kept(), 0);
@@ -198,7 +198,7 @@ fn wrong_weights_are_refused_where_they_run() {
     fails(layer.apply(&unbiased, &src), "layer layer has a bias of 3 elements, and none was given");
     let wide = layer.pack(numbers::<f64>(54, 0), Some(&[0.0; 3]));
     fails(
-        layer.apply(&wide, &Tensor::<f64>::zeros([1, 2, 4, 4]).unwrap()),
+        layer.apply(&wide, &Tensor::zeros([1, 2, 4, 4]).unwrap()),
         "layer layer computes in f32, and the data are f64",
     );
     let other = dynamic("conv2d other { input: f32[N, 2, H, W], out_channels: 3, kernel_size: 3, bias: true }", 2);
@@ -238,7 +238,7 @@ fn weights_are_packed_again_for_algorithms_that_read_them_otherwise() {
     let weights = dynamic.pack(numbers::<f32>(2 * 3 * 129, 0), None);
     for (length, algorithm, kept) in [(9, Algorithm::Direct, 1), (9000, Algorithm::Fft, 2), (9, Algorithm::Direct, 2)] {
         assert_eq!(dynamic.kernel(&[("L", length)]).unwrap().plan().algorithm, algorithm);
-        dynamic.apply(&weights, &Tensor::<f32>::zeros([1, 2, length]).unwrap()).unwrap();
+        dynamic.apply(&weights, &Tensor::zeros([1, 2, length]).unwrap()).unwrap();
         assert_eq!(weights.kept(), kept);
     }
 }
@@ -276,7 +276,7 @@ fn threads_that_push_each_other_out_compute_the_same() {
             let (dynamic, weights) = (&dynamic, &weights);
             scope.spawn(move || {
                 for width in (3..9).chain(3..9).map(|width| width + thread % 2) {
-                    let dst = dynamic.apply(weights, &Tensor::<f32>::zeros([1, 2, 3, width]).unwrap()).unwrap();
+                    let dst = dynamic.apply(weights, &Tensor::zeros([1, 2, 3, width]).unwrap()).unwrap();
                     assert_eq!((dst.shape(), dst.data()), (&[1, 3, 1, width - 2][..], &vec![0.5; 3 * (width - 2)][..]));
                 }
             });

@@ -19,7 +19,7 @@ fn computes_with_bias() {
     let kernel = kernel(PAIR);
     let packed = kernel.pack(&[1.0f32, 10.0], Some(&[100.0])).unwrap();
     let mut dst = [0.0; 6];
-    kernel.run(&packed, &[1.0_f32, 2., 3., 4., 5., 6., 7., 8.], &mut dst).unwrap();
+    kernel.run(&packed, &[1., 2., 3., 4., 5., 6., 7., 8.], &mut dst).unwrap();
     assert_eq!(dst, [121., 132., 143., 165., 176., 187.]);
 }
 
@@ -35,9 +35,9 @@ fn a_named_batch_is_as_long_as_src() {
         assert_eq!(dst, expected);
     }
     let message = "src has 6 elements, which is no multiple of the 4 of one image of layer named";
-    fails(kernel.run(&packed, &[0.0_f32; 6], &mut [0.0; 3]), message);
+    fails(kernel.run(&packed, &[0.0; 6], &mut [0.0; 3]), message);
     let message = "dst has 3 elements, and layer named needs 6 at batch size 2";
-    fails(kernel.run(&packed, &[0.0_f32; 8], &mut [0.0; 3]), message);
+    fails(kernel.run(&packed, &[0.0; 8], &mut [0.0; 3]), message);
 }
 
 #[test]
@@ -48,9 +48,9 @@ fn wrong_sizes_are_errors_with_both_numbers() {
     fails(kernel.pack(&[1.0f32; 2], None), "layer pair has a bias of 1 elements, and none was given");
     let packed = kernel.pack(&[1.0f32; 2], Some(&[0.0])).unwrap();
     let message = "src has 7 elements, and layer pair needs 8 at batch size 2";
-    fails(kernel.run(&packed, &[0.0_f32; 7], &mut [0.0; 6]), message);
+    fails(kernel.run(&packed, &[0.0; 7], &mut [0.0; 6]), message);
     let message = "dst has 5 elements, and layer pair needs 6 at batch size 2";
-    fails(kernel.run(&packed, &[0.0_f32; 8], &mut [0.0; 5]), message);
+    fails(kernel.run(&packed, &[0.0; 8], &mut [0.0; 5]), message);
     let unbiased = self::kernel(NAMED).pack(&[1.0f32; 2], Some(&[0.0]));
     fails(unbiased, "layer named has no bias, and one of 1 elements was given");
 }
@@ -67,7 +67,7 @@ fn weights_of_another_layer_are_refused() {
     let packed = other.pack(&[1.0f32; 3], Some(&[0.0])).unwrap();
     let message = "the weights were packed for layer other, whose 1 groups of 1 x 1 channels x 3 taps and 1 biases do not \
                    fit layer pair, which takes 1 groups of 1 x 1 channels x 2 taps and 1 biases";
-    fails(kernel(PAIR).run(&packed, &[0.0_f32; 8], &mut [0.0; 6]), message);
+    fails(kernel(PAIR).run(&packed, &[0.0; 8], &mut [0.0; 6]), message);
 }
 
 #[test]
