@@ -99,7 +99,7 @@ fn bench_prints_a_table() {
 
 layer              plan                            GFLOP/s  % peak    GB/s  compile µs   pack µs      run µs
 c1                 direct_f32_[..]
-c3                 winograd2_f32_[..]
+c3                 direct_f32_[..]
 geomean            [..]
 
 "#]]);

@@ -59,9 +59,13 @@ impl Refusal {
     }
 }
 
+/// What an algorithm that rounds otherwise than a direct sum must at least be worth.
+const WORTH: f64 = 1.1;
+
 /// The plan for `spec` on `target`.
 ///
-/// Of all candidates the one of least estimated cost; where a special algorithm can do what `direct` does, it stands for it.
+/// Of all candidates the one of least estimated cost, where algorithms that round otherwise than a direct sum must be a tenth
+/// cheaper; where a special algorithm can do what `direct` does, it stands for it.
 ///
 /// # Errors
 /// If the layer's schedule pins something that cannot hold.
@@ -85,7 +89,8 @@ pub fn choose(spec: &LayerSpec, target: &Target) -> Result<Plan, PlanError> {
         packed_alike(c) && !(is_general(c) && candidates.iter().any(better))
     };
     let plans = candidates.iter().filter(specialized).filter_map(|c| c.outcome.as_ref().ok());
-    if let Some(best) = plans.min_by(|a, b| a.cost.total().total_cmp(&b.cost.total())) {
+    let cost = |plan: &Plan| plan.cost.total() * if plan.algorithm.is_exact() { 1.0 } else { WORTH };
+    if let Some(best) = plans.min_by(|a, b| cost(a).total_cmp(&cost(b))) {
         return Ok(best.clone());
     }
     let refusals = || candidates.iter().filter_map(|c| Some((c.algorithm, c.outcome.as_ref().err()?)));

@@ -325,7 +325,8 @@ impl Search<'_> {
         let blocks = (blocks / images).max(1.0 / images);
         let (groups, elements) = (geometry.groups as f64, shape.elements as f64);
         let vectors = |channels: usize| channels.div_ceil(lanes) as f64;
-        let [forward, back] = winograd_steps(self.algorithm.winograd().unwrap_or(2), winograd_taps(self.spec));
+        let (m, registers) = (self.algorithm.winograd().unwrap_or(2), self.target.registers);
+        let [forward, back] = winograd_steps(m, winograd_taps(self.spec), registers);
         let tiles = shape.tiles as f64;
         // Lines of a tile: along each axis, as many as there are elements along the others.
         let (mut lines, mut lines_back, mut left) = ([0.0, 0.0], [0.0, 0.0], elements);

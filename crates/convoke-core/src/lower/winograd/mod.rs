@@ -153,10 +153,15 @@ fn schedules(transforms: &Transforms, target: &Target) -> Option<[Schedule; 2]> 
 /// Registers that every transform fits.
 pub(crate) const LEAST_REGISTERS: usize = 9;
 
-/// Steps of the straight-line programs that transform a line of the input, and of the products, of F(m, taps).
-pub(crate) fn steps(m: usize, taps: usize) -> [usize; 2] {
+/// Registers that values take, about, while a line is transformed; the others hold constants.
+const VALUES: usize = 8;
+
+/// Instructions that transform a line of the input, and of the products, of F(m, taps), about, besides loads and stores: steps, and
+/// constants that are set each time because there are more of them than registers left.
+pub(crate) fn steps(m: usize, taps: usize, registers: usize) -> [usize; 2] {
     let transforms = transforms(m, taps);
-    [transforms.input.steps.len(), transforms.output.steps.len()]
+    let left = registers.saturating_sub(VALUES);
+    [&transforms.input, &transforms.output].map(|p| p.steps.len() + p.constants().len().saturating_sub(left))
 }
 
 /// How many parts a window of `kernel` taps falls into along an axis with `stride`, and the taps that each has.
