@@ -9,7 +9,8 @@
 //! - all low parts without `c * p` lie in one interval no longer than `|c|`,
 //!
 //! then the element tells the low part, and that tells `p`. What is tried for `Q`: the factors, their greatest common
-//! divisors from some size on, the distances of stores, and what these have in common with those divisors.
+//! divisors from some size on, the distances of stores, these rounded to multiples of `c`, and what they have in common with those
+//! divisors.
 //!
 //! For rows of an `nchw` image, `c` is a row's length, channels are high and pixels of a row are low.
 
@@ -121,17 +122,20 @@ fn moduli(sites: &[&Site], c: i128) -> Vec<i128> {
     let mut factors: Vec<i128> = sites.iter().flat_map(|s| s.others()).map(i128::abs).collect();
     let first = sites.first().map_or(0, |s| s.element.constant + s.offsets[0]);
     let constants = sites.iter().flat_map(|s| s.offsets.iter().map(|o| s.element.constant + o - first));
-    let mut distances: Vec<i128> = constants.map(i128::abs).filter(|d| *d >= c.abs()).collect();
+    let c = c.abs();
+    // The first store of a plane may be of other lanes of a pixel than the first of all.
+    let rounded = |d: i128| [d, d - d % c, d - d % c + c];
+    let mut distances: Vec<i128> = constants.flat_map(|d| rounded(d.abs())).filter(|d| *d >= c).collect();
     for list in [&mut factors, &mut distances] {
         list.sort_unstable();
         list.dedup();
     }
-    factors.retain(|f| *f >= c.abs());
+    factors.retain(|f| *f >= c);
     let from = |i: usize| factors[i..].iter().fold(0, |q, &f| gcd(q, f));
     let divisors: Vec<i128> = (0..factors.len()).map(from).collect();
     // Stores of pixels that are not neighbours may lie apart by no factor and no divisor of all.
     let shared = divisors.iter().flat_map(|&q| distances.iter().map(move |&d| gcd(q, d)));
-    let mut shared: Vec<i128> = shared.filter(|q| *q >= c.abs()).collect();
+    let mut shared: Vec<i128> = shared.filter(|q| *q >= c).collect();
     shared.sort_unstable();
     shared.dedup();
     [vec![0], divisors, factors, distances, shared].concat()

@@ -387,6 +387,38 @@ fn parallel_rows_that_overlap_the_next_plane() {
     assert!(matches!(found, Err(VerifyError::Together { .. })), "{found:?}");
 }
 
+/// Pixels of 16 lanes, planes of 4 pixels: a tile that begins at lane 12 of one plane and goes on at lane 0 of the next.
+#[test]
+fn parallel_pixels_whose_first_lanes_are_of_the_next_plane() {
+    let kernel = |plane: usize| {
+        parse(&format!(
+            "kernel k f32 sse {{
+                buffer dst[384]
+                vars N, p, n
+                tile t(a) registers 1 {{
+                    v0 = const 0.0
+                    store a[0] = v0
+                    store a[{}] = v0
+                    store a[{}] = v0
+                }}
+                nest n {{
+                    parallel for p in 0..4 {{
+                        for n in 0..2 {{
+                            call t(dst[16*p + 192*n + 12])
+                        }}
+                    }}
+                }}
+            }}",
+            plane - 12,
+            plane - 8,
+        ))
+    };
+    assert_eq!(verify(kernel(64)).map(|_| ()), Ok(()));
+    // Planes four elements shorter: the last pixel of one and the first of the next have those in common.
+    let found = verify(kernel(60)).map(|_| ());
+    assert!(matches!(found, Err(VerifyError::Together { .. })), "{found:?}");
+}
+
 #[test]
 fn parallel_iterations_do_not_read_what_others_write() {
     let kernel = |load: &str| {
