@@ -59,6 +59,9 @@ fn fft(spec: &LayerSpec) -> f64 {
 
 /// How many times the error of a direct sum `algorithm` has for the layer, about: in the Euclidean norm, for inputs and weights of a
 /// normal distribution around zero.
+///
+/// # Panics
+/// May, of Winograd's algorithm, if it does not take the layer's window or stride; a plan of it is one that does.
 pub fn error_times(spec: &LayerSpec, algorithm: Algorithm) -> f64 {
     if algorithm == Algorithm::Fft {
         return fft(spec);
