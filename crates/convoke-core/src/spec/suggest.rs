@@ -60,17 +60,18 @@ pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
 fn edit_distance(word: &[u8], name: &[u8]) -> usize {
     let mut before: Vec<usize> = vec![0; name.len() + 1];
     let mut row: Vec<usize> = (0..=name.len()).collect();
+    let mut next = before.clone();
     for i in 0..word.len() {
-        let mut next = vec![i + 1];
+        next[0] = i + 1;
         for j in 0..name.len() {
             let replaced = row[j] + usize::from(word[i] != name[j]);
             let mut least = replaced.min(row[j + 1] + 1).min(next[j] + 1);
             if i > 0 && j > 0 && word[i] == name[j - 1] && word[i - 1] == name[j] {
                 least = least.min(before[j - 1] + 1);
             }
-            next.push(least);
+            next[j + 1] = least;
         }
-        (before, row) = (row, next);
+        (before, row, next) = (row, next, before);
     }
     row[name.len()]
 }
