@@ -3,7 +3,7 @@
 //! Whole contiguous vectors are one instruction. With AVX-512 fewer lanes are masked. With AVX2 fewer lanes are loaded by
 //! a mask in a vector register, but stored in pieces of 128, 64 and 32 bits, because masked stores take dozens of
 //! cycles on some processors. Lanes with a distance are put together one by one, 128 bits at a time; a distance of two,
-//! which a stride of two along a row asks for, is two loads and a permutation. Contiguous elements that each go to
+//! which a stride of two along a row asks for, is two loads and a permutation, with AVX2 where all lanes are loaded. Contiguous elements that each go to
 //! several lanes are one load and a permutation.
 
 use convoke_core::ir::{Access, Address, Reg};
@@ -43,6 +43,8 @@ impl Emitter<'_> {
             1 if !self.v.has_masks() && matches!(bytes, 4 | 8 | 16) => Way::Lowest,
             1 => Way::Masked,
             2 if from.lanes == lanes => Way::EverySecond,
+            // Lanes that fill 128 bits are as soon put together.
+            2 if self.v.has_masks() && from.lanes > self.v.part_lanes() => Way::EverySecond,
             _ => Way::OneByOne,
         }
     }
@@ -59,7 +61,7 @@ impl Emitter<'_> {
             Way::Whole | Way::Lowest => Scratch::Free,
             Way::Masked if self.v.has_masks() => Scratch::Free,
             Way::Masked => Scratch::Mask(from.lanes),
-            Way::EverySecond if self.v.has_masks() => Scratch::EverySecond,
+            Way::EverySecond if self.v.has_masks() => Scratch::EverySecond(self.spread(from.lanes)),
             Way::EverySecond => Scratch::Other,
             Way::Repeated if self.v.permutes_by_constant() => Scratch::Free,
             Way::Repeated => Scratch::Repeated(from.repeat),
@@ -134,19 +136,37 @@ impl Emitter<'_> {
         Ok(())
     }
 
+    /// Lanes of a load of every second element whose permutation suits one of `lanes`: one load has all of less than half of them.
+    fn spread(&self, lanes: usize) -> usize {
+        if 2 * lanes > self.v.lanes() { lanes } else { self.v.lanes() }
+    }
+
     /// The second of the two loads ends with the last lane, so that nothing past it is touched.
     fn load_every_second(&mut self, d: usize, from: Access) -> Result<(), JitError> {
         let v = self.v;
         let (register, scratch) = (R(v.register(d)), R(v.register(self.scratch_register)));
-        let upper = v.lanes() as i64 - 1;
+        let between = 2 * from.lanes - 1;
         if v.has_masks() {
-            self.hold(Scratch::EverySecond);
-            let at = self.address(from.at, 0)?;
-            self.a.vector(v.load(), &[register, at]);
-            let at = self.address(from.at, upper)?;
-            self.a.vector(v.permute_two(), &[register, scratch, at]);
+            self.hold(Scratch::EverySecond(self.spread(from.lanes)));
+            // Masks come before addresses, whose register filling one may overwrite.
+            let one = between < v.lanes();
+            if one {
+                let mask = self.mask(between);
+                let at = self.address(from.at, 0)?;
+                self.a.masked(v.load(), &[register, at], mask);
+            } else {
+                let at = self.address(from.at, 0)?;
+                self.a.vector(v.load(), &[register, at]);
+            }
+            let mask = (from.lanes < v.lanes()).then(|| self.mask(from.lanes));
+            let second = if one { register } else { self.address(from.at, (between - v.lanes()) as i64)? };
+            self.a.vector(v.permute_two(), &[register, scratch, second]);
+            if let Some(mask) = mask {
+                self.a.zero_others(mask);
+            }
             return Ok(());
         }
+        let upper = v.lanes() as i64 - 1;
         self.hold(Scratch::Other);
         let at = self.address(from.at, 0)?;
         self.a.vector(v.load(), &[scratch, at]);
@@ -320,9 +340,9 @@ impl Emitter<'_> {
         let constant: Vec<u8> = match what {
             Scratch::Free | Scratch::Other => return,
             Scratch::Mask(n) => (0..lanes).flat_map(|lane| bits(if lane < n as u64 { u64::MAX } else { 0 })).collect(),
-            // Lane i is element 2 i: of the first load, or of the second, which starts at element `lanes - 1`.
-            Scratch::EverySecond => (0..lanes)
-                .flat_map(|lane| bits(if 2 * lane < lanes { 2 * lane } else { lanes + 2 * lane - (lanes - 1) }))
+            // Lane i is element 2 i: of the first load, or of the second, which ends with the last of `n`.
+            Scratch::EverySecond(n) => (0..lanes)
+                .flat_map(|lane| bits(if 2 * lane < lanes { 2 * lane } else { 2 * (lanes + lane - n as u64) + 1 }))
                 .collect(),
             Scratch::Repeated(n) => (0..lanes).flat_map(|lane| bits(lane / n as u64)).collect(),
         };

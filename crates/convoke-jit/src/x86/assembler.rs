@@ -87,9 +87,17 @@ impl Assembler {
     /// The same with lanes that the mask register leaves out: zeroed in a register, untouched in memory.
     pub(super) fn masked(&mut self, code: Code, operands: &[Operand], mask: Register) {
         self.vector(code, operands);
+        self.mask_last(mask);
+        if matches!(operands.first(), Some(Operand::Reg(r)) if r.is_vector_register()) {
+            self.zero_others(mask);
+        }
+    }
+
+    /// Has the instruction before set the lanes to zero that a mask register leaves out.
+    pub(super) fn zero_others(&mut self, mask: Register) {
         if let Some(last) = self.instructions.last_mut() {
             last.set_op_mask(mask);
-            last.set_zeroing_masking(matches!(operands.first(), Some(Operand::Reg(r)) if r.is_vector_register()));
+            last.set_zeroing_masking(true);
         }
     }
 

@@ -212,6 +212,7 @@ impl Machine<'_> {
             return Err("a broadcast or a rounding of its own".to_owned());
         }
         let takes_mask = matches!(i.mnemonic(), M::Vmovups | M::Vmovupd | M::Vblendmps | M::Vblendmpd)
+            || (matches!(i.mnemonic(), M::Vpermt2ps | M::Vpermt2pd) && i.zeroing_masking())
             || halves::takes_mask(i.mnemonic());
         if i.op_mask() != Register::None && !takes_mask {
             return Err("a mask".to_owned());
@@ -623,7 +624,10 @@ impl Machine<'_> {
         let (first, indices, second) = (self.source(i, 0)?, self.source(i, 1)?, self.source(i, 2)?);
         let lanes = vector(i.op0_register())?.1 / bytes;
         let mut value = [0; 64];
-        for (lane, slot) in value.chunks_exact_mut(bytes).enumerate() {
+        for (lane, slot) in value.chunks_exact_mut(bytes).enumerate().take(lanes) {
+            if !self.takes(i, lane)? {
+                continue;
+            }
             let index = low(&indices[lane * bytes..][..bytes]) as usize % (2 * lanes);
             let table = if index < lanes { &first } else { &second };
             slot.copy_from_slice(&table[index % lanes * bytes..][..bytes]);

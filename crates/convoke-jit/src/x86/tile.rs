@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use convoke_core::ir::{BinaryOp, Extent, Kernel, Op, Ptr, Reg, Tile, TileLoop, TileStmt};
+use convoke_core::ir::{Access, BinaryOp, Extent, Kernel, Op, Ptr, Reg, Tile, TileLoop, TileStmt};
 use convoke_core::spec::Storage;
 use iced_x86::{Code, Instruction, Register};
 
@@ -23,8 +23,8 @@ pub(super) enum Scratch {
     Free,
     /// A mask of that many lanes.
     Mask(usize),
-    /// The indices of every second element of two vectors.
-    EverySecond,
+    /// The indices of every second element of two vectors, the second of which ends with the last of that many lanes.
+    EverySecond(usize),
     /// The indices of elements that go to that many lanes each.
     Repeated(usize),
     /// Something that will not be asked for again.
@@ -392,7 +392,7 @@ const GREATER: u8 = 0x1e;
 /// Whether either is not a number, without signalling.
 pub(super) const UNORDERED: u8 = 3;
 
-/// The numbers of lanes, less than `all`, of contiguous loads and stores.
+/// The numbers of lanes, less than `all`, of contiguous loads and stores, and of loads of every second element.
 fn partial_lanes(body: &[TileStmt], all: usize, found: &mut BTreeSet<usize>) {
     for stmt in body {
         match stmt {
@@ -401,6 +401,9 @@ fn partial_lanes(body: &[TileStmt], all: usize, found: &mut BTreeSet<usize>) {
                 Op::Load { from: access, .. } | Op::Quads { from: access, .. } | Op::Store { to: access, .. },
             ) if access.stride == 1 && access.repeat == 1 && access.lanes < all => {
                 found.insert(access.lanes);
+            }
+            TileStmt::Op(Op::Load { from: Access { lanes, stride: 2, repeat: 1, .. }, .. }) if *lanes < all => {
+                found.extend([*lanes, 2 * lanes - 1].into_iter().filter(|&n| n < all));
             }
             TileStmt::Op(_) => {}
         }
