@@ -126,6 +126,12 @@ pub(crate) fn has_feature(name: &str) -> bool {
 mod caches {
     use super::Target;
 
+    /// What one core may count on of a last level: one of more than 64 MiB is many cores', and far.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+    pub(super) fn count_on(bytes: usize) -> usize {
+        if bytes > 64 << 20 { 16 << 20 } else { bytes }
+    }
+
     #[cfg(target_os = "linux")]
     pub(super) fn read(mut target: Target) -> Target {
         let file = |index: usize, name: &str| {
@@ -141,7 +147,7 @@ mod caches {
             match (level.trim(), kind.trim()) {
                 ("1", "Data") => target.l1_bytes = bytes,
                 ("2", _) => target.l2_bytes = bytes,
-                ("3", _) => target.l3_bytes = bytes,
+                ("3", _) => target.l3_bytes = count_on(bytes),
                 _ => {}
             }
         }
@@ -191,6 +197,8 @@ mod tests {
     fn sizes_as_the_system_writes_them() {
         assert_eq!(caches::parse_size("32K\n"), Some(32 << 10));
         assert_eq!(caches::parse_size("16M"), Some(16 << 20));
+        assert_eq!(caches::parse_size("300M").map(caches::count_on), Some(16 << 20));
+        assert_eq!(caches::parse_size("32M").map(caches::count_on), Some(32 << 20));
         assert_eq!(caches::parse_size("512"), Some(512));
         assert_eq!(caches::parse_size("K"), None);
         assert_eq!(caches::parse_size("0K"), None);

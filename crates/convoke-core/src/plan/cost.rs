@@ -16,12 +16,12 @@ use crate::target::Target;
 /// Bytes a cycle from the second-level cache, the last-level cache, and memory.
 pub(super) const BANDWIDTH: [f64; 3] = [24.0, 12.0, 5.0];
 /// Bytes of a cache line.
-const LINE_BYTES: usize = 64;
+pub(super) const LINE_BYTES: usize = 64;
 const LINE: f64 = LINE_BYTES as f64;
 /// Share of the second-level cache that a block of rows may take to stay there beside everything else.
 const NEAR: f64 = 0.4;
 /// Share of the first-level cache that the data of a tile may take to stay there for the next.
-const STAYS: f64 = 0.8;
+const STAYS: f64 = 0.75;
 /// How much dearer lines are that one run brings and others find.
 const PARTLY: f64 = 1.3;
 /// How much dearer the same is where a few pixels are near, and not rows.
@@ -41,15 +41,17 @@ const PIXEL: f64 = 3.0;
 /// Cycles to bring a line back that is to be written.
 const EVICTED: f64 = 45.0;
 /// Cycles to begin writing where memory was not written before.
-const JUMP: f64 = 40.0;
+const JUMP: f64 = 120.0;
 /// Streams of a read that the hardware fetches ahead.
 const STREAMS: usize = 32;
 /// Cycles to wait for a line from memory that it did not.
-const STRAY: f64 = 28.0;
+const STRAY: f64 = 40.0;
 /// Cycles to call a tile and come back.
 const CALL: f64 = 12.0;
 /// Loads that a vector of every second element counts as: two, a permutation, and what that holds up.
 const EVEN: f64 = 5.0;
+/// Loads that a vector as long as a line of the cache counts as: it starts anywhere, and so lies in two.
+const SPLIT: f64 = 1.9;
 /// Loads that bringing a lane of its own counts as.
 const LANE: f64 = 1.2;
 /// The same where every lane is from a plane of its own: of an input that the second level holds, and of a larger one.
@@ -60,6 +62,8 @@ const WIDENING: f64 = 1.0;
 const ROUNDING: f64 = 4.0;
 /// Micro-operations that a core looks ahead.
 const WINDOW: f64 = 200.0;
+/// Cycles until the result of a dot product of bytes can be used.
+const DOT_LATENCY: f64 = 5.0;
 /// Cycles to enter and leave a reduction loop.
 const LOOP: f64 = 4.0;
 /// Cycles of loop control that one round of the innermost loop adds.
@@ -312,7 +316,11 @@ impl<'a> Part<'a> {
     fn latency(&self, step_uops: f64) -> f64 {
         let taps: usize = self.geometry.spatial.iter().map(|a| a.kernel).product();
         let call = step_uops * (self.geometry.ic * taps) as f64 + CALL;
-        self.target.fma_latency as f64 / (1.0 + WINDOW / call)
+        let latency = match self.spec.lane_channels(self.algorithm) {
+            QUAD if self.target.vnni => DOT_LATENCY,
+            _ => self.target.fma_latency as f64,
+        };
+        latency / (1.0 + WINDOW / call)
     }
 
     /// Loads that bringing a vector of channels to depthwise counts as.
@@ -336,6 +344,7 @@ impl<'a> Part<'a> {
         let t = self.target;
         let pixel = self.geometry.spatial[2].stride as i64 * self.geometry.src.spatial[2];
         let lane = |stride: i64| match stride {
+            1 if t.isa.vector_bytes() == LINE_BYTES => SPLIT,
             1 => 1.0,
             2 if t.isa.vector_bytes() > 16 => EVEN,
             _ => LANE * self.lanes as f64,
@@ -609,7 +618,7 @@ impl PartTiling {
     }
 }
 
-/// Ways of the first and of the second level; of the first fewer than it has, as a tile reads much else beside.
+/// Ways of the first and of the second level where they have eight; of the first fewer, as a tile reads much else beside.
 const WAYS: [usize; 2] = [6, 8];
 /// Planes beyond which no level keeps a line of each.
 const MANY_PLANES: usize = 1 << 14;
@@ -623,8 +632,11 @@ fn lost(bytes: usize, ways: usize, view: &View, planes: usize, element: usize) -
         return 0.0;
     }
     let step = view.plane as usize * element;
-    let mut sets = vec![0_usize; (bytes / LINE_BYTES / 8).max(1)];
-    let count = sets.len();
+    // Sets are a power of two; what is beyond one are further ways.
+    let lines = (bytes / LINE_BYTES).max(8);
+    let count = 1 << (lines / 8).ilog2();
+    let ways = ways * lines / (8 * count);
+    let mut sets = vec![0_usize; count];
     (0..planes).for_each(|plane| sets[plane * step / LINE_BYTES % count] += 1);
     sets.iter().filter(|&&lines| lines > ways).sum::<usize>() as f64 / planes as f64
 }

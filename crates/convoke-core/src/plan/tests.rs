@@ -1,5 +1,6 @@
 //! What is chosen, what a pin may say, and the words for what it may not.
 
+use super::cost::Model;
 use super::{Algorithm, PackInput, VectorAxis, candidates, choose};
 use crate::spec::LayerSpec;
 use crate::target::Target;
@@ -204,4 +205,22 @@ fn pins_that_hold_are_kept() {
     assert_eq!((plan.tile.rows, plan.tile.vectors, plan.unroll), (4, 2, 2));
     assert_eq!(plan.block.len(), 1);
     assert_eq!(plan.order.len(), 7);
+}
+
+/// A first level of 48 KiB has the 64 sets of one of 32 KiB, and twelve ways instead of eight.
+#[test]
+fn planes_a_power_of_two_apart_evict_each_other() {
+    let share = |height: usize, l1_bytes: usize, planes: usize| {
+        let spec = layer(&format!("conv2d l {{ input: f32[1, 16, {height}, 32], out_channels: 4, kernel_size: 1 }}"));
+        let target = Target { l1_bytes, ..Target::AVX512 };
+        let model = Model::new(&spec, &target, Algorithm::Direct, VectorAxis::Oc, PackInput::None);
+        model.evicts(&model.geometry.src, planes)
+    };
+    // Planes of 4096 bytes, all lines of which fall into one set.
+    assert_eq!([6, 7, 16].map(|planes| share(32, 32 << 10, planes)), [0.0, 1.0, 1.0]);
+    assert_eq!([9, 10, 16].map(|planes| share(32, 48 << 10, planes)), [0.0, 1.0, 1.0]);
+    // Of 2048 bytes: two sets.
+    assert_eq!([12, 16].map(|planes| share(16, 32 << 10, planes)), [0.0, 1.0]);
+    assert_eq!([12, 16].map(|planes| share(16, 48 << 10, planes)), [0.0, 0.0]);
+    assert_eq!(share(31, 48 << 10, 16), 0.0);
 }

@@ -1,7 +1,7 @@
 //! The search for a plan of Winograd's algorithm: a register tile for the matrix products, and blocks that stay in cache.
 
 use super::choose::{Blocks, ENOUGH, Refusal, pinned_unroll, unroll};
-use super::cost::Model;
+use super::cost::{BANDWIDTH, LINE_BYTES, Model};
 use super::legal;
 use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
 use crate::ir::Role;
@@ -24,6 +24,8 @@ const STRIDED: f64 = 3.1;
 const COLUMN: f64 = 1.8;
 /// How much dearer it is, besides, where the lines of a tile's planes evict each other.
 const CONFLICT: f64 = 2.0;
+/// Cycles a lane that a line of a large output waits: it is written in pieces, between those of as many planes as there are lanes.
+const FAR_LINE: f64 = 4.0;
 /// How much dearer everything is where a stride makes parts: windows have few taps for the channels that they then have.
 const PARTS: f64 = 1.4;
 /// Instructions that a line costs besides its loads, stores and steps.
@@ -387,7 +389,9 @@ impl Search<'_> {
         let src = src * if geometry.src.role == Role::Src { tensor } else { bytes };
         let outputs = outputs * tensor;
         let dst = outputs * self.spec.tensors_of_output();
-        memory += (src + dst) / super::cost::BANDWIDTH[1];
+        memory += (src + dst) / BANDWIDTH[1];
+        let scattered = geometry.dst.lanes == 1 && dst > self.target.l2_bytes as f64;
+        let compute = compute + if scattered { dst / LINE_BYTES as f64 * FAR_LINE * lanes as f64 } else { 0.0 };
         Cost { compute, memory, packing: 0.0 }
     }
 }
