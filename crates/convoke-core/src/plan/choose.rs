@@ -203,9 +203,9 @@ pub(super) fn pinned_unroll(pins: &Schedule) -> Result<Option<usize>, Refusal> {
 
 /// How many of `count` steps of the innermost loop to write out: a divisor of them where one is near.
 pub(super) fn unroll(count: usize, tile: TileShape) -> usize {
-    // A step of a large tile hides the loop's own instructions, and text costs compile time.
+    // A step of a large tile nearly hides the loop's own instructions, and text costs compile time.
     let step = tile.rows * tile.vectors + tile.rows + tile.vectors;
-    let most = (WRITTEN_OUT / step).clamp(1, 8).min(count);
+    let most = (WRITTEN_OUT / step).clamp(2, 8).min(count);
     let divisor = (1..=most).rev().find(|u| count.is_multiple_of(*u)).unwrap_or(1);
     if divisor * 2 > most { divisor } else { most.min(4) }
 }

@@ -21,7 +21,7 @@ const LINE: f64 = LINE_BYTES as f64;
 /// Share of the second-level cache that a block of rows may take to stay there beside everything else.
 const NEAR: f64 = 0.4;
 /// Share of the first-level cache that the data of a tile may take to stay there for the next.
-const STAYS: f64 = 0.75;
+const STAYS: f64 = 0.7;
 /// How much dearer lines are that one run brings and others find.
 const PARTLY: f64 = 1.3;
 /// How much dearer the same is where a few pixels are near, and not rows.
@@ -62,6 +62,8 @@ const WIDENING: f64 = 1.0;
 const ROUNDING: f64 = 4.0;
 /// Micro-operations that a core looks ahead.
 const WINDOW: f64 = 200.0;
+/// How much longer than the latency the chains of sums of a tile take that has just enough of them.
+const LATE: f64 = 1.15;
 /// Cycles until the result of a dot product of bytes can be used.
 const DOT_LATENCY: f64 = 5.0;
 /// Cycles to enter and leave a reduction loop.
@@ -320,7 +322,7 @@ impl<'a> Part<'a> {
             QUAD if self.target.vnni => DOT_LATENCY,
             _ => self.target.fma_latency as f64,
         };
-        latency / (1.0 + WINDOW / call)
+        LATE * latency / (1.0 + WINDOW / call)
     }
 
     /// Loads that bringing a vector of channels to depthwise counts as.
