@@ -3,8 +3,8 @@
 //! Whole contiguous vectors are one instruction. With AVX-512 fewer lanes are masked. With AVX2 fewer lanes are loaded by
 //! a mask in a vector register, but stored in pieces of 128, 64 and 32 bits, because masked stores take dozens of
 //! cycles on some processors. Lanes with a distance are put together one by one, 128 bits at a time; a distance of two,
-//! which a stride of two along a row asks for, is two loads and a permutation, with AVX2 where all lanes are loaded. Contiguous elements that each go to
-//! several lanes are one load and a permutation.
+//! which a stride of two along a row asks for, is two loads and a permutation: with AVX2 of whole vectors, with AVX-512 of
+//! any that are more than 128 bits. Contiguous elements that each go to several lanes are one load and a permutation.
 
 use convoke_core::ir::{Access, Address, Reg};
 use iced_x86::{Code, Instruction, Register};
