@@ -4,19 +4,23 @@
 //! accumulators, loop and call overhead, epilogue and stores; and, for each loop order, how often weights and input
 //! pass from which cache. It ranks plans of one layer; it does not predict times.
 
+mod cache;
+mod copy;
+mod count;
+
 use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis};
 use crate::lower::weights::WeightsPacking;
 use crate::lower::{
-    ChannelPart, Geometry, PackedAxis, PixelRun, Taps, View, counts_taps, cut_channels, cut_pixels, epilogue_registers,
-    slide, slides,
+    ChannelPart, Geometry, PixelRun, Taps, View, counts_taps, cut_channels, cut_pixels, epilogue_registers, slide,
+    slides,
 };
-use crate::spec::{LayerSpec, PAIR, QUAD, SpatialAxis};
+use crate::spec::{LayerSpec, PAIR, QUAD};
 use crate::target::Target;
+pub(super) use cache::{BANDWIDTH, LINE_BYTES};
+use cache::{WAYS, bandwidth, lost};
+use count::{rows_read, total_taps};
 
-/// Bytes a cycle from the second-level cache, the last-level cache, and memory.
-pub(super) const BANDWIDTH: [f64; 3] = [24.0, 12.0, 5.0];
 /// Bytes of a cache line.
-pub(super) const LINE_BYTES: usize = 64;
 const LINE: f64 = LINE_BYTES as f64;
 /// Share of the second-level cache that a block of rows may take to stay there beside everything else.
 const NEAR: f64 = 0.4;
@@ -34,10 +38,6 @@ const STALL: f64 = 2.0;
 const SOME: f64 = 0.2;
 /// Share of the time for loads that is not hidden behind multiply-adds.
 const LOADING: f64 = 0.1;
-/// Cycles to move an element that has no neighbour at one end.
-const SCATTERING: f64 = 1.3;
-/// Cycles to start the copy of a pixel.
-const PIXEL: f64 = 3.0;
 /// Cycles to bring a line back that is to be written.
 const EVICTED: f64 = 45.0;
 /// Cycles to begin writing where memory was not written before.
@@ -121,7 +121,7 @@ impl<'a> Model<'a> {
 
     /// Bytes a cycle at which `bytes` that were used before come back; endless from the first level.
     pub(super) fn bandwidth(&self, bytes: f64) -> f64 {
-        self.parts[0].bandwidth(bytes)
+        bandwidth(self.parts[0].target, bytes)
     }
 
     /// Share of the lines of so many planes of `view` that evict each other from the first level.
@@ -444,17 +444,17 @@ impl<'a> Part<'a> {
             / self.far()
             + self.jumps(block)
             + self.strays(tiling, src);
-        let weights_again = (blocks - 1.0) * weights / self.bandwidth(weights);
+        let weights_again = (blocks - 1.0) * weights / bandwidth(self.target, weights);
         // What a tile reads does not stay in the first-level cache for the next: all of it comes again each time.
         let tile_src = self.tile_src(tiling);
         let [lost, lost_near] = self.lost;
         let fits = self.keeps(tiling);
         if !fits || lost > 0.0 {
             let src_again = tile_src * if fits { lost } else { 1.0 };
-            let near = self.bandwidth(block_src.max(self.target.l1_bytes as f64));
+            let near = bandwidth(self.target, block_src.max(self.target.l1_bytes as f64));
             let tile = src_again * ((1.0 - lost_near) / near + lost_near / BANDWIDTH[1]);
             let taken = self.slices / (self.positions * (d.kernel * h.kernel) as f64).max(1.0);
-            let tile = tile + if fits { 0.0 } else { taken * run_weights / self.bandwidth(run_weights) };
+            let tile = tile + if fits { 0.0 } else { taken * run_weights / bandwidth(self.target, run_weights) };
             return once + weights_again + pixel_tiles * runs * tile;
         }
         // A depthwise run reads its own channels; any other reads all of its group's.
@@ -462,7 +462,7 @@ impl<'a> Part<'a> {
             algorithm if algorithm.is_by_channel() => 0.0,
             _ => (runs / self.geometry.groups as f64 - 1.0).max(0.0),
         };
-        once + weights_again + again * src * overlap / self.bandwidth(block_src)
+        once + weights_again + again * src * overlap / bandwidth(self.target, block_src)
     }
 
     /// Cycles to begin writing each plane of the output anew with every block.
@@ -540,51 +540,12 @@ impl<'a> Part<'a> {
         }
     }
 
-    fn bandwidth(&self, bytes: f64) -> f64 {
-        let t = self.target;
-        let fits = |cache: usize, share: f64| bytes <= cache as f64 * share;
-        if fits(t.l1_bytes, 0.5) {
-            f64::INFINITY
-        } else if fits(t.l2_bytes, 0.9) {
-            BANDWIDTH[0]
-        } else if fits(t.l3_bytes, 0.7) {
-            BANDWIDTH[1]
-        } else {
-            BANDWIDTH[2]
-        }
-    }
-
-    fn packing(&self) -> f64 {
-        if self.pack_input == PackInput::None {
-            return 0.0;
-        }
-        let [d, h, w] = self.spec.spatial.map(|a| PackedAxis::of(self.spec.operation, &a));
-        let (src, copy) = (View::of_src(self.spec), &self.geometry.src);
-        let elements = copy.n as f64;
-        let per_element = match (src.lanes == copy.lanes, src.lanes) {
-            // Whole vectors: a zero, a load and a store.
-            (true, _) if w.step == 1 => 3.0 / self.lanes as f64,
-            // Vectors of every second pixel.
-            (true, 1) if w.step == 2 && self.target.isa.vector_bytes() > 16 => EVEN / self.lanes as f64,
-            // Vectors of pixels, gathered or scattered.
-            (_, 1) => SCATTERING,
-            // Pixels, each some vectors.
-            _ => 3.0 / self.lanes as f64 + PIXEL / src.lanes as f64,
-        };
-        let rows = (d.size * h.size * if src.lanes == copy.lanes { copy.planes } else { 1 }) as f64;
-        let bytes = elements * self.spec.dtype.bytes() as f64;
-        let read = (self.spec.src_image() * self.spec.tensor_bytes()) as f64;
-        let read = read * rows_read(&self.spec.spatial);
-        let widening = if self.spec.half.is_some() { WIDENING / self.lanes as f64 } else { 0.0 };
-        elements * (per_element + widening) + rows * CALL * 0.5 + read / self.far() + 1.5 * bytes / self.far()
-    }
-
     /// Bytes a cycle at which all that a layer touches comes.
     fn far(&self) -> f64 {
         let copy = if self.pack_input == PackInput::None { 0 } else { self.geometry.src.n as usize };
         let tensors = (self.spec.src_image() + self.spec.dst_image()) * self.spec.tensor_bytes();
         let bytes = tensors + (self.packing.packed_len() + copy) * self.spec.dtype.bytes();
-        self.bandwidth(bytes as f64).min(BANDWIDTH[0])
+        bandwidth(self.target, bytes as f64).min(BANDWIDTH[0])
     }
 
     fn ideal(&self) -> f64 {
@@ -618,58 +579,4 @@ impl PartTiling {
     fn pixels_of_tile(&self) -> usize {
         self.pixels.iter().map(|r| r.pixels).max().unwrap_or(1).max(1)
     }
-}
-
-/// Ways of the first and of the second level where they have eight; of the first fewer, as a tile reads much else beside.
-const WAYS: [usize; 2] = [6, 8];
-/// Planes beyond which no level keeps a line of each.
-const MANY_PLANES: usize = 1 << 14;
-
-/// Share of `planes` lines, one of each plane, that do not stay beside each other in a cache of `bytes` that has `ways`.
-///
-/// Lines whose distance is a multiple of a large power of two fall into few sets, each of which holds as many as there are ways.
-fn lost(bytes: usize, ways: usize, view: &View, planes: usize, element: usize) -> f64 {
-    let planes = planes.min(MANY_PLANES);
-    if view.lanes > 1 || planes <= ways {
-        return 0.0;
-    }
-    let step = view.plane as usize * element;
-    // Sets are a power of two; what is beyond one are further ways.
-    let lines = (bytes / LINE_BYTES).max(8);
-    let count = 1 << (lines / 8).ilog2();
-    let ways = ways * lines / (8 * count);
-    let mut sets = vec![0_usize; count];
-    (0..planes).for_each(|plane| sets[plane * step / LINE_BYTES % count] += 1);
-    sets.iter().filter(|&&lines| lines > ways).sum::<usize>() as f64 / planes as f64
-}
-
-/// Share of the input's rows that some window sees.
-fn rows_read([d, h, _]: &[SpatialAxis; 3]) -> f64 {
-    [d, h].into_iter().map(|a| (a.kernel as f64 / a.stride as f64).min(1.0)).product()
-}
-
-/// Outputs that [`total_taps`] looks at; of a longer axis it takes samples.
-const SAMPLES: usize = 4096;
-
-/// Taps that are not padding, summed over all outputs of the axis.
-fn total_taps(axis: &SpatialAxis) -> f64 {
-    if axis.pad_lo == 0 && axis.pad_hi == 0 {
-        return axis.output as f64 * axis.kernel as f64;
-    }
-    let (pad, input, dilation) = (axis.pad_lo as i64, axis.input as i64, axis.dilation as i64);
-    let inside = |o: usize| {
-        let first = (o * axis.stride) as i64 - pad;
-        let lo = div_ceil((-first).max(0), dilation);
-        let hi = div_ceil((input - first).max(0), dilation).min(axis.kernel as i64);
-        (hi - lo).max(0) as f64
-    };
-    let step = axis.output.div_ceil(SAMPLES).max(1);
-    let samples = axis.output.div_ceil(step);
-    let sum: f64 = (0..samples).map(|i| inside(i * step)).sum();
-    sum * axis.output as f64 / samples.max(1) as f64
-}
-
-/// `ceil(a / b)`, `b` positive.
-fn div_ceil(a: i64, b: i64) -> i64 {
-    a.div_euclid(b) + i64::from(a.rem_euclid(b) != 0)
 }
