@@ -60,7 +60,8 @@ class Case:
         return Outcome(self.name)
 
     def _wrong(self, dst: np.ndarray) -> str | None:
-        expected = self.expected.astype(np.float64)
+        double = self.layer.double
+        expected = self.expected.astype(double)
         dtype = self.layer.output_numpy
         if dst.dtype != dtype or dst.shape != expected.shape:
             return f"the result is {dst.dtype} {list(dst.shape)}, expected {dtype} {list(expected.shape)}"
@@ -70,7 +71,7 @@ class Case:
             rounded = self.layer.widened(self.layer.halved(rounded)) if self.layer.is_half else rounded
             expected = rounded.astype(np.float64)
         with np.errstate(invalid="ignore"):
-            off = abs(dst.astype(np.float64) - expected)
+            off = abs(dst.astype(double) - expected)
         if self.exact or self.layer.integers:
             allowed = np.zeros_like(off)
         else:

@@ -265,7 +265,9 @@ class Layer:
             return 0
         if self.is_norm:
             return int(np.prod(self.kernel)) + self.pooling.p + 8
-        return self.channels // self.groups * int(np.prod(self.kernel)) + (1 if self.pooling else 3)
+        terms = self.channels // self.groups * int(np.prod(self.kernel)) + (1 if self.pooling else 3)
+        # Both parts of a product are sums of two, and the error of a complex number is up to the root of 2 of that of a part.
+        return 3 * terms if self.is_complex else terms
 
     def steps(self, channels: Sequence[np.ndarray], axis: int = 1) -> Iterator[Step]:
         """`then` with the numbers of `channels`, an array for each step that takes one, along `axis` of the output."""
@@ -288,6 +290,15 @@ class Layer:
     @property
     def is_half(self) -> bool:
         return self.dtype in HALVES
+
+    @property
+    def is_complex(self) -> bool:
+        return self.numpy.kind == "c"
+
+    @property
+    def double(self) -> np.dtype:
+        """What libraries compute in: f64, or complex numbers of such."""
+        return np.dtype(np.complex128 if self.is_complex else np.float64)
 
     @property
     def numpy(self) -> np.dtype:
@@ -395,7 +406,8 @@ def _rounded_up(size: int, sides: tuple[int, int], extent: int, stride: int) -> 
 
 
 NUMPY = {name: np.dtype(t) for name, t in
-         {"f32": np.float32, "f16": np.float32, "bf16": np.float32, "f64": np.float64, "i32": np.int32, "u8": np.uint8, "i8": np.int8}.items()}
+         {"f32": np.float32, "f16": np.float32, "bf16": np.float32, "f64": np.float64, "i32": np.int32, "u8": np.uint8, "i8": np.int8,
+          "c64": np.complex64, "c128": np.complex128}.items()}
 
 
 HALVES = {"f16": (2.0**-11, 2.0**-25), "bf16": (2.0**-8, 2.0**-134)}

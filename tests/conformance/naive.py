@@ -20,18 +20,18 @@ def sums(layer: Layer, src: np.ndarray, weights: np.ndarray | None, bias: np.nda
     """The output before `then`. Pooling has neither weights nor bias."""
     if layer.pooling:
         return _pooled(layer, src.astype(np.float64))
-    src, weights = src.astype(np.float64), weights.astype(np.float64)
+    src, weights = src.astype(layer.double), weights.astype(layer.double)
     groups, (batch, channels, *_) = layer.groups, src.shape
     dst = (_transposed if layer.transposed else _windows)(
         layer, src.reshape(batch, groups, channels // groups, *layer.spatial), weights.reshape(groups, -1, *weights.shape[1:])
     )
     dst = dst.reshape(layer.dst_shape)
-    return dst if bias is None else dst + bias.astype(np.float64).reshape(-1, *[1] * layer.rank)
+    return dst if bias is None else dst + bias.astype(layer.double).reshape(-1, *[1] * layer.rank)
 
 
 def _windows(layer: Layer, src: np.ndarray, weights: np.ndarray) -> np.ndarray:
     src = pad(src, layer.sides, layer.padding_mode)
-    dst = np.zeros((*src.shape[:2], weights.shape[1], *layer.output))
+    dst = np.zeros((*src.shape[:2], weights.shape[1], *layer.output), src.dtype)
     for tap, seen in _taps(layer, src):
         dst += np.einsum("ngi...,goi->ngo...", seen, weights[..., *tap])
     return dst
@@ -85,7 +85,7 @@ def divisors(layer: Layer) -> np.ndarray | int:
 def _transposed(layer: Layer, src: np.ndarray, weights: np.ndarray) -> np.ndarray:
     spans = [(size - 1) * s for size, s in zip(layer.spatial, layer.strides)]
     axes = zip(spans, layer.extents, layer.output_paddings)
-    dst = np.zeros((*src.shape[:2], weights.shape[2], *(span + extent + more for span, extent, more in axes)))
+    dst = np.zeros((*src.shape[:2], weights.shape[2], *(span + extent + more for span, extent, more in axes)), src.dtype)
     for tap in product(*map(range, layer.kernel)):
         axes = zip(tap, layer.strides, layer.dilations, spans)
         hit = tuple(slice(t * d, t * d + span + 1, s) for t, s, d, span in axes)
@@ -105,7 +105,8 @@ def magnitudes(layer: Layer, src: np.ndarray, weights: np.ndarray | None, bias: 
     if layer.pooling:
         return abs(_pooled(layer, (src if layer.is_max else abs(src)).astype(np.float64)))
     mode = PaddingMode(layer.padding_mode.name, abs(layer.padding_mode.value))
-    return sums(replace(layer, padding_mode=mode), abs(src), abs(weights), None if bias is None else abs(bias))
+    real = replace(layer, padding_mode=mode, dtype="f64" if layer.is_complex else layer.dtype)
+    return sums(real, abs(src), abs(weights), None if bias is None else abs(bias))
 
 
 def _elu(x: np.ndarray, alpha: float = 1.0, divisor: float = 1.0) -> np.ndarray:

@@ -23,6 +23,9 @@ class Abilities:
     bytes: bool = True
     """Of maxima."""
     adaptive: bool = True
+    complex: bool = False
+    """Whether some convolutions and transposed layers are of complex numbers."""
+    only_complex: bool = False
     transposed: bool = True
     padding_modes: bool = True
     non_finite: bool = True
@@ -43,7 +46,7 @@ def candidate(rng: Random, able: Abilities, transposed: bool, modes: bool) -> La
     """A layer that may be too large, or not legal."""
     rank = rng.choices((1, 2, 3), (3, 5, 2))[0]
     dtype = _dtype(rng, able)
-    layout = rng.choices(("first", "last", "blocked"), (4, 4, 2))[0]
+    layout = rng.choices(("first", "last", "blocked"), (4, 4, 0 if dtype in COMPLEX else 2))[0]
     groups, channels, out_channels = _channels(rng, 64 // (8 if dtype == "f64" else 4) if layout == "blocked" else None)
     most = (40, 14, 7)[rank - 1]
     spatial = tuple(rng.randint(1, most) for _ in range(rank))
@@ -83,12 +86,17 @@ def candidate(rng: Random, able: Abilities, transposed: bool, modes: bool) -> La
         if sized:
             found = replace(found, output_padding=(), output_size=found.output)
     if modes:
-        name = rng.choice(("reflect", "replicate", "circular", "constant"))
+        name = rng.choice(("reflect", "replicate", "circular", "circular" if found.is_complex else "constant"))
         found = replace(found, padding_mode=PaddingMode(name, float(rng.randint(-3, 3)) if name == "constant" else 0.0))
     return found
 
 
+COMPLEX = ("c64", "c128")
+
+
 def _dtype(rng: Random, able: Abilities) -> str:
+    if able.only_complex or able.complex and rng.random() < 0.1:
+        return rng.choice(COMPLEX)
     names = ("f32", "f16", "bf16", "f64") if able.f64 else ("f32", "f16", "bf16")
     return rng.choices(names, (12, 2, 2, 5)[: len(names)])[0]
 
@@ -184,6 +192,9 @@ def tensors(rng: Random, able: Abilities, found: Layer, whole: bool) -> Tensors:
     numbers = np.random.default_rng(rng.getrandbits(64))
 
     def fill(shape: tuple[int, ...]) -> np.ndarray:
+        if found.is_complex:
+            parts = [numbers.integers(-4, 5, shape) if whole else numbers.uniform(-2, 2, shape) for _ in range(2)]
+            return (parts[0] + 1j * parts[1]).astype(found.numpy)
         if found.numpy.kind != "f":
             return numbers.integers(np.iinfo(found.numpy).min, np.iinfo(found.numpy).max, shape, found.numpy, endpoint=True)
         array = (numbers.integers(-4, 5, shape) if whole else numbers.uniform(-2, 2, shape)).astype(found.numpy)
@@ -202,6 +213,9 @@ def tensors(rng: Random, able: Abilities, found: Layer, whole: bool) -> Tensors:
 
 def then(rng: Random, whole: bool, found: Layer) -> tuple[Step, ...]:
     """Up to two steps; those that round nothing for whole numbers, or for averages of such, which are fractions."""
+    if found.is_complex:
+        steps = (Step("neg"), Step("mul", (2.0,)), Step("shift"), Step("mul", (2.0 if whole else -1.7,)))
+        return tuple(rng.choice(steps) for _ in range(rng.choices((0, 1, 2), (5, 4, 1))[0]))
     if found.numpy.kind != "f":
         return ()
     exact = [Step("relu"), Step("relu6"), Step("clamp", (-5.0, 20.0)), Step("abs"), Step("neg"), Step("mul", (2.0,))]

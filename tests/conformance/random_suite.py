@@ -40,7 +40,7 @@ def make(oracle: ModuleType, seed: int, number: int) -> Case:
 
 def _layer(rng: Random, oracle: ModuleType, kind: str) -> Layer:
     able, fit = oracle.ABILITIES, getattr(oracle, "fit", lambda _, layer: layer)
-    if kind == "pooling":
+    if kind == "pooling" and not able.only_complex:
         return random_layers.pool(rng, able, fit)
     transposed, modes = kind == "transposed" and able.transposed, kind == "padding_mode" and able.padding_modes
     return fit(rng, random_layers.layer(rng, able, transposed, modes))

@@ -130,13 +130,13 @@ class Random_(unittest.TestCase):
 
     def test_every_field_occurs(self) -> None:
         texts = "".join(
-            random_layers.layer(Random(i), Abilities(), transposed, modes).text()
+            random_layers.layer(Random(i), Abilities(complex=True), transposed, modes).text()
             for i in range(300)
             for transposed, modes in ((False, False), (True, False), (False, True))
         )
         words = "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d same same_lower causal f64 nlc nhwc ndhwc"
         words += " nCw16c nChw16c nCdhw16c nChw8c hwio stride dilation depthwise reflect replicate circular constant"
-        words += " output_padding output_size bias f32[N groups f32[0"
+        words += " output_padding output_size bias f32[N groups f32[0 c64[ c128["
         for word in words.split():
             self.assertIn(word, texts)
 
@@ -159,7 +159,7 @@ class Oracles(unittest.TestCase):
             bound = 0
             if not case.exact:
                 bound = naive.bound(replace(layer, accuracy="exact"), steps, case.expected, magnitudes, case.oracle)
-            dst, expected = (a.astype(layer.numpy if case.exact else "f8") for a in (naive.then(steps, sums), case.expected))
+            dst, expected = (a.astype(layer.numpy if case.exact else layer.double) for a in (naive.then(steps, sums), case.expected))
             self.assertEqual(expected.shape, layer.dst_shape, layer.text())
             with np.errstate(invalid="ignore"):
                 same = np.equal(dst, expected) | np.isnan(dst) & np.isnan(expected)

@@ -42,6 +42,8 @@ pub(crate) enum FilterError {
         "a filter by name takes as many output channels as inputs, or one; the layer takes {inputs} a group to {outputs}"
     )]
     Channels { inputs: usize, outputs: usize },
+    #[error("a filter by name has real weights, and the layer is one of complex numbers")]
+    Complex,
     #[error(
         "the band {low} to {high} has to lie between 0 and {most}{unit}, half of the sampling rate, low before high"
     )]
@@ -79,6 +81,9 @@ impl Filter {
             let mut random = Random::new(seed);
             let scale = 1.0 / ((spec.ic_per_group() * spec.taps()) as f64).sqrt();
             return Ok((0..spec.weights_len()).map(|_| random.unit() * scale).collect());
+        }
+        if spec.complex {
+            return Err(FilterError::Complex);
         }
         let window = self.window(spec, rate)?;
         let (inputs, outputs) = (spec.ic_per_group(), spec.oc_per_group());

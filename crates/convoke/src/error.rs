@@ -162,6 +162,26 @@ pub enum Error {
         /// Elements of a frame, of all signals of the batch.
         frame: usize,
     },
+    /// A stream has no state to hand over.
+    #[error("a stream of layer {layer} has no state: {reason}")]
+    State {
+        /// Name of the layer.
+        layer: String,
+        /// Why.
+        reason: crate::stream::NotStreamed,
+    },
+    /// The state of a stream ends within a frame, or is longer than one can be.
+    #[error("a state has {given} elements, and that of layer {layer} has at most {most} frames of {frame}")]
+    StateLength {
+        /// Name of the layer.
+        layer: String,
+        /// Elements it has.
+        given: usize,
+        /// Elements of a frame, of all signals of the batch.
+        frame: usize,
+        /// Frames.
+        most: usize,
+    },
     /// A tensor's data do not fill its shape.
     #[error("a tensor of shape {shape:?} has {expected} elements, and {given} were given")]
     ShapeLength {

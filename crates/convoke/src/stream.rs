@@ -162,6 +162,60 @@ impl<T: Element> Stream<T> {
     pub fn reset(&mut self) {
         self.state.reset(&self.layer);
     }
+
+    /// Writes the frames that later outputs need to `state`, in the layer's layout, and returns how many they are: at most one less than a
+    /// window reaches over, and, with `padding: causal`, always that many. Before the first block they are the padding.
+    ///
+    /// With [`Stream::resume`] any stream of the layer goes on from there: what ONNX's `CausalConvWithState` calls `present_state` and
+    /// `past_state`.
+    ///
+    /// # Errors
+    /// If a state is not all that there is to remember: where windows lie apart, or the padding alone fills one.
+    pub fn state(&self, state: &mut Vec<T>) -> Result<usize, Error> {
+        let layer = &*self.layer;
+        legal::check_state(&layer.spec)?;
+        let frames = if self.state.before > 0 { self.state.before } else { self.state.history.len() };
+        state.clear();
+        state.resize(frames * layer.src.elements(), fill(&layer.spec));
+        if self.state.before == 0 {
+            let to = Rows { data: &mut state[..], at: 0, stride: frames * layer.src.inner };
+            self.state.history.copy(&Block { data: &[], first: 0, frames: 0 }, 0, frames, to);
+        }
+        Ok(frames)
+    }
+
+    /// Forgets what came and starts behind the frames of `state`, which stand in place of the padding before a signal.
+    ///
+    /// ```
+    /// # use convoke::Compiler;
+    /// let layer = "conv1d sums { input: f32[1, 1, 9], out_channels: 1, kernel_size: 3, padding: causal }";
+    /// let mut stream = Compiler::new().stream(&layer.parse()?, &[1.0f32; 3], None, &[])?;
+    /// let (mut out, mut state) = (Vec::new(), Vec::new());
+    /// stream.push(&[1.0, 2.0, 3.0], &mut out)?;
+    /// assert_eq!((stream.state(&mut state)?, &state[..]), (2, &[2.0, 3.0][..]));
+    /// stream.push(&[9.0], &mut out)?; // another signal's
+    /// stream.resume(&state)?;
+    /// stream.push(&[4.0], &mut out)?;
+    /// assert_eq!(out, [9.0]);
+    /// # Ok::<(), convoke::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Stream::state`], and if there are more frames than that can give, or no whole number; nothing has changed then.
+    pub fn resume(&mut self, state: &[T]) -> Result<(), Error> {
+        let layer = &*self.layer;
+        legal::check_state(&layer.spec)?;
+        let (frame, most) = (layer.src.elements(), layer.axis().extent() - 1);
+        let frames = state.len() / frame;
+        if !state.len().is_multiple_of(frame) || frames > most {
+            let (layer, given) = (layer.spec.name.clone(), state.len());
+            return Err(Error::StateLength { layer, given, frame, most });
+        }
+        self.state.reset(layer);
+        self.state.before = 0;
+        self.state.history.advance(&Block { data: state, first: 0, frames }, 0);
+        Ok(())
+    }
 }
 
 /// What padding is filled with.

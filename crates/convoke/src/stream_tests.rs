@@ -81,7 +81,7 @@ impl<T: Element> Case<T> {
         let expected = self.at_once(&src, frames);
         let total = expected.len() / layer.dst.elements();
         let mut dst = vec![T::default(); expected.len()];
-        let (mut from, mut to, mut out) = (0, 0, Vec::new());
+        let (mut from, mut to, mut out, mut state) = (0, 0, Vec::new(), Vec::new());
         let mut take = |expected: usize, given: usize, out: &[T]| {
             if expected != given || out.len() != given * layer.dst.elements() || to + given > total {
                 return Err(format!("{given} outputs, {} numbers, behind {to} of {total}; said {expected}", out.len()));
@@ -96,6 +96,11 @@ impl<T: Element> Case<T> {
             let outputs = stream.outputs(count);
             take(outputs, stream.push(&block, &mut out).unwrap(), &out)?;
             from += count;
+            if stream.state(&mut state).is_ok() {
+                // Another signal, of which nothing stays.
+                stream.push(&block, &mut out).unwrap();
+                stream.resume(&state).unwrap();
+            }
             if from == frames {
                 break;
             }
@@ -276,6 +281,32 @@ fn a_block_that_ends_within_a_frame_changes_nothing() {
     assert_eq!(out, [7.0]);
     stream.push(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &mut out).unwrap();
     assert_eq!(out, [6.0, 15.0]);
+}
+
+#[test]
+fn states_are_handed_over_or_refused() {
+    let stream = |fields: &str| {
+        let layer = format!("conv1d a {{ input: f32[2, 1, 9], out_channels: 1, {fields} }}");
+        Compiler::new().stream(&layer.parse().unwrap(), &[1.0f32; 3], None, &[]).unwrap()
+    };
+    let mut causal = stream("kernel_size: 3, padding: causal, padding_mode: constant(5)");
+    let (mut state, mut out) = (vec![7.0], Vec::new());
+    assert_eq!((causal.state(&mut state).unwrap(), &state[..]), (2, &[5.0; 4][..]));
+    causal.push(&[1.0, 2.0, 3.0, 10.0, 20.0, 30.0], &mut out).unwrap();
+    assert_eq!((causal.state(&mut state).unwrap(), &state[..]), (2, &[2.0, 3.0, 20.0, 30.0][..]));
+    fails(causal.resume(&[1.0; 3]), "a state has 3 elements, and that of layer a has at most 2 frames of 2");
+    fails(causal.resume(&[1.0; 6]), "a state has 6 elements, and that of layer a has at most 2 frames of 2");
+    causal.push(&[4.0, 40.0], &mut out).unwrap();
+    assert_eq!(out, [9.0, 90.0]);
+    // Fewer frames are fewer outputs.
+    causal.resume(&[1.0, 10.0]).unwrap();
+    assert_eq!((causal.push(&[2.0, 20.0], &mut out).unwrap(), causal.push(&[3.0, 30.0], &mut out).unwrap()), (0, 1));
+    assert_eq!(out, [6.0, 60.0]);
+
+    let apart = "a stream of layer a has no state: its windows reach over 3 frames and are 4 apart, and a state is frames that windows share";
+    fails(stream("kernel_size: 3, stride: 4").state(&mut state), apart);
+    let padded = "a stream of layer a has no state: its padding of 3 fills windows of 3 frames by itself, and a state is frames that a window still waits for";
+    fails(stream("kernel_size: 3, padding: 3").resume(&[]), padded);
 }
 
 #[test]

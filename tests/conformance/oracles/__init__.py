@@ -11,8 +11,8 @@ import os
 import sys
 from types import ModuleType
 
-MODULES = {"torch": "pytorch", "jax": "jax_lax", "onnxruntime": "onnx_runtime"}
-"""The module of each package."""
+MODULES = {"torch": "pytorch", "jax": "jax_lax", "onnxruntime": "onnx_runtime", "complex": "numpy_sums"}
+"""The module of each package, and of what numpy is asked for."""
 
 
 def load(package: str) -> ModuleType:

@@ -1,7 +1,6 @@
 """PyTorch, in f64."""
 
 import warnings
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from random import Random
@@ -11,11 +10,11 @@ import torch
 import torch.nn.functional as F
 
 from engine import Tensors
-from language import Layer, Step
+from language import Layer
 from random_layers import Abilities
 
 NAME = "torch"
-ABILITIES = Abilities()
+ABILITIES = Abilities(complex=True)
 
 torch.set_num_threads(1)
 warnings.filterwarnings("ignore", "Using padding='same' with even kernel lengths")
@@ -71,9 +70,9 @@ def fit(_: Random, layer: Layer) -> Layer:
 
 def compute(layer: Layer, tensors: Tensors) -> tuple[np.ndarray, np.dtype]:
     arrays = (tensors.src, tensors.weights, tensors.bias)
-    src, weights, bias = (None if a is None else torch.from_numpy(a.astype(np.float64)) for a in arrays)
+    src, weights, bias = (None if a is None else torch.from_numpy(a.astype(layer.double)) for a in arrays)
     dst = _pool(layer, src) if layer.pooling else _convolve(layer, src, weights, bias)
-    return _then(layer.steps(tensors.channels), dst).numpy(), np.dtype(np.float64)
+    return _then(layer, tensors, dst).numpy(), np.dtype(np.float64)
 
 
 def refusal(layer: Layer) -> str | None:
@@ -188,8 +187,8 @@ def _plain_pool(layer: Layer, src: torch.Tensor, divisor: int | None) -> torch.T
     return dst.squeeze(2) if more else dst
 
 
-def _then(steps: Iterable[Step], x: torch.Tensor) -> torch.Tensor:
-    for step in steps:
-        args = (torch.from_numpy(a.astype(np.float64)) if isinstance(a, np.ndarray) else a for a in step.args)
+def _then(layer: Layer, tensors: Tensors, x: torch.Tensor) -> torch.Tensor:
+    for step in layer.steps(tensors.channels):
+        args = (torch.from_numpy(a.astype(layer.double)) if isinstance(a, np.ndarray) else a for a in step.args)
         x = STEPS[step.name](x, *args)
     return x

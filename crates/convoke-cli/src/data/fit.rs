@@ -1,7 +1,7 @@
 //! Which number of a file is which number of a layer.
 //!
 //! An array has to have the layer's shape, where axes of size 1 may be left out. A picture's rows are `h`, its columns `w`; a
-//! recording's frames are `w`. Channels come to where the layer's layout has them. Nothing is scaled or cut, and only the last
+//! recording's frames are `w`; two channels of one are a complex number, as radios record. Channels come to where the layer's layout has them. Nothing is scaled or cut, and only the last
 //! block of a blocked layout is filled up. Results come as the layer's text has their sizes.
 
 use super::{Array, Kind};
@@ -38,6 +38,9 @@ pub(crate) enum FitError {
     /// A picture or a recording is one image.
     #[error("the {what} is one image, and the layer takes a batch of {batch}; write 1 or a name for the batch")]
     Batch { what: &'static str, batch: usize },
+    /// A picture for a layer of complex numbers.
+    #[error("a picture has no imaginary parts, and the layer is one of complex numbers; give it an .npy file")]
+    Complex,
     /// The result is no picture or recording.
     #[error("the result is {found}, which is no {what}; write an .npy file instead")]
     Result { what: &'static str, found: String },
@@ -70,6 +73,9 @@ pub(crate) fn same_shape(what: &'static str, expected: &[usize], array: &Array) 
 fn picture(spec: &LayerSpec, array: &Array) -> Result<Input, FitError> {
     let what = "picture";
     one_image(spec, what, "a picture", 2)?;
+    if spec.complex {
+        return Err(FitError::Complex);
+    }
     let [height, width, channels] = [array.shape[0], array.shape[1], array.shape[2]];
     let [_, h, w] = spec.spatial.map(|a| a.input);
     let wanted = spec.in_channels;
@@ -120,9 +126,9 @@ fn one_image(spec: &LayerSpec, what: &'static str, title: &'static str, rank: us
 
 /// What the layer's `input` would have to say.
 fn declaration(spec: &LayerSpec, channels: usize, spatial: &[usize]) -> String {
-    let all = spec.layout.declared_shape(1, channels, spatial);
+    let all = spec.layout.declared_shape(1, channels.div_ceil(spec.parts()), spatial);
     let all: Vec<_> = all.iter().map(ToString::to_string).collect();
-    format!("{}[{}] @ {}", spec.src_storage().name(), all.join(", "), crate::numbers::layout_name(spec))
+    format!("{}[{}] @ {}", spec.element_name(spec.src_storage()), all.join(", "), crate::numbers::layout_name(spec))
 }
 
 /// One image with the channels last to the layer's layout.
@@ -222,6 +228,8 @@ fn channels_last(spec: &LayerSpec, data: &[f64]) -> Vec<f64> {
     if spec.layout == Layout::ChannelsLast {
         return data.to_vec();
     }
+    let parts = spec.parts();
     let pixels = data.len() / spec.out_channels;
-    (0..pixels).flat_map(|p| data.iter().skip(p).step_by(pixels).copied()).collect()
+    let numbers: Vec<&[f64]> = data.chunks_exact(parts).collect();
+    (0..pixels).flat_map(|p| numbers.iter().skip(p).step_by(pixels).copied().flatten()).copied().collect()
 }

@@ -10,7 +10,7 @@ mod wav;
 
 use crate::failure::Failure;
 use crate::interrupt::Unfinished;
-use convoke_core::spec::Storage;
+use convoke_core::spec::{LayerSpec, Storage};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -101,10 +101,25 @@ pub(crate) fn check_name(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Writes an array to a file of the kind that its name says. `storage` is that of npy; png takes values from 0 to 1.
-pub(crate) fn write(path: &Path, array: &Array, storage: Storage) -> Result<(), Failure> {
+/// What the elements of a file are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Elements {
+    pub(crate) storage: Storage,
+    /// Whether the last axis is one of real and imaginary parts.
+    pub(crate) complex: bool,
+}
+
+impl Elements {
+    /// Those of the output of `spec`.
+    pub(crate) fn of_dst(spec: &LayerSpec) -> Self {
+        Self { storage: spec.dst_storage(), complex: spec.complex }
+    }
+}
+
+/// Writes an array to a file of the kind that its name says. `elements` are those of npy; png takes values from 0 to 1.
+pub(crate) fn write(path: &Path, array: &Array, elements: Elements) -> Result<(), Failure> {
     let bytes = match extension(path).as_deref() {
-        Some("npy") => npy::write(array, storage),
+        Some("npy") => npy::write(array, elements),
         Some("png") => png::write(array),
         Some("wav") => wav::write(array),
         _ => Err(DataError::Extension),

@@ -1,28 +1,31 @@
-//! NumPy's file format, versions 1 to 3: numbers of either byte order and either axis order.
+//! NumPy's file format, versions 1 to 3: numbers of either byte order and either axis order. Complex numbers are a last axis of 2.
 //!
 //! The crate npyz reads and writes it. It trusts a header, so [`check`] looks at it first.
 
-use super::{Array, DataError, Kind};
+use super::{Array, DataError, Elements, Kind};
 use convoke_core::eval::Bf16;
-use convoke_core::spec::Storage;
+use convoke_core::spec::{PARTS, Storage};
 use npyz::{
     AutoSerialize, Deserialize, FixedSizeBytes, NpyFile, Order, Serialize, TypeChar, WriteOptions, WriterBuilder as _,
 };
+use num_complex::Complex;
 use std::io;
 
 /// Bytes that a header may have; NumPy's own limit.
 const MAX_HEADER: usize = 10_000;
 
-/// Elements may be `f2`, `f4`, `f8`, `i1` to `i4`, `u1` to `u4` or `b1`; and `V2`, which are the bits of `bf16`: NumPy has no such type, and
+/// Elements may be `f2`, `f4`, `f8`, `c8`, `c16`, `i1` to `i4`, `u1` to `u4` or `b1`; and `V2`, which are the bits of `bf16`: NumPy has no such type, and
 /// this is how that of the package ml_dtypes is written.
 pub(super) fn read(bytes: &[u8]) -> Result<Array, DataError> {
     let found = check(bytes)?;
     let file = NpyFile::new(bytes)
         .map_err(|e| DataError::malformed("npy", format!("its header is not understood: {}", message(&e))))?;
     let descr = file.dtype().descr();
+    let is_complex = matches!(file.dtype(), npyz::DType::Plain(descr) if descr.type_char() == TypeChar::Complex);
     let (size, numbers) = number_type(&file.dtype()).ok_or_else(|| {
-        let reason =
-            format!("its elements are {descr}, not numbers f2, f4, f8, i1 to i4 or u1 to u4, nor V2, the bits of bf16");
+        let reason = format!(
+            "its elements are {descr}, not numbers f2, f4, f8, c8, c16, i1 to i4 or u1 to u4, nor V2, the bits of bf16"
+        );
         DataError::malformed("npy", reason.replace('\'', "`"))
     })?;
     let shape: Vec<usize> = file.shape().iter().map(|&n| n as usize).collect();
@@ -32,13 +35,21 @@ pub(super) fn read(bytes: &[u8]) -> Result<Array, DataError> {
     }
     let (order, strides) = (file.order(), file.strides().to_vec());
     let data = numbers(file)?;
-    let data = if order == Order::Fortran { to_c_order(&shape, &strides, &data) } else { data };
+    let parts = if is_complex { PARTS } else { 1 };
+    let data = if order == Order::Fortran { to_c_order(&shape, &strides, parts, &data) } else { data };
+    let shape = shape.into_iter().chain(is_complex.then_some(PARTS)).collect();
     Ok(Array { shape, data, kind: Kind::Npy })
 }
 
-/// Numbers of `storage`, the last axis contiguous.
-pub(super) fn write(array: &Array, storage: Storage) -> Result<Vec<u8>, DataError> {
-    Ok(match storage {
+/// Numbers of that type, the last axis contiguous.
+pub(super) fn write(array: &Array, elements: Elements) -> Result<Vec<u8>, DataError> {
+    if elements.complex {
+        return Ok(match elements.storage {
+            Storage::F64 => write_pairs(array, |x| x),
+            _ => write_pairs(array, |x| x as f32),
+        }?);
+    }
+    Ok(match elements.storage {
         Storage::F32 => write_as(array, |x| x as f32),
         Storage::F64 => write_as(array, |x| x),
         Storage::F16 => write_as(array, half::f16::from_f64),
@@ -56,11 +67,29 @@ fn write_as<T: AutoSerialize>(array: &Array, element: fn(f64) -> T) -> io::Resul
     write_elements(array, T::default_dtype(), element)
 }
 
+/// Pairs of numbers, which the last axis is, as complex ones.
+fn write_pairs<T>(array: &Array, part: fn(f64) -> T) -> io::Result<Vec<u8>>
+where
+    Complex<T>: AutoSerialize,
+{
+    let numbers = array.data.chunks_exact(PARTS).map(|pair| Complex::new(part(pair[0]), part(pair[1])));
+    let shape = &array.shape[..array.shape.len() - 1];
+    write_iter(shape, Complex::<T>::default_dtype(), numbers)
+}
+
 fn write_elements<T: Serialize>(array: &Array, dtype: npyz::DType, element: fn(f64) -> T) -> io::Result<Vec<u8>> {
+    write_iter(&array.shape, dtype, array.data.iter().map(|&x| element(x)))
+}
+
+fn write_iter<T: Serialize>(
+    shape: &[usize],
+    dtype: npyz::DType,
+    elements: impl Iterator<Item = T>,
+) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let shape: Vec<u64> = array.shape.iter().map(|&n| n as u64).collect();
+    let shape: Vec<u64> = shape.iter().map(|&n| n as u64).collect();
     let mut writer = WriteOptions::new().dtype(dtype).shape(&shape).writer(&mut bytes).begin_nd()?;
-    writer.extend(array.data.iter().map(|&x| element(x)))?;
+    writer.extend(elements)?;
     writer.finish()?;
     Ok(bytes)
 }
@@ -113,6 +142,8 @@ fn number_type<'a>(descr: &npyz::DType) -> Option<Numbers<'a>> {
         (TypeChar::RawData, 2) => (2, bf16_numbers),
         (TypeChar::Float, 4) => (4, numbers::<f32>),
         (TypeChar::Float, 8) => (8, numbers::<f64>),
+        (TypeChar::Complex, 8) => (8, pairs::<f32>),
+        (TypeChar::Complex, 16) => (16, pairs::<f64>),
         (TypeChar::Int, 1) => (1, numbers::<i8>),
         (TypeChar::Int, 2) => (2, numbers::<i16>),
         (TypeChar::Int, 4) => (4, numbers::<i32>),
@@ -128,23 +159,33 @@ fn numbers<T: Deserialize + Into<f64>>(file: NpyFile<&[u8]>) -> io::Result<Vec<f
     file.data::<T>().map_err(io::Error::other)?.map(|x| Ok(x?.into())).collect()
 }
 
+/// The parts of complex numbers.
+fn pairs<T: Into<f64>>(file: NpyFile<&[u8]>) -> io::Result<Vec<f64>>
+where
+    Complex<T>: Deserialize,
+{
+    let numbers = file.data::<Complex<T>>().map_err(io::Error::other)?;
+    let numbers = numbers.collect::<io::Result<Vec<_>>>()?;
+    Ok(numbers.into_iter().flat_map(|number| [number.re.into(), number.im.into()]).collect())
+}
+
 /// Bits of `bf16`, the lower byte first.
 fn bf16_numbers(file: NpyFile<&[u8]>) -> io::Result<Vec<f64>> {
     let words = file.data::<FixedSizeBytes<2>>().map_err(io::Error::other)?;
     words.map(|word| Ok(Bf16::from_bits(u16::from_le_bytes(word?.0)).into())).collect()
 }
 
-/// Elements rearranged so that the last axis is contiguous.
-fn to_c_order(shape: &[usize], strides: &[u64], data: &[f64]) -> Vec<f64> {
+/// Elements, each of so many numbers, rearranged so that the last axis is contiguous.
+fn to_c_order(shape: &[usize], strides: &[u64], parts: usize, data: &[f64]) -> Vec<f64> {
     let element = |index: usize| {
         let (mut rest, mut from) = (index, 0);
         for (&size, &stride) in shape.iter().zip(strides).rev() {
             from += rest % size * stride as usize;
             rest /= size;
         }
-        data[from]
+        &data[from * parts..(from + 1) * parts]
     };
-    (0..data.len()).map(element).collect()
+    (0..data.len() / parts).flat_map(element).copied().collect()
 }
 
 /// What is wrong, without the drawing of where.

@@ -1,4 +1,4 @@
-use super::{Array, Kind, fit, npy, png, wav, write_whole};
+use super::{Array, Elements, Kind, fit, npy, png, wav, write_whole};
 use crate::args::Tone;
 use convoke_core::spec::{LayerSpec, Storage};
 
@@ -40,11 +40,28 @@ fn npy_round_trips() {
                 shape: shape.to_vec(),
                 kind: Kind::Npy,
             };
-            let bytes = npy::write(&array, dtype).unwrap();
+            let bytes = npy::write(&array, Elements { storage: dtype, complex: false }).unwrap();
             assert_eq!(npy::read(&bytes).unwrap(), array);
             assert_eq!((bytes.len() - array.data.len() * dtype.bytes()) % 64, 0);
         }
     }
+}
+
+#[test]
+fn complex_numbers_are_an_axis_of_two() {
+    let array = array(&[3, 2, 2], Kind::Npy);
+    for storage in [Storage::F32, Storage::F64] {
+        let bytes = npy::write(&array, Elements { storage, complex: true }).unwrap();
+        assert!(String::from_utf8_lossy(&bytes).contains(&format!("'<c{}'", 2 * storage.bytes())));
+        let read = npy::read(&bytes).unwrap();
+        let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-7;
+        assert_eq!((read.shape, read.data.len()), (array.shape.clone(), array.data.len()));
+        assert!(read.data.iter().zip(&array.data).all(close));
+    }
+    // Columns first: the parts of a number stay together.
+    let parts: Vec<u8> = [1.0f32, -1.0, 3.0, -3.0, 2.0, -2.0, 4.0, -4.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let fortran = npy::read(&npy_file("<c8", "True", "(2, 2)", &parts)).unwrap();
+    assert_eq!((fortran.shape, fortran.data), (vec![2, 2, 2], vec![1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 4.0, -4.0]));
 }
 
 #[test]
@@ -56,7 +73,8 @@ fn damaged_files_are_refused_with_a_reason() {
     check(b"", "does not begin");
     check(b"\x93NUMPY\x09\x00\x00\x00", "version");
     check(b"\x93NUMPY\x01\x00\xff\xff{", "ends within its header");
-    check(&npy_file("<c8", "False", "(1,)", &[0; 8]), "`<c8`");
+    check(&npy_file("<c32", "False", "(1,)", &[0; 32]), "`<c32`");
+    check(&npy_file("<c8", "False", "(3,)", &[0; 16]), "shape [3] takes 24 bytes, and 16 follow");
     check(&npy_file("<f4", "False", "(3,)", &[0; 8]), "shape [3] takes 12 bytes, and 8 follow");
     check(&npy_file("<f8", "False", "(4294967296, 4294967296, 2)", &[]), "more than can be counted");
     check(&npy_file("<f4", "False", "(-1,)", &[]), "not understood");
@@ -137,7 +155,7 @@ fn mutated_npy_headers_never_panic() {
 fn mutated_files_never_panic() {
     let picture = png::write(&array(&[4, 5, 3], Kind::Png)).unwrap();
     let recording = wav::write(&array(&[9, 2], Kind::Wav { rate: 8000 })).unwrap();
-    let numbers = npy::write(&array(&[2, 3], Kind::Npy), Storage::F32).unwrap();
+    let numbers = npy::write(&array(&[2, 3], Kind::Npy), Elements { storage: Storage::F32, complex: false }).unwrap();
     let mut random = crate::random::Random::new(7);
     for _ in 0..2_000 {
         for (bytes, read) in [(&picture, png::read as fn(&[u8]) -> _), (&recording, wav::read), (&numbers, npy::read)] {

@@ -20,7 +20,7 @@ pub(crate) fn run(args: &Check, out: &mut dyn Write) -> Result<(), Failure> {
             name: if sources.len() > 1 { s.name() } else { s.spec.name.clone() },
             input: format!(
                 "{}[{}] @ {}",
-                s.spec.src_storage().name(),
+                s.spec.element_name(s.spec.src_storage()),
                 input_sizes(s.spec).join(", "),
                 layout_name(s.spec)
             ),
@@ -130,7 +130,7 @@ fn legal<'a>(text: &'a Text, spec: &'a LayerSpec) -> Line<'a> {
         file: &text.name,
         layer: Some(&spec.name),
         status: "ok",
-        dtype: Some(spec.src_storage().name()),
+        dtype: Some(spec.element_name(spec.src_storage())),
         layout: Some(layout_name(spec)),
         input: Some(input_sizes(spec)),
         output: Some(output_sizes(spec)),

@@ -2,14 +2,14 @@
 
 use crate::args::{Run, RunBackend, Tone};
 use crate::compute::{self, Tensors};
-use crate::data::{self, Array, Kind, fit};
+use crate::data::{self, Array, Elements, Kind, fit};
 use crate::failure::Failure;
 use crate::filters::Filter;
 use crate::numbers::{output_sizes, short, time};
 use crate::preview;
 use crate::source::{self, Selected};
 use convoke::{Bf16, Compiler, F16, Float, shape};
-use convoke_core::spec::{Epilogue, LayerSpec, Storage, with_article};
+use convoke_core::spec::{Epilogue, LayerSpec, PARTS, Storage, with_article};
 use convoke_core::target::Target;
 use std::io::{IsTerminal as _, Write};
 use std::path::Path;
@@ -133,7 +133,9 @@ fn check_channels(args: &Run, spec: &LayerSpec) -> Result<(), Failure> {
 
 /// A file with a number for each output channel.
 fn channels(what: &'static str, spec: &LayerSpec, path: &Path) -> Result<Vec<f64>, Failure> {
-    fit::same_shape(what, &[spec.out_channels], &data::read(path)?).map_err(|e| Failure::file(path, e))
+    let numbers = spec.out_channels / spec.parts();
+    let shape: Vec<usize> = [numbers].into_iter().chain(spec.complex.then_some(PARTS)).collect();
+    fit::same_shape(what, &shape, &data::read(path)?).map_err(|e| Failure::file(path, e))
 }
 
 /// What is said to weights for pooling.
@@ -256,7 +258,7 @@ fn write(
         }
         _ => (fit::array(spec, batch, dst), String::new()),
     };
-    data::write(path, &array, spec.dst_storage())?;
+    data::write(path, &array, Elements::of_dst(spec))?;
     Ok(writeln!(out, "wrote {}{note}", path.display())?)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `[..]` stands for what differs from run to run. `SNAPSHOTS=overwrite cargo test -p convoke-cli` writes the texts anew.
 
+mod complex;
 mod data;
 mod halves;
 mod integers;

@@ -75,6 +75,12 @@ impl Position {
                 let (n, at) = split3(rest);
                 Self { n, oc, at }
             }
+            Layout::Pairs => {
+                let (rest, part) = split(index, 2);
+                let (rest, at) = split3(rest);
+                let (n, number) = split(rest, spec.out_channels / 2);
+                Self { n, oc: 2 * number + part, at }
+            }
             Layout::Blocked => {
                 let block = spec.dtype.block();
                 let (rest, lane) = split(index, block);
@@ -239,7 +245,7 @@ fn each_product<T: Element>(spec: &LayerSpec, src: &[T], weights: &[T], position
         for ic in 0..spec.ic_per_group() {
             let channel = group * spec.ic_per_group() + ic;
             let Some(x) = input_at(spec, src, position.n, channel, at) else { continue };
-            f(x, weights[weights_index(spec, position.oc, ic, tap)]);
+            f(x, weight_at(spec, weights, position.oc, ic, tap));
         }
     }
 }
@@ -292,6 +298,10 @@ fn index(spec: &LayerSpec, channels: usize, sizes: [usize; 3], position: Positio
     match spec.layout {
         Layout::ChannelsFirst => (((n * channels + channel) * depth + d) * height + h) * width + w,
         Layout::ChannelsLast => (((n * depth + d) * height + h) * width + w) * channels + channel,
+        Layout::Pairs => {
+            let number = n * (channels / 2) + channel / 2;
+            2 * (((number * depth + d) * height + h) * width + w) + channel % 2
+        }
         Layout::Blocked => {
             let block = spec.dtype.block();
             let block_at = n * channels.div_ceil(block) + channel / block;
@@ -300,7 +310,27 @@ fn index(spec: &LayerSpec, channels: usize, sizes: [usize; 3], position: Positio
     }
 }
 
-/// Where a weight is in memory; `ic` counts within the group of `oc`.
+/// A weight; `ic` counts within the group of `oc`. Of a layer of complex numbers it is one of those of real numbers that it stands for.
+fn weight_at<T: Element>(spec: &LayerSpec, weights: &[T], oc: usize, ic: usize, tap: [usize; 3]) -> T {
+    if !spec.complex {
+        return weights[weights_index(spec, oc, ic, tap)];
+    }
+    let numbers = LayerSpec {
+        complex: false,
+        in_channels: spec.in_channels / 2,
+        out_channels: spec.out_channels / 2,
+        ..spec.clone()
+    };
+    let first = 2 * weights_index(&numbers, oc / 2, ic / 2, tap);
+    // (a + b i) (x + y i) = (a x - b y) + (b x + a y) i.
+    match (oc % 2, ic % 2) {
+        (0, 0) | (1, 1) => weights[first],
+        (0, _) => T::from_f64(-weights[first + 1].to_f64()),
+        _ => weights[first + 1],
+    }
+}
+
+/// Where a weight is in memory, of a layer of real numbers; `ic` counts within the group of `oc`.
 pub fn weights_index(spec: &LayerSpec, oc: usize, ic: usize, [d, h, w]: [usize; 3]) -> usize {
     let [kd, kh, kw] = spec.spatial.map(|a| a.kernel);
     // Transposed layers count output channels within the group, and input channels of all.

@@ -16,7 +16,8 @@ use super::{Geometry, fft, phases, winograd};
 use crate::eval::{Element, Float, Stored};
 use crate::plan::Plan;
 use crate::spec::{
-    Algorithm, BLOCK_BYTES, DType, Integers, LayerSpec, Operation, PerChannel, REDUCED, SpatialAxis, WeightsLayout,
+    Algorithm, BLOCK_BYTES, DType, Integers, LayerSpec, Operation, PARTS, PerChannel, REDUCED, SpatialAxis,
+    WeightsLayout,
 };
 
 /// Bytes of output channels that a panel holds for one tap of one input channel.
@@ -60,6 +61,9 @@ pub struct WeightsPacking {
     pub parts: [usize; 3],
     /// How filters are transformed for `fft`.
     pub fft: Option<FftPacking>,
+    /// Of complex weights, the distances of two groups, output channels, input channels and taps, in complex numbers. Everything else is
+    /// said of the weights of real numbers that these stand for, see [`Self::real`].
+    pub complex: Option<[usize; 4]>,
 }
 
 impl WeightsPacking {
@@ -85,12 +89,12 @@ impl WeightsPacking {
         let (taps, oc) = (spec.taps(), spec.out_channels);
         let (window, winograd) = (spec.spatial.map(|a| a.kernel), algorithm.winograd());
         let group_oc = spec.oc_per_group();
-        let (mut group_stride, mut oc_stride, ic_stride, tap_stride) = match spec.weights_layout {
-            WeightsLayout::Oihw => (group_oc * ic * taps, ic * taps, taps, 1),
-            WeightsLayout::Hwio => (group_oc, 1, oc, ic * oc),
-            WeightsLayout::Iohw => (ic * group_oc * taps, taps, group_oc * taps, 1),
-            WeightsLayout::Hwoi => (ic, spec.in_channels, 1, group_oc * spec.in_channels),
-        };
+        let [mut group_stride, mut oc_stride, ic_stride, tap_stride] =
+            strides(spec.weights_layout, spec.groups, group_oc, ic, taps);
+        let complex = spec.complex.then(|| {
+            // The numbers, of which each stands for some weights of the layer of real ones.
+            strides(spec.weights_layout, spec.groups, group_oc / PARTS, ic / PARTS, taps)
+        });
         let groups = if algorithm.is_by_channel() { 1 } else { spec.groups };
         if groups < spec.groups {
             // The channels of all groups are as far apart as the groups, or, where these have several, as those of one.
@@ -127,6 +131,7 @@ impl WeightsPacking {
             winograd,
             parts,
             fft: None,
+            complex,
         }
     }
 
@@ -150,7 +155,29 @@ impl WeightsPacking {
 
     /// Elements of the user's weights.
     pub fn plain_len(&self) -> usize {
+        self.real_len() / if self.complex.is_some() { PARTS } else { 1 }
+    }
+
+    /// Elements of the weights of real numbers.
+    fn real_len(&self) -> usize {
         self.groups * self.oc * self.window.iter().product::<usize>() * self.plain_ic
+    }
+
+    /// The weights of real numbers that complex ones stand for.
+    fn real<T: Float>(&self, complex: &[T], [group, oc_stride, ic_stride, tap_stride]: [usize; 4]) -> Vec<T> {
+        let mut real = vec![T::from_number(0.0); self.real_len()];
+        let taps: usize = self.window.iter().product();
+        for (g, oc) in (0..self.groups).flat_map(|g| (0..self.oc).map(move |oc| (g, oc))) {
+            for (ic, tap) in (0..self.plain_ic).flat_map(|ic| (0..taps).map(move |tap| (ic, tap))) {
+                let at = g * group + oc / PARTS * oc_stride + ic / PARTS * ic_stride + tap * tap_stride;
+                // Both parts of an output have both of the input.
+                let from = at * PARTS + (oc + ic) % PARTS;
+                let turned = oc % PARTS < ic % PARTS;
+                let to = g * self.group_stride + oc * self.oc_stride + ic * self.ic_stride + tap * self.tap_stride;
+                real[to] = if turned { T::from_number(-complex[from].to_number()) } else { complex[from] };
+            }
+        }
+        real
     }
 
     /// Packs `plain` into `packed`, as lanes; the lengths are [`Self::plain_len`] and [`Self::packed_len`].
@@ -159,6 +186,8 @@ impl WeightsPacking {
     /// If a length is another.
     pub fn pack<T: Float>(&self, plain: &[T], packed: &mut [T::Lane]) {
         assert_eq!((plain.len(), packed.len()), (self.plain_len(), self.packed_len()));
+        let real = self.complex.map(|strides| self.real(plain, strides));
+        let plain = real.as_deref().unwrap_or(plain);
         if let Some(fft) = self.fft {
             return self.pack_filters(fft, plain, packed);
         }
@@ -318,6 +347,16 @@ impl WeightsPacking {
             return format!("transforms of {lanes} phases of {rows} elements");
         }
         format!("OIhw{}o", PANEL_BYTES / dtype.bytes())
+    }
+}
+
+/// The distances in the user's weights of two groups, output channels and input channels of each, and taps.
+fn strides(layout: WeightsLayout, groups: usize, oc: usize, ic: usize, taps: usize) -> [usize; 4] {
+    match layout {
+        WeightsLayout::Oihw => [oc * ic * taps, ic * taps, taps, 1],
+        WeightsLayout::Hwio => [oc, 1, groups * oc, ic * groups * oc],
+        WeightsLayout::Iohw => [ic * oc * taps, taps, oc * taps, 1],
+        WeightsLayout::Hwoi => [ic, groups * ic, 1, oc * groups * ic],
     }
 }
 

@@ -6,7 +6,9 @@ use crate::lower::{
     Geometry, POOL_REGISTERS, PackedAxis, REQUANTIZE_REGISTERS, TileAxis, WINOGRAD_PRODUCTS, counts_taps, cut_phases,
     epilogue_registers, slides, winograd_axis, winograd_parts,
 };
-use crate::spec::{Divisor, LayerSpec, Operation, PAIR, QUAD, SpatialAxis, Storage, depthwise, with_article};
+use crate::spec::{
+    Divisor, LayerSpec, Layout, Operation, PAIR, PARTS, QUAD, SpatialAxis, Storage, depthwise, with_article,
+};
 use crate::target::{Isa, Target};
 
 /// Most steps of a reduction loop that may be written out.
@@ -153,6 +155,10 @@ fn winograd(spec: &LayerSpec, algorithm: Algorithm) -> Result<(), String> {
     let bytes = WeightsPacking::new(spec, algorithm).packed_len().saturating_mul(spec.dtype.bytes());
     if bytes > MOST_TRANSFORMED {
         return Err(format!("transformed weights would take {bytes} bytes, and {MOST_TRANSFORMED} are the most"));
+    }
+    if spec.layout == Layout::Pairs {
+        let name = spec.layout.name(spec.rank, spec.dtype);
+        return Err(format!("vectors of channels cannot be stored to complex numbers in `{name}`"));
     }
     let block = spec.layout.lanes(spec.out_channels, spec.dtype);
     let oc = spec.oc_per_group();
@@ -310,6 +316,13 @@ pub(crate) fn tile(
     if vector == VectorAxis::Ow && algorithm.is_by_channel() && rows > 0 && !multiplier.is_multiple_of(rows) {
         return Err(format!(
             "{} has {rows} rows; {algorithm} along ow works on one input channel at a time, so a divisor of {multiplier}",
+            name()
+        ));
+    }
+    if spec.layout == Layout::Pairs && (vector == VectorAxis::Oc || !rows.is_multiple_of(PARTS)) {
+        let layout = spec.layout.name(spec.rank, spec.dtype);
+        return Err(format!(
+            "{} along {vector} is not for complex numbers in `{layout}`, of which it computes both parts of a number along ow",
             name()
         ));
     }

@@ -305,6 +305,7 @@ impl Search<'_> {
             dtype: self.spec.dtype,
             half: None,
             integers: None,
+            complex: false,
             weights_layout: self.spec.weights_layout,
             accuracy: self.spec.accuracy,
         }

@@ -7,7 +7,7 @@
 use super::layout::fits_blocks;
 use super::sizes;
 use super::{
-    Accuracy, Algorithm, Axis, Batch, DType, Divisor, Epilogue, Half, Integers, LayerSpec, Layout, Operation,
+    Accuracy, Algorithm, Axis, Batch, DType, Divisor, Epilogue, Half, Integers, LayerSpec, Layout, Operation, PARTS,
     PackInput, PaddingMode, PerChannel, Requantized, Schedule, SpatialAxis, Storage, VectorAxis, WeightsLayout,
 };
 use crate::span::{Span, Spanned};
@@ -19,8 +19,34 @@ use proptest::sample::select;
 /// Multiply-accumulates that a random layer has at most, over its whole batch (a named batch counts as 3).
 pub const MAX_MACS: u64 = 200_000;
 
-/// Random legal layers without pins; at most [`MAX_MACS`].
+/// Random legal layers without pins; at most [`MAX_MACS`], or four times that of complex numbers.
 pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
+    prop_oneof![6 => real_spec().boxed(), 1 => complex_spec().boxed()]
+}
+
+/// Those of complex numbers.
+fn complex_spec() -> impl Strategy<Value = LayerSpec> {
+    let step = prop_oneof![
+        select(&[Epilogue::Residual, Epilogue::Shift, Epilogue::Neg][..]),
+        (-2.0..2.0).prop_map(|factor| Epilogue::Mul { factor })
+    ];
+    let layers = real_spec().prop_filter("a layer of complex numbers", |spec| !spec.operation.is_pooling());
+    (layers, option::of(step)).prop_map(|(spec, step)| LayerSpec {
+        complex: true,
+        in_channels: PARTS * spec.in_channels,
+        out_channels: PARTS * spec.out_channels,
+        layout: if spec.layout == Layout::ChannelsFirst { Layout::Pairs } else { Layout::ChannelsLast },
+        padding_mode: match spec.padding_mode {
+            PaddingMode::Constant(_) => PaddingMode::Zeros,
+            mode => mode,
+        },
+        then: step.into_iter().collect(),
+        ..spec
+    })
+}
+
+/// Those of real numbers.
+fn real_spec() -> impl Strategy<Value = LayerSpec> {
     let head = (1..=3_usize, select(&[DType::F32, DType::F64][..]), batch(), channels());
     let layouts = (
         select(&[Layout::ChannelsFirst, Layout::ChannelsLast, Layout::Blocked][..]),
@@ -51,6 +77,7 @@ pub fn layer_spec() -> impl Strategy<Value = LayerSpec> {
             dtype,
             half: None,
             integers: None,
+            complex: false,
             batch,
             in_channels: groups * ic,
             out_channels: groups * oc,
@@ -112,14 +139,14 @@ fn keep_to_pooling(spec: &mut LayerSpec, divisor: Divisor, p: usize) {
 /// Random legal layers of halves without pins; at most [`MAX_MACS`].
 pub fn half_spec() -> impl Strategy<Value = LayerSpec> {
     let half = select(&[Half::F16, Half::Bf16][..]);
-    let layers = layer_spec().prop_filter("a layer of f32", |spec| spec.dtype == DType::F32);
+    let layers = real_spec().prop_filter("a layer of f32", |spec| spec.dtype == DType::F32);
     (layers, half).prop_map(|(spec, half)| LayerSpec { half: Some(half), ..spec })
 }
 
 /// Random legal layers of integers without pins; at most [`MAX_MACS`].
 pub fn integer_spec() -> impl Strategy<Value = LayerSpec> {
     let has_integers = |spec: &LayerSpec| matches!(spec.operation, Operation::Convolution | Operation::MaxPool);
-    (layer_spec().prop_filter("a layer of integers", has_integers), integers()).prop_map(|(spec, integers)| LayerSpec {
+    (real_spec().prop_filter("a layer of integers", has_integers), integers()).prop_map(|(spec, integers)| LayerSpec {
         dtype: DType::F32,
         integers: Some(match spec.operation {
             Operation::MaxPool => maxima(integers.src),

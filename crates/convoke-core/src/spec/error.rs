@@ -98,6 +98,8 @@ pub(super) enum SpecError {
     Scale { field: &'static str, value: f64, span: Span },
     #[error("a layer of integers cannot have {what}")]
     NotIntegers { what: &'static str, help: &'static str, span: Span },
+    #[error("a layer of complex numbers cannot have {what}")]
+    NotComplex { what: &'static str, help: &'static str, span: Span },
     #[error("`clamp` has its bounds in the wrong order")]
     ClampOrder { lo: f64, hi: f64, span: Span },
     #[error("`residual` stands {count} times in `then`")]
@@ -263,6 +265,7 @@ impl SpecError {
             Self::Scale { span, .. } => at(span, "a scale is above 0 and an f32, and so is the factor that they make")
                 .with_help("write a number such as 0.05"),
             Self::NotIntegers { help, span, .. } => at(span, "the input is u8 or i8").with_help(*help),
+            Self::NotComplex { help, span, .. } => at(span, "the input is c64 or c128").with_help(*help),
             Self::ClampOrder { lo, hi, span } => {
                 at(span, &format!("the lower bound {lo} is greater than the upper bound {hi}"))
                     .with_help(format!("write `clamp({hi}, {lo})`"))

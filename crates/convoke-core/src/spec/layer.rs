@@ -3,14 +3,14 @@
 use super::axes::{self, Steps};
 use super::error::SpecError;
 use super::fields::{Names, Reader, axis_names};
-use super::integers;
 use super::layout::{LAYOUTS, MEANINGS, fits_blocks};
 use super::sizes::{self, Padding, Spans};
 use super::suggest::nearest;
 use super::{
-    Accuracy, Batch, DType, Divisor, Half, LayerSpec, Layout, Limits, Operation, PaddingMode, Schedule, SpatialAxis,
-    Storage, WeightsLayout,
+    Accuracy, Batch, COMPLEX_NAMES, DType, Divisor, Half, LayerSpec, Layout, Limits, Operation, PARTS, PaddingMode,
+    Schedule, SpatialAxis, Storage, WeightsLayout,
 };
+use super::{complex, integers};
 use crate::diagnostic::Diagnostic;
 use crate::front::ast::{File, Layer, Value, ValueKind};
 use crate::span::{Span, Spanned};
@@ -92,6 +92,7 @@ fn check_name(name: &Spanned<String>, errors: &mut Vec<SpecError>) {
 struct Input {
     dtype: DType,
     storage: Storage,
+    complex: bool,
     batch: Batch,
     channels: Spanned<usize>,
     /// `d h w`; 1 for an axis that is not there. None while a size is a name whose number is said later.
@@ -178,6 +179,7 @@ impl Parts<'_> {
         let spatial = axes::read(reader, &steps)?;
         stride?;
         check_padding(reader, padding_mode?, &spatial, self.span("padding"))?;
+        let parts = if input.complex { PARTS } else { 1 };
         let spec = LayerSpec {
             name: self.layer.name.value.clone(),
             operation: reader.operation,
@@ -189,11 +191,15 @@ impl Parts<'_> {
                 _ => None,
             },
             integers: integers?,
+            complex: input.complex,
             batch: input.batch,
-            in_channels: input.channels.value,
-            out_channels: out_channels.value,
+            in_channels: parts * input.channels.value,
+            out_channels: parts * out_channels.value,
             groups: groups?,
-            layout: input.layout,
+            layout: match input.layout {
+                Layout::ChannelsFirst if input.complex => Layout::Pairs,
+                layout => layout,
+            },
             weights_layout: weights_layout?,
             spatial,
             padding_mode: padding_mode?,
@@ -206,6 +212,7 @@ impl Parts<'_> {
             schedule: schedule?,
         };
         integers::check(reader, &spec, |field| self.span(field))?;
+        complex::check(reader, &spec, |field| self.span(field))?;
         let spans = Spans {
             input: input.span,
             out_channels: out_channels.span,
@@ -291,7 +298,12 @@ fn read_input(reader: &mut Reader<'_>, value: &Value) -> Option<Input> {
         ("i8", (DType::F32, Storage::I8)),
     ];
     let of_integers = matches!(reader.operation, Operation::Convolution | Operation::MaxPool);
-    let types = reader.word("element type", dtype, if of_integers { &TYPES } else { &TYPES[..4] });
+    let mut known = if of_integers { TYPES.to_vec() } else { TYPES[..4].to_vec() };
+    if complex::has_complex(reader.operation) {
+        known.extend(COMPLEX_NAMES.map(|(name, dtype)| (name, (dtype, dtype.storage()))));
+    }
+    let is_complex = COMPLEX_NAMES.iter().any(|(name, _)| *name == dtype.value);
+    let types = reader.word("element type", dtype, &known);
     let (dtype, storage) = types.unzip();
     let layout = match layout {
         None => Some(Layout::ChannelsFirst),
@@ -316,7 +328,8 @@ fn read_input(reader: &mut Reader<'_>, value: &Value) -> Option<Input> {
         spatial
     });
     let (dtype, storage) = (dtype?, storage?);
-    Some(Input { dtype, storage, batch: batch?, channels: channels?, spatial, layout: layout?, span: value.span })
+    let (batch, channels, layout) = (batch?, channels?, layout?);
+    Some(Input { dtype, storage, complex: is_complex, batch, channels, spatial, layout, span: value.span })
 }
 
 fn read_batch(reader: &mut Reader<'_>, dim: &Value) -> Option<Batch> {

@@ -1,10 +1,10 @@
 //! Where the channels of `src` and `dst` are in memory, and what the layouts are called.
 //!
 //! Every layout is `[n][planes][d][h][w][lanes]`: channel `c` is lane `c % lanes` of plane `c / lanes`. Channels first have
-//! one lane, channels last one plane; a blocked layout has planes of 64 bytes of channels, the lanes past the last
+//! one lane (of complex numbers two, the real and the imaginary part), channels last one plane; a blocked layout has planes of 64 bytes of channels, the lanes past the last
 //! channel filled with zeros.
 
-use super::{DType, LayerSpec, SpatialAxis, WeightsLayout};
+use super::{DType, LayerSpec, PARTS, SpatialAxis, WeightsLayout};
 
 /// Bytes of channels that lie together in a blocked layout.
 pub const BLOCK_BYTES: usize = 64;
@@ -16,6 +16,8 @@ pub enum Layout {
     ChannelsFirst,
     /// `nlc`, `nhwc`, `ndhwc`: Keras'.
     ChannelsLast,
+    /// Channels first of complex numbers, by the same names: `[n][c][d][h][w][2]`.
+    Pairs,
     /// `nCw16c`, `nChw16c`, `nCdhw16c` of f32, and with `8c` of f64: oneDNN's. Sizes are written as for channels first.
     ///
     /// `src` is read up to its last channel; the lanes past that of `dst` are written as zeros.
@@ -55,7 +57,8 @@ impl WeightsLayout {
 impl Layout {
     /// As the language writes it for a layer of `rank` spatial axes.
     pub fn name(self, rank: usize, dtype: DType) -> &'static str {
-        let of_type = |meant: &(Self, Option<DType>)| meant.0 == self && meant.1.is_none_or(|only| only == dtype);
+        let plain = if self == Self::Pairs { Self::ChannelsFirst } else { self };
+        let of_type = |meant: &(Self, Option<DType>)| meant.0 == plain && meant.1.is_none_or(|only| only == dtype);
         LAYOUTS[rank - 1][MEANINGS.iter().position(of_type).unwrap_or(0)]
     }
 
@@ -64,6 +67,7 @@ impl Layout {
         match self {
             Self::ChannelsFirst => 1,
             Self::ChannelsLast => channels,
+            Self::Pairs => PARTS,
             Self::Blocked => dtype.block(),
         }
     }
@@ -99,7 +103,7 @@ impl Layout {
     /// `sizes` as the language writes them.
     pub fn declared_shape(self, batch: usize, channels: usize, sizes: &[usize]) -> Vec<usize> {
         match self {
-            Self::ChannelsFirst | Self::Blocked => [&[batch, channels], sizes].concat(),
+            Self::ChannelsFirst | Self::Pairs | Self::Blocked => [&[batch, channels], sizes].concat(),
             Self::ChannelsLast => [&[batch], sizes, &[channels]].concat(),
         }
     }

@@ -7,6 +7,7 @@
 #[cfg(feature = "arbitrary")]
 pub mod arbitrary;
 mod axes;
+mod complex;
 mod error;
 mod fields;
 mod integers;
@@ -21,6 +22,7 @@ mod suggest;
 mod template;
 mod text;
 
+pub use complex::{COMPLEX_NAMES, PARTS};
 pub use integers::{Integers, PAIR, PerChannel, QUAD, REDUCED, Requantized};
 pub use layer::{validate, validate_with_sizes};
 pub use layout::{BLOCK_BYTES, Layout};
@@ -56,6 +58,9 @@ pub struct LayerSpec {
     pub half: Option<Half>,
     /// What the elements are where they are integers.
     pub integers: Option<Integers>,
+    /// Whether the numbers are complex: then the layer is that of twice the channels, of which every second one is an imaginary part,
+    /// and everything here counts those, see [`PARTS`].
+    pub complex: bool,
     /// Batch size `n`.
     pub batch: Batch,
     /// Input channels, all groups together.
@@ -388,12 +393,12 @@ impl LayerSpec {
         algorithm.is_exact() && self.p <= 2
     }
 
-    /// Elements of the weights; pooling has none.
+    /// Elements of the weights, of complex ones two a number; pooling has none.
     pub fn weights_len(&self) -> usize {
         if self.operation.is_pooling() {
             return 0;
         }
-        self.out_channels * self.ic_per_group() * self.taps()
+        self.out_channels * self.ic_per_group() * self.taps() / self.parts()
     }
 
     /// Elements of the weights, of the bias, if there is one, and of the steps of the epilogue.

@@ -8,7 +8,7 @@
 
 use super::layer::{validate_with_sizes, validate_without_sizes};
 use super::layout::{LAYOUTS, MEANINGS};
-use super::{DType, LayerSpec, Layout, Limits, SpecTextError};
+use super::{COMPLEX_NAMES, DType, LayerSpec, Layout, Limits, PARTS, SpecTextError};
 use crate::diagnostic::Diagnostic;
 use crate::front::ast::{File, Layer, Value, ValueKind};
 use crate::front::{checked, in_order};
@@ -267,22 +267,25 @@ pub(super) fn not_one_layer(count: usize) -> Diagnostic {
 /// The sizes of `src` as memory has them, and which of them are those of axes. None of a layer that has not been validated.
 fn src_of(layer: &Layer) -> Option<(Vec<Size>, std::ops::Range<usize>)> {
     let input = layer.fields.iter().find(|field| field.name.value == "input")?;
-    let ValueKind::Tensor { dims, layout, .. } = &input.value.kind else { return None };
+    let ValueKind::Tensor { dtype, dims, layout } = &input.value.kind else { return None };
     let mut sizes = dims.iter().map(size).collect::<Option<Vec<_>>>()?;
     let rank = sizes.len().checked_sub(2)?;
     let word = layout.as_ref().map_or(LAYOUTS.get(rank.checked_sub(1)?)?[0], |layout| layout.value.as_str());
     let column = LAYOUTS.get(rank - 1)?.iter().position(|name| *name == word)?;
-    match MEANINGS[column] {
-        (Layout::ChannelsLast, _) => return Some((sizes, 1..rank + 1)),
-        (Layout::ChannelsFirst, _) => {}
-        (Layout::Blocked, dtype) => {
+    let complex = COMPLEX_NAMES.iter().any(|(name, _)| *name == dtype.value);
+    let (layout, dtype) = MEANINGS[column];
+    match layout {
+        Layout::ChannelsLast | Layout::ChannelsFirst | Layout::Pairs if complex => sizes.push(Size::Number(PARTS)),
+        Layout::ChannelsLast | Layout::ChannelsFirst | Layout::Pairs => {}
+        Layout::Blocked => {
             let block = dtype.unwrap_or(DType::F32).block();
             let Size::Number(channels) = sizes[1] else { return None };
             sizes[1] = Size::Number(channels.div_ceil(block));
             sizes.push(Size::Number(block));
         }
     }
-    Some((sizes, 2..rank + 2))
+    let first = if layout == Layout::ChannelsLast { 1 } else { 2 };
+    Some((sizes, first..rank + first))
 }
 
 fn size(dim: &Value) -> Option<Size> {

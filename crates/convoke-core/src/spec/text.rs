@@ -27,7 +27,7 @@ impl fmt::Display for LayerSpec {
         }
         let pooling = self.operation.is_pooling();
         if !pooling {
-            writeln!(f, "    out_channels: {},", self.out_channels)?;
+            writeln!(f, "    out_channels: {},", self.out_channels / self.parts())?;
         }
         let kernel: Vec<_> = axes.iter().map(|a| a.kernel.to_string()).collect();
         if self.adaptive {
@@ -150,12 +150,12 @@ impl LayerSpec {
 
     fn tensor_type(&self, storage: Storage, channels: usize, size: impl Fn(&SpatialAxis) -> usize) -> String {
         let sizes: Vec<usize> = self.spatial[3 - self.rank..].iter().map(size).collect();
-        let dims = self.layout.declared_shape(self.fixed_batch().unwrap_or(0), channels, &sizes);
+        let dims = self.layout.declared_shape(self.fixed_batch().unwrap_or(0), channels / self.parts(), &sizes);
         let mut dims: Vec<_> = dims.iter().map(ToString::to_string).collect();
         if let Batch::Named(name) = &self.batch {
             dims[0].clone_from(name);
         }
-        format!("{}[{}] @ {}", storage.name(), dims.join(", "), self.layout.name(self.rank, self.dtype))
+        format!("{}[{}] @ {}", self.element_name(storage), dims.join(", "), self.layout.name(self.rank, self.dtype))
     }
 }
 

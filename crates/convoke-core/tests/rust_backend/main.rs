@@ -68,6 +68,11 @@ conv2d residual_block { input: f32[2, 3, 5, 11] @ nchw, out_channels: 13, kernel
 conv2d residual_last { input: f32[N, 5, 6, 9] @ nhwc, out_channels: 21, kernel_size: 3, padding: 1, then: [residual, silu] }
 conv2d residual_transformed { input: f32[2, 7, 9, 21] @ nhwc, out_channels: 19, kernel_size: 3, padding: 1, then: residual,
     accuracy: fast, schedule { algorithm: winograd4, block: (oh: 4) } }
+conv2d complex_planes { input: c64[2, 3, 6, 19] @ nchw, out_channels: 5, kernel_size: 3, stride: (2, 1), padding: 1, bias: true,
+    then: [shift, residual] }
+conv1d complex_groups { input: c128[N, 40, 6] @ nlc, out_channels: 9, groups: 3, kernel_size: 4, dilation: 2, weights: lio }
+conv_transpose2d complex_enlarged { input: c64[1, 5, 9, 4] @ nhwc, out_channels: 3, kernel_size: 3, stride: 2, padding: 1, then: mul(0.5) }
+conv2d complex_transformed { input: c64[1, 9, 9, 5] @ nhwc, out_channels: 4, kernel_size: 3, accuracy: fast, schedule { algorithm: winograd4 } }
 conv2d nothing { input: f32[0, 2, 4, 4] @ nchw, out_channels: 3, kernel_size: 3 }
 ";
 

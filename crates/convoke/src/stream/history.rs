@@ -1,6 +1,6 @@
 //! Frames in memory: a block of them, and the last ones of what came before it.
 
-use convoke_core::spec::Layout;
+use convoke_core::spec::{Layout, PARTS};
 use convoke_jit::Element;
 
 /// How the numbers of a frame are apart: `rows` of frames, each `inner` numbers that lie together.
@@ -17,6 +17,7 @@ impl Frames {
         match layout {
             Layout::ChannelsLast => Self { rows: batch, inner: channels },
             Layout::ChannelsFirst | Layout::Blocked => Self { rows: batch * channels, inner: 1 },
+            Layout::Pairs => Self { rows: batch * channels / PARTS, inner: PARTS },
         }
     }
 

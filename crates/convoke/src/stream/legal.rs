@@ -39,6 +39,26 @@ pub enum NotStreamed {
         "its schedule pins `algorithm: {0}`, which rounds by where a block starts, and a stream takes sums as they stand"
     )]
     Algorithm(&'static str),
+    /// It has no state to hand over, because windows lie apart: the stride, and what a window reaches over.
+    #[error("its windows reach over {1} frames and are {0} apart, and a state is frames that windows share")]
+    Apart(usize, usize),
+    /// It has no state to hand over, because outputs come before any frame: the padding, and what a window reaches over.
+    #[error(
+        "its padding of {0} fills windows of {1} frames by itself, and a state is frames that a window still waits for"
+    )]
+    Padding(usize, usize),
+}
+
+/// # Errors
+/// If what a stream of `spec` remembers is not frames alone.
+pub(super) fn check_state(spec: &LayerSpec) -> Result<(), Error> {
+    let axis = &spec.spatial[2];
+    let refuse = |reason| Err(Error::State { layer: spec.name.clone(), reason });
+    match axis.extent() {
+        extent if axis.stride > extent => refuse(NotStreamed::Apart(axis.stride, extent)),
+        extent if axis.pad_lo >= extent => refuse(NotStreamed::Padding(axis.pad_lo, extent)),
+        _ => Ok(()),
+    }
 }
 
 /// # Errors

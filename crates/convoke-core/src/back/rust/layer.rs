@@ -11,7 +11,7 @@ use super::{RustError, dispatch};
 use crate::ir::{Role, Verified};
 use crate::lower::weights::WeightsPacking;
 use crate::lower::{winograd_taps, winograd_transforms};
-use crate::spec::{Batch, DType, LayerSpec, WeightsLayout};
+use crate::spec::{Batch, DType, LayerSpec, PARTS, WeightsLayout};
 use crate::target::Isa;
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
@@ -139,7 +139,7 @@ fn shape(spec: &LayerSpec, src: bool) -> String {
     let channels = if src { spec.in_channels } else { spec.out_channels };
     let sizes: Vec<usize> =
         spec.spatial[3 - spec.rank..].iter().map(|a| if src { a.input } else { a.output }).collect();
-    let sizes = spec.layout.shape(spec.fixed_batch().unwrap_or(0), channels, &sizes, spec.dtype);
+    let sizes = spec.shape(spec.fixed_batch().unwrap_or(0), channels, &sizes);
     let mut sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
     if let Batch::Named(name) = &spec.batch {
         sizes[0].clone_from(name);
@@ -159,8 +159,10 @@ fn types(layer: &Layer<'_>, scratch: Option<i64>, local: Option<i64>) -> TokenSt
     let images = spec.fixed_batch().unwrap_or(1);
     let of = if spec.fixed_batch().is_some() { "" } else { ", of which an image is one array" };
     let taps: Vec<String> = spec.spatial[3 - spec.rank..].iter().map(|a| a.kernel.to_string()).collect();
-    let (oc, ic, taps) = (spec.out_channels, spec.in_channels, taps.join("]["));
-    let (oc_group, ic_group) = (spec.oc_per_group(), spec.ic_per_group());
+    let (parts, taps) = (spec.parts(), taps.join("]["));
+    let (oc, ic) = (spec.out_channels / parts, spec.in_channels / parts);
+    let (oc_group, ic_group) = (oc / spec.groups, ic / spec.groups);
+    let numbers = if spec.complex { ", the real and the imaginary part of each" } else { "" };
     let weights_shape = match spec.weights_layout {
         WeightsLayout::Oihw => format!("`[{oc}][{ic_group}][{taps}]`"),
         WeightsLayout::Hwio => format!("`[{taps}][{ic_group}][{oc}]`"),
@@ -178,7 +180,7 @@ fn types(layer: &Layer<'_>, scratch: Option<i64>, local: Option<i64>) -> TokenSt
     };
     define("Src", format!(" The input, {}{of}.", shape(spec, true)), spec.src_image() * images);
     if !spec.operation.is_pooling() {
-        define("Weights", format!(" The weights, {weights_shape}."), spec.weights_len());
+        define("Weights", format!(" The weights, {weights_shape}{numbers}."), spec.weights_len());
     }
     if spec.bias {
         define("Bias", " The bias, one element an output channel.".to_owned(), spec.out_channels);
@@ -268,20 +270,25 @@ fn pack(layer: &Layer<'_>) -> TokenStream {
         let plain = n(p.plain_ic);
         quote!((ic % #plain))
     };
-    let [from_tap, from_ic] = [times(tap, p.tap_stride), times(channel, p.ic_stride)];
-    let from_oc = if p.group_stride == p.oc * p.oc_stride {
-        let g_oc = times(quote!(g), p.oc);
-        times(quote!((#g_oc + oc)), p.oc_stride)
-    } else {
-        let (from_g, from_oc) = (times(quote!(g), p.group_stride), times(quote!(oc), p.oc_stride));
-        quote!(#from_g + #from_oc)
+    let weight = match p.complex {
+        Some(strides) => complex_weight(strides, &tap, &channel),
+        None => {
+            let [from_tap, from_ic] = [times(tap, p.tap_stride), times(channel, p.ic_stride)];
+            let from_oc = if p.group_stride == p.oc * p.oc_stride {
+                let g_oc = times(quote!(g), p.oc);
+                times(quote!((#g_oc + oc)), p.oc_stride)
+            } else {
+                let (from_g, from_oc) = (times(quote!(g), p.group_stride), times(quote!(oc), p.oc_stride));
+                quote!(#from_g + #from_oc)
+            };
+            as_lane(layer.spec, quote!(weights[#from_oc + #from_tap + #from_ic]))
+        }
     };
     let rows = channel_rows(layer.spec);
     let bias_parameter = rows.iter().map(|(name, array)| quote!(, #name: &#array)).collect::<TokenStream>();
     let bias_argument = rows.iter().map(|(name, _)| quote!(, #name)).collect::<TokenStream>();
     let bias_copy = copy_rows(layer.spec, &rows);
     let tap_ic = times(quote!(tap), p.ic);
-    let weight = as_lane(layer.spec, quote!(weights[#from_oc + #from_tap + #from_ic]));
     let copy = match p.winograd {
         Some(m) => transformed(p, m, layer.spec, &weight),
         None => quote! {
@@ -323,6 +330,19 @@ fn pack(layer: &Layer<'_>) -> TokenStream {
             #bias_copy
         }
     }
+}
+
+/// The weight of real numbers for `tap` and `channel` of the output `oc` of the group `g`, as [`WeightsPacking::pack`] has it. `strides` are those
+/// of the complex numbers.
+fn complex_weight(strides: [usize; 4], tap: &TokenStream, channel: &TokenStream) -> TokenStream {
+    let parts = Literal::usize_unsuffixed(PARTS);
+    let [of_g, of_oc, of_ic, of_tap] = strides;
+    let (g, oc) = (times(quote!(g), of_g), times(quote!((oc / #parts)), of_oc));
+    let (ic, tap) = (times(quote!((#channel / #parts)), of_ic), times(tap.clone(), of_tap));
+    quote!({
+        let weight = weights[(#g + #oc + #ic + #tap) * #parts + (oc + #channel) % #parts];
+        if oc % #parts < #channel % #parts { -weight } else { weight }
+    })
 }
 
 /// `element` of one of the user's arrays as a lane holds it.

@@ -1,6 +1,6 @@
 //! What the error of an output is measured by.
 
-use super::{Position, Tensors, divisor, each_element, each_product, input_at, pooled, src_index, weights_index};
+use super::{Position, Tensors, divisor, each_element, each_product, input_at, pooled, src_index, weight_at};
 use crate::eval::Element;
 use crate::lower::weights::WeightsPacking;
 use crate::lower::{TileAxis, winograd_taps, winograd_transforms};
@@ -102,7 +102,7 @@ impl<'a> Norms<'a> {
         };
         let ic = spec.ic_per_group();
         let window = spec.spatial.map(|a| a.kernel);
-        let filter = |i: usize| norm(&mut each(window).map(|tap| weights[weights_index(spec, i / ic, i % ic, tap)]));
+        let filter = |i: usize| norm(&mut each(window).map(|tap| weight_at(spec, weights, i / ic, i % ic, tap)));
         Self {
             spec,
             lines,
@@ -187,7 +187,7 @@ impl<'a> Winograd<'a> {
             let tap = |tap| match self.packing.tap_of_part(part, tap) {
                 Some(tap) => {
                     let tap = [tap / w / h, tap / w % h, tap % w];
-                    weights[weights_index(self.spec, oc, ic, tap)].to_f64().abs()
+                    weight_at(self.spec, weights, oc, ic, tap).to_f64().abs()
                 }
                 None => 0.0,
             };

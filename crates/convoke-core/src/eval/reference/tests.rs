@@ -17,6 +17,7 @@ fn layer(in_channels: usize, out_channels: usize, spatial: [SpatialAxis; 3]) -> 
         dtype: DType::F64,
         half: None,
         integers: None,
+        complex: false,
         batch: Batch::Fixed(1),
         in_channels,
         out_channels,
