@@ -1,5 +1,8 @@
 //! Random layers of integers on every engine: all give exactly what the reference says, on one thread and on two.
 
+#[path = "integers/modules.rs"]
+mod modules;
+
 use convoke_core::eval::{Stored, from_bytes, interp, reference, to_bytes};
 use convoke_core::ir::{Role, Verified};
 use convoke_core::lower::weights::{IntegerParameters, WeightsPacking};

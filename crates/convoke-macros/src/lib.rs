@@ -32,9 +32,11 @@ use proc_macro::TokenStream;
 /// - `Src`, `Weights`, `Bias` (if the layer has one), `Dst`: arrays of exactly the layer's sizes, in the layouts that the
 ///   layer names. With a named batch, as in `f32[N, 3, 32, 32]`, `Src` and `Dst` are one image.
 /// - `pack(&Weights, &Bias) -> Packed`, a `const fn`, and `pack_into(&mut Packed, &Weights, &Bias)`; without a bias, neither
-///   takes one.
+///   takes one. What there is one of for each output channel follows: `&Channels` for each such step of `then`, and of a layer of
+///   integers `&ZeroPoints` (of the weights' type) and `&Scales` (`f32`), where it says `per_channel`.
 /// - `run(&Src, &Packed, &mut Dst)`; with a named batch it takes slices. If the schedule pins a
-///   `pack_input` other than `none`, there is a type `Scratch`, and `run` takes a `&mut Scratch` behind `dst`. If some version
+///   `pack_input` other than `none`, there is a type `Scratch`, and `run` takes a `&mut Scratch` behind `dst`; so it is where the layer is
+///   one of integers, or its padding is not zeros, and the copy of the input that it needs is larger than 16 KiB or the batch a name. If some version
 ///   needs space for one step of its outermost loop, there is a type `Local`, and `run` takes a `&mut Local` behind all,
 ///   for any number of images.
 /// - `isa()`, which version `run` takes; `Isa::ALL`, `Isa::is_available` and `run_with(Isa, …)`, to take another.

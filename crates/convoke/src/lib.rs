@@ -20,6 +20,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! At build time, a layer is a module, whose arrays are as long as the layer says. This one is of integers, `u8` times `i8`:
+//!
+//! ```
+//! convoke::conv! {
+//!     conv1d sums { input: u8[1, 1, 4], input_zero_point: 128, out_channels: 1, kernel_size: 2, bias: true }
+//! }
+//!
+//! static PACKED: sums::Packed = sums::pack(&[1, -2], &[1000]); // or once, when the program starts
+//!
+//! let mut dst = [0_i32; 3];
+//! sums::run(&[128, 255, 0, 129], &PACKED, &mut dst);
+//! assert_eq!(dst, [1000 - 254, 1000 + 127 + 256, 1000 - 128 - 2]);
+//! ```
+//!
 //! # Features
 //! - `jit` (default): compiling at run time, and everything but the macro. Without it the crate is `no_std` and has
 //!   [`conv!`] alone, with nothing to build for the program itself.
@@ -83,6 +97,11 @@ pub struct Readme;
 #[cfg(all(doctest, feature = "jit"))]
 #[doc = include_str!("../../../docs/halves.md")]
 pub struct Halves;
+
+/// So are those of docs/quantised.md.
+#[cfg(all(doctest, feature = "jit"))]
+#[doc = include_str!("../../../docs/quantised.md")]
+pub struct Quantised;
 
 /// So are those of docs/streaming.md.
 #[cfg(all(doctest, feature = "jit"))]

@@ -1,12 +1,11 @@
 //! The module that `conv!` expands to: its text, and what rustc and clippy say of it.
 
 use crate::machine::{Random, layers};
-use crate::{HALVES, LAYERS, local};
-use convoke_core::back::rust::{Detection, Layer, RustError, ScratchFrom, layer, to_source};
+use crate::{HALVES, INTEGERS, LAYERS, local};
+use convoke_core::back::rust::{Detection, Layer, RustError, ScratchFrom, TARGETS, Version, layer, module, to_source};
 use convoke_core::eval::{Bf16, F16};
-use convoke_core::ir::Verified;
 use convoke_core::lower::weights::WeightsPacking;
-use convoke_core::pipeline::compile;
+use convoke_core::pipeline::{Compiled, compile};
 use convoke_core::spec::{Accuracy, Half, LayerSpec, Limits};
 use convoke_core::target::Target;
 use std::path::Path;
@@ -18,9 +17,9 @@ fn source(spec: &LayerSpec, targets: &[Target], detection: Detection) -> Result<
     let spec = &LayerSpec { accuracy, ..spec.clone() };
     let compiled: Vec<_> =
         targets.iter().map(|t| compile(spec, t, &Limits::default()).expect("the layer compiles")).collect();
-    let packing = WeightsPacking::new(spec, compiled[0].plan.algorithm);
-    let versions: Vec<Verified> = compiled.into_iter().map(|c| c.kernel).collect();
-    let code = layer(&Layer { spec, packing: &packing, versions: &versions, detection, scratch: from(spec) })?;
+    let version = |c: Compiled| Version { packing: WeightsPacking::new(spec, c.plan.algorithm), kernel: c.kernel };
+    let versions: Vec<Version> = compiled.into_iter().map(version).collect();
+    let code = layer(&Layer { spec, versions: &versions, detection, scratch: from(spec) })?;
     Ok(to_source(code).expect("emitted code is items"))
 }
 
@@ -67,16 +66,19 @@ fn versions_that_do_not_belong_together_are_refused() {
     other.out_channels = 4;
     let kernel = compile(&other, &Target::PORTABLE, &Limits::default()).expect("the layer compiles").kernel;
     let packing = WeightsPacking::new(spec, convoke_core::spec::Algorithm::Pointwise);
-    let versions = [kernel];
-    let mixed = Layer {
-        spec,
-        packing: &packing,
-        versions: &versions,
-        detection: Detection::RunTime,
-        scratch: ScratchFrom::Argument,
+    let refused = |versions: &[Version]| {
+        let mixed = Layer { spec, versions, detection: Detection::RunTime, scratch: ScratchFrom::Argument };
+        layer(&mixed).expect_err("versions that do not fit are refused")
     };
-    let error = layer(&mixed).expect_err("another layer's kernel is refused");
+    let error = refused(&[Version { kernel, packing }]);
     assert_eq!(error.to_string(), "kernel `pointwise_f32_portable_ow4x4` has 12 elements of `dst`, its layer has 9");
+    let of = |target: &Target, packing: WeightsPacking| {
+        let kernel = compile(spec, target, &Limits::default()).expect("the layer compiles").kernel;
+        Version { kernel, packing }
+    };
+    let turned = WeightsPacking { oc_stride: packing.ic_stride, ic_stride: packing.oc_stride, ..packing };
+    let error = refused(&[of(&Target::AVX2, packing), of(&Target::PORTABLE, turned)]);
+    assert_eq!(error.to_string(), "layer `head` has kernels that need weights packed in different ways");
 }
 
 /// Every layer of the tests in one library, without the standard library, under clippy's default lints.
@@ -86,6 +88,10 @@ fn modules_pass_clippy_without_std() {
     let mut text = "//! Layers.\n#![no_std]\n#![deny(missing_docs)]\n".to_owned();
     for spec in layers(LAYERS).into_iter().chain(layers(HALVES)) {
         text += &source(&spec, &targets, Detection::CompileTime).expect("it has source");
+    }
+    for spec in layers(INTEGERS) {
+        let code = module(&spec, &TARGETS, &Limits::default(), Detection::CompileTime).expect("it has a module");
+        text += &to_source(code).expect("emitted code is items");
     }
     text += &local::modules(Detection::CompileTime);
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));

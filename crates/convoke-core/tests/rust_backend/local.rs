@@ -2,7 +2,7 @@
 
 use crate::interface::{from, rustc};
 use crate::machine::{Case, layers};
-use convoke_core::back::rust::{Detection, Layer, layer, to_source};
+use convoke_core::back::rust::{Detection, Layer, Version, layer, to_source};
 use convoke_core::ir::{Kernel, Verified, verify};
 use convoke_core::lower::weights::WeightsPacking;
 use convoke_core::pipeline::compile;
@@ -50,7 +50,8 @@ pub(crate) fn cases(isa: Isa) -> Vec<Case> {
 /// The module of `spec` with `versions`.
 fn module(spec: &LayerSpec, versions: &[Verified], detection: Detection) -> String {
     let packing = WeightsPacking::new(spec, Algorithm::Pointwise);
-    let code = layer(&Layer { spec, packing: &packing, versions, detection, scratch: from(spec) });
+    let versions: Vec<Version> = versions.iter().map(|kernel| Version { kernel: kernel.clone(), packing }).collect();
+    let code = layer(&Layer { spec, versions: &versions, detection, scratch: from(spec) });
     to_source(code.expect("it has source")).expect("emitted code is items")
 }
 

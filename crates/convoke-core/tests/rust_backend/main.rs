@@ -2,6 +2,7 @@
 //!
 //! Versions that this CPU lacks, AVX-512 and NEON, run on a model of their intrinsics; AVX-512 is also compiled as it is.
 
+mod integers;
 mod interface;
 mod local;
 mod machine;

@@ -1,7 +1,8 @@
 //! The part of a layer's module that chooses: `Isa`, `run` and `run_with`.
 
+use super::isa::version_name;
 use super::kernel;
-use super::layer::{Detection, Layer, ScratchFrom, has_packed, required, variant};
+use super::layer::{Detection, Layer, ScratchFrom, Version, has_packed, module_of, required, variant, weights_field};
 use super::names::ident;
 use crate::ir::{Role, Verified};
 use crate::target::Isa;
@@ -9,12 +10,12 @@ use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
 /// The condition under which a version is compiled; the portable one where no other is sure to run.
-pub(super) fn cfg(isa: Isa, versions: &[&Verified]) -> Option<TokenStream> {
+pub(super) fn cfg(isa: Isa, versions: &[&Version]) -> Option<TokenStream> {
     match isa {
         Isa::Avx512 | Isa::Avx2 | Isa::Sse => Some(quote!(#[cfg(target_arch = "x86_64")])),
         Isa::Neon => Some(quote!(#[cfg(target_arch = "aarch64")])),
         Isa::Portable => {
-            let sure: Vec<TokenStream> = versions.iter().filter_map(|k| sure(k)).collect();
+            let sure: Vec<TokenStream> = versions.iter().filter_map(|v| sure(&v.kernel)).collect();
             (!sure.is_empty()).then(|| quote!(#[cfg(not(any(#(#sure),*)))]))
         }
     }
@@ -30,7 +31,7 @@ fn sure(version: &Verified) -> Option<TokenStream> {
 }
 
 /// The items.
-pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool, local: bool) -> TokenStream {
+pub(super) fn items(layer: &Layer<'_>, versions: &[&Version], scratch: bool, local: bool) -> TokenStream {
     let isa = isa(layer.detection, versions);
     let batch = layer.spec.fixed_batch();
     let of = |name: &str| {
@@ -57,7 +58,7 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool, lo
     let (inputs, inputs_given) =
         (quote!(#packed_parameter #residual_parameter), quote!(#packed_argument #residual_argument));
     // The versions that are compiled may all be ones without.
-    let unused = (local && versions.iter().any(|k| kernel::buffer_len(k, Role::Local).is_none()))
+    let unused = (local && versions.iter().any(|v| kernel::buffer_len(&v.kernel, Role::Local).is_none()))
         .then(|| quote!(#[allow(unused_variables)]));
     let check = batch.is_none().then(|| {
         let scratch =
@@ -86,12 +87,15 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool, lo
         }
         None => quote!(src.len() as isize),
     };
-    let arms = versions.iter().map(|k| {
-        let (variant, module, cfg) = (variant(k.isa), ident(k.isa.name()), cfg(k.isa, versions));
+    let arms = versions.iter().map(|Version { kernel: k, packing }| {
+        let (variant, module, cfg) = (variant(k), module_of(k), cfg(k.isa, versions));
+        let weights = weights_field(packing);
+        // Integers are bits of lanes.
+        let lanes = layer.spec.integers.as_ref().map(|_| quote!(.cast()));
         let arguments = k.buffers.iter().map(|buffer| match buffer.role {
             Role::Src => quote!(src.as_ptr().cast()),
-            Role::Weights => quote!(packed.weights.as_ptr()),
-            Role::Bias => quote!(packed.bias.as_ptr()),
+            Role::Weights => quote!(packed.#weights.as_ptr() #lanes),
+            Role::Bias => quote!(packed.bias.as_ptr() #lanes),
             Role::Residual => quote!(residual.as_ptr().cast()),
             Role::Dst => quote!(dst.as_mut_ptr().cast()),
             Role::Scratch => quote!(scratch.as_mut_ptr().cast()),
@@ -142,12 +146,13 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Verified], scratch: bool, lo
 }
 
 /// The enum, its methods and `isa()`.
-fn isa(detection: Detection, versions: &[&Verified]) -> TokenStream {
-    let variants: Vec<_> = versions.iter().map(|k| variant(k.isa)).collect();
-    let names: Vec<_> = versions.iter().map(|k| k.isa.name()).collect();
-    let docs = versions.iter().map(|k| format!(" Version `{}`.", k.name));
-    let available = versions.iter().map(|k| {
-        let (variant, cfg, has) = (variant(k.isa), cfg(k.isa, versions), has(detection, k));
+fn isa(detection: Detection, versions: &[&Version]) -> TokenStream {
+    let kernels = || versions.iter().map(|v| &v.kernel);
+    let variants: Vec<_> = kernels().map(variant).collect();
+    let names: Vec<_> = kernels().map(|k| version_name(k)).collect();
+    let docs = kernels().map(|k| format!(" Version `{}`.", k.name));
+    let available = kernels().map(|k| {
+        let (variant, cfg, has) = (variant(k), cfg(k.isa, versions), has(detection, k));
         quote!(#cfg Self::#variant => #has,)
     });
     let constant = (detection == Detection::CompileTime).then(|| quote!(const));

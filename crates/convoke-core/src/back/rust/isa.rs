@@ -407,6 +407,15 @@ pub(super) fn stored_as(storage: Storage, lanes: DType) -> &'static str {
     }
 }
 
+/// What tells the versions of a layer apart, as the compiler's options write it.
+pub(super) const fn version_name(kernel: &Kernel) -> &'static str {
+    match kernel.isa {
+        Isa::Avx512 if kernel.vnni => "avx512+vnni",
+        Isa::Avx2 if kernel.vnni => "avx2+vnni",
+        isa => isa.name(),
+    }
+}
+
 /// The target features that a version is compiled with and that a CPU must have to run it.
 pub(super) fn features_of(kernel: &Kernel) -> &'static [&'static str] {
     features(kernel.isa, kernel.fma, kernel.vnni, has_f16(kernel))

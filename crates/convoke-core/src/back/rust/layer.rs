@@ -3,15 +3,14 @@
 //! The arrays are as long as the layer says, so a wrong one does not compile; for a named batch the functions take
 //! slices of arrays, one an image. Packed weights and bias are one aligned struct that may be a `static`.
 
-use super::halves;
-use super::isa::{Intrinsics, features_of, stored_as};
-use super::kernel;
+use super::isa::{Intrinsics, features_of, stored_as, version_name};
 use super::names::ident;
 use super::{RustError, dispatch};
+use super::{halves, integers, kernel};
 use crate::ir::{Role, Verified};
 use crate::lower::weights::WeightsPacking;
 use crate::lower::{winograd_taps, winograd_transforms};
-use crate::spec::{Batch, DType, LayerSpec, PARTS, WeightsLayout};
+use crate::spec::{Batch, DType, LayerSpec, PARTS, QUAD, Storage, WeightsLayout};
 use crate::target::Isa;
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
@@ -21,14 +20,21 @@ use quote::quote;
 pub struct Layer<'a> {
     /// The layer.
     pub spec: &'a LayerSpec,
-    /// How its weights are packed.
-    pub packing: &'a WeightsPacking,
     /// Its kernels, one an instruction set; one of them [`Isa::Portable`].
-    pub versions: &'a [Verified],
+    pub versions: &'a [Version],
     /// How the module finds out what the CPU has.
     pub detection: Detection,
     /// Where the scratch of kernels that need some comes from.
     pub scratch: ScratchFrom,
+}
+
+/// A kernel of a layer.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// For its instruction set.
+    pub kernel: Verified,
+    /// How the weights that it reads are packed: as for every other version, but integers as pairs or as quads.
+    pub packing: WeightsPacking,
 }
 
 /// Where emitted code takes its scratch from.
@@ -52,25 +58,27 @@ pub enum Detection {
 /// The module of a layer.
 ///
 /// # Errors
-/// If there is no portable version, two are for one instruction set, a kernel's buffers are not the layer's, or a kernel has
-/// no Rust source.
+/// If there is no portable version, two are for one instruction set, a kernel's buffers are not the layer's, weights would be packed
+/// in several ways, or a kernel has no Rust source.
 pub fn layer(layer: &Layer<'_>) -> Result<TokenStream, RustError> {
     let versions = sorted(layer)?;
+    let packings = packings(layer)?;
+    let longest =
+        |role| versions.iter().filter_map(move |v| kernel::buffer_len(&v.kernel, role)).map(|len| len.0).max();
     let scratch = match layer.scratch {
-        ScratchFrom::Argument => versions.iter().filter_map(|k| kernel::buffer_len(k, Role::Scratch)).max(),
+        ScratchFrom::Argument => longest(Role::Scratch),
         ScratchFrom::Stack => None,
     };
-    let scratch = scratch.map(|len| len.0);
-    let local = versions.iter().filter_map(|k| kernel::buffer_len(k, Role::Local)).map(|len| len.0).max();
+    let local = longest(Role::Local);
     let module = ident(&layer.spec.name);
-    let types = types(layer, scratch, local);
-    let (pack, widen) = (pack(layer), widen(layer.spec));
+    let types = types(layer.spec, &packings, scratch, local);
+    let (pack, widen) = (pack(layer.spec, &packings), widen(layer.spec));
     let dispatch = dispatch::items(layer, &versions, scratch.is_some(), local.is_some());
     let mut modules = TokenStream::new();
-    for version in &versions {
-        let items = kernel::items(version, Intrinsics::Core)?;
-        let (cfg, name) = (dispatch::cfg(version.isa, &versions), ident(version.isa.name()));
-        let doc = format!(" `{}`", version.name);
+    for kernel in versions.iter().map(|v| &v.kernel) {
+        let items = kernel::items(kernel, Intrinsics::Core)?;
+        let (cfg, name) = (dispatch::cfg(kernel.isa, &versions), module_of(kernel));
+        let doc = format!(" `{}`", kernel.name);
         modules.extend(quote! {
             #cfg
             #[doc = #doc]
@@ -92,33 +100,33 @@ pub fn layer(layer: &Layer<'_>) -> Result<TokenStream, RustError> {
 }
 
 /// The versions, best first, checked against the layer.
-fn sorted<'a>(layer: &Layer<'a>) -> Result<Vec<&'a Verified>, RustError> {
+fn sorted<'a>(layer: &Layer<'a>) -> Result<Vec<&'a Version>, RustError> {
     const ORDER: [Isa; 5] = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Sse, Isa::Portable];
     let name = || layer.spec.name.clone();
-    let mut versions: Vec<&Verified> = Vec::new();
-    for isa in ORDER {
-        let mut of_isa = layer.versions.iter().filter(|k| k.isa == isa);
+    let mut versions: Vec<&Version> = Vec::new();
+    for (isa, vnni) in ORDER.into_iter().flat_map(|isa| [(isa, true), (isa, false)]) {
+        let mut of_isa = layer.versions.iter().filter(|v| v.kernel.isa == isa && v.kernel.vnni == vnni);
         versions.extend(of_isa.next());
-        if of_isa.next().is_some() {
-            return Err(RustError::SameIsa { layer: name(), isa });
+        if let Some(other) = of_isa.next() {
+            return Err(RustError::SameVersion { layer: name(), version: version_name(&other.kernel) });
         }
     }
-    if versions.last().is_none_or(|k| k.isa != Isa::Portable) {
+    if versions.last().is_none_or(|v| v.kernel.isa != Isa::Portable) {
         return Err(RustError::NoPortable { layer: name() });
     }
     let spec = layer.spec;
     let images = spec.fixed_batch().unwrap_or(1);
-    let expected = [
-        (Role::Src, spec.src_image() * images),
-        (Role::Weights, layer.packing.packed_len()),
-        (Role::Bias, spec.bias_len()),
-        (Role::Residual, if spec.has_residual() { spec.dst_image() * images } else { 0 }),
-        (Role::Dst, spec.dst_image() * images),
-    ];
-    for kernel in &versions {
+    for Version { kernel, packing } in versions.iter().copied() {
         if layer.scratch == ScratchFrom::Stack && kernel::buffer_len(kernel, Role::Scratch).is_some_and(|l| l.1) {
             return Err(RustError::StackScratch { kernel: kernel.name.clone() });
         }
+        let expected = [
+            (Role::Src, spec.src_image() * images),
+            (Role::Weights, packing.packed_len()),
+            (Role::Bias, spec.bias_len()),
+            (Role::Residual, if spec.has_residual() { spec.dst_image() * images } else { 0 }),
+            (Role::Dst, spec.dst_image() * images),
+        ];
         for (role, expected) in expected {
             let (expected, found) = (expected as i64, kernel::buffer_len(kernel, role).map_or(0, |l| l.0));
             if expected != found {
@@ -127,6 +135,27 @@ fn sorted<'a>(layer: &Layer<'a>) -> Result<Vec<&'a Verified>, RustError> {
         }
     }
     Ok(versions)
+}
+
+/// How weights are packed for the versions: in one way, but integers perhaps in two, the fewest a lane first.
+fn packings<'a>(layer: &Layer<'a>) -> Result<Vec<&'a WeightsPacking>, RustError> {
+    let mut packings: Vec<&WeightsPacking> = Vec::new();
+    for Version { packing, .. } in layer.versions {
+        match packings.iter().position(|other| other.per_lane >= packing.per_lane) {
+            Some(at) if packings[at] == packing => {}
+            Some(at) if packings[at].per_lane == packing.per_lane => {
+                return Err(RustError::Packings { layer: layer.spec.name.clone() });
+            }
+            Some(at) => packings.insert(at, packing),
+            None => packings.push(packing),
+        }
+    }
+    Ok(packings)
+}
+
+/// The field of `Packed` that holds weights packed so.
+pub(super) fn weights_field(packing: &WeightsPacking) -> Ident {
+    ident(if packing.per_lane == QUAD { "quads" } else { "weights" })
 }
 
 /// `conv2d stem: f32[1, 3, 224, 224] to f32[1, 64, 112, 112]`.
@@ -145,7 +174,13 @@ fn shape(spec: &LayerSpec, src: bool) -> String {
         sizes[0].clone_from(name);
     }
     let bits = if spec.half.is_some() { ", the bits of each" } else { "" };
-    format!("`{}[{}]`{bits}", spec.src_storage().name(), sizes.join(", "))
+    let storage = if src { spec.src_storage() } else { spec.dst_storage() };
+    format!("`{}[{}]`{bits}", storage.name(), sizes.join(", "))
+}
+
+/// What the user's arrays of `storage` are of.
+fn user_element(storage: Storage, lanes: DType) -> &'static str {
+    if storage == Storage::I32 { storage.name() } else { stored_as(storage, lanes) }
 }
 
 fn array(element: &str, len: usize) -> TokenStream {
@@ -153,9 +188,8 @@ fn array(element: &str, len: usize) -> TokenStream {
     quote!([#element; #len])
 }
 
-/// `Src`, `Weights`, `Bias`, `Channels`, `Dst`, `Scratch`, `Local` and `Packed`, those that the layer has.
-fn types(layer: &Layer<'_>, scratch: Option<i64>, local: Option<i64>) -> TokenStream {
-    let spec = layer.spec;
+/// `Src`, `Weights`, `Bias`, `Channels`, `ZeroPoints`, `Scales`, `Dst`, `Scratch`, `Local` and `Packed`, those that the layer has.
+fn types(spec: &LayerSpec, packings: &[&WeightsPacking], scratch: Option<i64>, local: Option<i64>) -> TokenStream {
     let images = spec.fixed_batch().unwrap_or(1);
     let of = if spec.fixed_batch().is_some() { "" } else { ", of which an image is one array" };
     let taps: Vec<String> = spec.spatial[3 - spec.rank..].iter().map(|a| a.kernel.to_string()).collect();
@@ -175,20 +209,25 @@ fn types(layer: &Layer<'_>, scratch: Option<i64>, local: Option<i64>) -> TokenSt
         let (name, array) = (ident(name), array(element, len));
         code.extend(quote!(#[doc = #doc] pub type #name = #array;));
     };
-    let mut define = |name: &str, doc: String, len: usize| {
-        define_as(stored_as(spec.src_storage(), spec.dtype), name, doc, len);
+    let mut define = |storage: Storage, name: &str, doc: String, len: usize| {
+        define_as(user_element(storage, spec.dtype), name, doc, len);
     };
-    define("Src", format!(" The input, {}{of}.", shape(spec, true)), spec.src_image() * images);
+    let (src, dst) = (spec.src_storage(), spec.dst_storage());
+    define(src, "Src", format!(" The input, {}{of}.", shape(spec, true)), spec.src_image() * images);
     if !spec.operation.is_pooling() {
-        define("Weights", format!(" The weights, {weights_shape}{numbers}."), spec.weights_len());
+        define(spec.weights_storage(), "Weights", format!(" The weights, {weights_shape}{numbers}."), spec.weights_len());
     }
     if spec.bias {
-        define("Bias", " The bias, one element an output channel.".to_owned(), spec.out_channels);
+        let doc = " The bias, one element an output channel.".to_owned();
+        define(spec.bias_storage(), "Bias", doc, spec.out_channels);
     }
     if spec.channel_steps().next().is_some() {
-        define("Channels", " A number for each output channel.".to_owned(), spec.out_channels);
+        define(src, "Channels", " A number for each output channel.".to_owned(), spec.out_channels);
     }
-    define("Dst", format!(" The output, {}{of}.", shape(spec, false)), spec.dst_image() * images);
+    for row in integers::rows(spec) {
+        define(row.storage, row.type_name, format!(" {}", row.doc), spec.out_channels);
+    }
+    define(dst, "Dst", format!(" The output, {}{of}.", shape(spec, false)), spec.dst_image() * images);
     if let Some(len) = scratch {
         let doc = format!(" Space that `run` needs for itself{of}; what is in it means nothing.");
         define_as(lane, "Scratch", doc, usize::try_from(len).unwrap_or(0));
@@ -200,16 +239,14 @@ fn types(layer: &Layer<'_>, scratch: Option<i64>, local: Option<i64>) -> TokenSt
     if !has_packed(spec) {
         return code;
     }
-    let field = |name: &str, len: usize| match len {
-        0 => Default::default(),
-        _ => {
-            let (name, array) = (ident(name), array(lane, len));
-            (quote!(#name: #array,), quote!(#name: [0.0; _],))
-        }
-    };
-    let (weights_field, weights_zero) = field("weights", layer.packing.packed_len());
-    let (bias_field, bias_zero) = field("bias", spec.bias_len());
-    let fields = quote!(#weights_field #bias_field);
+    let (element, zero) = if spec.integers.is_some() { ("i32", quote!(0)) } else { (lane, quote!(0.0)) };
+    let weights = packings.iter().map(|packing| (weights_field(packing), packing.packed_len()));
+    let (mut fields, mut zeros) = (TokenStream::new(), TokenStream::new());
+    for (name, len) in weights.chain([(ident("bias"), spec.bias_len())]).filter(|(_, len)| *len > 0) {
+        let array = array(element, len);
+        fields.extend(quote!(#name: #array,));
+        zeros.extend(quote!(#name: [#zero; _],));
+    }
     quote! {
         #code
         /// Weights, and what belongs to output channels, as `run` reads them. They may be a `static`:
@@ -221,7 +258,7 @@ fn types(layer: &Layer<'_>, scratch: Option<i64>, local: Option<i64>) -> TokenSt
         }
         impl Packed {
             /// All zeros: for [`pack_into`].
-            pub const ZERO: Self = Self { #weights_zero #bias_zero };
+            pub const ZERO: Self = Self { #zeros };
         }
     }
 }
@@ -253,13 +290,17 @@ fn pack_rows(spec: &LayerSpec) -> TokenStream {
 }
 
 /// `pack` and `pack_into`, with the loops of [`WeightsPacking::pack`].
-fn pack(layer: &Layer<'_>) -> TokenStream {
-    match layer.spec.operation.is_pooling() {
-        true if !has_packed(layer.spec) => return TokenStream::new(),
-        true => return pack_rows(layer.spec),
-        false => {}
+fn pack(spec: &LayerSpec, packings: &[&WeightsPacking]) -> TokenStream {
+    match (spec.operation.is_pooling(), packings) {
+        (true, _) if !has_packed(spec) => TokenStream::new(),
+        (true, _) => pack_rows(spec),
+        (false, _) if spec.integers.is_some() => integers::pack(spec, packings),
+        (false, [packing]) => pack_floats(spec, packing),
+        (false, _) => TokenStream::new(),
     }
-    let p = layer.packing;
+}
+
+fn pack_floats(spec: &LayerSpec, p: &WeightsPacking) -> TokenStream {
     let n = Literal::usize_unsuffixed;
     let (groups, taps, ic, lanes, oc) = (n(p.groups), n(p.taps), n(p.ic), n(p.lanes), n(p.oc));
     let all_oc = n(p.panels() * p.lanes);
@@ -281,16 +322,16 @@ fn pack(layer: &Layer<'_>) -> TokenStream {
                 let (from_g, from_oc) = (times(quote!(g), p.group_stride), times(quote!(oc), p.oc_stride));
                 quote!(#from_g + #from_oc)
             };
-            as_lane(layer.spec, quote!(weights[#from_oc + #from_tap + #from_ic]))
+            as_lane(spec, quote!(weights[#from_oc + #from_tap + #from_ic]))
         }
     };
-    let rows = channel_rows(layer.spec);
+    let rows = channel_rows(spec);
     let bias_parameter = rows.iter().map(|(name, array)| quote!(, #name: &#array)).collect::<TokenStream>();
     let bias_argument = rows.iter().map(|(name, _)| quote!(, #name)).collect::<TokenStream>();
-    let bias_copy = copy_rows(layer.spec, &rows);
+    let bias_copy = copy_rows(spec, &rows);
     let tap_ic = times(quote!(tap), p.ic);
     let copy = match p.winograd {
-        Some(m) => transformed(p, m, layer.spec, &weight),
+        Some(m) => transformed(p, m, spec, &weight),
         None => quote! {
             let mut tap = 0;
             while tap < #taps {
@@ -422,7 +463,7 @@ fn tap(p: &WeightsPacking) -> (TokenStream, TokenStream) {
 }
 
 /// `what * factor`, in as few words as clippy asks for.
-fn times(what: TokenStream, factor: usize) -> TokenStream {
+pub(super) fn times(what: TokenStream, factor: usize) -> TokenStream {
     if factor == 1 {
         return what;
     }
@@ -534,14 +575,21 @@ fn window_copy(p: &WeightsPacking, taps: usize, from: &TokenStream) -> TokenStre
 }
 
 /// The name of the variant of the emitted `Isa`.
-pub(super) fn variant(isa: Isa) -> Ident {
-    ident(match isa {
+pub(super) fn variant(version: &Verified) -> Ident {
+    ident(match version.isa {
+        Isa::Avx512 if version.vnni => "Avx512Vnni",
+        Isa::Avx2 if version.vnni => "Avx2Vnni",
         Isa::Avx512 => "Avx512",
         Isa::Avx2 => "Avx2",
         Isa::Sse => "Sse",
         Isa::Neon => "Neon",
         Isa::Portable => "Portable",
     })
+}
+
+/// The module that has the version's functions.
+pub(super) fn module_of(version: &Verified) -> Ident {
+    ident(&version_name(version).replace('+', "_"))
 }
 
 /// What a CPU must have to run a version, for `cfg` and for detection.

@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `module` | a layer, all the way from its spec |
 //! | `layer`, `dispatch` | the interface: types and `pack`; which version runs |
+//! | `integers` | `pack` of a layer of integers |
 //! | `standalone` | a program |
 //! | `kernel` | one version |
 //! | `nest`, `tile` | functions |
@@ -21,6 +22,7 @@
 
 mod dispatch;
 mod halves;
+mod integers;
 mod isa;
 mod kernel;
 mod layer;
@@ -37,13 +39,12 @@ mod tile;
 mod x86;
 
 pub use isa::Intrinsics;
-pub use layer::{Detection, Layer, ScratchFrom, layer};
+pub use layer::{Detection, Layer, ScratchFrom, Version, layer};
 pub use module::{TARGETS, module, suited};
 #[cfg(feature = "pretty")]
 pub use pretty::to_source;
 pub use standalone::standalone;
 
-use crate::target::Isa;
 use thiserror::Error;
 
 /// Why kernels have no Rust source.
@@ -62,12 +63,18 @@ pub enum RustError {
         layer: String,
     },
     /// Two versions of a layer are for the same instruction set.
-    #[error("layer `{layer}` has two kernels for {isa}", isa = isa.name())]
-    SameIsa {
+    #[error("layer `{layer}` has two kernels for {version}")]
+    SameVersion {
         /// The layer's name.
         layer: String,
         /// Of both.
-        isa: Isa,
+        version: &'static str,
+    },
+    /// The versions of a layer read weights in different orders.
+    #[error("layer `{layer}` has kernels that need weights packed in different ways")]
+    Packings {
+        /// The layer's name.
+        layer: String,
     },
     /// Scratch that grows with the batch cannot lie on the stack.
     #[error("kernel `{kernel}` needs scratch that grows with the batch, which the stack cannot give")]

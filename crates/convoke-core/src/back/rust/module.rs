@@ -1,20 +1,22 @@
 //! A layer to its module: every stage of the compiler, once an instruction set.
 
-use super::{Detection, Layer, ScratchFrom, layer};
+use super::{Detection, Layer, ScratchFrom, Version, layer};
 use crate::diagnostic::Diagnostic;
-use crate::ir::{Role, Verified};
+use crate::ir::Role;
 use crate::lower::weights::WeightsPacking;
 use crate::pipeline::{CompileError, Compiled, compile};
+use crate::plan;
 use crate::span::{Span, Spanned};
 use crate::spec::{Accuracy, Algorithm, LayerSpec, Limits, PackInput, Schedule};
 use crate::target::{Isa, Target};
 use proc_macro2::TokenStream;
 
-/// What an emitted layer has versions for.
-pub const TARGETS: [Target; 5] = [Target::AVX512, Target::AVX2, Target::NEON, Target::SSE, Target::PORTABLE];
+/// What an emitted layer has versions for; those with VNNI where the layer is one of integers that are multiplied so.
+pub const TARGETS: [Target; 7] =
+    [Target::AVX512_VNNI, Target::AVX512, Target::AVX2_VNNI, Target::AVX2, Target::NEON, Target::SSE, Target::PORTABLE];
 
-/// Bytes of scratch that `run` takes from the stack; more is an argument where the schedule pins the copy or the layer's padding asks
-/// for it, or not used.
+/// Bytes of scratch that `run` takes from the stack; more is an argument where the schedule pins the copy or the layer's padding or its
+/// integers ask for it, or not used.
 const STACK_BYTES: i64 = 16 << 10;
 
 /// `target` as the Rust compiler serves it: one register of AVX2's sixteen is its own, and a tile that uses all is spilled.
@@ -36,33 +38,51 @@ pub fn module(
     limits: &Limits,
     detection: Detection,
 ) -> Result<TokenStream, Diagnostic> {
-    if spec.integers.is_some() {
-        return Err(Diagnostic {
-            message: "a module cannot have integers yet".to_owned(),
-            labels: Vec::new(),
-            help: Some("compile the layer at run time".to_owned()),
-        });
-    }
     // The arguments of `run` and the layout of packed weights are not for the cost model to decide.
     let accuracy = if spec.schedule.algorithm.is_some() { spec.accuracy } else { Accuracy::Exact };
     let spec = &LayerSpec { accuracy, ..spec.clone() };
-    let compiled = versions(spec, targets, limits)?;
+    let compiled = versions(spec, &distinct(spec, targets), limits)?;
     if let (Algorithm::Fft, Some(pin)) = (compiled[0].plan.algorithm, &spec.schedule.algorithm) {
         let reason = "each instruction set packs transformed filters in its own way, and a module packs them once";
         return Err(Diagnostic::at(pin.span, "a module cannot use fft", reason)
             .with_help("pin another algorithm, or compile the layer at run time"));
     }
-    let packing = WeightsPacking::new(spec, compiled[0].plan.algorithm);
     let scratch = match compiled.iter().all(|c| fits_on_stack(spec, c)) {
         true => ScratchFrom::Stack,
         false => ScratchFrom::Argument,
     };
-    let versions: Vec<Verified> = compiled.into_iter().map(|c| c.kernel).collect();
-    layer(&Layer { spec, packing: &packing, versions: &versions, detection, scratch }).map_err(|e| Diagnostic {
+    let version = |c: Compiled| Version { packing: WeightsPacking::new(spec, c.plan.algorithm), kernel: c.kernel };
+    let versions: Vec<Version> = compiled.into_iter().map(version).collect();
+    layer(&Layer { spec, versions: &versions, detection, scratch }).map_err(|e| Diagnostic {
         message: e.to_string(),
         labels: Vec::new(),
         help: None,
     })
+}
+
+/// `targets` without VNNI where the layer's plan does not use it, each once.
+fn distinct(spec: &LayerSpec, targets: &[Target]) -> Vec<Target> {
+    let uses_vnni = |target: &Target| {
+        let plan = |spec: &LayerSpec| plan::choose(spec, &suited(target));
+        let plan = plan(spec).or_else(|_| plan(&unpinned(spec)));
+        plan.is_ok_and(|plan| plan.algorithm.is_by_four())
+    };
+    let mut wanted: Vec<Target> = Vec::new();
+    for target in targets {
+        let vnni = target.vnni && spec.integers.is_some() && uses_vnni(target);
+        let target = Target { vnni, ..target.clone() };
+        if !wanted.contains(&target) {
+            wanted.push(target);
+        }
+    }
+    wanted
+}
+
+/// The layer without its pins, where some target cannot hold them: but for the algorithm, which says how weights are packed. Integers
+/// are packed for whichever a version has, and their sums are the same.
+fn unpinned(spec: &LayerSpec) -> LayerSpec {
+    let algorithm = spec.schedule.algorithm.clone().filter(|_| spec.integers.is_none());
+    LayerSpec { schedule: Schedule { algorithm, ..Schedule::default() }, ..spec.clone() }
 }
 
 /// A kernel a target. Pins count where they hold; they must hold somewhere.
@@ -72,8 +92,7 @@ fn versions(spec: &LayerSpec, targets: &[Target], limits: &Limits) -> Result<Vec
     if pinned.iter().all(unplanned) {
         return pinned.into_iter().collect();
     }
-    let algorithm = spec.schedule.algorithm;
-    let free = LayerSpec { schedule: Schedule { algorithm, ..Schedule::default() }, ..spec.clone() };
+    let free = unpinned(spec);
     let either = |(pinned, target)| if unplanned(&pinned) { version(&free, target, limits) } else { pinned };
     pinned.into_iter().zip(targets).map(either).collect()
 }

@@ -32,6 +32,18 @@ conv! {
     lp_pool1d energy { input: f32[1, 1, 6], kernel_size: 2 }
     avg_pool1d shared { input: f32[1, 1, 5], output_size: 2 }
     conv1d halves { input: bf16[1, 2, 21] @ ncl, out_channels: 3, kernel_size: 3, bias: true }
+    // Integers: sums, bytes with parameters for each channel, and maxima.
+    conv2d sums {
+        input: u8[1, 5, 6, 9] @ nchw, input_zero_point: 100,
+        out_channels: 18, kernel_size: 3, stride: (1, 2), padding: 1, bias: true,
+    }
+    conv1d bytes {
+        input: i8[N, 6, 12] @ nlc, input_scale: 0.5, input_zero_point: -3,
+        out_channels: 4, kernel_size: 3, groups: 2,
+        weights_type: u8, weights_scale: per_channel, weights_zero_point: per_channel,
+        output: i8, output_scale: 64, output_zero_point: 5,
+    }
+    max_pool1d greatest_bytes { input: i8[1, 1, 4], kernel_size: 3, padding: 1, stride: 1 }
     // The smallest layers: nothing to compute, and one number.
     conv2d nothing { input: f64[0, 7, 9, 5] @ nhwc, out_channels: 3, kernel_size: 3, padding: (4..0, 0..5), then: gelu }
     conv1d number { input: f32[1, 1, 1] @ ncl, out_channels: 1, kernel_size: 1, bias: true }
@@ -57,6 +69,70 @@ fn halves_layer() {
             assert_eq!(found, ((sum + 0x7fff + (sum >> 16 & 1)) >> 16) as u16, "{} {i}", isa.name());
         }
     }
+}
+
+fn sums_of_bytes() {
+    let src: sums::Src = std::array::from_fn(|i| (i * 37) as u8);
+    let weights: sums::Weights = std::array::from_fn(|i| (i * 41) as i8);
+    let bias: sums::Bias = std::array::from_fn(|c| 1000 * c as i32 - 7);
+    let packed = sums::pack(&weights, &bias);
+    let mut ran = 0;
+    for isa in sums::Isa::ALL {
+        let mut dst: sums::Dst = [-1; 18 * 6 * 5];
+        if !sums::run_with(isa, &src, &packed, &mut dst) {
+            continue;
+        }
+        ran += 1;
+        for (i, &found) in dst.iter().enumerate() {
+            let (oc, oh, ow) = (i / 30, i / 5 % 6, i % 5);
+            let products = (0..45).map(|t| {
+                let (ic, kh, kw) = (t / 9, t / 3 % 3, t % 3);
+                let (ih, iw) = ((oh + kh).wrapping_sub(1), (ow * 2 + kw).wrapping_sub(1));
+                let is_padding = ih >= 6 || iw >= 9;
+                let x = if is_padding { 0 } else { i32::from(src[(ic * 6 + ih) * 9 + iw]) - 100 };
+                x * i32::from(weights[oc * 45 + t])
+            });
+            assert_eq!(found, bias[oc] + products.sum::<i32>(), "{}: {i}", isa.name());
+        }
+    }
+    assert!(ran >= 1);
+}
+
+/// Packed at build time.
+static BYTES: bytes::Packed = {
+    let mut weights = [0; 4 * 6 * 3];
+    let mut i = 0;
+    while i < weights.len() {
+        weights[i] = (i * 29 % 256) as u8;
+        i += 1;
+    }
+    bytes::pack(&weights, &[0, 128, 255, 100], &[0.25, 0.5, 1.0, 0.125])
+};
+
+fn bytes_of_bytes() {
+    let src: [bytes::Src; 2] = std::array::from_fn(|n| std::array::from_fn(|i| (i * 31 + n * 5) as i8));
+    let (points, scales) = ([0, 128, 255, 100], [0.25, 0.5, 1.0, 0.125]);
+    for isa in bytes::Isa::ALL {
+        let mut dst: [bytes::Dst; 2] = [[0; 4 * 4]; 2];
+        let mut scratch = [[0.0; size_of::<bytes::Scratch>() / 4]; 2];
+        if !bytes::run_with(isa, &src, &BYTES, &mut dst, &mut scratch) {
+            continue;
+        }
+        for (i, &found) in dst.as_flattened().iter().enumerate() {
+            let (n, ow, oc) = (i / 16, i / 4 % 4, i % 4);
+            let products = (0..18).map(|t| {
+                let (ic, kw) = (t / 3, t % 3);
+                let weight = ((oc * 18 + t) * 29 % 256) as i32 - points[oc];
+                (i32::from(src[n][(ow + kw) * 12 + oc / 2 * 6 + ic]) + 3) * weight
+            });
+            let sum = products.sum::<i32>() as f32 * (0.5 * scales[oc] / 64.0);
+            let expected = (sum.round_ties_even() as i32 + 5).clamp(-128, 127);
+            assert_eq!(i32::from(found), expected, "{}: {i}", isa.name());
+        }
+    }
+    let mut dst = [0; 4];
+    greatest_bytes::run(&[-7, -128, 5, -1], &mut dst);
+    assert_eq!(dst, [-7, 5, 5, 5]);
 }
 
 /// Small integers, so that sums are exact in any order.
@@ -274,6 +350,8 @@ fn main() {
     plain_layer();
     spread_layer();
     halves_layer();
+    sums_of_bytes();
+    bytes_of_bytes();
     keras_layer();
     named_batch();
     scratch();
