@@ -269,17 +269,20 @@ fn input_position(spec: &LayerSpec, output: [usize; 3], tap: [usize; 3]) -> Opti
 
 /// The element of `channel` that stands at `position`, which may lie in the padding; `None` if nothing is there.
 fn input_at<T: Element>(spec: &LayerSpec, src: &[T], n: usize, channel: usize, position: [i64; 3]) -> Option<T> {
+    match (element_at(spec, position), spec.padding_mode) {
+        (Some(at), _) => Some(src[src_index(spec, n, channel, at)]),
+        (None, PaddingMode::Constant(value)) => Some(T::from_f64(value)),
+        (None, _) => None,
+    }
+}
+
+/// Where the element of the input is that stands at `position`, which may lie in the padding; `None` if none does.
+fn element_at(spec: &LayerSpec, position: [i64; 3]) -> Option<[usize; 3]> {
     let mut at = [0; 3];
     for (i, axis) in spec.spatial.iter().enumerate() {
-        match spec.padding_mode.element(position[i], axis.input) {
-            Some(element) => at[i] = element,
-            None => match spec.padding_mode {
-                PaddingMode::Constant(value) => return Some(T::from_f64(value)),
-                _ => return None,
-            },
-        }
+        at[i] = spec.padding_mode.element(position[i], axis.input)?;
     }
-    Some(src[src_index(spec, n, channel, at)])
+    Some(at)
 }
 
 /// Where an element of `src` is in memory.

@@ -1,14 +1,13 @@
 //! Integers of 8 bits: the copy of the input in which several channels are a lane, their products, and how sums become outputs.
 //!
 //! A lane holds two channels of a group as integers of 16 bits, or four as they are; those that are missing are whatever, since their weights
-//! are 0. Padding is
-//! the element that stands for 0, so that what zero points add to a sum is the same for every output of a channel, and is a part of
-//! its constant (`spec::Integers`).
+//! are 0. Padding is the element that stands for 0, or elements of the input (`padding_mode`), so that what zero points add to a sum is the
+//! same for every output of a channel, and is a part of its constant (`spec::Integers`).
 
 use super::emit::Emitter;
 use super::pack::{self, Copy, Run, SCRATCH, SRC};
 use crate::ir::{Address, BinaryOp, Conversion, Extent, Kernel, Reg, Tile};
-use crate::spec::{Integers, PAIR, PaddingMode, QUAD, Requantized};
+use crate::spec::{Integers, PAIR, QUAD, Requantized};
 
 /// Registers besides the sums that [`requantize`] uses.
 pub(crate) const REQUANTIZE_REGISTERS: usize = 4;
@@ -27,8 +26,9 @@ impl Lanes<'_> {
     /// Writes a row, all channels: what stands for 0 first, if there is padding, then the data over it. `ranges` as in `pack`.
     pub(super) fn tile(&self, kernel: &Kernel, ranges: Vec<(String, i64)>, row: i64) -> Tile {
         let copy = self.copy;
+        let mode = copy.spec.padding_mode;
         let mut e = Emitter::new(copy.spec.dtype, kernel.fma);
-        if !ranges.is_empty() || copy.w.data() != (0..copy.w.size) {
+        if !mode.is_copied() && (!ranges.is_empty() || copy.w.data() != (0..copy.w.size)) {
             e.integer(Reg(0), self.integers.src_zero_point);
             if self.per == QUAD {
                 e.binary(BinaryOp::Splice, Reg(0), Reg(0), Reg(0));
@@ -43,7 +43,7 @@ impl Lanes<'_> {
         }
         let steps: Vec<i64> = ranges.iter().map(|r| r.1).collect();
         pack::data(&mut e, &steps, 0, &mut |e| {
-            copy.w.runs(PaddingMode::Zeros).iter().for_each(|run| self.data(e, run));
+            copy.w.runs(mode).iter().for_each(|run| self.data(e, run));
         });
         let (body, registers) = e.finish();
         let pointers = vec!["src".to_owned(), "scratch".to_owned()];
@@ -96,6 +96,13 @@ impl Lanes<'_> {
     fn row(&self, e: &mut Emitter, run: &Run, (from, to): (i64, i64), count: usize) {
         let Copy { src, scratch, .. } = *self.copy;
         let pixel = scratch.lanes as i64;
+        if run.step <= 0 {
+            // No load repeats an element or goes backwards.
+            return e.repeat(Extent::Count(run.count as u64), &[(SRC, run.step), (SCRATCH, pixel)], |e| {
+                self.joined(e, from, (src.plane, 1), count, 1);
+                e.store(Address { ptr: SCRATCH, offset: to }, Reg(0), 1, 1);
+            });
+        }
         self.copy.stream_by(e, run.count as i64, (run.step, pixel), |e, i, n| {
             self.joined(e, from + i * run.step, (src.plane, run.step), count, n);
             e.store(Address { ptr: SCRATCH, offset: to + i * pixel }, Reg(0), n, pixel);

@@ -153,7 +153,7 @@ pub fn integer_spec() -> impl Strategy<Value = LayerSpec> {
             _ => integers,
         }),
         layout: if spec.layout == Layout::Blocked { Layout::ChannelsLast } else { spec.layout },
-        padding_mode: PaddingMode::Zeros,
+        padding_mode: if spec.padding_mode.is_copied() { spec.padding_mode } else { PaddingMode::Zeros },
         then: Vec::new(),
         ..spec
     })

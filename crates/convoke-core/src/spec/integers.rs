@@ -275,10 +275,10 @@ pub(super) fn check(reader: &mut Reader<'_>, spec: &LayerSpec, span: impl Fn(&st
     let refused = [
         (spec.layout == Layout::Blocked, "a blocked layout", "input", "use a layout without blocks"),
         (
-            spec.padding_mode != PaddingMode::Zeros,
-            "a padding mode",
+            matches!(spec.padding_mode, PaddingMode::Constant(_)),
+            "a constant as its padding",
             "padding_mode",
-            "leave it out: padding is what stands for 0",
+            "leave it out: padding is what stands for 0; or copy elements of the input, as `replicate` does",
         ),
         (
             !spec.then.is_empty(),

@@ -88,6 +88,8 @@ conv2d planes { input: u8[N, 10, 5, 37] @ nchw, out_channels: 9, kernel_size: 1,
     weights_zero_point: 100, input_scale: 0.1, weights_scale: 0.2, output: u8, output_scale: 3, schedule { vector: ow } }
 max_pool2d maxima_of_bytes { input: u8[2, 9, 11, 19] @ nhwc, kernel_size: 3, stride: 2, padding: 1, ceil_mode: true }
 max_pool2d signed_maxima { input: i8[N, 3, 9, 37] @ nchw, kernel_size: (2, 3), dilation: (1, 2), stride: 1, padding: 1 }
+conv2d mirrored { input: u8[1, 6, 7, 9] @ nchw, input_zero_point: 3, out_channels: 5, kernel_size: 3, padding: 2, padding_mode: reflect }
+conv1d wrapped { input: i8[2, 9, 6] @ nlc, out_channels: 4, kernel_size: 4, stride: 2, padding: 3, padding_mode: circular }
 conv1d groups { input: u8[N, 50, 12] @ nlc, out_channels: 8, groups: 4, kernel_size: 4, dilation: 2, weights_zero_point: per_channel }
 ";
 

@@ -1,6 +1,6 @@
 //! Layers of integers, as plainly as they can be said.
 
-use super::{Position, each_position, input_position, src_index, weights_index};
+use super::{Position, each_position, element_at, input_position, src_index, weights_index};
 use crate::eval::Stored;
 use crate::lower::weights::IntegerParameters;
 use crate::spec::{Integers, LayerSpec, PerChannel};
@@ -42,14 +42,11 @@ fn output_at<S: Stored, W: Stored>(
     let mut sum = if spec.bias { parameters.bias[position.oc] } else { 0 };
     let [kd, kh, kw] = spec.spatial.map(|a| a.kernel);
     for tap in (0..kd * kh * kw).map(|t| [t / kw / kh, t / kw % kh, t % kw]) {
-        let Some(at) = input_position(spec, position.at, tap) else { continue };
-        let inside = at.iter().zip(&spec.spatial).all(|(at, axis)| (0..axis.input as i64).contains(at));
-        if !inside {
-            continue;
-        }
+        let at = input_position(spec, position.at, tap).and_then(|at| element_at(spec, at));
+        let Some(at) = at else { continue };
         for ic in 0..spec.ic_per_group() {
             let channel = group * spec.ic_per_group() + ic;
-            let x = src[src_index(spec, position.n, channel, at.map(|i| i as usize))].to_number() as i32;
+            let x = src[src_index(spec, position.n, channel, at)].to_number() as i32;
             let w = parameters.weights[weights_index(spec, position.oc, ic, tap)].to_number() as i32;
             sum = sum.wrapping_add((x - integers.src_zero_point) * (w - weights_zero_point));
         }
