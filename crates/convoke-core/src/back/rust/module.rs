@@ -81,7 +81,7 @@ fn distinct(spec: &LayerSpec, targets: &[Target]) -> Vec<Target> {
 /// The layer without its pins, where some target cannot hold them: but for the algorithm, which says how weights are packed. Integers
 /// are packed for whichever a version has, and their sums are the same.
 fn unpinned(spec: &LayerSpec) -> LayerSpec {
-    let algorithm = spec.schedule.algorithm.clone().filter(|_| spec.integers.is_none());
+    let algorithm = spec.schedule.algorithm.filter(|_| spec.integers.is_none());
     LayerSpec { schedule: Schedule { algorithm, ..Schedule::default() }, ..spec.clone() }
 }
 
