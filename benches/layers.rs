@@ -17,10 +17,18 @@ fn layers(c: &mut Criterion) {
             let src = data(batch * spec.src_image());
             let bias = spec.bias.then(|| data(spec.out_channels));
             let packed = kernel.pack(&data(spec.weights_len()), bias.as_deref()).expect("lengths are the layer's");
+            let (offset, mask) = (data(batch * spec.offset_image()), data(batch * spec.mask_image()));
+            let mask = spec.mask.then_some(&mask[..]);
             let mut dst = vec![0.0_f32; batch * spec.dst_image()];
             group.throughput(Throughput::Elements(2 * spec.macs_per_image() * batch as u64));
             group.bench_function(&spec.name, |b| {
-                b.iter(|| kernel.run(&packed, &src, &mut dst).expect("lengths are the layer's"));
+                b.iter(|| {
+                    let ran = match spec.is_deformable() {
+                        true => kernel.run_deformable(&packed, &src, &offset, mask, &mut dst),
+                        false => kernel.run(&packed, &src, &mut dst),
+                    };
+                    ran.expect("lengths are the layer's");
+                });
             });
         }
     }

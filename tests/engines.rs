@@ -18,10 +18,12 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// Of each kind, integers and others.
 const CASES: u32 = 1_000;
+/// The same of deformable layers.
+const DEFORMABLE: u32 = 300;
 
 #[test]
 fn integers_are_exact() {
-    each_layer(|spec, seed, pool| {
+    each_layer(arbitrary::layer_spec(), CASES, |spec, seed, pool| {
         spec.then.retain(|step| step.is_exact());
         by_type(spec, seed, pool, Numbers::Integers)
     });
@@ -29,7 +31,19 @@ fn integers_are_exact() {
 
 #[test]
 fn other_numbers_are_within_the_bound() {
-    each_layer(|spec, seed, pool| by_type(spec, seed, pool, Numbers::Fractions));
+    each_layer(arbitrary::layer_spec(), CASES, |spec, seed, pool| by_type(spec, seed, pool, Numbers::Fractions));
+}
+
+#[test]
+fn deformable_layers() {
+    for numbers in [Numbers::Integers, Numbers::Fractions] {
+        each_layer(arbitrary::deformable_spec(), DEFORMABLE, |spec, seed, pool| {
+            if numbers == Numbers::Integers {
+                spec.then.retain(|step| step.is_exact());
+            }
+            Case::<f32>::new(spec, seed, numbers).check(pool)
+        });
+    }
 }
 
 /// Filters that are long enough for `fft`, which random layers have not: what threads divide is the row, the images, the rows of an
@@ -90,10 +104,14 @@ fn maxima_keep_what_is_no_number() {
     }
 }
 
-fn each_layer(check: impl Fn(&mut LayerSpec, u64, &Threads) -> Result<(), String>) {
+fn each_layer(
+    layers: impl Strategy<Value = LayerSpec>,
+    cases: u32,
+    check: impl Fn(&mut LayerSpec, u64, &Threads) -> Result<(), String>,
+) {
     let pool = Threads(ThreadPoolBuilder::new().num_threads(2).build().unwrap());
-    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
-    let result = TestRunner::new(config).run(&(arbitrary::layer_spec(), any::<u64>()), |(mut spec, seed)| {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let result = TestRunner::new(config).run(&(layers, any::<u64>()), |(mut spec, seed)| {
         check(&mut spec, seed, &pool).map_err(|why| TestCaseError::fail(format!("{why}\nseed {seed} and\n{spec}")))
     });
     match result {
@@ -126,6 +144,8 @@ struct Case<'a, T> {
     weights: Vec<T>,
     bias: Vec<T>,
     residual: Vec<T>,
+    offset: Vec<T>,
+    mask: Vec<T>,
 }
 
 impl<'a, T: Element> Case<'a, T> {
@@ -153,11 +173,16 @@ impl<'a, T: Element> Case<'a, T> {
         let weights = fill(spec.weights_len());
         let bias = fill(spec.bias_len());
         let residual = fill(if spec.has_residual() { batch * spec.dst_image() } else { 0 });
-        Self { spec, numbers, target, batch, src, weights, bias, residual }
+        // Taps lie between elements, of integers half way, and some beyond borders.
+        let factor = if numbers == Numbers::Integers { 0.5 } else { 2.0 };
+        let offset = fill(batch * spec.offset_image()).into_iter().map(|x| T::from_f64(x.to_f64() * factor)).collect();
+        let mask = fill(batch * spec.mask_image());
+        Self { spec, numbers, target, batch, src, weights, bias, residual, offset, mask }
     }
 
     fn tensors(&self) -> Tensors<'_, T> {
-        Tensors { src: &self.src, weights: &self.weights, bias: &self.bias, residual: &self.residual }
+        let Self { src, weights, bias, residual, offset, mask, .. } = self;
+        Tensors { src, weights, bias, residual, offset, mask }
     }
 
     fn check(&self, pool: &Threads) -> Result<(), String> {
@@ -218,7 +243,8 @@ impl<'a, T: Element> Case<'a, T> {
         scratch: &'b mut [T],
         local: &'b mut [T],
     ) -> Buffers<'b, T> {
-        Buffers { src: &self.src, weights: packed, bias: &self.bias, residual: &self.residual, dst, scratch, local }
+        let Self { src, bias, residual, offset, mask, .. } = self;
+        Buffers { src, weights: packed, bias, residual, offset, mask, dst, scratch, local }
     }
 
     /// Memory that shows what was not written, or read before it was.

@@ -38,6 +38,9 @@ class Tensors:
     zero_points: np.ndarray | None = None
     """Of the weights of a layer of integers, one an output channel, and so are the scales."""
     scales: np.ndarray | None = None
+    offset: np.ndarray | None = None
+    """How far taps are moved, and their factors, of a deformable layer."""
+    mask: np.ndarray | None = None
     channels: list[np.ndarray] = field(default_factory=list)
     """For each step of `then` that takes them, in their order, the numbers of the output channels."""
 
@@ -62,6 +65,9 @@ class Convoke:
             _save(layer, self.folder / "bias.npy", tensors.bias.astype(layer.bias_numpy))
         for path, numbers in zip(_channels(self.folder, layer), tensors.channels, strict=True):
             _save(layer, path, numbers.astype(layer.numpy))
+        for name, moved in (("offset", tensors.offset), ("mask", tensors.mask)):
+            if moved is not None:
+                _save(layer, self.folder / f"{name}.npy", layer.store(moved).astype(layer.numpy))
         if tensors.zero_points is not None:
             np.save(self.folder / "zero_points.npy", tensors.zero_points)
         if tensors.scales is not None:
@@ -101,6 +107,8 @@ def run_arguments(folder: Path, layer: Layer, backend: str, threads: int) -> lis
     arguments += ["--bias", folder / "bias.npy"] if layer.bias else []
     for path in _channels(folder, layer):
         arguments += ["--channels", path]
+    arguments += ["--offset", folder / "offset.npy"] if layer.deformable else []
+    arguments += ["--mask", folder / "mask.npy"] if layer.deformable and layer.deformable.mask else []
     if layer.integers and layer.integers.weights_zero_point is None:
         arguments += ["--zero-points", folder / "zero_points.npy"]
     if layer.integers and layer.integers.output != "i32" and layer.integers.weights_scale is None:

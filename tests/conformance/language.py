@@ -4,6 +4,7 @@ Arrays are in PyTorch's order everywhere in the suite, `[n, c, (d, (h,)) w]` and
 if transposed); `store`, `store_weights` and `load` go to and from the order that the layer's text declares.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -95,6 +96,18 @@ class Pooling:
         return lines + ([] if self.p == 2 else [f"p: {self.p}"])
 
 
+@dataclass(frozen=True)
+class Deformable:
+    """What a deformable layer says besides."""
+
+    offset_groups: int = 1
+    mask: bool = False
+
+    def lines(self) -> list[str]:
+        lines = [] if self.offset_groups == 1 else [f"offset_groups: {self.offset_groups}"]
+        return lines + (["mask: true"] if self.mask else [])
+
+
 Padding = str | tuple[tuple[int, int], ...]
 """`same`, `same_lower`, `valid` or `causal`, or the sides of every axis."""
 
@@ -130,6 +143,7 @@ class Layer:
     integers: Integers | None = None
     """For an input of `u8` or `i8`."""
     pooling: Pooling | None = None
+    deformable: Deformable | None = None
 
     @classmethod
     def pool(
@@ -175,6 +189,15 @@ class Layer:
         if self.transposed:
             return (self.channels, self.out_channels // self.groups, *self.kernel)
         return (self.out_channels, self.channels // self.groups, *self.kernel)
+
+    @property
+    def offset_shape(self) -> tuple[int, ...]:
+        """Of a deformable layer."""
+        return (self.batch, 2 * self.deformable.offset_groups * math.prod(self.kernel), *self.output)
+
+    @property
+    def mask_shape(self) -> tuple[int, ...]:
+        return (self.batch, self.deformable.offset_groups * math.prod(self.kernel), *self.output)
 
     @property
     def dst_shape(self) -> tuple[int, ...]:
@@ -265,7 +288,9 @@ class Layer:
             return 0
         if self.is_norm:
             return int(np.prod(self.kernel)) + self.pooling.p + 8
-        terms = self.channels // self.groups * int(np.prod(self.kernel)) + (1 if self.pooling else 3)
+        # What a moved tap sees is a few roundings off.
+        more = 12 if self.deformable else 0
+        terms = self.channels // self.groups * int(np.prod(self.kernel)) + (1 if self.pooling else 3 + more)
         # Both parts of a product are sums of two, and the error of a complex number is up to the root of 2 of that of a part.
         return 3 * terms if self.is_complex else terms
 
@@ -344,6 +369,8 @@ class Layer:
             lines += self.pooling.lines()
         elif self.groups != 1:
             lines.append(f"groups: {'depthwise' if self.groups == self.channels else self.groups}")
+        if self.deformable:
+            lines += self.deformable.lines()
         if self.bias:
             lines.append("bias: true")
         if self.weights_layout != "first":
@@ -355,7 +382,7 @@ class Layer:
             lines.append(f"then: {steps}" if len(self.then) == 1 else f"then: [{steps}]")
         if self.accuracy:
             lines.append(f"accuracy: {self.accuracy}")
-        plain = f"{self.pooling.kind}_pool" if self.pooling else "conv"
+        plain = f"{self.pooling.kind}_pool" if self.pooling else "deform_conv" if self.deformable else "conv"
         kind = f"{'conv_transpose' if self.transposed else plain}{self.rank}d"
         return f"{kind} {name} {{\n" + "".join(f"    {line},\n" for line in lines) + "}\n"
 

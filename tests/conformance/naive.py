@@ -11,6 +11,7 @@ from itertools import product
 
 import numpy as np
 
+from engine import Tensors
 from language import HALVES, Layer, PaddingMode, Step, shared_out
 
 NUMPY_MODES = {"zeros": "constant", "constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -27,6 +28,45 @@ def sums(layer: Layer, src: np.ndarray, weights: np.ndarray | None, bias: np.nda
     )
     dst = dst.reshape(layer.dst_shape)
     return dst if bias is None else dst + bias.astype(layer.double).reshape(-1, *[1] * layer.rank)
+
+
+def deformed(layer: Layer, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
+    """The output of a deformable layer before `then`, and the magnitudes of its terms, where that of what a tap sees is that of the four
+    elements around it, whose weights are rounded."""
+    (batch, channels), (oh, ow), taps = tensors.src.shape[:2], layer.output, list(product(*map(range, layer.kernel)))
+    sets = layer.deformable.offset_groups
+    offset = tensors.offset.reshape(batch, sets, len(taps), 2, oh, ow)
+    mask = np.ones((batch, sets, len(taps), oh, ow)) if tensors.mask is None else tensors.mask.reshape(batch, sets, len(taps), oh, ow)
+    # With a row and a column of zeros around the image.
+    image = np.pad(tensors.src.astype(np.float64), [(0, 0), (0, 0), (1, 1), (1, 1)])
+    weights = tensors.weights.astype(np.float64).reshape(layer.groups, -1, *tensors.weights.shape[1:])
+    sums, magnitudes = np.zeros((2, batch, layer.groups, weights.shape[1], oh, ow))
+    for number, tap in enumerate(taps):
+        seen, around = np.zeros((2, batch, channels, oh, ow))
+        for n, c in product(range(batch), range(channels)):
+            at = n, c * sets // channels, number
+            plain = [np.arange(size) * s + t * d - lo for size, s, t, d, (lo, _) in
+                     zip((oh, ow), layer.strides, tap, layer.dilations, layer.sides)]
+            # A position is a number of the layer's type.
+            y = (plain[0][:, None] + offset[*at, 0]).astype(layer.numpy).astype(np.float64)
+            x = (plain[1][None, :] + offset[*at, 1]).astype(layer.numpy).astype(np.float64)
+            for dy, dx in product((0, 1), repeat=2):
+                row, column = np.floor(y) + dy, np.floor(x) + dx
+                element = image[n, c][
+                    np.clip(row, -1, layer.spatial[0]).astype(int) + 1, np.clip(column, -1, layer.spatial[1]).astype(int) + 1
+                ]
+                seen[n, c] += (1 - abs(y - row)) * (1 - abs(x - column)) * element
+                around[n, c] += abs(element)
+            seen[n, c] *= mask[at]
+            around[n, c] *= abs(mask[at])
+        by_group = batch, layer.groups, -1, oh, ow
+        sums += np.einsum("ngi...,goi->ngo...", seen.reshape(by_group), weights[..., *tap])
+        magnitudes += np.einsum("ngi...,goi->ngo...", around.reshape(by_group), abs(weights[..., *tap]))
+    sums, magnitudes = sums.reshape(layer.dst_shape), magnitudes.reshape(layer.dst_shape)
+    if tensors.bias is None:
+        return sums, magnitudes
+    bias = tensors.bias.astype(np.float64).reshape(-1, 1, 1)
+    return sums + bias, magnitudes + abs(bias)
 
 
 def _windows(layer: Layer, src: np.ndarray, weights: np.ndarray) -> np.ndarray:

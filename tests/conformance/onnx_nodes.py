@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine import Tensors
-from language import Integers, Layer, Padding, Pooling
+from language import Deformable, Integers, Layer, Padding, Pooling
 
 Attributes = dict[str, Any]
 Arrays = Sequence[np.ndarray | None]
@@ -65,6 +65,24 @@ def conv(attributes: Attributes, arrays: Arrays) -> Translation:
         bias=bias is not None,
     )
     return Translation(layer, Tensors(src, weights, bias))
+
+
+def deform_conv(attributes: Attributes, arrays: Arrays) -> Translation:
+    """`X`, `W`, `offset`, `B` and `mask`, with channels of the last in the language's order."""
+    src, weights, offset, bias, mask = arrays[:5]
+    layer = Layer(
+        **_input(src),
+        **_window(attributes, weights),
+        out_channels=weights.shape[0],
+        padding=_padding(attributes, weights.ndim - 2),
+        bias=bias is not None,
+        deformable=Deformable(attributes.get("offset_group", 1), mask is not None),
+    )
+    if layer.rank != 2:
+        raise Unsupported(f"DeformConv: {layer.rank} spatial axes, the language has those of 2")
+    if src.dtype != np.float32:
+        raise Unsupported(f"DeformConv: elements of type {src.dtype}, the language has those of f32")
+    return Translation(layer, Tensors(src, weights, bias, offset=offset, mask=mask))
 
 
 def conv_integer(attributes: Attributes, arrays: Arrays) -> Translation:
@@ -279,6 +297,7 @@ OPERATORS: dict[str, tuple[Callable[[Attributes, Arrays], Translation], frozense
     "Conv": (conv, _CONV),
     "ConvInteger": (conv_integer, _CONV),
     "QLinearConv": (qlinear_conv, _CONV),
+    "DeformConv": (deform_conv, _CONV - {"auto_pad"} | {"offset_group"}),
     "ConvTranspose": (conv_transpose, _CONV | {"output_padding", "output_shape"}),
     "Col2Im": (col_to_im, frozenset("dilations pads strides".split())),
     # `storage_order` is about the second output, which is refused.
@@ -293,7 +312,6 @@ OPERATORS: dict[str, tuple[Callable[[Attributes, Arrays], Translation], frozense
 }
 
 MISSING = {
-    "DeformConv": "the language has no deformable layers",
     "MaxUnpool": "the language has no unpooling, which takes the indices of the maxima",
 }
 """Operators of the suite that cannot be said."""

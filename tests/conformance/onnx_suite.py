@@ -69,8 +69,11 @@ def _case(name: str, graph: onnx.GraphProto, data: Path) -> Case:
     magnitudes = None
     if translation.bias_magnitude is not None:
         magnitudes = naive.magnitudes(layer, tensors.src, tensors.weights, translation.bias_magnitude)
+    if layer.deformable:
+        magnitudes = naive.deformed(layer, tensors)[1]
     exact = layer.is_max or layer.keeps_wholes and all(
-        a is None or _small_and_whole(a) for a in (tensors.src, tensors.weights, tensors.bias, None if layer.pooling else expected)
+        a is None or _small_and_whole(a)
+        for a in (tensors.src, tensors.weights, tensors.bias, tensors.offset, tensors.mask, None if layer.pooling else expected)
     )
     layer = replace(layer, accuracy="exact") if exact and layer.has_accuracy else layer
     return Case(name, layer, tensors, expected, oracle, magnitudes, exact)

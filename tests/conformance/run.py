@@ -60,7 +60,7 @@ def groups(counts: dict[str, int]) -> list[Group]:
     """In the order in which they are shown. Of the random ones, `counts` has how many."""
     onnx = [Group(f"onnx/{folder}", ("numpy", "onnx"), cases) for folder, cases in ONNX.items()]
     needs = {"onnxruntime": ("numpy", "onnx", "onnxruntime"), "jax": ("numpy", "jax"), "torch": ("numpy", "torch")}
-    needs |= {"integers": ("numpy", "onnx", "onnxruntime"), "complex": ("numpy",)}
+    needs |= {"integers": ("numpy", "onnx", "onnxruntime"), "complex": ("numpy",), "deformable": ("numpy",)}
     needs |= {"refusals": ("numpy",), "edge": ("numpy", "torch")}
     return onnx + [Group(name, needs[name], counts[name]) for name in COUNTS]
 
@@ -68,7 +68,9 @@ def groups(counts: dict[str, int]) -> list[Group]:
 ONNX = {"node": 85, "pytorch-converted": 48, "pytorch-operator": 3}
 """Cases in each of ONNX's folders, in version 1.17.0."""
 
-COUNTS = {"onnxruntime": 1250, "integers": 300, "complex": 150, "jax": 625, "torch": 3750, "refusals": 360, "edge": 500}
+COUNTS = {
+    "onnxruntime": 1250, "integers": 300, "complex": 150, "deformable": 200, "jax": 625, "torch": 3750, "refusals": 360, "edge": 500
+}
 """Random cases of each group."""
 
 
@@ -82,6 +84,8 @@ def checks(group: str, seed: int, numbers: range, torch: bool) -> Iterator[Calla
     pytorch = oracles.load("torch") if torch and kind in ("torch", "refusals", "edge") else None
     if kind == "integers":
         return importlib.import_module("integer_suite").checks(seed, numbers)
+    if kind == "deformable":
+        return importlib.import_module("deformable_suite").checks(seed, numbers)
     if kind == "refusals":
         return importlib.import_module("refusals").checks(seed, numbers, pytorch)
     if kind == "edge":

@@ -6,7 +6,7 @@ import numpy as np
 
 import naive
 import onnx_nodes
-from language import Layer, Pooling
+from language import Deformable, Layer, Pooling
 from onnx_nodes import Unsupported, translate
 
 
@@ -47,6 +47,28 @@ class Conv(unittest.TestCase):
             layer("Conv", zeros(1, 1, 5, 5, 5, 5), zeros(1, 1, 3, 3, 3, 3))
         with self.assertRaisesRegex(Unsupported, "kernel_shape"):
             layer("Conv", zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), kernel_shape=[2, 3])
+
+
+class DeformConv(unittest.TestCase):
+    def test_offsets_and_factors_are_in_the_order_of_the_language(self) -> None:
+        arrays = [zeros(1, 4, 5, 6), zeros(2, 4, 3, 2), zeros(1, 24, 3, 5), None, zeros(1, 12, 3, 5)]
+        found = translate("DeformConv", {"offset_group": 2}, arrays)
+        self.assertEqual(found.layer.deformable, Deformable(2, True))
+        self.assertEqual((found.layer.offset_shape, found.layer.mask_shape), (arrays[2].shape, arrays[4].shape))
+        self.assertIn("offset_groups: 2,\n    mask: true", found.layer.text())
+
+    def test_what_is_not_moved_is_a_convolution(self) -> None:
+        numbers = np.random.default_rng(1)
+        src, weights = (numbers.normal(size=shape).astype(np.float32) for shape in ((2, 4, 6, 7), (6, 2, 3, 2)))
+        attributes = {"group": 2, "pads": [1, 0, 2, 1], "strides": [2, 1], "dilations": [1, 2]}
+        plain = translate("Conv", attributes, [src, weights])
+        found = translate("DeformConv", attributes, [src, weights, zeros(2, 12, *plain.layer.output)])
+        sums = naive.sums(plain.layer, src, weights, None)
+        np.testing.assert_allclose(naive.deformed(found.layer, found.tensors)[0], sums, rtol=0, atol=1e-12)
+
+    def test_other_axes_are_refused(self) -> None:
+        with self.assertRaisesRegex(Unsupported, "3 spatial axes"):
+            translate("DeformConv", {}, [zeros(1, 1, 3, 3, 3), zeros(1, 1, 1, 1, 1), zeros(1, 3, 3, 3, 3)])
 
 
 class ConvTranspose(unittest.TestCase):

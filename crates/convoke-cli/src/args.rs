@@ -215,6 +215,12 @@ pub(crate) struct Run {
     /// What the step `residual` of the epilogue adds, .npy; of the output's shape
     #[arg(long, value_name = "FILE")]
     pub(crate) residual: Option<PathBuf>,
+    /// How far each tap of a deformable layer is moved, .npy; as the output with 2 channels a tap and set, (h, w)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) offset: Option<PathBuf>,
+    /// The factor of each tap of a deformable layer, .npy; where it says `mask: true`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mask: Option<PathBuf>,
     /// What stands for 0 among the weights of a layer of integers, one an output channel, .npy; where it says `per_channel`
     #[arg(long, value_name = "FILE")]
     pub(crate) zero_points: Option<PathBuf>,

@@ -25,13 +25,16 @@ pub(crate) struct Tensors<T> {
     pub(crate) bias: Vec<T>,
     /// What the epilogue adds, if it does.
     pub(crate) residual: Vec<T>,
+    /// How far taps are moved, and their factors, if the layer is deformable.
+    pub(crate) offset: Vec<T>,
+    pub(crate) mask: Vec<T>,
 }
 
 impl<T: Element> Tensors<T> {
     /// As the reference takes them.
     pub(crate) fn as_reference(&self) -> reference::Tensors<'_, T> {
-        let Self { src, weights, bias, residual, .. } = self;
-        reference::Tensors { src, weights, bias, residual }
+        let Self { src, weights, bias, residual, offset, mask, .. } = self;
+        reference::Tensors { src, weights, bias, residual, offset, mask }
     }
 }
 
@@ -39,13 +42,19 @@ impl<T: Float> Tensors<T> {
     /// The same numbers as lanes hold them.
     pub(crate) fn lanes(&self) -> Tensors<T::Lane> {
         let lanes = |elements: &[T]| elements.iter().map(|x| x.to_lane()).collect();
-        let [src, weights, bias, residual] = [&self.src, &self.weights, &self.bias, &self.residual].map(|t| lanes(t));
-        Tensors { batch: self.batch, src, weights, bias, residual }
+        let all = [&self.src, &self.weights, &self.bias, &self.residual, &self.offset, &self.mask];
+        let [src, weights, bias, residual, offset, mask] = all.map(|t| lanes(t));
+        Tensors { batch: self.batch, src, weights, bias, residual, offset, mask }
     }
 
     /// Runs `kernel`, for which `packed` was packed.
     pub(crate) fn run(&self, kernel: &Kernel, threads: usize, packed: &Packed<T>, dst: &mut [T]) -> Result<(), String> {
-        let ran = match kernel.spec().has_residual() {
+        let spec = kernel.spec();
+        let ran = match spec.has_residual() {
+            _ if spec.is_deformable() => {
+                let mask = spec.mask.then_some(&self.mask[..]);
+                kernel.run_deformable_threads(threads, packed, &self.src, &self.offset, mask, dst)
+            }
             true => kernel.run_residual_threads(threads, packed, &self.src, &self.residual, dst),
             false => kernel.run_threads(threads, packed, &self.src, dst),
         };
@@ -127,10 +136,10 @@ pub(crate) fn interpret_packed<T: Float>(
     });
     let lanes = tensors.lanes();
     if lowered.kernel.is_uniform() {
-        let (src, bias, residual) = (&lanes.src, &lanes.bias, &lanes.residual);
+        let Tensors { src, bias, residual, offset, mask, .. } = &lanes;
         let mut found: Vec<T::Lane> = dst.iter().map(|x| x.to_lane()).collect();
         let (scratch, local) = (&mut scratch, &mut local);
-        let mut buffers = Buffers { src, weights, bias, residual, dst: &mut found, scratch, local };
+        let mut buffers = Buffers { src, weights, bias, residual, offset, mask, dst: &mut found, scratch, local };
         interp::run(&lowered.kernel, tensors.batch, &mut buffers)?;
         dst.iter_mut().zip(found).for_each(|(slot, lane)| *slot = T::from_lane(lane));
         return Ok(());
@@ -139,7 +148,7 @@ pub(crate) fn interpret_packed<T: Float>(
     let [weights, bias, mut scratch, mut local] = [weights, &lanes.bias, &scratch, &local].map(to_bytes);
     let (src, residual, weights, bias) = (&src[..], &residual[..], &weights[..], &bias[..]);
     let (scratch, local) = (&mut scratch[..], &mut local[..]);
-    let mut buffers = Buffers { src, weights, bias, residual, dst: &mut found, scratch, local };
+    let mut buffers = Buffers { src, weights, bias, residual, dst: &mut found, scratch, local, ..Buffers::default() };
     interp::run_bytes(&lowered.kernel, tensors.batch, &mut buffers)?;
     dst.copy_from_slice(&from_bytes(&found));
     Ok(())

@@ -114,7 +114,7 @@ impl Integers {
         interp::run_bytes(
             &lowered.kernel,
             self.batch,
-            &mut Buffers { src, weights, bias, residual: &[], dst, scratch, local },
+            &mut Buffers { src, weights, bias, dst, scratch, local, ..Buffers::default() },
         )
     }
 

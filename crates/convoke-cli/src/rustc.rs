@@ -45,6 +45,8 @@ impl Program {
     /// Writes what a kernel reads to files; `weights` are packed.
     pub(crate) fn prepare<T: Float>(&self, tensors: &Tensors<T>, weights: &[T::Lane]) -> Result<(), String> {
         self.write(Role::Residual, &to_bytes(&tensors.residual))?;
+        self.write(Role::Offset, &to_bytes(&tensors.offset))?;
+        self.write(Role::Mask, &to_bytes(&tensors.mask))?;
         let bias: Vec<T::Lane> = tensors.bias.iter().map(|x| x.to_lane()).collect();
         self.prepare_bytes(&to_bytes(&tensors.src), &to_bytes(weights), &to_bytes(&bias))
     }

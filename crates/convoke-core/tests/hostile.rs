@@ -16,7 +16,7 @@ const MEGABYTES: f32 = 256.0;
 const CASES: usize = 100_000;
 
 /// Legal texts to start from.
-const CORPUS: [&str; 8] = [
+const CORPUS: [&str; 9] = [
     "conv2d named { input: f32[N, H, W, 8] @ nhwc, out_channels: 4, kernel_size: 3x5, padding: same, then: relu }",
     "conv2d conv1 {\n    input: f32[1, 3, 224, 224] @ nchw, // sizes\n    out_channels: 64,\n    kernel_size: 7x7,\n    stride: 2,\n    padding: 3,\n    bias: true,\n    then: relu,\n}\n",
     "conv1d causal { input: f64[N, 32, 400], out_channels: 32, kernel_size: 2, dilation: 128, padding: causal, then: [tanh, clamp(-1, 0.5)] }",
@@ -24,6 +24,7 @@ const CORPUS: [&str; 8] = [
     "conv2d dw { input: f32[0, 32, 14, 14], out_channels: 64, kernel_size: 3, groups: depthwise, padding: same_lower, stride: 2x1, then: leaky_relu(1e-2) }",
     "conv_transpose2d up { input: f32[1, 8, 14, 14], out_channels: 4, kernel_size: 4, stride: 2x3, padding: same, output_size: 28x43, weights: hwoi }",
     "conv2d pinned { input: f32[1, 64, 56, 56], out_channels: 64, kernel_size: 1,\n schedule { algorithm: direct, vector: oc, tile: 6x2, block: (oh: 4, ow: 84), order: (n, oh, g, oc, oh, ow), parallel: oh, pack_input: none, unroll: 4 } }",
+    "deform_conv2d moved { input: f32[1, 8, 14, 14] @ nchw, out_channels: 4, kernel_size: 3x2, padding: (1, 0..1), offset_groups: 2, mask: true }",
     "// two layers\nconv1d a { input: f32[1, 1, 64], out_channels: 1, kernel_size: 31, padding: same }\n\n// and a second\nconv1d b { input: f32[1, 1, 64], out_channels: 1, kernel_size: 31, }",
 ];
 
@@ -242,7 +243,7 @@ fn check_sizes(layer: &LayerSpec) {
     for axis in layer.spatial {
         let pads = axis.pad_lo + axis.pad_hi;
         match layer.operation {
-            Operation::Convolution => {
+            Operation::Convolution | Operation::Deformable => {
                 assert_eq!(axis.output, (pads + axis.input - axis.extent()) / axis.stride + 1);
             }
             _ if layer.adaptive => assert!(axis.kernel <= axis.input && axis.kernel * axis.output >= axis.input),

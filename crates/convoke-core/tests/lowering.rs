@@ -10,7 +10,7 @@ use convoke_core::ir::{self, Role, Verified};
 use convoke_core::lower::{lower, weights::WeightsPacking};
 use convoke_core::plan::{self, Axis, Plan};
 use convoke_core::span::{Span, Spanned};
-use convoke_core::spec::arbitrary::layer_spec;
+use convoke_core::spec::arbitrary::{deformable_spec, layer_spec};
 use convoke_core::spec::{Accuracy, Batch, DType, LayerSpec};
 use convoke_core::target::Target;
 use proptest::prelude::*;
@@ -103,6 +103,8 @@ struct Data<T> {
     weights: Vec<T>,
     bias: Vec<T>,
     residual: Vec<T>,
+    offset: Vec<T>,
+    mask: Vec<T>,
 }
 
 impl<T: Element> Data<T> {
@@ -115,11 +117,18 @@ impl<T: Element> Data<T> {
         let weights = make(r, spec.weights_len());
         let bias = make(r, spec.bias_len());
         let residual = make(r, if spec.has_residual() { batch * spec.dst_image() } else { 0 });
-        Self { batch, src, weights, bias, residual }
+        // Whole numbers are halved, so that taps are also between elements, where sums are exact all the same; random ones reach past borders.
+        let offset: Vec<T> = make(r, batch * spec.offset_image());
+        let offset =
+            offset.into_iter().map(|x| T::from_f64(x.to_f64() * if x.to_f64().fract() == 0.0 { 0.5 } else { 3.0 }));
+        let offset = offset.collect();
+        let mask = make(r, batch * spec.mask_image());
+        Self { batch, src, weights, bias, residual, offset, mask }
     }
 
     fn tensors(&self) -> Tensors<'_, T> {
-        Tensors { src: &self.src, weights: &self.weights, bias: &self.bias, residual: &self.residual }
+        let Self { src, weights, bias, residual, offset, mask, .. } = self;
+        Tensors { src, weights, bias, residual, offset, mask }
     }
 
     /// Runs `kernel`, its outer loops cut in two and the parts in reverse, as threads might.
@@ -137,6 +146,8 @@ impl<T: Element> Data<T> {
             weights: &packed,
             bias: &self.bias[..spec.bias_len()],
             residual,
+            offset: &self.offset,
+            mask: &self.mask,
             dst: &mut dst,
             scratch: &mut scratch,
             local: &mut local,
@@ -329,6 +340,26 @@ const RESIDUALS: [&str; 13] = [
     "max_pool2d last { input: f32[2, 9, 11, 19] @ nhwc, kernel_size: 3, stride: 2, then: [scale, residual] }",
 ];
 
+/// Deformable layers: both layouts, with factors and without, sets of offsets, groups within and across them, tails, strides with dilation,
+/// padding on one side, sizes of one, batches by name and of none.
+const DEFORMABLE: [&str; 10] = [
+    "deform_conv2d plain { input: f32[1, 3, 9, 21] @ nchw, out_channels: 19, kernel_size: 3, padding: 1, bias: true, then: relu }",
+    "deform_conv2d last { input: f32[2, 9, 7, 6] @ nhwc, out_channels: 37, kernel_size: 3, padding: 1, mask: true, offset_groups: 3 }",
+    "deform_conv2d steps { input: f32[1, 4, 12, 20] @ nchw, out_channels: 5, kernel_size: 3x2, stride: 2x3, padding: (2..0, 1), dilation: 2x1, mask: true }",
+    "deform_conv2d groups { input: f32[1, 9, 11, 12] @ nhwc, out_channels: 6, kernel_size: 2, groups: 3, offset_groups: 2, then: [scale, silu] }",
+    "deform_conv2d each { input: f32[1, 6, 8, 17] @ nchw, out_channels: 12, groups: 6, offset_groups: 6, kernel_size: 3, padding: 1, weights: hwio }",
+    "deform_conv2d one { input: f32[N, 1, 1, 1] @ nchw, out_channels: 1, kernel_size: 1, mask: true }",
+    "deform_conv2d row { input: f32[2, 5, 1, 40] @ nchw, out_channels: 17, kernel_size: 1x5, padding: (0, 2) }",
+    "deform_conv2d column { input: f32[N, 40, 1, 5] @ nhwc, out_channels: 16, kernel_size: 5x1, padding: (2, 0), mask: true }",
+    "deform_conv2d none { input: f32[0, 3, 5, 5] @ nchw, out_channels: 4, kernel_size: 3 }",
+    "deform_conv2d small { input: f32[3, 3, 3, 8] @ nhwc, out_channels: 33, kernel_size: 3, bias: true, offset_groups: 4 }",
+];
+
+#[test]
+fn deformable_layers_by_any_plan() {
+    by_any_plan(&DEFORMABLE, 6);
+}
+
 #[test]
 fn residuals_by_any_plan() {
     by_any_plan(&RESIDUALS, 8);
@@ -404,6 +435,11 @@ proptest! {
             DType::F32 => check::<f32>(&spec, seed),
             DType::F64 => check::<f64>(&spec, seed),
         }
+    }
+
+    #[test]
+    fn any_plan_computes_the_deformable_layer(spec in deformable_spec(), seed in any::<u64>()) {
+        check::<f32>(&spec, seed);
     }
 
     #[test]

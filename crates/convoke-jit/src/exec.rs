@@ -13,10 +13,22 @@ use crate::clif::{Unit, Units};
 use crate::error::JitError;
 use crate::target::has_feature;
 
-/// The entry point of a nest: `src, weights, bias, dst, scratch, local, n, lo, hi`. It runs iterations `lo..hi` of the
-/// outermost loop; pointers of buffers that the kernel does not have are not used.
-pub(crate) type Entry =
-    unsafe extern "C" fn(*const u8, *const u8, *const u8, *const u8, *mut u8, *mut u8, *mut u8, i64, i64, i64);
+/// The entry point of a nest: the buffers in the order of [`Role::ALL`](convoke_core::ir::Role::ALL), then `n, lo, hi`. It runs iterations
+/// `lo..hi` of the outermost loop; pointers of buffers that the kernel does not have are not used.
+pub(crate) type Entry = unsafe extern "C" fn(
+    *const u8,
+    *const u8,
+    *const u8,
+    *const u8,
+    *const u8,
+    *const u8,
+    *mut u8,
+    *mut u8,
+    *mut u8,
+    i64,
+    i64,
+    i64,
+);
 
 /// Code in executable memory.
 pub(crate) struct Code {

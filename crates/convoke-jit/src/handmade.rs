@@ -1,5 +1,8 @@
 //! For tests: kernels made by hand, of what lowering seldom writes, and what the interpreter makes of them.
 
+#[path = "handmade_gathers.rs"]
+mod gathers;
+
 use convoke_core::eval::{Bf16, Element, F16, Stored, interp};
 use convoke_core::ir::{
     Access, Address, Affine, Arg, BinaryOp, Buffer, Call, CeilDiv, Extent, Kernel, Loop, Nest, Op, Ptr, Range, Reg,
@@ -7,6 +10,8 @@ use convoke_core::ir::{
 };
 use convoke_core::spec::{DType, Storage};
 use convoke_core::target::Isa;
+
+pub(crate) use gathers::{gathered, gathers};
 
 pub(crate) const SRC: Ptr = Ptr(0);
 pub(crate) const DST: Ptr = Ptr(1);
@@ -525,6 +530,8 @@ pub(crate) struct Case<T> {
     pub(crate) weights: Vec<T>,
     pub(crate) bias: Vec<T>,
     pub(crate) residual: Vec<T>,
+    pub(crate) offset: Vec<T>,
+    pub(crate) mask: Vec<T>,
     pub(crate) scratch: Vec<T>,
     pub(crate) local: Vec<T>,
     /// The output before the run.
@@ -540,7 +547,8 @@ impl<T: Element> Case<T> {
             buffer.map_or(0, |b| usize::try_from(b.len.eval(&[batch as i64])).unwrap())
         };
         let mut filled = |role| (0..len(role)).map(|i| T::from_f64(value(i))).collect::<Vec<_>>();
-        let [src, weights, bias, residual] = [Role::Src, Role::Weights, Role::Bias, Role::Residual].map(&mut filled);
+        let read = [Role::Src, Role::Weights, Role::Bias, Role::Residual, Role::Offset, Role::Mask];
+        let [src, weights, bias, residual, offset, mask] = read.map(&mut filled);
         let written = [Role::Dst, Role::Scratch, Role::Local];
         let [fresh, scratch, local] = written.map(|role| vec![T::from_f64(-99.0); len(role)]);
         let (mut expected, mut used, mut used_local) = (fresh.clone(), scratch.clone(), local.clone());
@@ -549,12 +557,14 @@ impl<T: Element> Case<T> {
             weights: &weights,
             bias: &bias,
             residual: &residual,
+            offset: &offset,
+            mask: &mask,
             dst: &mut expected,
             scratch: &mut used,
             local: &mut used_local,
         };
         interp::run(kernel, batch, &mut buffers).unwrap();
-        Self { batch, src, weights, bias, residual, scratch, local, fresh, expected }
+        Self { batch, src, weights, bias, residual, offset, mask, scratch, local, fresh, expected }
     }
 
     /// Whether `dst` is what the interpreter computes, bit for bit but for the payload of a NaN.

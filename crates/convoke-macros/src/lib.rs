@@ -34,7 +34,8 @@ use proc_macro::TokenStream;
 /// - `pack(&Weights, &Bias) -> Packed`, a `const fn`, and `pack_into(&mut Packed, &Weights, &Bias)`; without a bias, neither
 ///   takes one. What there is one of for each output channel follows: `&Channels` for each such step of `then`, and of a layer of
 ///   integers `&ZeroPoints` (of the weights' type) and `&Scales` (`f32`), where it says `per_channel`.
-/// - `run(&Src, &Packed, &mut Dst)`; with a named batch it takes slices. If the schedule pins a
+/// - `run(&Src, &Packed, &mut Dst)`; with a named batch it takes slices. A deformable layer has a type `Offset` and perhaps one `Mask`, and
+///   `run` takes a `&Offset` and a `&Mask` before `dst`. If the schedule pins a
 ///   `pack_input` other than `none`, there is a type `Scratch`, and `run` takes a `&mut Scratch` behind `dst`; so it is where the layer is
 ///   one of integers, or its padding is not zeros, and the copy of the input that it needs is larger than 16 KiB or the batch a name. If some version
 ///   needs space for one step of its outermost loop, there is a type `Local`, and `run` takes a `&mut Local` behind all,

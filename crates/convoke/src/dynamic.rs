@@ -181,6 +181,38 @@ impl Dynamic {
         kernel.run_residual(&*self.packed(weights, &kernel)?, src, residual, dst)
     }
 
+    /// As [`Dynamic::apply`], of a deformable layer.
+    ///
+    /// # Errors
+    /// As [`Dynamic::apply`], and as [`Kernel::apply_deformable`].
+    pub fn apply_deformable<T: Float>(
+        &self,
+        weights: &Weights<T>,
+        src: &Tensor<T>,
+        offset: &Tensor<T>,
+        mask: Option<&Tensor<T>>,
+    ) -> Result<Tensor<T>, Error> {
+        let kernel = self.kernel_of(&self.template.sizes_of(src.shape())?)?;
+        kernel.apply_deformable(&*self.packed(weights, &kernel)?, src, offset, mask)
+    }
+
+    /// As [`Dynamic::run`], of a deformable layer.
+    ///
+    /// # Errors
+    /// As [`Dynamic::run`], and as [`Kernel::run_deformable`].
+    pub fn run_deformable<T: Float>(
+        &self,
+        weights: &Weights<T>,
+        sizes: &[(&str, usize)],
+        src: &[T],
+        offset: &[T],
+        mask: Option<&[T]>,
+        dst: &mut [T],
+    ) -> Result<(), Error> {
+        let kernel = self.kernel(sizes)?;
+        kernel.run_deformable(&*self.packed(weights, &kernel)?, src, offset, mask, dst)
+    }
+
     /// As [`Dynamic::run`], of a layer of integers: `S` is the type of `src`, and `D` that of `dst`.
     ///
     /// # Errors

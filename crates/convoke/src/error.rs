@@ -83,6 +83,22 @@ pub enum Error {
         /// Whether one was given.
         given: bool,
     },
+    /// Offsets of taps where the layer is not deformable, or the other way round.
+    #[error("{}", deformable(layer, *.given))]
+    Deformable {
+        /// Name of the layer.
+        layer: String,
+        /// Whether they were given.
+        given: bool,
+    },
+    /// Factors of taps where the layer has none, or the other way round.
+    #[error("{}", mask(layer, *.given))]
+    Mask {
+        /// Name of the layer.
+        layer: String,
+        /// Whether they were given.
+        given: bool,
+    },
     /// A slice is too short or too long.
     #[error("{what} has {given} elements, and layer {layer} needs {expected}{}", at_batch(*.batch))]
     Length {
@@ -248,6 +264,20 @@ fn arrays(count: usize) -> String {
 
 fn at_batch(batch: Option<usize>) -> String {
     batch.map_or_else(String::new, |n| format!(" at batch size {n}"))
+}
+
+fn deformable(layer: &str, given: bool) -> String {
+    match given {
+        true => format!("offsets were given, and layer {layer} is not deformable"),
+        false => format!("layer {layer} is deformable, so it takes `run_deformable` or `apply_deformable`"),
+    }
+}
+
+fn mask(layer: &str, given: bool) -> String {
+    match given {
+        true => format!("a mask was given, and layer {layer} has no `mask: true`"),
+        false => format!("layer {layer} has `mask: true`, and no mask was given"),
+    }
 }
 
 fn residual(layer: &str, given: bool) -> String {

@@ -18,6 +18,8 @@ use crate::tensor::Tensor;
 use crate::threads::Pools;
 use crate::workspace::Workspace;
 
+mod deformable;
+
 /// Native code for one layer. It owns the code, and any number of threads may run it at the same time.
 #[derive(Debug)]
 pub struct Kernel {
@@ -67,9 +69,12 @@ impl<T> Packed<T> {
 }
 
 /// What a run reads beside what is packed, in the machine's order.
+#[derive(Clone, Copy, Default)]
 struct Inputs<'a> {
     src: &'a [u8],
     residual: Option<&'a [u8]>,
+    offset: Option<&'a [u8]>,
+    mask: Option<&'a [u8]>,
 }
 
 /// Multiply-accumulates that are worth waking another thread for.
@@ -359,7 +364,7 @@ impl Kernel {
         dst: &mut [u8],
     ) -> Result<(), Error> {
         let mut workspace = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        let inputs = Inputs { src, residual: None };
+        let inputs = Inputs { src, ..Inputs::default() };
         let result = self.run_unchecked_types(threads, &mut workspace, packed, &inputs, dst);
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
         result
@@ -477,7 +482,7 @@ impl Kernel {
     ) -> Result<(), Error> {
         self.check_storage::<S>("src", self.spec.src_storage())?;
         self.check_storage::<D>("dst", self.spec.dst_storage())?;
-        let inputs = Inputs { src: as_bytes(src), residual: residual.map(as_bytes) };
+        let inputs = Inputs { src: as_bytes(src), residual: residual.map(as_bytes), ..Inputs::default() };
         self.run_unchecked_types(threads, workspace, packed, &inputs, as_bytes_mut(dst))
     }
 
@@ -490,7 +495,7 @@ impl Kernel {
         dst: &mut [u8],
     ) -> Result<(), Error> {
         self.check_packed(packed)?;
-        let &Inputs { src, residual } = inputs;
+        let &Inputs { src, residual, offset, mask } = inputs;
         if residual.is_some() != self.spec.has_residual() {
             return Err(Error::Residual { layer: self.spec.name.clone(), given: residual.is_some() });
         }
@@ -505,6 +510,7 @@ impl Kernel {
             let given = elements(residual.len(), self.spec.dst_storage());
             self.check_len("residual", images(self.spec.dst_image()), given, Some(batch))?;
         }
+        self.check_moved(inputs, batch)?;
         let worth = self.spec.macs_per_image().saturating_mul(batch as u64) / MACS_PER_THREAD;
         let pool;
         let executor: &dyn Executor = if threads > 1 && worth > 1 {
@@ -524,8 +530,8 @@ impl Kernel {
             batch,
         })?;
         let (weights, bias) = (packed.weights(), packed.bias());
-        let residual = residual.unwrap_or_default();
-        let buffers = Buffers { src, weights, bias, residual, dst, scratch, local };
+        let [residual, offset, mask] = [residual, offset, mask].map(Option::unwrap_or_default);
+        let buffers = Buffers { src, weights, bias, residual, offset, mask, dst, scratch, local };
         Ok(self.program.run_bytes(batch, buffers, executor)?)
     }
 

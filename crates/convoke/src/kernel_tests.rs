@@ -299,3 +299,44 @@ fn residuals_are_added_by_every_way_to_run() {
     assert_eq!(misshapen, "residual is of shape [2, 3, 9, 9], and layer block takes [2, 5, 9, 9]");
     assert_eq!(dst, expected, "an error changes nothing");
 }
+
+#[test]
+fn deformable_layers_take_offsets_and_factors() {
+    let text = "deform_conv2d moved { input: f32[N, 2, 3, 4], out_channels: 1, kernel_size: 1, mask: true }";
+    let plain =
+        compile(&"conv2d plain { input: f32[N, 2, 3, 4], out_channels: 1, kernel_size: 1 }".parse().unwrap()).unwrap();
+    let kernel = compile(&text.parse().unwrap()).unwrap();
+    let packed = kernel.pack(&[1.0f32, 2.0], None).unwrap();
+    let src = Tensor::from_fn([2, 2, 3, 4], |i| i as f32).unwrap();
+    // A pixel to the right, where nothing is behind the last.
+    let offset = Tensor::from_fn([2, 2, 3, 4], |i| (i / 12 % 2) as f32).unwrap();
+    let mask = Tensor::from_fn([2, 1, 3, 4], |i| if i < 12 { 1.0 } else { 0.5 }).unwrap();
+    let dst = kernel.apply_deformable(&packed, &src, &offset, Some(&mask)).unwrap();
+    let expected: Vec<f32> = (0..24)
+        .map(|i| {
+            let at = i / 12 * 24 + i % 12 + 1;
+            let sum = if i % 4 == 3 { 0.0 } else { (at + 2 * (at + 12)) as f32 };
+            if i < 12 { sum } else { sum / 2.0 }
+        })
+        .collect();
+    assert_eq!(dst.data(), expected);
+    let mut other = vec![0.0f32; 24];
+    kernel.run_deformable_threads(2, &packed, src.data(), offset.data(), Some(mask.data()), &mut other).unwrap();
+    assert_eq!(other, expected);
+
+    let error = |result: Result<(), Error>| result.unwrap_err().to_string();
+    let run =
+        |offset: &[f32], mask: Option<&[f32]>| kernel.run_deformable(&packed, src.data(), offset, mask, &mut [0.0; 24]);
+    let without = kernel.run(&packed, src.data(), &mut other);
+    assert_eq!(error(without), "layer moved is deformable, so it takes `run_deformable` or `apply_deformable`");
+    assert_eq!(error(run(offset.data(), None)), "layer moved has `mask: true`, and no mask was given");
+    let short = error(run(&offset.data()[1..], Some(mask.data())));
+    assert_eq!(short, "offset has 47 elements, and layer moved needs 48 at batch size 2");
+    let short = error(run(offset.data(), Some(&mask.data()[2..])));
+    assert_eq!(short, "mask has 22 elements, and layer moved needs 24 at batch size 2");
+    let misshapen = kernel.apply_deformable(&packed, &src, &mask, Some(&mask)).unwrap_err().to_string();
+    assert_eq!(misshapen, "offset is of shape [2, 1, 3, 4], and layer moved takes [2, 2, 3, 4]");
+    let packed = plain.pack(&[1.0f32, 2.0], None).unwrap();
+    let beside = plain.run_deformable(&packed, src.data(), offset.data(), None, &mut other);
+    assert_eq!(error(beside), "offsets were given, and layer plain is not deformable");
+}

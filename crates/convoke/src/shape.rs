@@ -13,6 +13,17 @@ pub fn dst(spec: &LayerSpec, batch: usize) -> Vec<usize> {
     spec.shape(batch, spec.out_channels, &sizes(spec, |axis| axis.output))
 }
 
+/// Shape of the offsets of a deformable layer for `batch` images: that of the output with
+/// [`offset_channels`](LayerSpec::offset_channels).
+pub fn offset(spec: &LayerSpec, batch: usize) -> Vec<usize> {
+    spec.shape(batch, spec.offset_channels(), &sizes(spec, |axis| axis.output))
+}
+
+/// Shape of the factors of taps of a deformable layer, with [`mask_channels`](LayerSpec::mask_channels).
+pub fn mask(spec: &LayerSpec, batch: usize) -> Vec<usize> {
+    spec.shape(batch, spec.mask_channels(), &sizes(spec, |axis| axis.output))
+}
+
 /// Shape of `src` as the layer's text has it: another than [`src`] if the layout is blocked.
 pub fn declared_src(spec: &LayerSpec, batch: usize) -> Vec<usize> {
     spec.declared_shape(batch, spec.in_channels, &sizes(spec, |axis| axis.input))

@@ -64,6 +64,8 @@ pub(crate) fn tensors<T: Float>(spec: &LayerSpec) -> Tensors<T> {
         weights: random.units(spec.weights_len()),
         bias: random.units(spec.bias_len()),
         residual: random.units(if spec.has_residual() { batch * spec.dst_image() } else { 0 }),
+        offset: random.units(batch * spec.offset_image()),
+        mask: random.units(batch * spec.mask_image()),
     }
 }
 
@@ -73,13 +75,14 @@ pub(crate) fn gflops(spec: &LayerSpec, seconds: f64) -> f64 {
     spec.operations_per_image() as f64 * batch as f64 / seconds / 1e9
 }
 
-/// 10^9 bytes a second, of input, parameters, residual and output, each counted once.
+/// 10^9 bytes a second, of input, parameters, residual, offsets and output, each counted once.
 pub(crate) fn gigabytes(spec: &LayerSpec, seconds: f64) -> f64 {
     let batch = spec.fixed_batch().unwrap_or(1);
     let tensors = spec.src_image() * spec.src_storage().bytes() + spec.dst_image() * spec.dst_storage().bytes();
     let residual = if spec.has_residual() { spec.dst_image() * spec.dst_storage().bytes() } else { 0 };
     let parameters = spec.parameters() * spec.weights_storage().bytes();
-    (batch * (tensors + residual) + parameters) as f64 / seconds / 1e9
+    let moved = (spec.offset_image() + spec.mask_image()) * spec.src_storage().bytes();
+    (batch * (tensors + residual + moved) + parameters) as f64 / seconds / 1e9
 }
 
 /// The mean of what is compared as ratios.

@@ -12,7 +12,7 @@ use convoke::{Bf16, Compiler, F16, Float, shape};
 use convoke_core::spec::{Epilogue, LayerSpec, PARTS, Storage, with_article};
 use convoke_core::target::Target;
 use std::io::{IsTerminal as _, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 mod integers;
@@ -97,8 +97,10 @@ fn read_tensors<T: Float>(
     writeln!(out, "{}: {}{note}{named}{zeros}", spec.name, args.input.display())?;
     let typed = |values: Vec<f64>| values.into_iter().map(T::from_number).collect();
     let residual = residual(args, spec, input.batch)?;
-    let (src, weights, bias, residual) = (typed(input.data), typed(weights), typed(bias), typed(residual));
-    Ok((Tensors { batch: input.batch, src, weights, bias, residual }, rate))
+    let [offset, mask] = moved(args, spec, input.batch)?;
+    let all = [input.data, weights, bias, residual, offset, mask];
+    let [src, weights, bias, residual, offset, mask] = all.map(typed);
+    Ok((Tensors { batch: input.batch, src, weights, bias, residual, offset, mask }, rate))
 }
 
 /// What the epilogue adds, as memory has it.
@@ -114,6 +116,26 @@ fn residual(args: &Run, spec: &LayerSpec, batch: usize) -> Result<Vec<f64>, Fail
             Err(Failure::Usage(format!("layer {} {what}", spec.name)))
         }
     }
+}
+
+/// How far taps are moved, and their factors.
+fn moved(args: &Run, spec: &LayerSpec, batch: usize) -> Result<[Vec<f64>; 2], Failure> {
+    let usage = |what: String| Err(Failure::Usage(format!("layer {} {what}", spec.name)));
+    match (&args.offset, &args.mask) {
+        (None, _) if spec.is_deformable() => {
+            return usage("is deformable; name the file of its offsets with --offset".to_owned());
+        }
+        (Some(_), _) if !spec.is_deformable() => return usage("is not deformable, and --offset was given".to_owned()),
+        (_, None) if spec.mask => return usage("has `mask: true`; name the file with --mask".to_owned()),
+        (_, Some(_)) if !spec.mask => return usage("has no `mask: true`, and --mask was given".to_owned()),
+        _ => {}
+    }
+    let read = |path: &Option<PathBuf>, what: &'static str, shape: Vec<usize>| match path {
+        Some(path) => fit::same_shape(what, &shape, &data::read(path)?).map_err(|e| Failure::file(path, e)),
+        None => Ok(Vec::new()),
+    };
+    let offset = read(&args.offset, "the offsets are", shape::offset(spec, batch))?;
+    Ok([offset, read(&args.mask, "the mask is", shape::mask(spec, batch))?])
 }
 
 /// Whether there are as many arrays as steps that take one.

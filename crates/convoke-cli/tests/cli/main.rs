@@ -4,6 +4,7 @@
 
 mod complex;
 mod data;
+mod deformable;
 mod halves;
 mod integers;
 mod layers;

@@ -34,6 +34,10 @@ pub struct Buffers<'a, T> {
     pub bias: &'a [T],
     /// What is added to the output, `n` images.
     pub residual: &'a [T],
+    /// How far taps are moved, `n` images.
+    pub offset: &'a [T],
+    /// The factors of taps, `n` images.
+    pub mask: &'a [T],
     /// The output, `n` images.
     pub dst: &'a mut [T],
     /// Space between nests.
@@ -50,6 +54,8 @@ impl<T> Buffers<'_, T> {
             Role::Weights => self.weights,
             Role::Bias => self.bias,
             Role::Residual => self.residual,
+            Role::Offset => self.offset,
+            Role::Mask => self.mask,
             Role::Dst => self.dst,
             Role::Scratch => self.scratch,
             Role::Local => self.local,
@@ -58,7 +64,7 @@ impl<T> Buffers<'_, T> {
 
     fn get_mut(&mut self, role: Role) -> Option<&mut [T]> {
         match role {
-            Role::Src | Role::Weights | Role::Bias | Role::Residual => None,
+            Role::Src | Role::Weights | Role::Bias | Role::Residual | Role::Offset | Role::Mask => None,
             Role::Dst => Some(self.dst),
             Role::Scratch => Some(self.scratch),
             Role::Local => Some(self.local),
@@ -452,6 +458,10 @@ impl<'k, 'b, T: Element, M: Memory<T>, const L: usize> Machine<'k, 'b, T, M, L> 
             }
             Op::Convert { op, d, a } => (d, reg(a)?.map(|a| convert(op, a))),
             Op::Broadcast { d, from } => (d, [self.element(tile, from)?; L]),
+            Op::Gather { d, a, from, of } => {
+                let at = *reg(a)?;
+                (d, self.gather(tile, from, &at, of)?)
+            }
             Op::Fma { d, a, b, c } => (d, T::mul_add_lanes(reg(a)?, reg(b)?, reg(c)?)),
             Op::Binary { op, d, a, b } => (d, binary(op, reg(a)?, reg(b)?)),
             Op::Select { d, a, b, c, e } => {
@@ -496,6 +506,20 @@ impl<'k, 'b, T: Element, M: Memory<T>, const L: usize> Machine<'k, 'b, T, M, L> 
             let found = lane_at(index, from.element_of(lane), from.stride).and_then(|i| self.buffers.read(role, i));
             let len = || self.buffers.len(role);
             *slot = found.ok_or_else(|| outside(tile, role, index, from.elements(), from.stride, len()))?;
+        }
+        Ok(value)
+    }
+
+    /// An element a lane, 0 for those that are not among the first `of`.
+    fn gather(&self, tile: &Tile, from: Address, at: &[T; L], of: u32) -> Result<[T; L], Fault> {
+        let (role, index) = self.address(from).ok_or_else(|| self.overflow())?;
+        let mut value = [T::default(); L];
+        for (slot, at) in value.iter_mut().zip(at) {
+            let distance = at.bits() as u32;
+            if distance < of {
+                let found = lane_at(index, 1, distance.into()).and_then(|i| self.buffers.read(role, i));
+                *slot = found.ok_or_else(|| outside(tile, role, index, of as usize, 1, self.buffers.len(role)))?;
+            }
         }
         Ok(value)
     }

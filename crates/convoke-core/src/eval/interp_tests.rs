@@ -182,3 +182,33 @@ fn kernels_that_no_verifier_has_seen_do_not_reach_outside() {
     let found = run_kernel(&kernel(&text), 1, &mut buffers).map_err(|e| e.to_string());
     assert_eq!(found, Err("tile `copy` reaches elements -1 to 2 of `src`, which has 8".to_owned()));
 }
+
+#[test]
+fn gathers_leave_out_what_is_not_there() {
+    let kernel = "
+kernel gathers f32 sse {
+    buffer src[6]
+    buffer weights[4]
+    buffer dst[4]
+    vars N, i
+    tile gathers(src, weights, dst) registers 2 {
+        v0 = load weights[0]
+        v0 = int v0
+        v1 = gather src[1] at v0 of 4
+        store dst[0] = v1
+    }
+    nest compute {
+        for i in 0..1 {
+            call gathers(src[0], weights[0], dst[0])
+        }
+    }
+}
+";
+    let kernel = crate::ir::verify(kernel.parse().unwrap()).unwrap();
+    let (src, mut dst) = ([10.0, 11.0, 12.0, 13.0, 14.0, 15.0], [0.0_f32; 4]);
+    for (at, expect) in [([0.0, 3.0, 1.0, 1.0], [11.0, 14.0, 12.0, 12.0]), ([-1.0, 4.0, f32::NAN, 1e20], [0.0; 4])] {
+        let mut buffers = Buffers { src: &src, weights: &at, dst: &mut dst, ..Buffers::default() };
+        run(&kernel, 1, &mut buffers).unwrap();
+        assert_eq!(dst, expect);
+    }
+}

@@ -8,6 +8,7 @@
 //! [`error_bound`] says how far a kernel may be away from the exact result.
 
 mod bound;
+mod deformable;
 mod erf;
 mod integers;
 mod magnitude;
@@ -35,6 +36,10 @@ pub struct Tensors<'a, T> {
     pub bias: &'a [T],
     /// What the epilogue adds, as long as the output.
     pub residual: &'a [T],
+    /// How far taps are moved.
+    pub offset: &'a [T],
+    /// The factors of taps.
+    pub mask: &'a [T],
 }
 
 /// A type that sums are made in.
@@ -116,7 +121,11 @@ pub fn output_at<T: Element, Acc: Accumulator>(spec: &LayerSpec, tensors: &Tenso
         if spec.bias {
             sum = acc(bias[position.oc]);
         }
-        each_product(spec, src, weights, position, |x, w| sum = sum + acc(x) * acc(w));
+        if spec.is_deformable() {
+            deformable::each_product(spec, tensors, position, |x, _, w| sum = sum + Acc::from_f64(x) * acc(w));
+        } else {
+            each_product(spec, src, weights, position, |x, w| sum = sum + acc(x) * acc(w));
+        }
     }
     Acc::from_f64(steps_at(spec, tensors, position).fold(sum.to_f64(), |x, step| epilogue(step, x)))
 }

@@ -29,6 +29,9 @@
 //!   lane, those of the first operand from 0 to 255, those of the second from -128 to 127, `products a, b` is the sums of the first two and of
 //!   the last two products, as integers of 16 bits that saturate, and `dot4 a, b, c` all four products and `c`; `float a` is the nearest `f32`, `int a` the nearest integer, of
 //!   two the even one, and -2^31 for what is none.
+//! - `gather` loads into each lane the element that is as far from an address as the integer in that lane of a register says; 0 for an
+//!   integer below 0, or of `of` and more, so that nothing outside of so many elements is touched. In kernels of `f32`, from
+//!   buffers of lanes.
 //! - `sqrt a` rounds once, and is a NaN below zero.
 //! - `exponent a` shifts the bits of each lane left by the width of the mantissa (23 or 52).
 //! - Nothing flushes denormals; nothing may reorder a sum. Which NaN an operation gives, its sign and payload, is left to the machine.
@@ -119,6 +122,10 @@ pub enum Role {
     Bias,
     /// What is added to the output, as long as it; read only.
     Residual,
+    /// How far each tap of a deformable layer is moved, at each output; read only.
+    Offset,
+    /// The factor of each tap of a deformable layer, at each output; read only.
+    Mask,
     /// The output; every element is written, and never read.
     Dst,
     /// Space between nests; its contents on entry mean nothing.
@@ -129,16 +136,27 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of an entry point's arguments.
-    pub const ALL: [Self; 7] =
-        [Self::Src, Self::Weights, Self::Bias, Self::Residual, Self::Dst, Self::Scratch, Self::Local];
+    pub const ALL: [Self; 9] = [
+        Self::Src,
+        Self::Weights,
+        Self::Bias,
+        Self::Residual,
+        Self::Offset,
+        Self::Mask,
+        Self::Dst,
+        Self::Scratch,
+        Self::Local,
+    ];
 
-    /// `src`, `weights`, `bias`, `residual`, `dst`, `scratch` or `local`.
+    /// `src`, `weights`, `bias`, `residual`, `offset`, `mask`, `dst`, `scratch` or `local`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Src => "src",
             Self::Weights => "weights",
             Self::Bias => "bias",
             Self::Residual => "residual",
+            Self::Offset => "offset",
+            Self::Mask => "mask",
             Self::Dst => "dst",
             Self::Scratch => "scratch",
             Self::Local => "local",
@@ -434,6 +452,8 @@ pub enum Op {
     Quads { d: Reg, from: Access },
     /// `d =` one element, in every lane.
     Broadcast { d: Reg, from: Address },
+    /// `d =` the element as far from the address as the integer in `a` says, or 0 if that is not one of `0..of`.
+    Gather { d: Reg, a: Reg, from: Address, of: u32 },
     /// `d = a * b + c`, rounded once.
     Fma { d: Reg, a: Reg, b: Reg, c: Reg },
     /// `d =` the sum of four products of bytes, and `c`.

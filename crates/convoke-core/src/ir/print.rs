@@ -12,6 +12,7 @@
 //!          | "load" address access
 //!          | ("pairs" | "quads") address access
 //!          | "broadcast" address
+//!          | "gather" address "at" REG "of" INT
 //!          | ("fma" | "dot4") REG "," REG "," REG                                    a * b + c
 //!          | ("add" | "sub" | "mul" | "div" | "max" | "min" | "iadd" | "dot" | "join" | "splice" | "products") REG "," REG
 //!          | ("float" | "int") REG
@@ -331,6 +332,11 @@ impl Printer<'_, '_, '_> {
             Op::Broadcast { d, from } => {
                 write!(self.f, "{d} = broadcast ")?;
                 self.address(tile, from)
+            }
+            Op::Gather { d, a, from, of } => {
+                write!(self.f, "{d} = gather ")?;
+                self.address(tile, from)?;
+                write!(self.f, " at {a} of {of}")
             }
             Op::Fma { d, a, b, c } => write!(self.f, "{d} = fma {a}, {b}, {c}"),
             Op::Binary { op, d, a, b } => write!(self.f, "{d} = {} {a}, {b}", op.name()),

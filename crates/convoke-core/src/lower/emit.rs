@@ -88,6 +88,12 @@ impl Emitter {
         self.push(Op::Broadcast { d, from });
     }
 
+    /// A load of the elements that the integers in `a` say, 0 for those that are not among the first `of`.
+    pub(crate) fn gather(&mut self, d: Reg, a: Reg, from: Address, of: u32) {
+        self.define(d);
+        self.push(Op::Gather { d, a, from, of });
+    }
+
     /// A load of two neighbouring elements into each lane.
     pub(crate) fn pairs(&mut self, d: Reg, at: Address, lanes: usize) {
         self.define(d);

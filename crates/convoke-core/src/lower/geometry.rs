@@ -1,5 +1,6 @@
 //! The layer as the loops see it: sizes, and the distance in memory of one step along each axis.
 
+use super::deformable;
 use super::pack::PackedAxis;
 use super::phases::{self, PhaseRun};
 use super::weights::PANEL_BYTES;
@@ -160,6 +161,10 @@ impl Geometry {
             let w = SpatialAxis { input: pixels, output: pixels, ..SpatialAxis::UNIT };
             spatial = [SpatialAxis::UNIT, SpatialAxis::UNIT, w];
             sizes = [[1, 1, pixels]; 2];
+        }
+        if algorithm == Algorithm::Deformable {
+            (role, layout) = (Role::Local, Layout::ChannelsFirst);
+            (spatial, sizes[0]) = deformable::columns(spec, 1);
         }
         if algorithm == Algorithm::Fft && spatial[1].kernel > 1 {
             spatial = [spatial[0], SpatialAxis::UNIT, rows_in_one(&spatial[1], &spatial[2])];

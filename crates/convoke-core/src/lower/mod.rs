@@ -12,6 +12,7 @@
 //! | `nests` | the loops |
 //! | `tile` | what a tile computes |
 //! | `pool` | what a tile of pooling computes |
+//! | `deformable` | what stands between the input and the sums of a deformable layer |
 //! | `epilogue`, `activation` | what becomes of sums |
 //! | `pack` | the nest that copies the input |
 //! | `pairs` | the same for integers, whose channels become pairs; how sums become outputs |
@@ -21,6 +22,7 @@
 mod activation;
 mod blank;
 mod channels;
+mod deformable;
 mod emit;
 mod epilogue;
 mod fft;
@@ -38,6 +40,7 @@ mod winograd;
 
 pub(crate) use activation::registers as epilogue_registers;
 pub(crate) use channels::{ChannelPart, cut as cut_channels};
+pub(crate) use deformable::{column as deformable_column, cycles as deformable_cycles};
 pub(crate) use fft::{
     Image as FftImage, LEAST_REGISTERS as FFT_REGISTERS, Pass as FftPass, Shape as FftShape, points as fft_points,
 };
@@ -63,7 +66,10 @@ use weights::WeightsPacking;
 /// Lowers `spec` by `plan` for `target`; `plan` must be one that [`plan::choose`](crate::plan::choose) made for them.
 pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
     let packing = WeightsPacking::of(spec, plan, target.lanes(spec.dtype.bytes()));
-    let parts = Geometry::parts(spec, plan.algorithm, plan.pack_input);
+    let mut parts = Geometry::parts(spec, plan.algorithm, plan.pack_input);
+    if plan.algorithm == Algorithm::Deformable {
+        deformable::fit_columns(spec, deformable::rows(plan), &mut parts[0]);
+    }
     let geometry = &parts[0];
     let mut kernel = Kernel {
         name: kernel_name(spec, plan, target),
@@ -92,7 +98,16 @@ pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
     if spec.has_residual() {
         buffer(Role::Residual, spec.dst_storage(), per_batch(spec.dst_image() as i64));
     }
+    if spec.is_deformable() {
+        buffer(Role::Offset, lanes, per_batch(spec.offset_image() as i64));
+    }
+    if spec.mask {
+        buffer(Role::Mask, lanes, per_batch(spec.mask_image() as i64));
+    }
     buffer(Role::Dst, spec.dst_storage(), per_batch(spec.dst_image() as i64));
+    if geometry.src.role == Role::Local {
+        buffer(Role::Local, lanes, Affine::constant(geometry.src.n));
+    }
     if geometry.src.role == Role::Scratch {
         buffer(Role::Scratch, lanes, per_batch(geometry.src.n));
         pack::nest(spec, geometry, &mut kernel);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::channels::{self, ChannelPart};
+use super::deformable;
 use super::epilogue;
 use super::geometry::Geometry;
 use super::pixels::{self, PixelRun, Taps};
@@ -44,7 +45,12 @@ pub(crate) fn compute(
         run: 1,
     };
     let mut nests = Nests { cx, full, kernel, tiles: HashMap::new(), axes: HashMap::new() };
-    let stmts = nests.expand(&plan.order, Cursor::new(geometry));
+    let mut stmts = nests.expand(&plan.order, Cursor::new(geometry));
+    if geometry.src.role == Role::Local && stmts.len() > 1 {
+        // What is in `local` is there for one iteration of one loop.
+        let var = nests.var("once");
+        stmts = vec![Stmt::For(Loop { var, range: Range::count(1), parallel: false, body: stmts })];
+    }
     for stmt in stmts {
         let mut outer = match stmt {
             Stmt::For(outer) => outer,
@@ -83,6 +89,8 @@ struct Cursor {
     weights: Affine,
     dst: Affine,
     bias: Affine,
+    /// The image, and the first row of the block, of a deformable layer.
+    place: [Affine; 2],
     /// Taps along `kd`, `kh` and, for single pixels, `kw`.
     taps: [Range; 3],
     /// Those that count for the divisor of an average.
@@ -116,6 +124,7 @@ impl Cursor {
             weights: Affine::constant(geometry.origin.weights),
             dst: Affine::constant(geometry.origin.dst),
             bias: Affine::constant(0),
+            place: [Affine::constant(0), Affine::constant(0)],
             taps: geometry.spatial.map(|a| Range::count(a.kernel as i64)),
             counted: geometry.spatial.map(|a| Range::count(a.kernel as i64)),
             block: HashMap::new(),
@@ -161,17 +170,39 @@ impl Nests<'_> {
 
     /// The statements for the axes of `order`, outermost first.
     fn expand(&mut self, order: &[Axis], at: Cursor) -> Vec<Stmt> {
+        let mut at = at;
+        let mut stmts = Vec::new();
+        // The image and the rows are known.
+        if self.cx.geometry.src.role == Role::Local && order.len() + 2 == self.cx.plan.order.len() {
+            stmts = self.columns(&mut at);
+        }
         let Some((&axis, rest)) = order.split_first() else {
             return self.phases(at);
         };
-        match axis {
+        stmts.extend(match axis {
             Axis::N => self.batch(rest, at),
             Axis::G => self.groups(rest, at),
             Axis::Oc => self.channels(rest, at),
             Axis::Od => self.slices(rest, at, axis, 0),
             Axis::Oh => self.slices(rest, at, axis, 1),
             Axis::Ow => self.pixels(rest, at),
+        });
+        stmts
+    }
+
+    /// What fills `local` for a block of rows of a deformable layer; the sums read from its start on.
+    fn columns(&mut self, at: &mut Cursor) -> Vec<Stmt> {
+        let row = self.cx.geometry.src.spatial[1];
+        at.src = Affine::constant(0);
+        let mut left = None;
+        if let Some(Block { var: Some(var), size, .. }) = at.block.get(&Axis::Oh) {
+            // The loop over the block's rows counts them from the image's first.
+            let rows = *size as i64;
+            at.src = Affine::var(*var, -rows * row);
+            at.place[1] = Affine::var(*var, rows);
+            left = Some(*var);
         }
+        deformable::nests(self.cx.spec, self.cx.plan, self.cx.geometry, self.kernel, &at.place, left.is_some())
     }
 
     /// The call, in loops over the phases that differ in their weights only: what one of them has read is near for the next.
@@ -220,6 +251,7 @@ impl Nests<'_> {
         };
         let (src, dst) = (self.cx.geometry.src.n, self.cx.geometry.dst.n);
         self.repeat((Axis::N, "n"), count, rest, at, |at, var| {
+            at.place[0] = Affine::var(var, 1);
             at.src = at.src.clone().plus(var, src);
             at.dst = at.dst.clone().plus(var, dst);
         })
@@ -357,6 +389,9 @@ impl Nests<'_> {
         let position = first.plus(var, 1);
         at.src = at.src.plus_scaled(&position, a.stride as i64 * src);
         at.dst = at.dst.plus_scaled(&position, dst);
+        if axis == Axis::Oh {
+            at.place[1] = position.clone();
+        }
         at.meet(&a, i, &position);
         let body = self.expand(rest, at);
         vec![Stmt::For(Loop { var, range, parallel: false, body })]

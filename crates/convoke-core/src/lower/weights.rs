@@ -8,6 +8,7 @@
 //! Where windows are transformed (Winograd's algorithm), a tap is an element of the transformed window: there are more of them, and
 //! each is a sum that is made in `f64` and rounded once.
 //! For `fft`, which has a layout of its own, see [`FftPacking`].
+//! Behind the panels of a deformable layer stand the positions of its taps without offsets.
 //! Depthwise weights are panels over all groups, `[panel][kd][kh][kw][lane]`; where an input channel has several outputs, these
 //! stand side by side. Pooling has none.
 
@@ -64,6 +65,9 @@ pub struct WeightsPacking {
     /// Of complex weights, the distances of two groups, output channels, input channels and taps, in complex numbers. Everything else is
     /// said of the weights of real numbers that these stand for, see [`Self::real`].
     pub complex: Option<[usize; 4]>,
+    /// The axes of a deformable layer, whose positions without offsets stand behind the weights: for each `kh` those of all `oh`, then for each
+    /// `kw` those of all `ow`.
+    pub positions: Option<[SpatialAxis; 2]>,
 }
 
 impl WeightsPacking {
@@ -132,6 +136,7 @@ impl WeightsPacking {
             parts,
             fft: None,
             complex,
+            positions: spec.is_deformable().then(|| [spec.spatial[1], spec.spatial[2]]),
         }
     }
 
@@ -150,7 +155,27 @@ impl WeightsPacking {
         if let Some(fft) = self.fft {
             return fft.twiddles() + self.groups * self.oc * fft.filters(self.ic);
         }
+        self.panels_len() + self.positions.iter().flatten().map(|a| a.kernel * a.output).sum::<usize>()
+    }
+
+    /// Elements of all panels.
+    fn panels_len(&self) -> usize {
         self.groups * self.panels() * self.panel_len()
+    }
+
+    /// Where the positions along `h` and along `w` stand.
+    pub(crate) fn positions_at(&self) -> [usize; 2] {
+        let down = self.panels_len();
+        [down, down + self.positions.map_or(0, |[h, _]| h.kernel * h.output)]
+    }
+
+    /// The positions, in order.
+    fn each_position(&self) -> impl Iterator<Item = f64> {
+        let of = |a: SpatialAxis| {
+            let at = move |k: usize, o: usize| (o * a.stride + k * a.dilation) as f64 - a.pad_lo as f64;
+            (0..a.kernel).flat_map(move |k| (0..a.output).map(move |o| at(k, o)))
+        };
+        self.positions.into_iter().flatten().flat_map(of)
     }
 
     /// Elements of the user's weights.
@@ -195,6 +220,8 @@ impl WeightsPacking {
             let taps = self.part_window().into_iter().fold(1, usize::max);
             return self.pack_transformed(&winograd::transforms(m, taps).kernel, plain, packed);
         }
+        let (packed, positions) = packed.split_at_mut(self.panels_len());
+        positions.iter_mut().zip(self.each_position()).for_each(|(slot, at)| *slot = T::Lane::from_f64(at));
         let taps = self.taps_in_order();
         let mut rows = packed.chunks_exact_mut(self.lanes);
         for (g, panel) in (0..self.groups).flat_map(|g| (0..self.panels()).map(move |panel| (g, panel))) {

@@ -6,6 +6,7 @@ use super::cost::{Model, Tiling};
 use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
 use super::{fft, legal, winograd};
 use crate::diagnostic::Diagnostic;
+use crate::lower::{deformable_column, deformable_cycles};
 use crate::span::{Span, Spanned};
 use crate::spec::{LayerSpec, Layout, Operation, Schedule};
 use crate::target::{Isa, Target};
@@ -111,9 +112,13 @@ const OTHER: &str = "the schedule pins";
 pub fn candidates(spec: &LayerSpec, target: &Target) -> Vec<Candidate> {
     let mut all = Vec::new();
     let pinned = spec.schedule.algorithm.as_ref().map(|pin| pin.value);
-    // What is for integers or for pooling alone is not worth a word elsewhere.
+    // What is for integers, for pooling or for deformable layers alone is not worth a word elsewhere.
     let pooling = spec.operation.is_pooling();
-    let can = |a: &Algorithm| (spec.integers.is_some() || !a.is_by_four()) && pooling == (*a == Algorithm::Pool);
+    let can = |a: &Algorithm| {
+        (spec.integers.is_some() || !a.is_by_four())
+            && pooling == (*a == Algorithm::Pool)
+            && spec.is_deformable() == (*a == Algorithm::Deformable)
+    };
     let said = |a: &Algorithm| can(a) || pinned == Some(*a);
     for algorithm in Algorithm::ALL.iter().copied().filter(said) {
         for &vector in VectorAxis::ALL {
@@ -234,7 +239,11 @@ impl Search<'_> {
         let with_rest = |tile: TileShape, tiling: &Tiling, unroll: usize, compute: f64| {
             let block = self.block(tile, tiling)?;
             let memory = self.model.memory(tiling, block.first().copied());
-            Ok((tile, block, unroll, Cost { compute, memory, packing: self.model.packing() }))
+            let columns = match self.algorithm {
+                Algorithm::Deformable => deformable_cycles(self.spec, self.target),
+                _ => 0.0,
+            };
+            Ok((tile, block, unroll, Cost { compute, memory, packing: self.model.packing() + columns }))
         };
         if let Some(pin) = &self.pins.tile {
             let tile = TileShape { rows: pin.value.0, vectors: pin.value.1 };
@@ -300,6 +309,10 @@ impl Search<'_> {
         let w = &self.model.geometry.spatial[2];
         let lanes = self.target.lanes(self.spec.dtype.bytes());
         let pixels = if self.vector == VectorAxis::Oc { tile.rows } else { tile.vectors * lanes };
+        if let (Some(pin), Algorithm::Deformable) = (&self.pins.block, self.algorithm) {
+            legal::deformable_block(&pin.value).map_err(|reason| Refusal::pinned(reason, pin.span))?;
+            return Ok(pin.value.clone());
+        }
         if let Some(pin) = &self.pins.block {
             legal::block(&pin.value, pixels).map_err(|reason| Refusal::pinned(reason, pin.span))?;
             return Ok(pin.value.clone());
@@ -311,6 +324,14 @@ impl Search<'_> {
                 .map_err(|reason| Refusal::pinned(reason, order.span));
         }
         let oh = self.model.geometry.spatial[1].output;
+        if self.algorithm == Algorithm::Deformable {
+            // As many rows as stay in the second level beside the weights, if threads have enough blocks.
+            let row = deformable_column(self.spec) * self.spec.dtype.bytes();
+            let fits =
+                |&rows: &usize| rows == 1 || (rows * row <= self.target.l2_bytes / 3 && oh.div_ceil(rows) >= ENOUGH);
+            let rows = [8, 4, 2, 1].into_iter().find(fits).filter(|&rows| rows > 1);
+            return Ok(rows.map(|rows| (Axis::Oh, rows)).into_iter().collect());
+        }
         if self.algorithm.is_by_channel() && self.model.geometry.src.lanes == 1 {
             // Channels are planes of their own, taken one by one; where they are few for threads, in bands of rows.
             let band = Some((Axis::Oh, oh.div_ceil(ENOUGH))).filter(|b| b.1 < oh);
@@ -340,12 +361,18 @@ impl Search<'_> {
         let pinned = self.pins.parallel.as_ref();
         if let Some(pin) = &self.pins.order {
             legal::order(&pin.value, block).map_err(|reason| Refusal::pinned(reason, pin.span))?;
+            if self.algorithm == Algorithm::Deformable {
+                legal::deformable_order(&pin.value).map_err(|reason| Refusal::pinned(reason, pin.span))?;
+            }
             let first = pin.value[0];
             if let Some(p) = pinned.filter(|p| p.value != first) {
                 let reason = format!("threads divide the outermost loop, which is {first} and not {}", p.value);
                 return Err(Refusal::pinned(reason, p.span));
             }
             return Ok((pin.value.clone(), first));
+        }
+        if self.algorithm == Algorithm::Deformable {
+            return self.deformable_order(block);
         }
         let mut order = match block.first() {
             // Weights stay while the whole image passes.
@@ -363,6 +390,25 @@ impl Search<'_> {
         }
         order.insert(0, lead);
         Ok((order, lead))
+    }
+
+    /// The loops of a deformable layer: over images and rows, in either order, and then as a block of the image has them.
+    fn deformable_order(&self, block: &[(Axis, usize)]) -> Result<(Vec<Axis>, Axis), Refusal> {
+        let rows = block.first().map_or(1, |b| b.1);
+        let images = self.spec.fixed_batch().unwrap_or(1);
+        let few = self.model.geometry.spatial[1].output.div_ceil(rows) < ENOUGH.min(images);
+        let mut outer = if few { [Axis::N, Axis::Oh] } else { [Axis::Oh, Axis::N] };
+        if let Some(pin) = &self.pins.parallel {
+            if !outer.contains(&pin.value) {
+                let reason = format!("threads divide rows or images of a deformable layer, and not {}", pin.value);
+                return Err(Refusal::pinned(reason, pin.span));
+            }
+            if outer[0] != pin.value {
+                outer.swap(0, 1);
+            }
+        }
+        let inner = [Axis::G, Axis::Oc, Axis::Od].into_iter().chain(block.iter().map(|b| b.0)).chain([Axis::Ow]);
+        Ok((outer.into_iter().chain(inner).collect(), outer[0]))
     }
 
     /// Iterations that are enough for threads: where the loop over channels passes through memory in order, fewer will do.
@@ -398,6 +444,7 @@ impl Search<'_> {
                 "the window is a single pixel, so all pixels form one matrix product"
             }
             Algorithm::Depthwise => "every channel has a window of its own",
+            Algorithm::Deformable => "what the moved taps see is written for a few rows, which are a convolution then",
             Algorithm::Pool => "every element of a window is taken up once",
             _ => "the sum over the window as it stands",
         };

@@ -21,11 +21,15 @@ pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm, pack: PackInput)
         let what = if algorithm == Algorithm::Pool { "pooling" } else { "convolutions" };
         return Err(format!("{algorithm} is for {what}, and this is {}", with_article(spec.kind())));
     }
+    if spec.is_deformable() != (algorithm == Algorithm::Deformable) {
+        let what = if spec.is_deformable() { "taps that are not moved" } else { "deformable layers" };
+        return Err(format!("{algorithm} is for {what}, and this is {}", with_article(spec.kind())));
+    }
     if spec.operation == Operation::Transposed && !matches!(algorithm, Algorithm::Direct | Algorithm::Depthwise) {
         return Err(format!("{algorithm} is for convolutions, and this is {}", with_article(spec.kind())));
     }
     match algorithm {
-        Algorithm::Direct | Algorithm::Direct4 | Algorithm::Pool => Ok(()),
+        Algorithm::Direct | Algorithm::Direct4 | Algorithm::Pool | Algorithm::Deformable => Ok(()),
         Algorithm::Pointwise | Algorithm::Pointwise4 => {
             for (name, a) in ["d", "h", "w"].iter().zip(&spec.spatial) {
                 if a.kernel != 1 {
@@ -280,6 +284,9 @@ pub(crate) fn pack_input(spec: &LayerSpec, pack: PackInput) -> Result<(), String
             "{} reads every element about once, so transposing them takes longer than that",
             with_article(spec.kind())
         )),
+        PackInput::Pad | PackInput::ChannelsLast if spec.is_deformable() => {
+            Err("what moved taps see is written out anyway, and the input is read where they are".to_owned())
+        }
         PackInput::Pad if spec.adaptive => Err("there is no padding".to_owned()),
         PackInput::Pad if counts_inputs(spec) => {
             Err("windows at the border have divisors of their own, which count where the input ends".to_owned())
@@ -382,6 +389,26 @@ pub(crate) fn block(block: &[(Axis, usize)], pixels: usize) -> Result<(), String
         }
     }
     Ok(())
+}
+
+/// Whether a deformable layer can be blocked so.
+pub(crate) fn deformable_block(block: &[(Axis, usize)]) -> Result<(), String> {
+    block.iter().enumerate().try_for_each(|(i, &(axis, _))| {
+        sound_block(block, i)?;
+        if axis == Axis::Oh {
+            Ok(())
+        } else {
+            Err(format!("what moved taps see is made for rows, which oh blocks, and not {axis}"))
+        }
+    })
+}
+
+/// Whether a deformable layer can have its loops so: what moved taps see is made for some rows of an image.
+pub(crate) fn deformable_order(order: &[Axis]) -> Result<(), String> {
+    match order {
+        [Axis::N, Axis::Oh, ..] | [Axis::Oh, Axis::N, ..] => Ok(()),
+        _ => Err("the order of a deformable layer begins with n and oh, or with oh and n".to_owned()),
+    }
 }
 
 /// Whether `order` names every axis once, and a blocked one twice.

@@ -296,6 +296,8 @@ impl Search<'_> {
             in_channels: geometry.ic * shape.parts,
             out_channels: channels,
             groups: 1,
+            offset_groups: 1,
+            mask: false,
             layout: Layout::ChannelsLast,
             spatial: [SpatialAxis::UNIT, SpatialAxis::UNIT, w],
             padding_mode: PaddingMode::Zeros,

@@ -82,6 +82,8 @@ fn real_spec() -> impl Strategy<Value = LayerSpec> {
             in_channels: groups * ic,
             out_channels: groups * oc,
             groups,
+            offset_groups: 1,
+            mask: false,
             layout,
             weights_layout,
             spatial,
@@ -134,6 +136,24 @@ fn keep_to_pooling(spec: &mut LayerSpec, divisor: Divisor, p: usize) {
         Operation::LpPool => spec.p = p,
         _ => {}
     }
+}
+
+/// Random legal deformable layers without pins; at most [`MAX_MACS`].
+pub fn deformable_spec() -> impl Strategy<Value = LayerSpec> {
+    let is_like = |spec: &LayerSpec| spec.operation == Operation::Convolution && spec.rank == 2;
+    let sets = (any::<proptest::sample::Selector>(), any::<bool>(), any::<bool>());
+    (real_spec().prop_filter("a convolution of two axes", is_like), sets).prop_map(|(spec, (sets, mask, last))| {
+        LayerSpec {
+            operation: Operation::Deformable,
+            dtype: DType::F32,
+            offset_groups: sets.select((1..=spec.in_channels).filter(|n| spec.in_channels.is_multiple_of(*n))),
+            mask,
+            layout: if last { Layout::ChannelsLast } else { Layout::ChannelsFirst },
+            padding_mode: PaddingMode::Zeros,
+            then: spec.then.iter().copied().filter(|step| *step != Epilogue::Residual).collect(),
+            ..spec
+        }
+    })
 }
 
 /// Random legal layers of halves without pins; at most [`MAX_MACS`].

@@ -78,7 +78,7 @@ pub(super) fn check(reader: &mut Reader<'_>, spec: &LayerSpec, span: impl Fn(&st
     (reader.errors.len() == before).then_some(())
 }
 
-/// Whether layers of `operation` may be of complex numbers: maxima have no order, and what pooling divides by is real.
-pub(super) fn has_complex(operation: Operation) -> bool {
-    !operation.is_pooling()
+/// Whether layers of `operation` may be of complex numbers.
+pub(super) const fn has_complex(operation: Operation) -> bool {
+    matches!(operation, Operation::Convolution | Operation::Transposed)
 }

@@ -100,6 +100,12 @@ pub(super) enum SpecError {
     NotIntegers { what: &'static str, help: &'static str, span: Span },
     #[error("a layer of complex numbers cannot have {what}")]
     NotComplex { what: &'static str, help: &'static str, span: Span },
+    #[error("a deformable layer cannot have {what}")]
+    NotDeformable { what: &'static str, label: String, help: &'static str, span: Span },
+    #[error("{offset_groups} offset groups do not divide {channels} input channels")]
+    OffsetGroups { offset_groups: usize, channels: usize, span: Span },
+    #[error("{what} has {found} {unit}, and a deformable layer takes at most {most}")]
+    BeyondPositions { what: &'static str, unit: &'static str, found: usize, most: usize, span: Span },
     #[error("`clamp` has its bounds in the wrong order")]
     ClampOrder { lo: f64, hi: f64, span: Span },
     #[error("`residual` stands {count} times in `then`")]
@@ -266,6 +272,15 @@ impl SpecError {
                 .with_help("write a number such as 0.05"),
             Self::NotIntegers { help, span, .. } => at(span, "the input is u8 or i8").with_help(*help),
             Self::NotComplex { help, span, .. } => at(span, "the input is c64 or c128").with_help(*help),
+            Self::NotDeformable { label, help, span, .. } => at(span, label).with_help(*help),
+            Self::OffsetGroups { offset_groups, channels, span } => {
+                let left = channels % offset_groups;
+                at(span, &format!("{channels} = {offset_groups} x {} + {left}", channels / offset_groups)).with_help(
+                    format!("write `offset_groups: {}`", largest_divisor(*channels, *channels, *offset_groups)),
+                )
+            }
+            Self::BeyondPositions { span, .. } => at(span, "positions in it are numbers of f32, which are whole up to there")
+                .with_help("make the layer smaller, or split it"),
             Self::ClampOrder { lo, hi, span } => {
                 at(span, &format!("the lower bound {lo} is greater than the upper bound {hi}"))
                     .with_help(format!("write `clamp({hi}, {lo})`"))

@@ -1,6 +1,7 @@
 //! A layer's fields to a [`LayerSpec`].
 
 use super::axes::{self, Steps};
+use super::deformable;
 use super::error::SpecError;
 use super::fields::{Names, Reader, axis_names};
 use super::layout::{LAYOUTS, MEANINGS, fits_blocks};
@@ -60,11 +61,15 @@ fn read_layers(file: &File, limits: &Limits, sizes: Names<'_>) -> Result<Vec<Lay
 fn read_layer(layer: &Layer, limits: &Limits, names: Names<'_>, errors: &mut Vec<SpecError>) -> Option<LayerSpec> {
     check_name(&layer.name, errors);
     let Some((operation, rank)) = Operation::of_kind(&layer.kind.value) else {
-        let (word, known) = (layer.kind.clone(), Operation::ALL.map(Operation::kinds).concat());
+        let (word, known) = (layer.kind.clone(), deformable::kinds_of_layers());
         errors.push(SpecError::UnknownWord { what: "kind of layer", word, known });
         return None;
     };
     let before = errors.len();
+    if !deformable::has_rank(operation, rank) {
+        errors.push(deformable::other_rank(&layer.kind));
+        return None;
+    }
     let known = operation.fields();
     let mut reader = Reader { operation, rank, kind: operation.kinds()[rank - 1], names, errors };
     let fields: HashMap<_, _> = reader
@@ -153,6 +158,9 @@ impl Parts<'_> {
             Some(input) if pooling => Some(Groups::Count(input.channels)),
             _ => self.optional("groups", Some(one_group), |v| read_groups(reader, v)),
         };
+        let one = Spanned::new(1, self.layer.name.span);
+        let offset_groups = self.optional("offset_groups", Some(one), |v| reader.count("offset_groups", v, 1));
+        let mask = self.optional("mask", Some(false), |v| reader.flag("mask", v));
         let bias = self.optional("bias", Some(false), |v| reader.flag("bias", v));
         let default = reader.operation.weights_layouts()[0];
         let weights_layout = self.optional("weights", Some(default), |v| read_weights_layout(reader, v));
@@ -196,6 +204,8 @@ impl Parts<'_> {
             in_channels: parts * input.channels.value,
             out_channels: parts * out_channels.value,
             groups: groups?,
+            offset_groups: offset_groups?.value,
+            mask: mask?,
             layout: match input.layout {
                 Layout::ChannelsFirst if input.complex => Layout::Pairs,
                 layout => layout,
@@ -213,6 +223,7 @@ impl Parts<'_> {
         };
         integers::check(reader, &spec, |field| self.span(field))?;
         complex::check(reader, &spec, |field| self.span(field))?;
+        deformable::check(reader, &spec, |field| self.span(field))?;
         let spans = Spans {
             input: input.span,
             out_channels: out_channels.span,
@@ -297,7 +308,7 @@ fn read_input(reader: &mut Reader<'_>, value: &Value) -> Option<Input> {
         ("u8", (DType::F32, Storage::U8)),
         ("i8", (DType::F32, Storage::I8)),
     ];
-    let of_integers = matches!(reader.operation, Operation::Convolution | Operation::MaxPool);
+    let of_integers = matches!(reader.operation, Operation::Convolution | Operation::Deformable | Operation::MaxPool);
     let mut known = if of_integers { TYPES.to_vec() } else { TYPES[..4].to_vec() };
     if complex::has_complex(reader.operation) {
         known.extend(COMPLEX_NAMES.map(|(name, dtype)| (name, (dtype, dtype.storage()))));

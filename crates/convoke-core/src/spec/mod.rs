@@ -8,6 +8,7 @@
 pub mod arbitrary;
 mod axes;
 mod complex;
+mod deformable;
 mod error;
 mod fields;
 mod integers;
@@ -69,6 +70,12 @@ pub struct LayerSpec {
     pub out_channels: usize,
     /// Number of groups; divides both channel counts. Of pooling as many as there are channels, each of which has its own windows.
     pub groups: usize,
+    /// Of a deformable layer: how many sets of offsets there are. Each is for as many neighbouring input channels, so that it divides
+    /// them. Set `s` moves tap `k` of the window (`kh * kw` of them) at an output by channels `2 * (s * kh * kw + k)` of the tensor of
+    /// offsets, along `h`, and the next, along `w`. Of other layers 1.
+    pub offset_groups: usize,
+    /// Of a deformable layer: whether each tap has a factor, channel `s * kh * kw + k` of the tensor `mask`.
+    pub mask: bool,
     /// Layout of `src` and `dst`.
     pub layout: Layout,
     /// Layout of the weights as the user gives them.
@@ -391,6 +398,31 @@ impl LayerSpec {
     /// square ones.
     pub const fn is_exact(&self, algorithm: Algorithm) -> bool {
         algorithm.is_exact() && self.p <= 2
+    }
+
+    /// Whether taps are moved by offsets, which are given to the run.
+    pub const fn is_deformable(&self) -> bool {
+        matches!(self.operation, Operation::Deformable)
+    }
+
+    /// Channels of the tensor of offsets, two a tap and set; 0 of layers that have none.
+    pub fn offset_channels(&self) -> usize {
+        if self.is_deformable() { 2 * self.offset_groups * self.taps() } else { 0 }
+    }
+
+    /// Channels of the tensor of factors of taps, one a tap and set; 0 of layers that have none.
+    pub fn mask_channels(&self) -> usize {
+        if self.mask { self.offset_groups * self.taps() } else { 0 }
+    }
+
+    /// Elements of one image of the offsets, which have the sizes of the output and the layer's layout.
+    pub fn offset_image(&self) -> usize {
+        self.offset_channels() * self.pixels(|axis| axis.output)
+    }
+
+    /// The same of the factors of taps.
+    pub fn mask_image(&self) -> usize {
+        self.mask_channels() * self.pixels(|axis| axis.output)
     }
 
     /// Elements of the weights, of complex ones two a number; pooling has none.

@@ -11,6 +11,10 @@ pub enum Operation {
     /// `ConvTranspose`, Keras' `Conv2DTranspose`. It is the convolution that goes the other way, from `dst` to `src`: input `i`
     /// goes to output `i * stride - pad_lo + k * dilation` through tap `k`.
     Transposed,
+    /// Each output is a sum over a window of the input whose taps are each somewhere else, between the elements: PyTorch's
+    /// `torchvision.ops.deform_conv2d`, ONNX's `DeformConv`. Where they are is given to the run, see
+    /// [`LayerSpec::offset_groups`].
+    Deformable,
     /// Each output is the greatest element of a window, and NaN if there is one: PyTorch's `MaxPool1d` to `MaxPool3d`, ONNX's `MaxPool`
     /// and `GlobalMaxPool`. Padding is never the greatest.
     MaxPool,
@@ -22,7 +26,7 @@ pub enum Operation {
     LpPool,
 }
 
-use Operation::{AvgPool, Convolution, LpPool, MaxPool, Transposed};
+use Operation::{AvgPool, Convolution, Deformable, LpPool, MaxPool, Transposed};
 
 /// The greatest `p` of a norm.
 pub(super) const MOST_P: usize = 64;
@@ -40,11 +44,11 @@ pub enum Divisor {
 }
 
 /// The fields of a layer, in the order of the canonical text, and the operations that have them.
-const FIELDS: [(&str, &[Operation]); 28] = [
+const FIELDS: [(&str, &[Operation]); 30] = [
     ("input", &Operation::ALL),
     ("input_scale", &[Convolution]),
     ("input_zero_point", &[Convolution]),
-    ("out_channels", &[Convolution, Transposed]),
+    ("out_channels", &[Convolution, Transposed, Deformable]),
     ("kernel_size", &Operation::ALL),
     ("stride", &Operation::ALL),
     ("padding", &Operation::ALL),
@@ -53,12 +57,14 @@ const FIELDS: [(&str, &[Operation]); 28] = [
     ("output_padding", &[Transposed]),
     ("output_size", &[Transposed, MaxPool, AvgPool]),
     ("dilation", &Operation::ALL),
-    ("groups", &[Convolution, Transposed]),
-    ("bias", &[Convolution, Transposed]),
+    ("groups", &[Convolution, Transposed, Deformable]),
+    ("offset_groups", &[Deformable]),
+    ("mask", &[Deformable]),
+    ("bias", &[Convolution, Transposed, Deformable]),
     ("count_include_pad", &[AvgPool]),
     ("divisor", &[AvgPool]),
     ("p", &[LpPool]),
-    ("weights", &[Convolution, Transposed]),
+    ("weights", &[Convolution, Transposed, Deformable]),
     ("weights_type", &[Convolution]),
     ("weights_scale", &[Convolution]),
     ("weights_zero_point", &[Convolution]),
@@ -67,7 +73,7 @@ const FIELDS: [(&str, &[Operation]); 28] = [
     ("output_scale", &[Convolution]),
     ("output_zero_point", &[Convolution]),
     ("then", &Operation::ALL),
-    ("accuracy", &[Convolution, Transposed]),
+    ("accuracy", &[Convolution, Transposed, Deformable]),
     ("schedule", &Operation::ALL),
 ];
 
@@ -84,13 +90,14 @@ pub const FIELD_NAMES: [&str; FIELDS.len()] = {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 5] = [Convolution, Transposed, MaxPool, AvgPool, LpPool];
+    pub const ALL: [Self; 6] = [Convolution, Transposed, Deformable, MaxPool, AvgPool, LpPool];
 
-    /// What layers of one, two and three spatial axes are called.
+    /// What layers of one, two and three spatial axes are called; of deformable ones those of two alone are legal.
     pub const fn kinds(self) -> [&'static str; 3] {
         match self {
             Convolution => ["conv1d", "conv2d", "conv3d"],
             Transposed => ["conv_transpose1d", "conv_transpose2d", "conv_transpose3d"],
+            Deformable => ["deform_conv1d", "deform_conv2d", "deform_conv3d"],
             MaxPool => ["max_pool1d", "max_pool2d", "max_pool3d"],
             AvgPool => ["avg_pool1d", "avg_pool2d", "avg_pool3d"],
             LpPool => ["lp_pool1d", "lp_pool2d", "lp_pool3d"],
@@ -124,7 +131,7 @@ impl Operation {
     pub(super) const fn weights_layouts(self) -> [WeightsLayout; 2] {
         match self {
             // Pooling has none, so that any will do.
-            Convolution | MaxPool | AvgPool | LpPool => [WeightsLayout::Oihw, WeightsLayout::Hwio],
+            Convolution | Deformable | MaxPool | AvgPool | LpPool => [WeightsLayout::Oihw, WeightsLayout::Hwio],
             Transposed => [WeightsLayout::Iohw, WeightsLayout::Hwoi],
         }
     }

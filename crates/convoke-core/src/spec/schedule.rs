@@ -37,6 +37,8 @@ pub enum Algorithm {
     Pointwise4,
     /// One input and one output channel a group.
     Depthwise,
+    /// The taps of deformable layers, block by block of rows, and then the sums; takes no other layer, and no other takes those.
+    Deformable,
     /// The windows of pooling; takes no other layer, and no other takes those.
     Pool,
     /// F(2, r): windows of r taps, two outputs at a time along each axis, for r + 1 products instead of 2 r.
@@ -62,7 +64,9 @@ impl Algorithm {
             Self::Winograd4 => Some(4),
             Self::Winograd5 => Some(5),
             Self::Winograd6 => Some(6),
-            Self::Direct | Self::Pointwise | Self::Direct4 | Self::Pointwise4 | Self::Depthwise => None,
+            Self::Direct | Self::Pointwise | Self::Direct4 | Self::Pointwise4 | Self::Depthwise | Self::Deformable => {
+                None
+            }
             Self::Pool | Self::Fft => None,
         }
     }
@@ -156,6 +160,7 @@ names!(Algorithm {
     Direct4 = "direct4",
     Pointwise = "pointwise",
     Depthwise = "depthwise",
+    Deformable = "deformable",
     Pool = "pool",
     Winograd2 = "winograd2",
     Winograd3 = "winograd3",

@@ -132,9 +132,14 @@ pub(super) fn check_limits(spec: &LayerSpec, limits: &Limits, spans: &Spans) -> 
     );
     let dst = with_batch(out_channels, out.clone());
     tensor("the output", dst, limits.tensor_bytes, spans.out_channels)?;
+    if spec.is_deformable() {
+        let channels = [("offset groups", spec.offset_groups as u64), ("offsets a tap", 2)];
+        let offsets = batch.into_iter().chain(channels).chain(taps.clone()).chain(out.clone()).collect();
+        tensor("the tensor of offsets", offsets, limits.tensor_bytes, spans.kernel_size)?;
+    }
 
     let padded: fn(&SpatialAxis) -> usize = match spec.operation {
-        Operation::Convolution => |a| a.pad_lo + a.input + a.pad_hi,
+        Operation::Convolution | Operation::Deformable => |a| a.pad_lo + a.input + a.pad_hi,
         // The last window may reach past the padding.
         Operation::MaxPool | Operation::AvgPool | Operation::LpPool => {
             |a| (a.pad_lo + a.input + a.pad_hi).max((a.output - 1) * a.stride + a.extent())

@@ -149,3 +149,31 @@ proptest! {
         prop_assert!(spec.macs_per_image() * spec.fixed_batch().unwrap_or(3) as u64 <= products * arbitrary::MAX_MACS);
     }
 }
+
+#[test]
+fn deformable_layers() {
+    let spec = layer(
+        "deform_conv2d a { input: f32[2, 9, 7, 6] @ nhwc, out_channels: 8, kernel_size: 3x2, stride: 2, offset_groups: 3, mask: true }",
+    );
+    assert_eq!((spec.offset_channels(), spec.mask_channels()), (36, 18));
+    assert_eq!((spec.offset_image(), spec.mask_image()), (36 * 4 * 3, 18 * 4 * 3));
+    let plain = layer("conv2d a { input: f32[2, 9, 7, 6], out_channels: 8, kernel_size: 3 }");
+    assert_eq!((plain.offset_image(), plain.mask_image(), plain.offset_groups, plain.mask), (0, 0, 1, false));
+    let refused = |fields: &str| {
+        let text = format!("deform_conv2d a {{ {fields} }}");
+        front::layers(&text, &Limits::default()).unwrap_err()[0].clone()
+    };
+    let found = refused("input: f32[1, 8, 7, 6], out_channels: 8, kernel_size: 3, offset_groups: 3");
+    assert_eq!(found.message, "3 offset groups do not divide 8 input channels");
+    assert_eq!(found.help.as_deref(), Some("write `offset_groups: 2`"));
+    let found = refused("input: f32[1, 1, 4097, 4096], out_channels: 1, kernel_size: 1");
+    assert_eq!(found.message, "a channel has 16781312 elements, and a deformable layer takes at most 16777215");
+    let found = refused("input: f32[1, 4096, 64, 64] @ nhwc, out_channels: 1, kernel_size: 1");
+    assert_eq!(found.message, "an image has 16777216 elements, and a deformable layer takes at most 16777215");
+    let found =
+        refused("input: f32[1, 1, 4, 4], out_channels: 1, kernel_size: 1, stride: 16777216, padding: (16777212..0, 0)");
+    let message = "the height has 16777216 elements with its padding, and a deformable layer takes at most 16777215";
+    assert_eq!(found.message, message);
+    let found = refused("input: u8[1, 1, 4, 4], out_channels: 1, kernel_size: 1");
+    assert_eq!(found.message, "a deformable layer cannot have elements of another type than f32");
+}

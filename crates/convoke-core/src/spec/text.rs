@@ -59,6 +59,12 @@ impl fmt::Display for LayerSpec {
         if self.groups != 1 && !pooling {
             writeln!(f, "    groups: {},", self.groups)?;
         }
+        if self.offset_groups != 1 {
+            writeln!(f, "    offset_groups: {},", self.offset_groups)?;
+        }
+        if self.mask {
+            writeln!(f, "    mask: true,")?;
+        }
         if self.bias {
             writeln!(f, "    bias: true,")?;
         }

@@ -90,9 +90,10 @@ impl Case {
             };
             (0..len).map(byte).collect()
         };
-        let [src, weights, bias, residual, mut dst, mut scratch, mut local] = Role::ALL.map(&mut buffer);
-        for (role, bytes) in [("src", &src), ("weights", &weights), ("bias", &bias), ("residual", &residual)] {
-            std::fs::write(dir.join(role), bytes).expect("inputs are written");
+        let [src, weights, bias, residual, offset, mask, mut dst, mut scratch, mut local] = Role::ALL.map(&mut buffer);
+        let read = [&src, &weights, &bias, &residual, &offset, &mask];
+        for (role, bytes) in Role::ALL.iter().zip(read) {
+            std::fs::write(dir.join(role.name()), bytes).expect("inputs are written");
         }
         program.run(index, self.batch, &dir);
         let found = std::fs::read(dir.join("dst")).expect("the program has written dst");
@@ -101,6 +102,8 @@ impl Case {
             weights: &weights,
             bias: &bias,
             residual: &residual,
+            offset: &offset,
+            mask: &mask,
             dst: &mut dst,
             scratch: &mut scratch,
             local: &mut local,
@@ -134,10 +137,11 @@ impl Case {
             let len = buffer.map_or(0, |b| b.len.eval(&[self.batch as i64]) as usize);
             (0..len).map(|_| from(if role.is_written() { f64::NAN } else { random.next() })).collect()
         };
-        let [src, weights, bias, residual, mut dst, mut scratch, mut local] = Role::ALL.map(&mut buffer);
+        let [src, weights, bias, residual, offset, mask, mut dst, mut scratch, mut local] = Role::ALL.map(&mut buffer);
         let to_bytes = |elements: &[T]| elements.iter().flat_map(|x| bytes(*x)).collect::<Vec<u8>>();
-        for (role, elements) in [("src", &src), ("weights", &weights), ("bias", &bias), ("residual", &residual)] {
-            std::fs::write(dir.join(role), to_bytes(elements)).expect("inputs are written");
+        let read = [&src, &weights, &bias, &residual, &offset, &mask];
+        for (role, elements) in Role::ALL.iter().zip(read) {
+            std::fs::write(dir.join(role.name()), to_bytes(elements)).expect("inputs are written");
         }
         program.run(index, self.batch, &dir);
         let found = std::fs::read(dir.join("dst")).expect("the program has written dst");
@@ -147,6 +151,8 @@ impl Case {
             weights: &weights,
             bias: &bias,
             residual: &residual,
+            offset: &offset,
+            mask: &mask,
             dst: &mut dst,
             scratch: &mut scratch,
             local: &mut local,

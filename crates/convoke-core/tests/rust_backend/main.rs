@@ -113,12 +113,18 @@ avg_pool2d half_means { input: bf16[N, 5, 9, 21] @ nchw, kernel_size: 3, stride:
 conv_transpose2d half_enlarged { input: f16[1, 5, 5, 9] @ nchw, out_channels: 7, kernel_size: 3, stride: 2, padding: 1, bias: true }
 ";
 
+const DEFORMABLE: &str = "
+deform_conv2d moved { input: f32[2, 3, 9, 13] @ nchw, out_channels: 19, kernel_size: 3, padding: 1, bias: true, mask: true, then: silu }
+deform_conv2d moved_last { input: f32[N, 9, 7, 8] @ nhwc, out_channels: 5, kernel_size: 3x2, stride: 2, dilation: 2x1, padding: 2, offset_groups: 4 }
+";
+
 #[track_caller]
 fn check(name: &str, targets: &[Target], intrinsics: &Intrinsics, model: &str) {
     let mut cases: Vec<Case> =
         layers(LAYERS).iter().flat_map(|spec| targets.iter().map(|target| Case::new(spec, target))).collect();
     cases.extend(layers(INTEGERS).iter().flat_map(|spec| targets.iter().map(|target| Case::new(spec, target))));
     cases.extend(layers(HALVES).iter().flat_map(|spec| targets.iter().map(|target| Case::new(spec, target))));
+    cases.extend(layers(DEFORMABLE).iter().flat_map(|spec| targets.iter().map(|target| Case::new(spec, target))));
     cases.extend(targets.iter().flat_map(|target| local::cases(target.isa)));
     let program = Program::compile(name, &cases, intrinsics, model, true);
     for (index, case) in cases.iter().enumerate() {

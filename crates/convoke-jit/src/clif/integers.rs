@@ -5,7 +5,7 @@
 
 use convoke_core::ir::{Access, Address, BinaryOp, Conversion, Reg};
 use convoke_core::spec::Storage;
-use cranelift_codegen::ir::condcodes::FloatCC;
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 use super::tile::{Emitter, bitcast_flags, memory_flags};
@@ -39,6 +39,27 @@ impl Emitter<'_> {
         for lane in 0..from.lanes as i64 {
             let (address, offset) = self.address(from.at, 4 * lane)?;
             lanes.push(self.builder.ins().load(types::I32, memory_flags(), address, offset));
+        }
+        Ok(self.vector_of(&lanes))
+    }
+
+    /// An element a lane. For one that is not among the first `of`, the first is loaded and left out.
+    pub(super) fn gather(&mut self, a: Reg, from: Address, of: u32) -> Result<Value, JitError> {
+        let a = self.register(a);
+        let (base, offset) = self.address(from, 0)?;
+        let zero = self.builder.ins().iconst(types::I32, 0);
+        let mut lanes = Vec::with_capacity(self.lanes.count());
+        for lane in 0..self.lanes.count() {
+            let at = self.builder.ins().extractlane(a, lane as u8);
+            let at = self.builder.ins().bitcast(types::I32, bitcast_flags(), at);
+            let of = self.builder.ins().iconst(types::I32, i64::from(of));
+            let is_there = self.builder.ins().icmp(IntCC::UnsignedLessThan, at, of);
+            let at = self.builder.ins().select(is_there, at, zero);
+            let at = self.builder.ins().uextend(types::I64, at);
+            let distance = self.builder.ins().ishl_imm_u(at, 2);
+            let address = self.builder.ins().iadd(base, distance);
+            let element = self.builder.ins().load(types::I32, memory_flags(), address, offset);
+            lanes.push(self.builder.ins().select(is_there, element, zero));
         }
         Ok(self.vector_of(&lanes))
     }

@@ -179,6 +179,7 @@ impl Emitter<'_> {
                 let element = self.load_element(self.lanes.element, from, 0)?;
                 (d, self.builder.ins().splat(self.lanes.vector, element))
             }
+            Op::Gather { d, a, from, of } => (d, self.gather(a, from, of)?),
             Op::Fma { d, a, b, c } => {
                 let (a, b) = if uses(rest, a) <= uses(rest, b) { (a, b) } else { (b, a) };
                 let (a, b, c) = (self.register(a), self.register(b), self.register(c));
@@ -386,6 +387,7 @@ fn uses(rest: &[TileStmt], register: Reg) -> usize {
             | Op::Pairs { d, .. }
             | Op::Quads { d, .. }
             | Op::Broadcast { d, .. } => (Some(d), [None; 4]),
+            Op::Gather { d, a, .. } => (Some(d), [Some(a), None, None, None]),
             Op::Fma { d, a, b, c } | Op::Dot4 { d, a, b, c } => (Some(d), [Some(a), Some(b), Some(c), None]),
             Op::Binary { d, a, b, .. } => (Some(d), [Some(a), Some(b), None, None]),
             Op::Select { d, a, b, c, e } => (Some(d), [Some(a), Some(b), Some(c), Some(e)]),

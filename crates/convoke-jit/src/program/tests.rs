@@ -258,3 +258,16 @@ fn distances_past_64_bits_are_refused() {
         assert!(matches!(Program::compile_kernel(&kernel), Err(JitError::Offset { .. })));
     }
 }
+
+#[test]
+fn gathers_leave_out_what_is_not_there() {
+    for kind in runnable().into_iter().filter(|kind| kind.dtype == DType::F32) {
+        let kernel = crate::handmade::gathers(kind.isa, 3);
+        let program = Program::compile(&kernel).unwrap();
+        let case = Case::<f32>::new(&kernel, 1, crate::handmade::gathered);
+        let mut dst = case.fresh.clone();
+        let buffers = Buffers { src: &case.src, weights: &case.weights, dst: &mut dst, ..Buffers::default() };
+        program.run(1, buffers, &Serial).unwrap();
+        case.compare(&dst).unwrap();
+    }
+}

@@ -11,10 +11,13 @@ use iced_x86::{Code, Instruction, Register};
 
 use super::assembler::{Operand, memory};
 use super::frame::TEMPORARY;
-use super::tile::{Emitter, Scratch};
+use super::tile::{COMPARED, Emitter, Scratch};
 use crate::error::JitError;
 
 use Operand::{Imm, Reg as R};
+
+/// The predicate of a comparison of integers.
+const LESS: u8 = 1;
 
 /// How a load or a store is done.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -132,6 +135,36 @@ impl Emitter<'_> {
             self.a.vector(Code::VEX_Vpermpd_ymm_ymmm256_imm8, &[register, register, Imm(0b01_01_00_00)]);
         } else {
             self.a.vector(v.permute(), &[register, R(v.register(self.scratch_register)), register]);
+        }
+        Ok(())
+    }
+
+    /// Elements that the integers in `a` say; 0 for those that are not among the first `of`.
+    ///
+    /// With AVX2 the mask is a vector whose signs count. Less `of`, an integer from 0 on is below 0 if it is below `of`.
+    pub(super) fn load_gathered(&mut self, d: Reg, a: Reg, from: Address, of: u32) -> Result<(), JitError> {
+        let v = self.v;
+        let [to, index] = [d, a].map(|reg| v.register(reg.0 as usize));
+        let all = |lane: u32| lane.to_le_bytes().repeat(v.lanes());
+        if v.has_masks() {
+            let of = self.a.constant(&all(of));
+            self.a.vector(Code::EVEX_Vpcmpud_kr_k1_zmm_zmmm512b32_imm8, &[R(COMPARED), R(index), of, Imm(LESS)]);
+        } else {
+            self.hold(Scratch::Other);
+            let mask = R(v.register(self.scratch_register));
+            let less = self.a.constant(&all(of.wrapping_neg()));
+            self.a.vector(v.add_integers(), &[mask, R(index), less]);
+            self.a.vector(Code::VEX_Vpandn_ymm_ymm_ymmm256, &[mask, R(index), mask]);
+        }
+        self.a.vector(v.xor(), &[R(to), R(to), R(to)]);
+        let Operand::Mem(mut at) = self.address(from, 0)? else { return Ok(()) };
+        (at.index, at.scale) = (index, v.element_bytes() as u32);
+        if v.has_masks() {
+            self.a.vector(Code::EVEX_Vgatherdps_zmm_k1_vm32z, &[R(to), Operand::Mem(at)]);
+            self.a.mask_last(COMPARED);
+        } else {
+            let mask = R(v.register(self.scratch_register));
+            self.a.vector(Code::VEX_Vgatherdps_ymm_vm32y_ymm, &[R(to), Operand::Mem(at), mask]);
         }
         Ok(())
     }

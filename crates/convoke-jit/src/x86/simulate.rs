@@ -4,6 +4,8 @@
 //! does not know, and what the System V convention forbids, is an error that names the instruction. Here are registers, memory and
 //! the choice of an instruction; what those of vectors do is in `lanes` and `halves`.
 
+#[path = "simulate_gathers.rs"]
+mod gathers;
 #[path = "simulate_halves.rs"]
 mod halves;
 #[path = "simulate_lanes.rs"]
@@ -216,7 +218,8 @@ impl Machine<'_> {
         }
         let takes_mask = matches!(i.mnemonic(), M::Vmovups | M::Vmovupd | M::Vblendmps | M::Vblendmpd)
             || (matches!(i.mnemonic(), M::Vpermt2ps | M::Vpermt2pd) && i.zeroing_masking())
-            || halves::takes_mask(i.mnemonic());
+            || halves::takes_mask(i.mnemonic())
+            || i.mnemonic() == M::Vgatherdps;
         if i.op_mask() != Register::None && !takes_mask {
             return Err("a mask".to_owned());
         }
@@ -282,6 +285,9 @@ impl Machine<'_> {
             M::Vpmovsdb => self.narrow_lanes(i, |x| x.clamp(-128, 127) as u8)?,
             M::Vpmovusdb => self.narrow_lanes(i, |x| (x as u32).min(255) as u8)?,
             M::Vpmaxsd => self.integers(i, i32::max)?,
+            M::Vpandn => self.integers(i, |a, b| !a & b)?,
+            M::Vpcmpud if i.immediate8() == 1 => self.compare_integers(i)?,
+            M::Vgatherdps => self.gather(i)?,
             M::Vpaddd => self.integers(i, i32::wrapping_add)?,
             M::Vpord | M::Vpor => self.integers(i, |a, b| a | b)?,
             M::Vpmaddubsw => self.integers(i, |a, b| {

@@ -30,6 +30,39 @@ fn kernels_made_by_hand() {
 }
 
 #[test]
+fn gathers() {
+    for (isa, registers) in [(Isa::Avx2, 3), (Isa::Avx2, 16), (Isa::Avx512, 3), (Isa::Avx512, 32)] {
+        let kernel = handmade::gathers(isa, registers);
+        let checked = check(&kernel, 1, handmade::gathered);
+        checked.unwrap_or_else(|why| panic!("{why}\n{}", text(&kernel, &kernel.tiles[0]).unwrap()));
+    }
+}
+
+#[test]
+fn random_deformable_layers() {
+    let config = Config { cases: 150, failure_persistence: None, ..Config::default() };
+    let layers = (arbitrary::deformable_spec(), any::<u64>());
+    let result = TestRunner::new(config).run(&layers, |(spec, seed)| {
+        for target in [Target::AVX2, Target::AVX512] {
+            let kernel = pipeline::compile(&spec, &target, &Limits::default()).unwrap().kernel;
+            let batch = spec.fixed_batch().unwrap_or(2);
+            let mut state = seed | 1;
+            let value = |_: usize| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 40) as f64 / f64::from(1 << 21) - 4.0
+            };
+            check(&kernel, batch, value).map_err(|why| TestCaseError::fail(format!("{why}\n{spec}")))?;
+        }
+        Ok(())
+    });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(why, _)) => panic!("{why}"),
+        Err(TestError::Abort(why)) => panic!("gave up: {why}"),
+    }
+}
+
+#[test]
 fn an_access_outside_of_its_buffer_names_the_instruction() {
     let kind = Kind { isa: Isa::Avx512, fma: true, dtype: DType::F32 };
     let kernel = kind.straight(1, vec![load(0, 1, 5, 1), store(0, 0, 5, 1)], 6, 5);
@@ -169,9 +202,10 @@ fn check_bytes(kernel: &Verified, batch: usize, seed: u64) -> Result<(), String>
         };
         (0..bytes).map(byte).collect::<Vec<u8>>()
     };
-    let [src, weights, bias, residual, mut dst, mut scratch, mut local] = Role::ALL.map(&mut fill);
+    let [src, weights, bias, residual, offset, mask, mut dst, mut scratch, mut local] = Role::ALL.map(&mut fill);
     let mut machine = Machine::new(kernel, batch)?;
-    for (role, bytes) in Role::ALL.into_iter().zip([&src, &weights, &bias, &residual, &dst, &scratch, &local]) {
+    let all = [&src, &weights, &bias, &residual, &offset, &mask, &dst, &scratch, &local];
+    for (role, bytes) in Role::ALL.into_iter().zip(all) {
         machine.place_bytes(role, bytes.clone(), 1);
     }
     for nest in &kernel.nests {
@@ -183,6 +217,8 @@ fn check_bytes(kernel: &Verified, batch: usize, seed: u64) -> Result<(), String>
         weights: &weights,
         bias: &bias,
         residual: &residual,
+        offset: &offset,
+        mask: &mask,
         dst: &mut dst,
         scratch: &mut scratch,
         local: &mut local,
@@ -204,6 +240,8 @@ fn check_as<T: Lane>(kernel: &Verified, case: &Case<T>) -> Result<(), String> {
     machine.place(Role::Weights, &case.weights);
     machine.place(Role::Bias, &case.bias);
     machine.place(Role::Residual, &case.residual);
+    machine.place(Role::Offset, &case.offset);
+    machine.place(Role::Mask, &case.mask);
     machine.place(Role::Dst, &case.fresh);
     machine.place(Role::Scratch, &case.scratch);
     machine.place(Role::Local, &case.local);

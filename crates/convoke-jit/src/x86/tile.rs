@@ -219,6 +219,8 @@ impl Emitter<'_> {
             Op::Pairs { from, .. } => self.pairs_scratch(from),
             Op::Store { to, .. } => self.store_scratch(to),
             Op::Quads { from, .. } => self.quads_scratch(from),
+            // The mask, which the instruction clears.
+            Op::Gather { .. } if !self.v.has_masks() => Scratch::Other,
             // A product and a sum are two instructions where the sum is not their place.
             Op::Dot4 { d, c, .. } if d != c => Scratch::Other,
             Op::Binary { op: BinaryOp::Join | BinaryOp::Splice, .. } => Scratch::Other,
@@ -234,6 +236,7 @@ impl Emitter<'_> {
             Op::Load { d, .. } | Op::Pairs { d, .. } | Op::Quads { d, .. } => [d; 5],
             Op::Dot4 { d, a, b, c } => [d, a, b, c, d],
             Op::Binary { d, a, b, .. } => [d, a, b, d, d],
+            Op::Gather { d, a, .. } => [d, a, d, d, d],
             Op::Store { s, .. } => [s; 5],
             Op::Select { d, a, b, c, e } => [d, a, b, c, e],
             // No other instruction asks for one.
@@ -273,6 +276,7 @@ impl Emitter<'_> {
                     self.a.vector(v.fma231(), &[r(d), r(a), r(b)]);
                 }
             }
+            Op::Gather { d, a, from, of } => self.load_gathered(d, a, from, of)?,
             Op::Pairs { d, from } => self.load_pairs(d, from)?,
             Op::Convert { op, d, a } => self.a.vector(v.convert(op), &[r(d), r(a)]),
             Op::Quads { d, from } => self.load_quads(d, from)?,

@@ -33,6 +33,9 @@ impl<T: Float> Cases<T> {
             weights: random.wholes(weights, MOST),
             bias: random.wholes(exact.bias_len(), MOST),
             residual: Vec::new(),
+            // Halves, so that taps are also between elements, where sums are exact all the same.
+            offset: random.wholes::<T>(batch * spec.offset_image(), MOST).into_iter().map(halved).collect(),
+            mask: random.wholes(batch * spec.mask_image(), MOST),
         };
         let random = Tensors {
             batch,
@@ -40,9 +43,15 @@ impl<T: Float> Cases<T> {
             weights: random.units(weights),
             bias: random.units(spec.bias_len()),
             residual: random.units(if spec.has_residual() { batch * spec.dst_image() } else { 0 }),
+            offset: random.units(batch * spec.offset_image()),
+            mask: random.units(batch * spec.mask_image()),
         };
         Self { spec: spec.clone(), exact, whole, random }
     }
+}
+
+fn halved<T: Float>(x: T) -> T {
+    T::from_number(x.to_number() / 2.0)
 }
 
 /// `spec` without the steps of its epilogue that round.

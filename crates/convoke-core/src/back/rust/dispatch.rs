@@ -55,8 +55,17 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Version], scratch: bool, loc
         true => (quote!(residual: &#dst_type,), quote!(residual,)),
         false => Default::default(),
     };
-    let (inputs, inputs_given) =
-        (quote!(#packed_parameter #residual_parameter), quote!(#packed_argument #residual_argument));
+    let (mut moved, mut moved_given) = (TokenStream::new(), TokenStream::new());
+    let is_there = [("offset", "Offset", layer.spec.is_deformable()), ("mask", "Mask", layer.spec.mask)];
+    let further: Vec<_> = is_there.into_iter().filter(|f| f.2).map(|(name, kind, _)| (ident(name), of(kind))).collect();
+    for (name, kind) in &further {
+        moved.extend(quote!(#name: &#kind,));
+        moved_given.extend(quote!(#name,));
+    }
+    let (inputs, inputs_given) = (
+        quote!(#packed_parameter #residual_parameter #moved),
+        quote!(#packed_argument #residual_argument #moved_given),
+    );
     // The versions that are compiled may all be ones without.
     let unused = (local && versions.iter().any(|v| kernel::buffer_len(&v.kernel, Role::Local).is_none()))
         .then(|| quote!(#[allow(unused_variables)]));
@@ -67,8 +76,13 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Version], scratch: bool, loc
             .spec
             .has_residual()
             .then(|| quote!(assert_eq!(src.len(), residual.len(), "src and residual must have as many images");));
+        let moved = further.iter().map(|(name, _)| {
+            let message = format!("src and {name} must have as many images");
+            quote!(assert_eq!(src.len(), #name.len(), #message);)
+        });
         quote! {
             assert_eq!(src.len(), dst.len(), "src and dst must have as many images");
+            #(#moved)*
             #residual
             #scratch
         }
@@ -97,6 +111,8 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Version], scratch: bool, loc
             Role::Weights => quote!(packed.#weights.as_ptr() #lanes),
             Role::Bias => quote!(packed.bias.as_ptr() #lanes),
             Role::Residual => quote!(residual.as_ptr().cast()),
+            Role::Offset => quote!(offset.as_ptr().cast()),
+            Role::Mask => quote!(mask.as_ptr().cast()),
             Role::Dst => quote!(dst.as_mut_ptr().cast()),
             Role::Scratch => quote!(scratch.as_mut_ptr().cast()),
             Role::Local => quote!(local.as_mut_ptr()),

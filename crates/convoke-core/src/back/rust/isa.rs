@@ -61,6 +61,8 @@ pub(super) enum Helper {
     /// This many lanes of four bytes each.
     Quads(usize),
     Dot4,
+    /// The elements that integers say, of the first `OF`.
+    Gather,
     Convert(Conversion),
     Fma,
     Binary(BinaryOp),
@@ -146,6 +148,7 @@ impl Instructions {
             Helper::Pairs(storage, lanes) => partial(&format!("load_pairs_{}", storage.name()), lanes),
             Helper::Quads(lanes) => partial("load_quads", lanes),
             Helper::Dot4 => "dot4".to_owned(),
+            Helper::Gather => "gather".to_owned(),
             Helper::Convert(Conversion::Float) => "to_float".to_owned(),
             Helper::Convert(Conversion::Int) => "to_int".to_owned(),
             Helper::Fma => "fma".to_owned(),
@@ -230,6 +233,7 @@ impl Instructions {
                 let name = self.name(helper);
                 return Some(halves::scalar(self, helper, &name, storage));
             }
+            Helper::Gather => return Some(self.gather()),
             Helper::LoadHalf { lanes, repeat, .. } => (lanes, repeat.max(1)),
             Helper::LoadNarrow { lanes, .. }
             | Helper::StoreNarrow { lanes, .. }
@@ -381,6 +385,26 @@ impl Instructions {
                 quote!(#path::#set(#(#elements),*))
             }
         }
+    }
+
+    /// A load of elements that lie anywhere, one by one: the instructions that gather are no faster on many processors.
+    fn gather(&mut self) -> TokenStream {
+        let (name, element, to_array) = (self.name(Helper::Gather), self.element(), self.to_array());
+        let elements = (0..self.lanes).map(|lane| {
+            let lane = Literal::usize_unsuffixed(lane);
+            quote!(one(a[#lane].to_bits()))
+        });
+        let set = self.vector_of(elements.collect());
+        self.function(
+            quote!(unsafe fn #name<const OF: u32>(p: *const #element, v: V) -> V),
+            quote! {
+                unsafe {
+                    #to_array
+                    let one = |i: u32| if i < OF { *p.wrapping_add(i as usize) } else { 0.0 };
+                    #set
+                }
+            },
+        )
     }
 
     /// Statements that leave the lanes of `v` in an array `a`.

@@ -125,6 +125,8 @@ fn sorted<'a>(layer: &Layer<'a>) -> Result<Vec<&'a Version>, RustError> {
             (Role::Weights, packing.packed_len()),
             (Role::Bias, spec.bias_len()),
             (Role::Residual, if spec.has_residual() { spec.dst_image() * images } else { 0 }),
+            (Role::Offset, spec.offset_image() * images),
+            (Role::Mask, spec.mask_image() * images),
             (Role::Dst, spec.dst_image() * images),
         ];
         for (role, expected) in expected {
@@ -226,6 +228,15 @@ fn types(spec: &LayerSpec, packings: &[&WeightsPacking], scratch: Option<i64>, l
     }
     for row in integers::rows(spec) {
         define(row.storage, row.type_name, format!(" {}", row.doc), spec.out_channels);
+    }
+    if spec.is_deformable() {
+        let doc = |what: &str, channels: usize| {
+            format!(" {what}: the output's sizes and layout, with {channels} channels{of}.")
+        };
+        define(src, "Offset", doc("How far taps are moved", spec.offset_channels()), spec.offset_image() * images);
+        if spec.mask {
+            define(src, "Mask", doc("The factors of taps", spec.mask_channels()), spec.mask_image() * images);
+        }
     }
     define(dst, "Dst", format!(" The output, {}{of}.", shape(spec, false)), spec.dst_image() * images);
     if let Some(len) = scratch {
@@ -341,6 +352,7 @@ fn pack_floats(spec: &LayerSpec, p: &WeightsPacking) -> TokenStream {
             }
         },
     };
+    let positions = positions(p);
     let (panel_len, g_panels) = (n(p.panel_len()), times(quote!(g), p.panels()));
     quote! {
         /// Packs `weights` for `run`. What takes long at build time (a million weights and more) is better packed
@@ -368,6 +380,7 @@ fn pack_floats(spec: &LayerSpec, p: &WeightsPacking) -> TokenStream {
                 }
                 g += 1;
             }
+            #positions
             #bias_copy
         }
     }
@@ -384,6 +397,29 @@ fn complex_weight(strides: [usize; 4], tap: &TokenStream, channel: &TokenStream)
         let weight = weights[(#g + #oc + #ic + #tap) * #parts + (oc + #channel) % #parts];
         if oc % #parts < #channel % #parts { -weight } else { weight }
     })
+}
+
+/// Writes the positions of a deformable layer's taps without offsets behind the panels.
+fn positions(packing: &WeightsPacking) -> TokenStream {
+    let n = Literal::usize_unsuffixed;
+    let axes = packing.positions.iter().flatten().zip(packing.positions_at());
+    axes.map(|(axis, from)| {
+        let (kernel, output, from) = (n(axis.kernel), n(axis.output), n(from));
+        let (from_o, from_tap) = (times(quote!(o), axis.stride), times(quote!(tap), axis.dilation));
+        let (row, pad) = (times(quote!(tap), axis.output), Literal::f64_unsuffixed(axis.pad_lo as f64));
+        quote! {
+            let mut tap = 0;
+            while tap < #kernel {
+                let mut o = 0;
+                while o < #output {
+                    packed.weights[#from + #row + o] = (#from_o + #from_tap) as f32 - #pad;
+                    o += 1;
+                }
+                tap += 1;
+            }
+        }
+    })
+    .collect()
 }
 
 /// `element` of one of the user's arrays as a lane holds it.

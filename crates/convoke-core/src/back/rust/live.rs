@@ -44,6 +44,7 @@ pub(super) fn defines(op: &Op) -> Option<Reg> {
         | Op::Quads { d, .. }
         | Op::Dot4 { d, .. }
         | Op::Broadcast { d, .. }
+        | Op::Gather { d, .. }
         | Op::Fma { d, .. }
         | Op::Binary { d, .. }
         | Op::Select { d, .. }
@@ -61,7 +62,9 @@ pub(super) fn reads(op: &Op) -> impl Iterator<Item = Reg> {
         Op::Fma { a, b, c, .. } | Op::Dot4 { a, b, c, .. } => [Some(a), Some(b), Some(c), None],
         Op::Binary { a, b, .. } => [Some(a), Some(b), None, None],
         Op::Select { a, b, c, e, .. } => [Some(a), Some(b), Some(c), Some(e)],
-        Op::Exponent { a, .. } | Op::Sqrt { a, .. } | Op::Convert { a, .. } => [Some(a), None, None, None],
+        Op::Exponent { a, .. } | Op::Sqrt { a, .. } | Op::Convert { a, .. } | Op::Gather { a, .. } => {
+            [Some(a), None, None, None]
+        }
         Op::Store { s, .. } => [Some(s), None, None, None],
     };
     regs.into_iter().flatten()

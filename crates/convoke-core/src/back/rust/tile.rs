@@ -84,7 +84,7 @@ fn uses(stmts: &[TileStmt], pointers: &mut [Pointer], ranges: &mut [bool]) {
             TileStmt::Op(Op::Load { from, .. } | Op::Pairs { from, .. } | Op::Quads { from, .. }) => {
                 mark(from.at, false)
             }
-            TileStmt::Op(Op::Broadcast { from, .. }) => mark(*from, false),
+            TileStmt::Op(Op::Broadcast { from, .. } | Op::Gather { from, .. }) => mark(*from, false),
             TileStmt::Op(Op::Store { to, .. }) => mark(to.at, true),
             TileStmt::Op(_) | TileStmt::Loop(_) => {}
         }
@@ -223,6 +223,11 @@ impl Writer<'_> {
             Op::Broadcast { from, .. } => {
                 let (splat, from) = (self.instructions.name(Helper::Splat), self.address(from, false));
                 quote!(#splat(*#from))
+            }
+            Op::Gather { a, from, of, .. } => {
+                let (name, from, a) = (self.instructions.name(Helper::Gather), self.address(from, false), register(a));
+                let of = Literal::u32_unsuffixed(of);
+                quote!(#name::<#of>(#from, #a))
             }
             Op::Fma { a, b, c, .. } => self.call(Helper::Fma, &[a, b, c]),
             Op::Binary { op, a, b, .. } => self.call(Helper::Binary(op), &[a, b]),

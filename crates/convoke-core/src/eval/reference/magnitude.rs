@@ -1,6 +1,8 @@
 //! What the error of an output is measured by.
 
-use super::{Position, Tensors, divisor, each_element, each_product, input_at, pooled, src_index, weight_at};
+use super::{
+    Position, Tensors, deformable, divisor, each_element, each_product, input_at, pooled, src_index, weight_at,
+};
 use crate::eval::Element;
 use crate::lower::weights::WeightsPacking;
 use crate::lower::{TileAxis, winograd_taps, winograd_transforms};
@@ -9,7 +11,8 @@ use crate::spec::{Algorithm, LayerSpec, Operation};
 /// For every element of `dst`, the magnitude that the error of a kernel is at most a multiple of (see
 /// [`error_bound`](super::error_bound)).
 ///
-/// Of a direct sum it is `|bias| +` the sum of `|src * weights|`; of average pooling the sum of `|src|` over the divisor, of a norm itself,
+/// Of a direct sum it is `|bias| +` the sum of `|src * weights|`, where of a deformable layer `|src|` stands for the sum of the magnitudes of the
+/// four elements around a tap, times that of its factor; of average pooling the sum of `|src|` over the divisor, of a norm itself,
 /// and of what never rounds, the greatest element, 0. Of Winograd's algorithm it is the output's formula with the magnitudes
 /// of all factors, those of the matrices too: `|A^T| [(|G| |g|) . (|B^T| |d|)]`. Of `fft` it is `|bias| +` the sum over the input
 /// channels of the Euclidean norms of the input's row, or its image with the padding if the window has several rows, times that of the
@@ -37,6 +40,10 @@ pub fn magnitudes<T: Element>(
     let Some(m) = algorithm.winograd() else {
         let sum = |at: Position| {
             let mut sum = offset(at);
+            if spec.is_deformable() {
+                deformable::each_product(spec, tensors, at, |_, x, w| sum += x * w.to_f64().abs());
+                return sum;
+            }
             each_product(spec, src, weights, at, |x, w| sum += (x.to_f64() * w.to_f64()).abs());
             sum
         };
@@ -266,7 +273,9 @@ pub(super) fn terms(spec: &LayerSpec, algorithm: Algorithm) -> f64 {
         // A root is as many times closer than what it is of; its own steps are few.
         return (spec.taps() + spec.p) as f64 / spec.p as f64 + 4.0;
     }
-    let Some(m) = algorithm.winograd() else { return (spec.ic_per_group() * spec.taps() + 1) as f64 };
+    // What a moved tap sees is a sum of four products and a product, whose weights are a few roundings off.
+    let seeing = if spec.is_deformable() { 12 } else { 0 };
+    let Some(m) = algorithm.winograd() else { return (spec.ic_per_group() * spec.taps() + 1 + seeing) as f64 };
     let axes = spec.spatial.map(|a| TileAxis::new(&a, m));
     let transformed = axes.iter().filter(|a| a.is_transformed());
     // A line of a transform is a sum of at most alpha terms with rounded factors, some of them products of two.

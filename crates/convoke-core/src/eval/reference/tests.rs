@@ -22,6 +22,8 @@ fn layer(in_channels: usize, out_channels: usize, spatial: [SpatialAxis; 3]) -> 
         in_channels,
         out_channels,
         groups: 1,
+        offset_groups: 1,
+        mask: false,
         layout: Layout::ChannelsFirst,
         weights_layout: WeightsLayout::Oihw,
         spatial,
@@ -42,7 +44,7 @@ fn row(ic: usize, oc: usize, w: SpatialAxis) -> LayerSpec {
 
 fn check(spec: &LayerSpec, src: &[f64], weights: &[f64], bias: &[f64], expect: &[f64]) {
     let batch = src.len() / spec.src_image();
-    let tensors = Tensors { src, weights, bias, residual: &[] };
+    let tensors = Tensors { src, weights, bias, ..Tensors::default() };
     assert_eq!(run::<f64, f64>(spec, batch, &tensors), expect);
 }
 
@@ -111,7 +113,7 @@ fn magnitudes_add_up_and_bound_the_error() {
     let mut spec = row(1, 1, axis(3, 3, 1, 1, (0, 0)));
     spec.bias = true;
     let (src, weights, bias) = ([1.0_f32, -2.0, 3.0], [2.0_f32, 3.0, -1.0], [-4.0_f32]);
-    let tensors = Tensors { src: &src, weights: &weights, bias: &bias, residual: &[] };
+    let tensors = Tensors { src: &src, weights: &weights, bias: &bias, ..Tensors::default() };
     let at = Position::of(&spec, 0).expect("the first output is one");
     assert_eq!(output_at::<f32, f64>(&spec, &tensors, at), -11.0);
     assert_eq!(magnitudes(&spec, Algorithm::Direct, 1, &tensors)[0], 15.0);
@@ -322,9 +324,47 @@ fn a_residual_is_taken_where_the_output_is() {
         let mut spec = LayerSpec { batch: Batch::Fixed(2), layout, ..row(1, 2, axis(2, 1, 1, 1, (0, 0))) };
         spec.then = vec![Epilogue::Mul { factor: 1.0 }, Epilogue::Residual];
         let residual: Vec<f64> = (1..=8).map(|i| f64::from(i) * 100.0).collect();
-        let tensors = Tensors { src: &[1.0, 3.0, 5.0, 7.0], weights: &[1.0, 2.0], bias: &[], residual: &residual };
+        let tensors =
+            Tensors { src: &[1.0, 3.0, 5.0, 7.0], weights: &[1.0, 2.0], residual: &residual, ..Tensors::default() };
         let sums = run::<f64, f64>(&LayerSpec { then: Vec::new(), ..spec.clone() }, 2, &tensors);
         let added: Vec<f64> = sums.iter().zip(&residual).map(|(sum, x)| sum + x).collect();
         assert_eq!(run::<f64, f64>(&spec, 2, &tensors), added);
     }
+}
+
+fn deformable(text: &str) -> LayerSpec {
+    text.parse().unwrap()
+}
+
+/// ONNX's test `basic_deform_conv_without_padding`.
+#[test]
+fn moved_taps_are_between_elements() {
+    let spec = deformable("deform_conv2d a { input: f32[1, 1, 3, 3], out_channels: 1, kernel_size: 2 }");
+    let src: Vec<f32> = (0..9).map(|i| i as f32).collect();
+    let mut offset = [0.0_f32; 32];
+    (offset[0], offset[5 * 4 + 1]) = (0.5, -0.1);
+    let tensors = Tensors { src: &src, weights: &[1.0; 4], offset: &offset, ..Tensors::default() };
+    let found = run::<f32, f32>(&spec, 1, &tensors);
+    assert!(found.iter().zip([9.5, 11.9, 20.0, 24.0]).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?}");
+    let mask: Vec<f32> = (0..16).map(|i| if i / 4 == 3 { 2.0 } else { 0.0 }).collect();
+    let spec = deformable("deform_conv2d a { input: f32[1, 1, 3, 3], out_channels: 1, kernel_size: 2, mask: true }");
+    assert_eq!(run::<f32, f32>(&spec, 1, &Tensors { mask: &mask, ..tensors }), [8.0, 10.0, 14.0, 16.0]);
+}
+
+#[test]
+fn taps_that_are_moved_out_of_the_image_see_what_there_is() {
+    let spec =
+        deformable("deform_conv2d a { input: f32[1, 2, 1, 2], out_channels: 1, kernel_size: 1, offset_groups: 2 }");
+    let see = |offset: [f32; 8]| {
+        let tensors =
+            Tensors { src: &[1.0, 2.0, 10.0, 20.0], weights: &[1.0; 2], offset: &offset, ..Tensors::default() };
+        run::<f32, f32>(&spec, 1, &tensors)
+    };
+    assert_eq!(see([0.0; 8]), [11.0, 22.0]);
+    // Of each set the offsets along the height of both outputs, then along the width.
+    assert_eq!(see([0.0, 0.0, 1.0, -1.0, 0.0, 0.0, 0.0, 0.0]), [12.0, 21.0]);
+    assert_eq!(see([0.0, 0.0, 0.0, 0.0, 0.5, -0.5, -0.5, 0.5]), [1.0 + 2.5, 2.0 + 5.0]);
+    assert_eq!(see([-1.0, 1.0, 0.0, 0.0, -1e9, 0.0, 0.0, f32::INFINITY]), [0.0; 2]);
+    let found = see([f32::NAN, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    assert!(found[0].is_nan() && found[1] == 22.0);
 }

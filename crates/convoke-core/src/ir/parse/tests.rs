@@ -45,6 +45,7 @@ fn op() -> impl Strategy<Value = Op> {
         (reg(), address()).prop_map(|(d, from)| Op::Broadcast { d, from }),
         (reg(), access()).prop_map(|(d, from)| Op::Pairs { d, from }),
         (reg(), access()).prop_map(|(d, from)| Op::Quads { d, from }),
+        (reg(), reg(), access(), any::<u32>()).prop_map(|(d, a, from, of)| Op::Gather { d, a, from: from.at, of }),
         (reg(), reg(), reg(), reg()).prop_map(|(d, a, b, c)| Op::Dot4 { d, a, b, c }),
         (select(&Conversion::ALL[..]), reg(), reg()).prop_map(|(op, d, a)| Op::Convert { op, d, a }),
         (reg(), reg(), reg(), reg()).prop_map(|(d, a, b, c)| Op::Fma { d, a, b, c }),
@@ -206,7 +207,7 @@ fn errors_say_where_and_what() {
     check_error("kernel k f32 sse { vars N # }", "1:27: expected a word, a number or a symbol, found `#`");
     check_error(
         "kernel k f32 sse { vars N tile t(a) registers 1 { v0 = root v1 } }",
-        "1:56: expected const, load, pairs, quads, broadcast, fma, dot4, select, exponent, sqrt, float, int, add, sub, mul, div, max, min, maximum, iadd, dot, join, splice, products, found `root`",
+        "1:56: expected const, load, pairs, quads, broadcast, gather, fma, dot4, select, exponent, sqrt, float, int, add, sub, mul, div, max, min, maximum, iadd, dot, join, splice, products, found `root`",
     );
     check_error(
         "kernel k f32 sse { vars N tile t(a) registers 1 { v0 = load a[9223372036854775808] } }",

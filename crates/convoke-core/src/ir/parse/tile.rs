@@ -89,6 +89,16 @@ fn definition(t: &mut Tokens<'_>, tile: &Tile, lanes: usize) -> Parse<Op> {
     if t.take_word("broadcast") {
         return Ok(Op::Broadcast { d, from: address(t, tile)? });
     }
+    if t.take_word("gather") {
+        let from = address(t, tile)?;
+        t.word("at")?;
+        let a = register(t)?;
+        t.word("of")?;
+        let what = "a number of elements";
+        let at = t.position();
+        let of = t.unsigned(what)?.try_into().map_err(|_| t.expected_at(at, what))?;
+        return Ok(Op::Gather { d, a, from, of });
+    }
     for (word, is_fma) in [("fma", true), ("dot4", false)] {
         if t.take_word(word) {
             let a = register(t)?;
@@ -120,7 +130,7 @@ fn definition(t: &mut Tokens<'_>, tile: &Tile, lanes: usize) -> Parse<Op> {
         return Ok(Op::Binary { op, d, a, b: register(t)? });
     }
     Err(t.expected(
-        "const, load, pairs, quads, broadcast, fma, dot4, select, exponent, sqrt, float, int, add, sub, mul, div, max, min, maximum, iadd, dot, join, splice, \
+        "const, load, pairs, quads, broadcast, gather, fma, dot4, select, exponent, sqrt, float, int, add, sub, mul, div, max, min, maximum, iadd, dot, join, splice, \
          products",
     ))
 }

@@ -17,6 +17,7 @@
 //! 10. Iterations of a parallel loop neither write what another writes nor use what another writes. `local` does not
 //!     count: each has its own.
 //! 11. Bytes are multiplied on AVX2 and AVX-512 only, by one instruction only where the kernel has it. Only kernels of f32 have integers, and buffers of another type than their own. All calls of a tile pass the same types.
+//!     A gather is from a buffer of lanes, of at least one element, and not into the register that its integers are in.
 //!     Integers that are converted are neither broadcast nor repeated; pairs are of such, and contiguous.
 //!
 //! Rules 9 and 10 are proofs, not samples, so they refuse some kernels that would be fine. `bounds` and `apart` say how
@@ -54,7 +55,7 @@ pub enum VerifyError {
     Duplicate { what: &'static str, name: String },
     #[error("the first variable must be the batch size, the kernel has no variables")]
     NoBatch,
-    #[error("buffer `{}` comes after `{}`, the order is src, weights, bias, dst, scratch, local", second.name(), first.name())]
+    #[error("buffer `{}` comes after `{}`, the order is src, weights, bias, residual, offset, mask, dst, scratch, local", second.name(), first.name())]
     BufferOrder { first: Role, second: Role },
     #[error("the length of `{}` must be made of `N` and numbers that are not negative", role.name())]
     BufferLength { role: Role },
@@ -114,6 +115,8 @@ pub enum VerifyError {
     Narrow { tile: String, what: &'static str },
     #[error("tile `{tile}` loads pairs that are no neighbouring elements of u8 or i8")]
     Pairs { tile: String },
+    #[error("tile `{tile}` gathers into v{register}, {why}")]
+    Gather { tile: String, register: u32, why: &'static str },
     #[error("tile `{tile}` is called with `{}` of {}, and elsewhere with {}", role.name(), found.name(), expected.name())]
     PointerStorage { tile: String, role: Role, expected: Storage, found: Storage },
     #[error("there is no vnni for {}", isa.name())]

@@ -98,7 +98,7 @@ fn names() {
 fn buffers() {
     let mut kernel = parse(ROWS);
     kernel.buffers.swap(1, 2);
-    let order = "buffer `weights` comes after `dst`, the order is src, weights, bias, dst, scratch, local";
+    let order = "buffer `weights` comes after `dst`, the order is src, weights, bias, residual, offset, mask, dst, scratch, local";
     refuses_kernel(kernel, order);
     let mut kernel = parse(ROWS);
     kernel.buffers[1] = kernel.buffers[0].clone();
@@ -486,7 +486,7 @@ fn local_buffers_have_a_length_and_bounds() {
     refuses_kernel(overlapping("local", "7"), "nest `n`: tile `put` may reach element 1 past the last of `local`");
     let mut kernel = overlapping("local", "8");
     kernel.buffers.swap(1, 2);
-    let order = "buffer `dst` comes after `local`, the order is src, weights, bias, dst, scratch, local";
+    let order = "buffer `dst` comes after `local`, the order is src, weights, bias, residual, offset, mask, dst, scratch, local";
     refuses_kernel(kernel, order);
     let mut kernel = overlapping("local", "8");
     kernel.buffers.pop();
@@ -506,4 +506,32 @@ fn a_kernel_of_many_accesses_is_checked_quickly() {
     let each = started.elapsed() / rounds;
     // Generous, for machines that are busy with other tests; the aim is one millisecond.
     assert!(each.as_millis() < 20, "{each:?}");
+}
+
+#[test]
+fn gathers() {
+    let gather = |what: &str| format!("v2 = load weights[0]\n            v1 = gather {what}");
+    let with = |what: &str| [("v2 = load weights[0]", gather(what))];
+    let changed_to = |what: &str| with(what).map(|(from, to)| (from.to_owned(), to));
+    let check = |what: &str, expect: Option<&str>| {
+        let changes = changed_to(what);
+        let changes: Vec<_> = changes.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
+        match expect {
+            None => accepts(&changes),
+            Some(expect) => refuses(&changes, expect),
+        }
+    };
+    // Of three rows of weights a tile may reach the rest of the last.
+    check("weights[0] at v2 of 4", None);
+    check("weights[0] at v2 of 5", Some("nest `compute`: tile `rows` may reach element 1 past the last of `weights`"));
+    check(
+        "weights[-1] at v2 of 5",
+        Some("nest `compute`: tile `rows` may reach element -1 of `weights`, the first is 0"),
+    );
+    check("weights[0] at v2 of 0", Some("tile `rows` gathers into v1, of no elements"));
+    check("weights[0] at v1 of 4", Some("tile `rows` gathers into v1, which its integers are in"));
+    check(
+        "dst[0] at v2 of 1",
+        Some("tile `rows` loads from `dst`, for which a call passes `dst`, which is never read"),
+    );
 }

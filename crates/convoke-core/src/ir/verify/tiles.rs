@@ -154,6 +154,23 @@ impl<'k> Checker<'k> {
                 self.access(Access { at: from, lanes: 1, stride: 1, repeat: 1 }, false, place)?;
                 d
             }
+            Op::Gather { d, a, from, of } => {
+                self.integers("gather")?;
+                self.uses(&[a], defined)?;
+                let whole =
+                    self.storages.get(from.ptr.0 as usize).is_none_or(|s| s.bytes() == self.kernel.dtype.bytes());
+                let why = match (whole, of, d == a) {
+                    (false, ..) => "from a buffer of another type than lanes",
+                    (_, 0, _) => "of no elements",
+                    (_, _, true) => "which its integers are in",
+                    _ => "",
+                };
+                if !why.is_empty() {
+                    return Err(VerifyError::Gather { tile: self.name(), register: d.0, why });
+                }
+                self.elements(Access { at: from, lanes: 1, stride: 1, repeat: 1 }, of as usize, false, place)?;
+                d
+            }
             Op::Fma { d, a, b, c } => {
                 if !self.kernel.fma {
                     return Err(VerifyError::Fma { tile: self.name() });

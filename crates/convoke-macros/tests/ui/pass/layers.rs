@@ -25,6 +25,7 @@ conv! {
         input: f32[1, 4, 5, 6] @ nchw,
         out_channels: 10, kernel_size: 3x4, stride: 2, padding: 1, groups: 2, bias: true,
     }
+    deform_conv2d moved { input: f32[N, 1, 2, 2] @ nchw, out_channels: 1, kernel_size: 1, mask: true }
     conv1d added { input: f32[N, 1, 4] @ ncl, out_channels: 1, kernel_size: 2, then: [residual, relu] }
     // Pooling has nothing to pack but what its epilogue takes.
     max_pool2d greatest { input: f32[1, 3, 7, 21] @ nchw, kernel_size: 3, stride: 2, padding: 1 }
@@ -309,6 +310,24 @@ fn residual() {
     assert!(short.is_err());
 }
 
+fn deformable() {
+    static PACKED: moved::Packed = moved::pack(&[2.0]);
+    let mut dst: [moved::Dst; 2] = [[f32::NAN; 4]; 2];
+    let offset = [[0.0, 0.5, 0.0, -1.0, 0.5, 0.0, 0.5, 0.0], [0.0; 8]];
+    let mask = [[1.0, 1.0, 0.5, -1.0], [1.0; 4]];
+    let mut local: moved::Local = [f32::NAN; _];
+    for isa in moved::Isa::ALL {
+        let src = [[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]];
+        if moved::run_with(isa, &src, &PACKED, &offset, &mask, &mut dst, &mut local) {
+            assert_eq!(dst, [[3.0, 6.0, 3.5, -4.0], [10.0, 12.0, 14.0, 16.0]], "{}", isa.name());
+        }
+    }
+    let short = std::panic::catch_unwind(|| {
+        moved::run(&[[0.0; 4]; 2], &PACKED, &[[0.0; 8]], &[[0.0; 4]; 2], &mut [[0.0; 4]; 2], &mut [0.0; _]);
+    });
+    assert!(short.is_err());
+}
+
 fn pooled() {
     let mut src: greatest::Src = [0.0; 3 * 7 * 21];
     fill(9, &mut src);
@@ -346,7 +365,11 @@ fn smallest() {
 }
 
 fn main() {
-    std::panic::set_hook(Box::new(|info| if !info.to_string().contains("as many images") { eprintln!("{info}") }));
+    std::panic::set_hook(Box::new(|info| {
+        if !info.to_string().contains("as many images") {
+            eprintln!("{info}")
+        }
+    }));
     plain_layer();
     spread_layer();
     halves_layer();
@@ -359,6 +382,7 @@ fn main() {
     normalized_layer();
     blocked_layer();
     residual();
+    deformable();
     pooled();
     smallest();
 }
