@@ -154,8 +154,8 @@ impl<'a, T: Float<Lane = f32>> Case<'a, T> {
                 let program = Program::compile(kernel).map_err(|e| e.to_string())?;
                 for executor in [&Serial as &dyn Executor, pool] {
                     let dst = memory.run(executor.threads(), |buffers| {
-                        let Buffers { src, weights, bias, residual, dst, scratch, local } = buffers;
-                        let buffers = Buffers { src, weights, bias, residual, dst, scratch, local };
+                        let Buffers { src, weights, bias, residual, positions, dst, indices, scratch, local } = buffers;
+                        let buffers = Buffers { src, weights, bias, residual, positions, dst, indices, scratch, local };
                         program.run_bytes(self.batch, buffers, executor).map_err(|e| e.to_string())
                     })?;
                     compare::<T>("machine code", kernel, &dst, &expected)?;
@@ -198,6 +198,7 @@ impl<'a, T: Float<Lane = f32>> Case<'a, T> {
             dst: &mut dst,
             scratch: &mut scratch,
             local: &mut local,
+            ..Buffers::default()
         };
         interp::run(&single.kernel, self.batch, &mut buffers).map_err(|e| e.to_string())?;
         Ok(dst.into_iter().map(T::from_lane).collect())
@@ -255,7 +256,7 @@ impl Memory<'_> {
         local.truncate(if threads == 1 { bytes } else { local.len() });
         let &Self { src, weights, bias, residual, .. } = self;
         let (dst_memory, scratch, local) = (&mut dst, &mut scratch, &mut local);
-        run(&mut Buffers { src, weights, bias, residual, dst: dst_memory, scratch, local })?;
+        run(&mut Buffers { src, weights, bias, residual, dst: dst_memory, scratch, local, ..Buffers::default() })?;
         Ok(dst)
     }
 }

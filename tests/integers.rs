@@ -135,8 +135,8 @@ impl<'a> Case<'a> {
                 let program = Program::compile(&kernel).map_err(|e| e.to_string())?;
                 for executor in [&Serial as &dyn Executor, pool] {
                     let dst = memory.run(executor.threads(), |buffers| {
-                        let Buffers { src, weights, bias, residual, dst, scratch, local } = buffers;
-                        let buffers = Buffers { src, weights, bias, residual, dst, scratch, local };
+                        let Buffers { src, weights, bias, residual, positions, dst, indices, scratch, local } = buffers;
+                        let buffers = Buffers { src, weights, bias, residual, positions, dst, indices, scratch, local };
                         program.run_bytes(self.batch, buffers, executor).map_err(|e| e.to_string())
                     })?;
                     self.compare("machine code", &kernel, &dst, &expected)?;
@@ -188,7 +188,7 @@ impl Memory<'_> {
             (fresh(Role::Dst, 1), fresh(Role::Scratch, 1), fresh(Role::Local, threads));
         let (src, weights, bias) = (self.src, self.weights, self.bias);
         let (dst_memory, scratch, local) = (&mut dst, &mut scratch, &mut local);
-        run(&mut Buffers { src, weights, bias, residual: &[], dst: dst_memory, scratch, local })?;
+        run(&mut Buffers { src, weights, bias, dst: dst_memory, scratch, local, ..Buffers::default() })?;
         Ok(dst)
     }
 }

@@ -38,12 +38,15 @@ class Case:
     exact: bool = False
     """Whether nothing is rounded, every number being small and whole, or only selected; an average is, once."""
     threads: int = 1
+    indices: np.ndarray | None = None
+    """Where the maxima are, if the layer says so."""
 
     def check(self, convoke: Convoke) -> Outcome:
         """Runs the layer on every backend."""
         convoke.write(self.layer, self.tensors)
         try:
             results = {backend: convoke.run(self.layer, backend, self.threads) for backend in BACKENDS}
+            indices = {backend: convoke.indices(self.layer, backend) for backend in BACKENDS} if self.layer.return_indices else {}
         except Refused as refused:
             if word := refused.unknown():
                 return Outcome(self.name, "skipped", f"refused by convoke: {word}")
@@ -52,6 +55,9 @@ class Case:
             return self._failed(convoke, str(broken))
         for backend, dst in results.items():
             if why := self._wrong(dst):
+                return self._failed(convoke, f"{backend}: {why}")
+        for backend, found in indices.items():
+            if why := self._misplaced(found):
                 return self._failed(convoke, f"{backend}: {why}")
         # Of a NaN, sign and payload are left to the CPU.
         first, *others = (_bytes(dst) for dst in results.values())
@@ -88,6 +94,15 @@ class Case:
         at = tuple(map(int, bad[0]))
         numbers = f"{dst[at]!s}, expected {expected[at]!s}, {off[at]:.3g} off; allowed is {allowed[at]:.3g}"
         return f"{len(bad)} of {off.size} values are wrong, the first at {list(at)}: {numbers}"
+
+    def _misplaced(self, found: np.ndarray) -> str | None:
+        if found.dtype != np.int32 or found.shape != self.indices.shape:
+            return f"the indices are {found.dtype} {list(found.shape)}, expected int32 {list(self.indices.shape)}"
+        bad = np.argwhere(found != self.indices)
+        if not len(bad):
+            return None
+        at = tuple(map(int, bad[0]))
+        return f"{len(bad)} of {found.size} indices are wrong, the first at {list(at)}: {found[at]}, expected {self.indices[at]}"
 
     def _failed(self, convoke: Convoke, why: str) -> Outcome:
         folder = FAILED / self.name.replace("/", "-").replace(" ", "-")

@@ -43,6 +43,8 @@ class Tensors:
     mask: np.ndarray | None = None
     channels: list[np.ndarray] = field(default_factory=list)
     """For each step of `then` that takes them, in their order, the numbers of the output channels."""
+    indices: np.ndarray | None = None
+    """Of unpooling."""
 
 
 class Convoke:
@@ -68,6 +70,8 @@ class Convoke:
         for name, moved in (("offset", tensors.offset), ("mask", tensors.mask)):
             if moved is not None:
                 _save(layer, self.folder / f"{name}.npy", layer.store(moved).astype(layer.numpy))
+        if tensors.indices is not None:
+            np.save(self.folder / "indices.npy", layer.store(tensors.indices))
         if tensors.zero_points is not None:
             np.save(self.folder / "zero_points.npy", tensors.zero_points)
         if tensors.scales is not None:
@@ -77,12 +81,20 @@ class Convoke:
         """The output, in PyTorch's order, for what `write` has written."""
         dst = self.folder / f"{backend}.npy"
         dst.unlink(missing_ok=True)
+        (self.folder / f"{backend}-indices.npy").unlink(missing_ok=True)
         self._call(run_arguments(self.folder, layer, backend, threads))
         try:
             found = np.load(dst)
             return layer.load(layer.widened(found) if layer.is_half else found)
         except (OSError, ValueError) as error:
             raise Broken(f"convoke run: {error}") from error
+
+    def indices(self, layer: Layer, backend: str) -> np.ndarray:
+        """Where the maxima are, in PyTorch's order, after `run`."""
+        try:
+            return layer.load(np.load(self.folder / f"{backend}-indices.npy"))
+        except (OSError, ValueError) as error:
+            raise Broken(f"convoke run --indices: {error}") from error
 
     def _call(self, arguments: list[str | Path], stdin: str = "") -> None:
         try:
@@ -109,6 +121,10 @@ def run_arguments(folder: Path, layer: Layer, backend: str, threads: int) -> lis
         arguments += ["--channels", path]
     arguments += ["--offset", folder / "offset.npy"] if layer.deformable else []
     arguments += ["--mask", folder / "mask.npy"] if layer.deformable and layer.deformable.mask else []
+    if layer.takes_indices:
+        arguments += ["--indices", folder / "indices.npy"]
+    if layer.return_indices:
+        arguments += ["--indices", folder / f"{backend}-indices.npy"]
     if layer.integers and layer.integers.weights_zero_point is None:
         arguments += ["--zero-points", folder / "zero_points.npy"]
     if layer.integers and layer.integers.output != "i32" and layer.integers.weights_scale is None:

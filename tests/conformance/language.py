@@ -78,7 +78,7 @@ class Pooling:
     """What a layer of pooling says besides."""
 
     kind: str
-    """`max`, `avg` or `lp`."""
+    """`max`, `avg` or `lp`; or `unpool`, which puts elements back where maxima were."""
     ceil_mode: bool = False
     count_include_pad: bool = True
     divisor: int | None = None
@@ -86,6 +86,8 @@ class Pooling:
     """Of `lp`."""
     output: tuple[int, ...] = ()
     """If there is one, the input is shared out to so many windows; `Layer.kernel` is the longest."""
+    return_indices: bool = False
+    """Of `max`."""
     whole: bool = False
     """Whether the window is written as `global`; it is as large as the input."""
 
@@ -93,6 +95,7 @@ class Pooling:
         lines = ["ceil_mode: true"] if self.ceil_mode else []
         lines += [] if self.count_include_pad else ["count_include_pad: false"]
         lines += [] if self.divisor is None else [f"divisor: {self.divisor}"]
+        lines += ["return_indices: true"] if self.return_indices else []
         return lines + ([] if self.p == 2 else [f"p: {self.p}"])
 
 
@@ -130,7 +133,7 @@ class Layer:
     output_padding: tuple[int, ...] = ()
     """0 everywhere if empty."""
     output_size: tuple[int, ...] = ()
-    """Not given if empty; as `output_padding`, for transposed layers."""
+    """Not given if empty; as `output_padding`, for transposed layers, and for unpooling."""
     groups: int = 1
     bias: bool = False
     then: tuple[Step, ...] = ()
@@ -233,6 +236,8 @@ class Layer:
         if self.pooling and self.pooling.output:
             return self.pooling.output
         axes = zip(self.spatial, self.sides, self.extents, self.strides)
+        if self.takes_indices:
+            return self.output_size or self.unpooled
         if self.pooling and self.pooling.ceil_mode:
             return tuple(_rounded_up(*axis) for axis in axes)
         return tuple((lo + size + hi - extent) // stride + 1 for size, (lo, hi), extent, stride in axes)
@@ -251,7 +256,7 @@ class Layer:
     def every_window_has_an_element(self) -> bool:
         """Whether no window lies in the padding alone, or steps over the input."""
         axes = zip(self.spatial, self.sides, self.kernel, self.strides, self.dilations, self.output)
-        return bool(self.pooling and self.pooling.output) or all(
+        return bool(self.pooling and self.pooling.output) or self.takes_indices or all(
             any(lo <= o * stride + tap * dilation < lo + size for tap in range(kernel))
             for size, (lo, _), kernel, stride, dilation, output in axes
             for o in range(output)
@@ -260,6 +265,19 @@ class Layer:
     def _transposed_least(self) -> tuple[int, ...]:
         axes = zip(self.spatial, self.sides, self.extents, self.strides)
         return tuple((size - 1) * stride + extent - lo - hi for size, (lo, hi), extent, stride in axes)
+
+    @property
+    def unpooled(self) -> tuple[int, ...]:
+        """The output of unpooling that has no `output_size`."""
+        return tuple((size - 1) * stride + kernel - lo - hi for size, (lo, hi), kernel, stride in zip(self.spatial, self.sides, self.kernel, self.strides))
+
+    @property
+    def takes_indices(self) -> bool:
+        return self.pooling is not None and self.pooling.kind == "unpool"
+
+    @property
+    def return_indices(self) -> bool:
+        return self.pooling is not None and self.pooling.return_indices
 
     @property
     def is_max(self) -> bool:
@@ -284,7 +302,7 @@ class Layer:
     def roundings(self) -> int:
         """How often an output is rounded, at most: products of a sum, its bias and a few; of an average, sums and the division; of a norm its
         powers and its root."""
-        if self.is_max:
+        if self.is_max or self.takes_indices:
             return 0
         if self.is_norm:
             return int(np.prod(self.kernel)) + self.pooling.p + 8
@@ -383,6 +401,7 @@ class Layer:
         if self.accuracy:
             lines.append(f"accuracy: {self.accuracy}")
         plain = f"{self.pooling.kind}_pool" if self.pooling else "deform_conv" if self.deformable else "conv"
+        plain = "max_unpool" if self.takes_indices else plain
         kind = f"{'conv_transpose' if self.transposed else plain}{self.rank}d"
         return f"{kind} {name} {{\n" + "".join(f"    {line},\n" for line in lines) + "}\n"
 

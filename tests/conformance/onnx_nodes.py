@@ -1,7 +1,6 @@
 """How ONNX maps to Convoke's language: one node, with its attributes and the arrays that it reads, becomes a layer and its tensors.
 
-`OPERATORS` is the table: an operator has a function and the attributes that it understands. Whatever else a node has is refused by name,
-as are the operators of `MISSING`, for which the language has nothing yet.
+`OPERATORS` is the table: an operator has a function and the attributes that it understands. Whatever else a node has is refused by name.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,31 +26,34 @@ class Translation:
     tensors: Tensors
     bias_magnitude: np.ndarray | None = None
     """What the bias was computed from, in absolute values, if it is not given."""
+    positions: Callable[[np.ndarray], np.ndarray] | None = None
+    """Of ONNX's second output, positions in planes."""
 
 
-def translate(operator: str, attributes: Attributes, arrays: Arrays) -> Translation:
-    """The layer of a node. An input that is left out is None, or not there at the end."""
-    if operator in MISSING:
-        raise Unsupported(f"{operator}: {MISSING[operator]}")
+def translate(operator: str, attributes: Attributes, arrays: Arrays, outputs: int = 1) -> Translation:
+    """The layer of a node with so many outputs. An input that is left out is None, or not there at the end."""
     if operator not in OPERATORS:
         raise Unsupported(f"{operator}: not an operator of convolution or pooling")
     function, known = OPERATORS[operator]
     if operator == "Col2Im":
         # The others are sizes.
         arrays = [arrays[0], *(tuple(map(int, sizes)) for sizes in arrays[1:3])]
-    types = DTYPES | {"ConvInteger": INTEGERS, "QLinearConv": INTEGERS, "MaxPool": BYTES}.get(operator, {})
+    types = DTYPES | {"ConvInteger": INTEGERS, "QLinearConv": INTEGERS, "MaxPool": BYTES, "MaxUnpool": PLACES}.get(operator, {})
     for name in attributes:
         if name not in known:
             raise Unsupported(f"{operator}: the attribute `{name}` is not understood")
     for array in arrays:
         if isinstance(array, np.ndarray) and array.dtype not in types:
             raise Unsupported(f"{operator}: elements of type {array.dtype}, the language has {', '.join(types.values())}")
-    return function(attributes, [*arrays, *[None] * 8])
+    translation = function(attributes, [*arrays, *[None] * 8])
+    return with_indices(translation, attributes) if outputs > 1 and operator == "MaxPool" else translation
 
 
 DTYPES = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
 BYTES = {np.dtype(np.uint8): "u8", np.dtype(np.int8): "i8"}
 INTEGERS = BYTES | {np.dtype(np.int32): "i32"}
+PLACES = {np.dtype(np.int64): "i64"}
+"""Of indices, beside numbers."""
 
 
 def conv(attributes: Attributes, arrays: Arrays) -> Translation:
@@ -167,6 +169,37 @@ def _padding_of_output(layer: Layer, shape: tuple[int, ...], auto: str) -> dict[
 
 def max_pool(attributes: Attributes, arrays: Arrays) -> Translation:
     return _pool(attributes, arrays[0], Pooling("max"))
+
+
+def with_indices(translation: Translation, attributes: Attributes) -> Translation:
+    """The second output counts from the first element of the tensor on, or within planes column by column."""
+    layer = translation.layer
+    order = "F" if attributes.get("storage_order", 0) else "C"
+
+    def positions(indices: np.ndarray) -> np.ndarray:
+        axes = np.unravel_index(_in_planes(indices, layer.spatial), layer.spatial, order)
+        return np.ravel_multi_index(axes, layer.spatial)
+
+    pooling = replace(layer.pooling, return_indices=True)
+    return replace(translation, layer=replace(layer, pooling=pooling), positions=positions)
+
+
+def _in_planes(indices: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+    """Without where the planes are, of which there is one for each image and channel."""
+    batch, channels, *spatial = indices.shape
+    planes = np.arange(batch * channels).reshape(batch, channels, *[1] * len(spatial))
+    return indices - planes * int(np.prod(sizes))
+
+
+def max_unpool(attributes: Attributes, arrays: Arrays) -> Translation:
+    """`strides` is 1 where it is not given. Indices are of the output as it is without `output_shape`."""
+    src, indices, shape = arrays[:3]
+    kernel, rank = tuple(attributes["kernel_shape"]), src.ndim - 2
+    strides = tuple(attributes.get("strides", (1,) * rank))
+    plain = Layer.pool(Pooling("unpool"), **_input(src), kernel=kernel, stride=strides, padding=_padding(attributes, rank))
+    layer = plain if shape is None else replace(plain, output_size=tuple(map(int, shape[-rank:])))
+    axes = np.unravel_index(_in_planes(indices, plain.unpooled), plain.unpooled)
+    return Translation(layer, Tensors(src, indices=np.ravel_multi_index(axes, layer.output)))
 
 
 def average_pool(attributes: Attributes, arrays: Arrays) -> Translation:
@@ -300,8 +333,8 @@ OPERATORS: dict[str, tuple[Callable[[Attributes, Arrays], Translation], frozense
     "DeformConv": (deform_conv, _CONV - {"auto_pad"} | {"offset_group"}),
     "ConvTranspose": (conv_transpose, _CONV | {"output_padding", "output_shape"}),
     "Col2Im": (col_to_im, frozenset("dilations pads strides".split())),
-    # `storage_order` is about the second output, which is refused.
     "MaxPool": (max_pool, _POOL | {"storage_order"}),
+    "MaxUnpool": (max_unpool, frozenset("kernel_shape pads strides".split())),
     "AveragePool": (average_pool, _POOL | {"count_include_pad"}),
     "LpPool": (lp_pool, _POOL | {"p"}),
     "GlobalLpPool": (global_lp_pool, frozenset({"p"})),
@@ -310,8 +343,3 @@ OPERATORS: dict[str, tuple[Callable[[Attributes, Arrays], Translation], frozense
     # `is_test`, `spatial` and `momentum` are those of older versions and of training.
     "BatchNormalization": (batch_normalization, frozenset("epsilon is_test momentum training_mode".split())),
 }
-
-MISSING = {
-    "MaxUnpool": "the language has no unpooling, which takes the indices of the maxima",
-}
-"""Operators of the suite that cannot be said."""

@@ -30,7 +30,7 @@ def checks(folder: str) -> Iterator[Check]:
     for path in sorted((ROOT / folder).iterdir()):
         model = onnx.load(path / "model.onnx") if (path / "model.onnx").exists() else None
         operators = [node.op_type for node in model.graph.node] if model else []
-        if len([o for o in operators if o in onnx_nodes.OPERATORS or o in onnx_nodes.MISSING]) != 1:
+        if len([o for o in operators if o in onnx_nodes.OPERATORS]) != 1:
             continue
         for data in sorted(path.glob("test_data_set_*")):
             name = f"{folder}/{path.name.removeprefix('test_')}"
@@ -51,14 +51,15 @@ def _case(name: str, graph: onnx.GraphProto, data: Path) -> Case:
     names = [i.name for i in graph.input]
     # Older models name their initializers among the inputs, and the data has no files for those.
     values.update(zip(names if len(inputs) == len(names) else [n for n in names if n not in values], inputs))
-    (expected,) = _read(data, "output")[:1]
+    expected, *others = _read(data, "output")
 
     at = next(i for i, node in enumerate(graph.node) if node.op_type not in SHAPES)
     for node in graph.node[:at]:
         values[node.output[0]] = _reshaped(node, values)
     node = graph.node[at]
-    translation = onnx_nodes.translate(node.op_type, _attributes(node), [values[i] for i in node.input])
-    if len([output for output in node.output if output]) > 1:
+    outputs = len([output for output in node.output if output])
+    translation = onnx_nodes.translate(node.op_type, _attributes(node), [values[i] for i in node.input], outputs)
+    if outputs > 1 and not translation.positions:
         raise Unsupported(f"{node.op_type}: a second output, `{onnx.defs.get_schema(node.op_type).outputs[1].name}`")
     layer, tensors = translation.layer, translation.tensors
     # What follows only renames axes.
@@ -71,12 +72,13 @@ def _case(name: str, graph: onnx.GraphProto, data: Path) -> Case:
         magnitudes = naive.magnitudes(layer, tensors.src, tensors.weights, translation.bias_magnitude)
     if layer.deformable:
         magnitudes = naive.deformed(layer, tensors)[1]
-    exact = layer.is_max or layer.keeps_wholes and all(
+    exact = layer.is_max or layer.takes_indices or layer.keeps_wholes and all(
         a is None or _small_and_whole(a)
         for a in (tensors.src, tensors.weights, tensors.bias, tensors.offset, tensors.mask, None if layer.pooling else expected)
     )
     layer = replace(layer, accuracy="exact") if exact and layer.has_accuracy else layer
-    return Case(name, layer, tensors, expected, oracle, magnitudes, exact)
+    indices = translation.positions(others[0]) if translation.positions else None
+    return Case(name, layer, tensors, expected, oracle, magnitudes, exact, indices=indices)
 
 
 def _read(data: Path, what: str) -> list[np.ndarray]:

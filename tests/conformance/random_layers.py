@@ -26,6 +26,8 @@ class Abilities:
     complex: bool = False
     """Whether some convolutions and transposed layers are of complex numbers."""
     only_complex: bool = False
+    indices: bool = False
+    """Positions of maxima, and unpooling."""
     transposed: bool = True
     padding_modes: bool = True
     non_finite: bool = True
@@ -109,6 +111,17 @@ def pool(rng: Random, able: Abilities, fit: Callable[[Random, Layer], Layer]) ->
             return found
 
 
+def _unpool_candidate(rng: Random, common: dict[str, object], kernel: tuple[int, ...]) -> Layer:
+    rank = len(kernel)
+    stride = () if rng.random() < 0.5 else tuple(rng.choice((1, 2, 2, 3)) for _ in range(rank))
+    padding = tuple((rng.randrange(k // 2 + 1),) * 2 for k in kernel)
+    found = Layer.pool(Pooling("unpool"), kernel=kernel, stride=stride, padding=padding, **common)
+    if rng.random() < 0.4:
+        sizes = (size + rng.randrange(-stride + 1, stride) for size, stride in zip(found.unpooled, found.strides))
+        found = replace(found, output_size=tuple(max(1, size) for size in sizes))
+    return found
+
+
 def _pool_candidate(rng: Random, able: Abilities) -> Layer:
     rank = rng.choices((1, 2, 3), (2, 6, 2))[0]
     most = (60, 16, 8)[rank - 1]
@@ -128,12 +141,17 @@ def _pool_candidate(rng: Random, able: Abilities) -> Layer:
         "layout": rng.choices(("first", "last", "blocked"), (4, 4, 2))[0],
         "named_batch": rng.random() < 0.2,
     }
+    if able.indices and rng.random() < 0.12:
+        return _unpool_candidate(rng, common, kernel)
+    if pooling.kind == "max" and able.indices and common["dtype"] != "f64" and rng.random() < 0.5:
+        pooling = replace(pooling, return_indices=True)
     if pooling.kind == "max" and able.bytes and rng.random() < 0.2:
         layout = "last" if common["layout"] == "blocked" else common["layout"]
         common |= {"dtype": rng.choice(("u8", "i8")), "layout": layout}
     if pooling.kind != "lp" and able.adaptive and rng.random() < 0.2:
         output = tuple(rng.randint(1, 6) for _ in range(rank))
-        return Layer.adaptive_pool(pooling.kind, output, **common)
+        found = Layer.adaptive_pool(pooling.kind, output, **common)
+        return replace(found, pooling=replace(found.pooling, return_indices=pooling.return_indices))
     if rng.random() < 0.1:
         return Layer.pool(replace(pooling, whole=True), kernel=spatial, **common)
     stride = () if rng.random() < 0.35 else tuple(rng.choice((1, 1, 2, 2, 3, 4)) for _ in range(rank))
@@ -201,14 +219,15 @@ def tensors(rng: Random, able: Abilities, found: Layer, whole: bool) -> Tensors:
         return found.widened(found.halved(array)) if found.is_half else array
 
     src = fill(found.src_shape)
-    non_finite = found.pooling.kind in able.non_finite_pools if found.pooling else able.non_finite
+    non_finite = found.takes_indices or found.pooling.kind in able.non_finite_pools if found.pooling else able.non_finite
     if whole and non_finite and found.numpy.kind == "f" and src.size and rng.random() < 0.1:
         for _ in range(rng.randint(1, 3)):
             src.flat[rng.randrange(src.size)] = rng.choice((np.nan, np.inf, -np.inf))
     weights = None if found.pooling else fill(found.weights_shape)
     bias = fill((found.out_channels,)) if found.bias else None
     channels = [fill((found.out_channels,)) for step in found.then if step.name in PER_CHANNEL]
-    return Tensors(src, weights, bias, channels=channels)
+    indices = numbers.integers(0, np.prod(found.output), found.src_shape) if found.takes_indices else None
+    return Tensors(src, weights, bias, channels=channels, indices=indices)
 
 
 def then(rng: Random, whole: bool, found: Layer) -> tuple[Step, ...]:
@@ -216,7 +235,7 @@ def then(rng: Random, whole: bool, found: Layer) -> tuple[Step, ...]:
     if found.is_complex:
         steps = (Step("neg"), Step("mul", (2.0,)), Step("shift"), Step("mul", (2.0 if whole else -1.7,)))
         return tuple(rng.choice(steps) for _ in range(rng.choices((0, 1, 2), (5, 4, 1))[0]))
-    if found.numpy.kind != "f":
+    if found.numpy.kind != "f" or found.takes_indices or found.return_indices:
         return ()
     exact = [Step("relu"), Step("relu6"), Step("clamp", (-5.0, 20.0)), Step("abs"), Step("neg"), Step("mul", (2.0,))]
     if not (whole and found.pooling and found.pooling.kind != "max"):

@@ -34,8 +34,9 @@ def make(oracle: ModuleType, seed: int, number: int) -> Case:
     tensors = random_layers.tensors(rng, able, layer, whole)
     expected, dtype = oracle.compute(layer, tensors)
     name = f"{oracle.NAME}/{number} of seed {seed}"
-    exact = whole and layer.keeps_wholes or layer.is_max and not layer.then
-    return Case(name, layer, tensors, expected, dtype, exact=exact, threads=rng.choice((1, 1, 2, 3)))
+    exact = whole and layer.keeps_wholes or layer.takes_indices or layer.is_max and not layer.then
+    case = Case(name, layer, tensors, expected, dtype, exact=exact, threads=rng.choice((1, 1, 2, 3)))
+    return replace(case, indices=oracle.indices(layer, tensors)) if layer.return_indices else case
 
 
 def _layer(rng: Random, oracle: ModuleType, kind: str) -> Layer:

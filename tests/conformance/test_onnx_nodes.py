@@ -174,12 +174,6 @@ class Pool(unittest.TestCase):
 
 
 class Table(unittest.TestCase):
-    def test_what_is_missing_is_not_translated(self) -> None:
-        self.assertFalse(onnx_nodes.OPERATORS.keys() & onnx_nodes.MISSING.keys())
-        for operator in onnx_nodes.MISSING:
-            with self.assertRaisesRegex(Unsupported, operator):
-                translate(operator, {}, [])
-
     def test_another_operator(self) -> None:
         with self.assertRaisesRegex(Unsupported, "Softmax"):
             translate("Softmax", {}, [zeros(1, 1)])

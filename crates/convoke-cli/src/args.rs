@@ -221,6 +221,10 @@ pub(crate) struct Run {
     /// The factor of each tap of a deformable layer, .npy; where it says `mask: true`
     #[arg(long, value_name = "FILE")]
     pub(crate) mask: Option<PathBuf>,
+    /// Positions in planes, .npy of whole numbers: where to write those of maxima with `return_indices: true`, or
+    /// those that unpooling takes, of the input's shape
+    #[arg(long, value_name = "FILE")]
+    pub(crate) indices: Option<PathBuf>,
     /// What stands for 0 among the weights of a layer of integers, one an output channel, .npy; where it says `per_channel`
     #[arg(long, value_name = "FILE")]
     pub(crate) zero_points: Option<PathBuf>,

@@ -1,5 +1,6 @@
 //! Layers of integers: their tensors, and the ways to compute them.
 
+use crate::compute::{Output, reference_indices};
 use crate::random::Random;
 use convoke::{IntegerParameters, Kernel, Packed};
 use convoke_core::eval::interp::{self, Buffers};
@@ -68,12 +69,34 @@ impl Integers {
     }
 
     /// Runs native code.
-    pub(crate) fn run_kernel(&self, kernel: &Kernel, threads: usize) -> Result<Vec<i32>, String> {
+    pub(crate) fn run_kernel(&self, kernel: &Kernel, threads: usize) -> Result<Output<i32>, String> {
         let packed = self.pack(kernel)?;
-        let mut dst = vec![0xa5; self.dst_bytes(kernel.spec())];
-        let src = self.src_bytes(kernel.spec());
-        kernel.run_bytes(threads, &packed, &src, &mut dst).map_err(|e| e.to_string())?;
-        Ok(bytes_to_elements(&dst, kernel.spec().dst_storage()))
+        let mut output = self.fresh(kernel.spec());
+        self.run(kernel, threads, &packed, &self.src_bytes(kernel.spec()), &mut output)?;
+        Ok(elements_of(kernel.spec(), output))
+    }
+
+    /// Runs native code, for which `packed` was packed, on the bytes of the input.
+    pub(crate) fn run(
+        &self,
+        kernel: &Kernel,
+        threads: usize,
+        packed: &Packed<i32>,
+        src: &[u8],
+        output: &mut Output<u8>,
+    ) -> Result<(), String> {
+        let Output { dst, indices } = output;
+        let ran = match kernel.spec().return_indices {
+            true => kernel.run_indices_bytes(threads, packed, src, dst, indices),
+            false => kernel.run_bytes(threads, packed, src, dst),
+        };
+        ran.map_err(|e| e.to_string())
+    }
+
+    /// The bytes of the output before anything is written.
+    pub(crate) fn fresh(&self, spec: &LayerSpec) -> Output<u8> {
+        let Output { indices, .. } = Output::fresh(spec, self.batch, 0_u8);
+        Output { dst: vec![0xa5; self.dst_bytes(spec)], indices }
     }
 
     pub(crate) fn pack(&self, kernel: &Kernel) -> Result<Packed<i32>, String> {
@@ -88,11 +111,11 @@ impl Integers {
     }
 
     /// Runs the interpreter.
-    pub(crate) fn interpret(&self, spec: &LayerSpec, lowered: &Compiled) -> Result<Vec<i32>, interp::RunError> {
+    pub(crate) fn interpret(&self, spec: &LayerSpec, lowered: &Compiled) -> Result<Output<i32>, interp::RunError> {
         let [weights, bias] = self.packed_bytes(spec, lowered);
-        let mut dst = vec![0xa5; self.dst_bytes(spec)];
-        self.interpret_packed(spec, lowered, &weights, &bias, &mut dst)?;
-        Ok(bytes_to_elements(&dst, spec.dst_storage()))
+        let mut output = self.fresh(spec);
+        self.interpret_packed(spec, lowered, &weights, &bias, &mut output)?;
+        Ok(elements_of(spec, output))
     }
 
     /// [`Integers::interpret`], with the parameters packed already.
@@ -102,7 +125,7 @@ impl Integers {
         lowered: &Compiled,
         weights: &[u8],
         bias: &[u8],
-        dst: &mut [u8],
+        output: &mut Output<u8>,
     ) -> Result<(), interp::RunError> {
         let [mut scratch, mut local] = [Role::Scratch, Role::Local].map(|role| {
             let buffer = lowered.kernel.buffers.iter().find(|b| b.role == role);
@@ -111,17 +134,23 @@ impl Integers {
         });
         let src = self.src_bytes(spec);
         let (src, scratch, local) = (src.as_slice(), scratch.as_mut_slice(), local.as_mut_slice());
-        interp::run_bytes(
-            &lowered.kernel,
-            self.batch,
-            &mut Buffers { src, weights, bias, dst, scratch, local, ..Buffers::default() },
-        )
+        let (dst, mut indices) = (output.dst.as_mut_slice(), to_bytes(&output.indices));
+        let buffers = Buffers { src, weights, bias, dst, indices: &mut indices, scratch, local, ..Buffers::default() };
+        interp::run_bytes(&lowered.kernel, self.batch, &mut { buffers })?;
+        output.indices.copy_from_slice(&from_bytes(&indices));
+        Ok(())
     }
 
     /// The naive loops.
-    pub(crate) fn reference(&self, spec: &LayerSpec) -> Vec<i32> {
-        reference::run_integers(spec, self.batch, &self.src, &self.parameters())
+    pub(crate) fn reference(&self, spec: &LayerSpec) -> Output<i32> {
+        let dst = reference::run_integers(spec, self.batch, &self.src, &self.parameters());
+        Output { dst, indices: reference_indices(spec, self.batch, &self.src) }
     }
+}
+
+/// An output of bytes, in numbers.
+pub(crate) fn elements_of(spec: &LayerSpec, output: Output<u8>) -> Output<i32> {
+    Output { dst: bytes_to_elements(&output.dst, spec.dst_storage()), indices: output.indices }
 }
 
 /// Zero points and scales that are given with the weights.

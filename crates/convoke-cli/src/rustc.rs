@@ -1,14 +1,15 @@
 //! The Rust backend as a program: emitted once for all kernels of a command, compiled by `rustc`, run on files.
 
-use crate::compute::Tensors;
+use crate::compute::{Output, Tensors};
 use crate::failure::Failure;
 use crate::interrupt::Unfinished;
 use convoke::Float;
 use convoke_core::back::rust::{self, Intrinsics};
 use convoke_core::eval::{from_bytes, to_bytes};
 use convoke_core::ir::{Role, Verified};
+use convoke_core::spec::LayerSpec;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{self, Command};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -47,6 +48,7 @@ impl Program {
         self.write(Role::Residual, &to_bytes(&tensors.residual))?;
         self.write(Role::Offset, &to_bytes(&tensors.offset))?;
         self.write(Role::Mask, &to_bytes(&tensors.mask))?;
+        self.write(Role::Positions, &to_bytes(&tensors.indices))?;
         let bias: Vec<T::Lane> = tensors.bias.iter().map(|x| x.to_lane()).collect();
         self.prepare_bytes(&to_bytes(&tensors.src), &to_bytes(weights), &to_bytes(&bias))
     }
@@ -63,14 +65,17 @@ impl Program {
     }
 
     /// Runs kernel `index` on the files and reads its output.
-    pub(crate) fn run<T: Float>(&self, index: usize, batch: usize) -> Result<Vec<T>, String> {
-        Ok(from_bytes(&self.run_bytes(index, batch)?))
+    pub(crate) fn run<T: Float>(&self, spec: &LayerSpec, index: usize, batch: usize) -> Result<Output<T>, String> {
+        let Output { dst, indices } = self.run_bytes(spec, index, batch)?;
+        Ok(Output { dst: from_bytes(&dst), indices })
     }
 
     /// The same, as bytes.
-    pub(crate) fn run_bytes(&self, index: usize, batch: usize) -> Result<Vec<u8>, String> {
+    pub(crate) fn run_bytes(&self, spec: &LayerSpec, index: usize, batch: usize) -> Result<Output<u8>, String> {
         self.call(index, batch, 1)?;
-        std::fs::read(self.folder.path().join(Role::Dst.name())).map_err(|e| e.to_string())
+        let read = |role: Role| std::fs::read(self.folder.path().join(role.name())).map_err(|e| e.to_string());
+        let indices = if spec.return_indices { from_bytes(&read(Role::Indices)?) } else { Vec::new() };
+        Ok(Output { dst: read(Role::Dst)?, indices })
     }
 
     /// Runs kernel `index` that often and gives its time for one run, as the program measures it.
@@ -92,7 +97,7 @@ impl Program {
 }
 
 /// What a program had to say, the beginning of it.
-fn text(output: &Output) -> String {
+fn text(output: &process::Output) -> String {
     const MOST: usize = 4_000;
     String::from_utf8_lossy(&output.stderr).chars().take(MOST).collect()
 }

@@ -145,7 +145,7 @@ fn layer_with(kind: &str, fields: &str) -> String {
     let parsed = front::parse(&written).unwrap_or_else(|mistakes| panic!("{}", plain(&mistakes, &written)));
     let given = |name: &str| parsed.layers[0].fields.iter().any(|field| field.name.value == name);
     let mut besides = vec![("input", format!("f32[1, 16{sizes}]")), ("kernel_size", "3".to_owned())];
-    if kind.contains("pool") && given("output_size") {
+    if kind.contains("pool") && !kind.contains("unpool") && given("output_size") {
         besides.pop();
     }
     if !kind.contains("pool") {

@@ -256,6 +256,10 @@ fn check_sizes(layer: &LayerSpec) {
                         || last + axis.stride >= axis.pad_lo + axis.input
                 );
             }
+            Operation::MaxUnpool => {
+                let plain = ((axis.input - 1) * axis.stride + axis.kernel) as i64 - pads as i64;
+                assert!(axis.output >= 1 && (axis.output as i64 - plain).abs() < axis.stride as i64);
+            }
             Operation::Transposed => {
                 let spread = (axis.input - 1) * axis.stride + axis.extent();
                 assert!(axis.output >= 1 && axis.output + pads >= spread);

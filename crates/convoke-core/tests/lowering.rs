@@ -151,6 +151,7 @@ impl<T: Element> Data<T> {
             dst: &mut dst,
             scratch: &mut scratch,
             local: &mut local,
+            ..Buffers::default()
         };
         for (i, nest) in kernel.nests.iter().enumerate() {
             let all = interp::outer_range(kernel, i, self.batch).expect("the batch is not negative");

@@ -22,6 +22,8 @@ pub(crate) type Entry = unsafe extern "C" fn(
     *const u8,
     *const u8,
     *const u8,
+    *const u8,
+    *mut u8,
     *mut u8,
     *mut u8,
     *mut u8,

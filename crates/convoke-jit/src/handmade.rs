@@ -562,6 +562,7 @@ impl<T: Element> Case<T> {
             dst: &mut expected,
             scratch: &mut used,
             local: &mut used_local,
+            ..interp::Buffers::default()
         };
         interp::run(kernel, batch, &mut buffers).unwrap();
         Self { batch, src, weights, bias, residual, offset, mask, scratch, local, fresh, expected }

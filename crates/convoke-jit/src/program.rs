@@ -141,7 +141,9 @@ impl Program {
             residual: buffers.residual.as_ptr().cast(),
             offset: buffers.offset.as_ptr().cast(),
             mask: buffers.mask.as_ptr().cast(),
+            positions: buffers.positions.as_ptr().cast(),
             dst: buffers.dst.as_mut_ptr().cast(),
+            indices: buffers.indices.as_mut_ptr().cast(),
             scratch: buffers.scratch.as_mut_ptr().cast(),
             local: buffers.local.as_mut_ptr().cast(),
         };
@@ -154,7 +156,7 @@ impl Program {
                 // buffers of the lengths checked above it stays inside them: `slot` is less than `threads`, for which
                 // `local` was checked. The CPU has the features that the code needs. `part` lies in `range`, and pieces
                 // that run at the same time are disjoint parts of a parallel loop, whose iterations write apart but for
-                // `local`; of that they have different slots. No other reference to `dst`, `scratch` or `local` exists.
+                // `local`; of that they have different slots. No other reference to `dst`, `indices`, `scratch` or `local` exists.
                 unsafe { pointers.call(entry, n, part) }
             };
             if info.parallel { share(range, threads, executor, &run) } else { run(0, range) }
@@ -260,7 +262,9 @@ struct Pointers {
     residual: *const u8,
     offset: *const u8,
     mask: *const u8,
+    positions: *const u8,
     dst: *mut u8,
+    indices: *mut u8,
     scratch: *mut u8,
     local: *mut u8,
 }
@@ -287,7 +291,9 @@ impl Pointers {
                 self.residual,
                 self.offset,
                 self.mask,
+                self.positions,
                 self.dst,
+                self.indices,
                 self.scratch,
                 self.local,
                 n,

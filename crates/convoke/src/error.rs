@@ -99,6 +99,28 @@ pub enum Error {
         /// Whether they were given.
         given: bool,
     },
+    /// Indices where the layer has none, or the other way round.
+    #[error("layer {layer} {reason}")]
+    Indices {
+        /// Name of the layer.
+        layer: String,
+        /// What it has and takes.
+        reason: &'static str,
+    },
+    /// An index that is of no element of a plane.
+    #[error(
+        "index {index}, element {at} of the indices, is of none of the {plane} elements of a plane of layer {layer}"
+    )]
+    Index {
+        /// Name of the layer.
+        layer: String,
+        /// The index.
+        index: i32,
+        /// Which element it is.
+        at: usize,
+        /// Elements of a plane of the output.
+        plane: usize,
+    },
     /// A slice is too short or too long.
     #[error("{what} has {given} elements, and layer {layer} needs {expected}{}", at_batch(*.batch))]
     Length {

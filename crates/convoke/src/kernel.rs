@@ -68,13 +68,25 @@ impl<T> Packed<T> {
     }
 }
 
-/// What a run reads beside what is packed, in the machine's order.
-#[derive(Clone, Copy, Default)]
-struct Inputs<'a> {
-    src: &'a [u8],
-    residual: Option<&'a [u8]>,
-    offset: Option<&'a [u8]>,
-    mask: Option<&'a [u8]>,
+/// What a run reads beside what is packed, and what it writes, in the machine's order.
+pub(crate) struct Tensors<'a> {
+    pub(crate) src: &'a [u8],
+    pub(crate) residual: Option<&'a [u8]>,
+    /// Of a deformable layer.
+    pub(crate) offset: Option<&'a [u8]>,
+    pub(crate) mask: Option<&'a [u8]>,
+    /// Of unpooling.
+    pub(crate) positions: Option<&'a [i32]>,
+    pub(crate) dst: &'a mut [u8],
+    /// Of maxima.
+    pub(crate) indices: Option<&'a mut [u8]>,
+}
+
+impl<'a> Tensors<'a> {
+    /// Of most layers.
+    pub(crate) fn new(src: &'a [u8], dst: &'a mut [u8]) -> Self {
+        Self { src, residual: None, offset: None, mask: None, positions: None, dst, indices: None }
+    }
 }
 
 /// Multiply-accumulates that are worth waking another thread for.
@@ -278,7 +290,7 @@ impl Kernel {
         dst: &mut [T],
     ) -> Result<(), Error> {
         self.check_dtype::<T>()?;
-        self.run_idle(threads, packed, src, None, dst)
+        self.run_idle(threads, packed, self.tensors(src, dst)?)
     }
 
     /// As [`Kernel::run`], for a layer whose epilogue has the step `residual`, which adds a tensor of the shape of `dst`.
@@ -318,7 +330,8 @@ impl Kernel {
         dst: &mut [T],
     ) -> Result<(), Error> {
         self.check_dtype::<T>()?;
-        self.run_idle(threads, packed, src, Some(residual), dst)
+        let tensors = Tensors { residual: Some(as_bytes(residual)), ..self.tensors(src, dst)? };
+        self.run_idle(threads, packed, tensors)
     }
 
     /// As [`Kernel::run`], of a layer of integers: `S` is the type of `src`, and `D` that of `dst`.
@@ -348,7 +361,7 @@ impl Kernel {
         if self.spec.integers.is_none() {
             return Err(self.wrong_type("src", self.spec.src_storage(), S::STORAGE));
         }
-        self.run_idle(threads, packed, src, None, dst)
+        self.run_idle(threads, packed, self.tensors(src, dst)?)
     }
 
     /// As [`Kernel::run`] or [`Kernel::run_integers`] on `threads` threads, for who knows the types only when running: `src` and `dst`
@@ -363,25 +376,14 @@ impl Kernel {
         src: &[u8],
         dst: &mut [u8],
     ) -> Result<(), Error> {
-        let mut workspace = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        let inputs = Inputs { src, ..Inputs::default() };
-        let result = self.run_unchecked_types(threads, &mut workspace, packed, &inputs, dst);
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
-        result
+        self.run_idle(threads, packed, Tensors::new(src, dst))
     }
 
     /// Runs with scratch memory of a run that has ended.
-    fn run_idle<P: Stored, S: Stored, D: Stored>(
-        &self,
-        threads: usize,
-        packed: &Packed<P>,
-        src: &[S],
-        residual: Option<&[S]>,
-        dst: &mut [D],
-    ) -> Result<(), Error> {
+    pub(crate) fn run_idle<P>(&self, threads: usize, packed: &Packed<P>, tensors: Tensors<'_>) -> Result<(), Error> {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let mut workspace = idle().pop().unwrap_or_default();
-        let result = self.run_with(threads, &mut workspace, packed, src, residual, dst);
+        let result = self.run_with(threads, &mut workspace, packed, tensors);
         if workspace.bytes() > 0 {
             idle().push(workspace);
         }
@@ -400,7 +402,7 @@ impl Kernel {
         dst: &mut [T],
     ) -> Result<(), Error> {
         self.check_dtype::<T>()?;
-        self.run_with(self.threads, workspace, packed, src, None, dst)
+        self.run_with(self.threads, workspace, packed, self.tensors(src, dst)?)
     }
 
     /// As [`Kernel::run_residual`], with scratch memory that the caller keeps.
@@ -416,7 +418,8 @@ impl Kernel {
         dst: &mut [T],
     ) -> Result<(), Error> {
         self.check_dtype::<T>()?;
-        self.run_with(self.threads, workspace, packed, src, Some(residual), dst)
+        let tensors = Tensors { residual: Some(as_bytes(residual)), ..self.tensors(src, dst)? };
+        self.run_with(self.threads, workspace, packed, tensors)
     }
 
     /// Computes a new tensor from `src`.
@@ -471,31 +474,26 @@ impl Kernel {
         Err(Error::Shape { layer: self.spec.name.clone(), what, expected, given })
     }
 
-    fn run_with<P: Stored, S: Stored, D: Stored>(
+    /// Input and output, if they are of the layer's types.
+    pub(crate) fn tensors<'a, S: Stored, D: Stored>(
         &self,
-        threads: usize,
-        workspace: &mut Workspace,
-        packed: &Packed<P>,
-        src: &[S],
-        residual: Option<&[S]>,
-        dst: &mut [D],
-    ) -> Result<(), Error> {
+        src: &'a [S],
+        dst: &'a mut [D],
+    ) -> Result<Tensors<'a>, Error> {
         self.check_storage::<S>("src", self.spec.src_storage())?;
         self.check_storage::<D>("dst", self.spec.dst_storage())?;
-        let inputs = Inputs { src: as_bytes(src), residual: residual.map(as_bytes), ..Inputs::default() };
-        self.run_unchecked_types(threads, workspace, packed, &inputs, as_bytes_mut(dst))
+        Ok(Tensors::new(as_bytes(src), as_bytes_mut(dst)))
     }
 
-    fn run_unchecked_types<P: Stored>(
+    fn run_with<P>(
         &self,
         threads: usize,
         workspace: &mut Workspace,
         packed: &Packed<P>,
-        inputs: &Inputs<'_>,
-        dst: &mut [u8],
+        tensors: Tensors<'_>,
     ) -> Result<(), Error> {
         self.check_packed(packed)?;
-        let &Inputs { src, residual, offset, mask } = inputs;
+        let Tensors { src, residual, offset, mask, positions, dst, indices } = tensors;
         if residual.is_some() != self.spec.has_residual() {
             return Err(Error::Residual { layer: self.spec.name.clone(), given: residual.is_some() });
         }
@@ -510,7 +508,16 @@ impl Kernel {
             let given = elements(residual.len(), self.spec.dst_storage());
             self.check_len("residual", images(self.spec.dst_image()), given, Some(batch))?;
         }
-        self.check_moved(inputs, batch)?;
+        self.check_moved([offset, mask], batch)?;
+        self.check_indices(positions.is_some(), indices.is_some())?;
+        if let Some(positions) = positions {
+            self.check_len("indices", images(self.spec.src_image()), positions.len(), Some(batch))?;
+            self.check_positions(positions)?;
+        }
+        if let Some(indices) = &indices {
+            let given = elements(indices.len(), Storage::I32);
+            self.check_len("indices", images(self.spec.dst_image()), given, Some(batch))?;
+        }
         let worth = self.spec.macs_per_image().saturating_mul(batch as u64) / MACS_PER_THREAD;
         let pool;
         let executor: &dyn Executor = if threads > 1 && worth > 1 {
@@ -531,7 +538,8 @@ impl Kernel {
         })?;
         let (weights, bias) = (packed.weights(), packed.bias());
         let [residual, offset, mask] = [residual, offset, mask].map(Option::unwrap_or_default);
-        let buffers = Buffers { src, weights, bias, residual, offset, mask, dst, scratch, local };
+        let (positions, indices) = (as_bytes(positions.unwrap_or_default()), indices.unwrap_or_default());
+        let buffers = Buffers { src, weights, bias, residual, offset, mask, positions, dst, indices, scratch, local };
         Ok(self.program.run_bytes(batch, buffers, executor)?)
     }
 

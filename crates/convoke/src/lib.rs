@@ -50,6 +50,8 @@ mod dynamic;
 #[cfg(feature = "jit")]
 mod error;
 #[cfg(feature = "jit")]
+mod indices;
+#[cfg(feature = "jit")]
 mod kernel;
 #[cfg(feature = "jit")]
 mod memory;

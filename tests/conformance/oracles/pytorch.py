@@ -14,7 +14,7 @@ from language import Layer
 from random_layers import Abilities
 
 NAME = "torch"
-ABILITIES = Abilities(complex=True)
+ABILITIES = Abilities(complex=True, indices=True)
 
 torch.set_num_threads(1)
 warnings.filterwarnings("ignore", "Using padding='same' with even kernel lengths")
@@ -58,21 +58,45 @@ def fit(_: Random, layer: Layer) -> Layer:
     padded before, but where sizes are rounded up, padding and input are not the same."""
     if not layer.pooling:
         return layer
-    if layer.pooling.output:
+    if layer.pooling.output or layer.takes_indices:
         return layer
     if not layer.is_max:
         layer = replace(layer, dilation=())
     if layer.pooling.ceil_mode and not layer.is_norm:
         halves = (min(lo, extent // 2) for (lo, _), extent in zip(layer.sides, layer.extents))
         layer = replace(layer, padding=tuple((half, half) for half in halves))
-    return layer
+    # Around an input that is padded before, positions are others.
+    own = layer.return_indices and _has_own_padding(layer)
+    return replace(layer, pooling=replace(layer.pooling, return_indices=own))
+
+
+def _has_own_padding(layer: Layer) -> bool:
+    axes = zip(layer.sides, layer.kernel, layer.spatial)
+    return all(lo == hi <= kernel // 2 and kernel <= size for (lo, hi), kernel, size in axes)
 
 
 def compute(layer: Layer, tensors: Tensors) -> tuple[np.ndarray, np.dtype]:
     arrays = (tensors.src, tensors.weights, tensors.bias)
     src, weights, bias = (None if a is None else torch.from_numpy(a.astype(layer.double)) for a in arrays)
+    if layer.takes_indices:
+        return _unpool(layer, src, torch.from_numpy(tensors.indices)).numpy(), np.dtype(np.float64)
     dst = _pool(layer, src) if layer.pooling else _convolve(layer, src, weights, bias)
     return _then(layer, tensors, dst).numpy(), np.dtype(np.float64)
+
+
+def indices(layer: Layer, tensors: Tensors) -> np.ndarray:
+    """Where the maxima are."""
+    src = torch.from_numpy(tensors.src.astype(np.float64))
+    if layer.pooling.output:
+        return getattr(F, f"adaptive_max_pool{layer.rank}d")(src, layer.pooling.output, return_indices=True)[1].numpy()
+    padding, ceil_mode = tuple(lo for lo, _ in layer.sides), layer.pooling.ceil_mode
+    pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[layer.rank - 1]
+    return pool(src, layer.kernel, layer.strides, padding, layer.dilations, ceil_mode, return_indices=True)[1].numpy()
+
+
+def _unpool(layer: Layer, src: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+    unpool = (F.max_unpool1d, F.max_unpool2d, F.max_unpool3d)[layer.rank - 1]
+    return unpool(src, indices, layer.kernel, layer.strides, tuple(lo for lo, _ in layer.sides), list(layer.output))
 
 
 def refusal(layer: Layer) -> str | None:
@@ -130,8 +154,7 @@ def _pool(layer: Layer, src: torch.Tensor) -> torch.Tensor:
         return getattr(F, f"adaptive_{kind}_pool{layer.rank}d")(src, pooling.output)
     if layer.is_norm:
         return _norm(layer, src)
-    axes = zip(layer.sides, layer.kernel, layer.spatial)
-    if all(lo == hi <= kernel // 2 and kernel <= size for (lo, hi), kernel, size in axes):
+    if _has_own_padding(layer):
         return _plain_pool(layer, src, pooling.divisor)
     sides = [side for sides in reversed(layer.sides) for side in sides]
     # In three dimensions `ceil_mode` does not make up for an input that is smaller than the window.

@@ -148,6 +148,13 @@ pub(crate) fn residual(spec: &LayerSpec, batch: usize, array: &Array) -> Result<
     Ok(declared_to_memory(spec, (channels, pixels), batch, data))
 }
 
+/// Indices of the shape of the input.
+pub(crate) fn indices(spec: &LayerSpec, batch: usize, array: &Array) -> Result<Vec<f64>, FitError> {
+    let data = same_shape("the indices are", &shape::declared_src(spec, batch), array)?;
+    let (channels, pixels) = (spec.in_channels, spec.src_image() / spec.src_channels());
+    Ok(declared_to_memory(spec, (channels, pixels), batch, data))
+}
+
 /// A tensor of that many channels and pixels as the layer's text has it to the tensor as memory has it: blocks of channels are put together.
 fn declared_to_memory(spec: &LayerSpec, (channels, pixels): (usize, usize), batch: usize, data: Vec<f64>) -> Vec<f64> {
     if spec.layout != Layout::Blocked {

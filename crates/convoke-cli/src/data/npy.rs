@@ -14,7 +14,7 @@ use std::io;
 /// Bytes that a header may have; NumPy's own limit.
 const MAX_HEADER: usize = 10_000;
 
-/// Elements may be `f2`, `f4`, `f8`, `c8`, `c16`, `i1` to `i4`, `u1` to `u4` or `b1`; and `V2`, which are the bits of `bf16`: NumPy has no such type, and
+/// Elements may be `f2`, `f4`, `f8`, `c8`, `c16`, `i1` to `i8`, `u1` to `u4` or `b1`; and `V2`, which are the bits of `bf16`: NumPy has no such type, and
 /// this is how that of the package ml_dtypes is written.
 pub(super) fn read(bytes: &[u8]) -> Result<Array, DataError> {
     let found = check(bytes)?;
@@ -24,7 +24,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Array, DataError> {
     let is_complex = matches!(file.dtype(), npyz::DType::Plain(descr) if descr.type_char() == TypeChar::Complex);
     let (size, numbers) = number_type(&file.dtype()).ok_or_else(|| {
         let reason = format!(
-            "its elements are {descr}, not numbers f2, f4, f8, c8, c16, i1 to i4 or u1 to u4, nor V2, the bits of bf16"
+            "its elements are {descr}, not numbers f2, f4, f8, c8, c16, i1 to i8 or u1 to u4, nor V2, the bits of bf16"
         );
         DataError::malformed("npy", reason.replace('\'', "`"))
     })?;
@@ -147,6 +147,7 @@ fn number_type<'a>(descr: &npyz::DType) -> Option<Numbers<'a>> {
         (TypeChar::Int, 1) => (1, numbers::<i8>),
         (TypeChar::Int, 2) => (2, numbers::<i16>),
         (TypeChar::Int, 4) => (4, numbers::<i32>),
+        (TypeChar::Int, 8) => (8, long_numbers),
         (TypeChar::Uint, 1) => (1, numbers::<u8>),
         (TypeChar::Uint, 2) => (2, numbers::<u16>),
         (TypeChar::Uint, 4) => (4, numbers::<u32>),
@@ -167,6 +168,15 @@ where
     let numbers = file.data::<Complex<T>>().map_err(io::Error::other)?;
     let numbers = numbers.collect::<io::Result<Vec<_>>>()?;
     Ok(numbers.into_iter().flat_map(|number| [number.re.into(), number.im.into()]).collect())
+}
+
+/// Integers of 64 bits, of which those are read that `f64` holds.
+fn long_numbers(file: NpyFile<&[u8]>) -> io::Result<Vec<f64>> {
+    let exact = |x: i64| match x.unsigned_abs() <= 1 << f64::MANTISSA_DIGITS {
+        true => Ok(x as f64),
+        false => Err(io::Error::other(format!("{x} is beyond what f64 holds"))),
+    };
+    file.data::<i64>().map_err(io::Error::other)?.map(|x| exact(x?)).collect()
 }
 
 /// Bits of `bf16`, the lower byte first.

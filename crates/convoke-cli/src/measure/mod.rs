@@ -8,11 +8,11 @@ pub(crate) use clock::Clock;
 pub(crate) use rounds::{Run, seconds_in_rounds};
 pub(crate) use timer::{Measured, Outcome, Timer, outcomes};
 
-use crate::compute::Tensors;
+use crate::compute::{Tensors, random_indices};
 use crate::failure::Failure;
 use crate::random::Random;
 use convoke::Float;
-use convoke_core::spec::LayerSpec;
+use convoke_core::spec::{LayerSpec, Storage};
 use std::time::{Duration, Instant};
 
 /// Shorter runs are timed several together, since a look at the clock of the CPU is a system call.
@@ -66,6 +66,7 @@ pub(crate) fn tensors<T: Float>(spec: &LayerSpec) -> Tensors<T> {
         residual: random.units(if spec.has_residual() { batch * spec.dst_image() } else { 0 }),
         offset: random.units(batch * spec.offset_image()),
         mask: random.units(batch * spec.mask_image()),
+        indices: random_indices(spec, batch, &mut random),
     }
 }
 
@@ -75,10 +76,12 @@ pub(crate) fn gflops(spec: &LayerSpec, seconds: f64) -> f64 {
     spec.operations_per_image() as f64 * batch as f64 / seconds / 1e9
 }
 
-/// 10^9 bytes a second, of input, parameters, residual, offsets and output, each counted once.
+/// 10^9 bytes a second, of input, parameters, residual, offsets, output and indices, each counted once.
 pub(crate) fn gigabytes(spec: &LayerSpec, seconds: f64) -> f64 {
     let batch = spec.fixed_batch().unwrap_or(1);
-    let tensors = spec.src_image() * spec.src_storage().bytes() + spec.dst_image() * spec.dst_storage().bytes();
+    let indices = |is: bool| if is { Storage::I32.bytes() } else { 0 };
+    let tensors = spec.src_image() * (spec.src_storage().bytes() + indices(spec.takes_indices()))
+        + spec.dst_image() * (spec.dst_storage().bytes() + indices(spec.return_indices));
     let residual = if spec.has_residual() { spec.dst_image() * spec.dst_storage().bytes() } else { 0 };
     let parameters = spec.parameters() * spec.weights_storage().bytes();
     let moved = (spec.offset_image() + spec.mask_image()) * spec.src_storage().bytes();

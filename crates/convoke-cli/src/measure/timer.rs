@@ -1,6 +1,7 @@
 //! Kernels of one layer, compiled by their plans and timed beside each other.
 
 use super::{Clock, Run, pin, seconds_in_rounds, tensors};
+use crate::compute::Output;
 use crate::failure::Failure;
 use crate::integers::Integers;
 use crate::source::Selected;
@@ -102,14 +103,13 @@ impl Timer {
         let failed = |e: String| Failure::layer(&layer.name(), e);
         let tensors = Integers::random(layer.spec, 1, 1);
         let src = tensors.src_bytes(layer.spec);
-        let dst = std::cell::RefCell::new(vec![0; tensors.dst_bytes(layer.spec)]);
+        let output = std::cell::RefCell::new(tensors.fresh(layer.spec));
         let mut runs: Vec<Run<'_>> = Vec::with_capacity(kernels.len());
         for kernel in kernels {
             let packed = tensors.pack(kernel).map_err(failed)?;
-            let (src, dst) = (&src, &dst);
+            let (src, tensors, output) = (&src, &tensors, &output);
             runs.push(Box::new(move || {
-                let ran = kernel.run_bytes(self.threads, &packed, src, &mut dst.borrow_mut());
-                ran.map_err(|e| failed(e.to_string()))
+                tensors.run(kernel, self.threads, &packed, src, &mut output.borrow_mut()).map_err(failed)
             }));
         }
         seconds_in_rounds(self.clock, self.budget, keep, &mut runs, progress)
@@ -124,13 +124,13 @@ impl Timer {
     ) -> Result<Vec<f64>, Failure> {
         let failed = |e: String| Failure::layer(&layer.name(), e);
         let tensors = tensors::<T>(layer.spec);
-        let dst = std::cell::RefCell::new(vec![T::default(); tensors.batch * layer.spec.dst_image()]);
+        let output = std::cell::RefCell::new(Output::fresh(layer.spec, tensors.batch, T::default()));
         let mut runs: Vec<Run<'_>> = Vec::with_capacity(kernels.len());
         for kernel in kernels {
             let packed = tensors.pack(kernel).map_err(failed)?;
-            let (tensors, dst) = (&tensors, &dst);
+            let (tensors, output) = (&tensors, &output);
             runs.push(Box::new(move || {
-                tensors.run(kernel, self.threads, &packed, &mut dst.borrow_mut()).map_err(failed)
+                tensors.run(kernel, self.threads, &packed, &mut output.borrow_mut()).map_err(failed)
             }));
         }
         seconds_in_rounds(self.clock, self.budget, keep, &mut runs, progress)

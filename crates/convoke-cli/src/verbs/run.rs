@@ -1,7 +1,7 @@
 //! `run`: computes a layer on an array, a picture or a recording.
 
 use crate::args::{Run, RunBackend, Tone};
-use crate::compute::{self, Tensors};
+use crate::compute::{self, Output, Tensors};
 use crate::data::{self, Array, Elements, Kind, fit};
 use crate::failure::Failure;
 use crate::filters::Filter;
@@ -35,6 +35,7 @@ pub(crate) fn run(args: &Run, out: &mut dyn Write) -> Result<(), Failure> {
         }
     }
     check_channels(args, layer.spec)?;
+    check_indices(args, layer.spec)?;
     match layer.spec.src_storage() {
         Storage::F32 => run_typed::<f32>(args, &target, layer, out),
         Storage::F64 => run_typed::<f64>(args, &target, layer, out),
@@ -46,8 +47,9 @@ pub(crate) fn run(args: &Run, out: &mut dyn Write) -> Result<(), Failure> {
 
 fn run_typed<T: Float>(args: &Run, target: &Target, layer: Selected<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let (tensors, rate) = read_tensors::<T>(args, layer.spec, out)?;
-    let dst = compute(args, target, layer, &tensors, out)?;
-    finish(args, layer.spec, tensors.batch, dst.into_iter().map(T::to_number).collect(), rate, out)
+    let Output { dst, indices } = compute(args, target, layer, &tensors, out)?;
+    let output = Output { dst: dst.into_iter().map(T::to_number).collect(), indices };
+    finish(args, layer.spec, tensors.batch, output, rate, out)
 }
 
 /// Writes and shows the result, as memory has it.
@@ -55,14 +57,21 @@ fn finish(
     args: &Run,
     spec: &LayerSpec,
     batch: usize,
-    dst: Vec<f64>,
+    output: Output<f64>,
     rate: Option<u32>,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
+    let Output { dst, indices } = output;
     let dst = fit::output(spec, dst);
     summarize(spec, &dst, out)?;
     if let Some(path) = &args.output {
         write(path, spec, batch, &dst, args.tone, rate, out)?;
+    }
+    if let (Some(path), true) = (&args.indices, spec.return_indices) {
+        let indices = fit::output(spec, indices.into_iter().map(f64::from).collect());
+        let integers = Elements { storage: Storage::I32, complex: false };
+        data::write(path, &fit::array(spec, batch, &indices), integers)?;
+        writeln!(out, "wrote {}: where the maxima are", path.display())?;
     }
     if args.output.is_none() || args.preview {
         show(spec, batch, &dst, args.tone, out)?;
@@ -97,10 +106,11 @@ fn read_tensors<T: Float>(
     writeln!(out, "{}: {}{note}{named}{zeros}", spec.name, args.input.display())?;
     let typed = |values: Vec<f64>| values.into_iter().map(T::from_number).collect();
     let residual = residual(args, spec, input.batch)?;
+    let indices = indices(args, spec, input.batch)?;
     let [offset, mask] = moved(args, spec, input.batch)?;
     let all = [input.data, weights, bias, residual, offset, mask];
     let [src, weights, bias, residual, offset, mask] = all.map(typed);
-    Ok((Tensors { batch: input.batch, src, weights, bias, residual, offset, mask }, rate))
+    Ok((Tensors { batch: input.batch, src, weights, bias, residual, offset, mask, indices }, rate))
 }
 
 /// What the epilogue adds, as memory has it.
@@ -153,6 +163,41 @@ fn check_channels(args: &Run, spec: &LayerSpec) -> Result<(), Failure> {
     )))
 }
 
+/// Whether indices are named where the layer has some, and only there.
+fn check_indices(args: &Run, spec: &LayerSpec) -> Result<(), Failure> {
+    let name = &spec.name;
+    let Some(path) = &args.indices else {
+        return match spec.takes_indices() {
+            true => {
+                Err(Failure::Usage(format!("layer {name} is unpooling; name the file of its indices with --indices")))
+            }
+            false => Ok(()),
+        };
+    };
+    if !spec.return_indices && !spec.takes_indices() {
+        let what = "has no `return_indices: true` and is no unpooling, and --indices was given";
+        return Err(Failure::Usage(format!("layer {name} {what}")));
+    }
+    match data::extension(path).as_deref() {
+        Some("npy") => Ok(()),
+        _ => Err(Failure::Usage(format!("{}: indices are an .npy file", path.display()))),
+    }
+}
+
+/// Where unpooling puts each element, as memory has it.
+fn indices(args: &Run, spec: &LayerSpec, batch: usize) -> Result<Vec<i32>, Failure> {
+    let Some(path) = args.indices.as_ref().filter(|_| spec.takes_indices()) else { return Ok(Vec::new()) };
+    let indices = fit::indices(spec, batch, &data::read(path)?).map_err(|e| Failure::file(path, e))?;
+    let plane = spec.indexed_plane();
+    match indices.iter().find(|index| index.fract() != 0.0 || !(0.0..plane as f64).contains(*index)) {
+        None => Ok(indices.into_iter().map(|index| index as i32).collect()),
+        Some(index) => {
+            let what = format!("it has the index {index}, and a plane of the output has {plane} elements");
+            Err(Failure::file(path, what))
+        }
+    }
+}
+
 /// A file with a number for each output channel.
 fn channels(what: &'static str, spec: &LayerSpec, path: &Path) -> Result<Vec<f64>, Failure> {
     let numbers = spec.out_channels / spec.parts();
@@ -192,7 +237,7 @@ fn compute<T: Float>(
     layer: Selected<'_>,
     tensors: &Tensors<T>,
     out: &mut dyn Write,
-) -> Result<Vec<T>, Failure> {
+) -> Result<Output<T>, Failure> {
     let spec = layer.spec;
     let failed = |e: &dyn std::fmt::Display| Failure::layer(&spec.name, e);
     match args.backend {
@@ -202,27 +247,27 @@ fn compute<T: Float>(
             let kernel = compute::compile(layer, spec, &Compiler::new().target(target.clone()).threads(threads))?;
             let compiled = start.elapsed().as_secs_f64();
             let packed = tensors.pack(&kernel).map_err(|e| failed(&e))?;
-            let mut dst = vec![T::default(); tensors.batch * spec.dst_image()];
-            let seconds = best_of(|| tensors.run(&kernel, threads, &packed, &mut dst).map_err(|e| failed(&e)))?;
+            let mut output = Output::fresh(spec, tensors.batch, T::default());
+            let seconds = best_of(|| tensors.run(&kernel, threads, &packed, &mut output).map_err(|e| failed(&e)))?;
             let flops = spec.operations_per_image() as f64 * tensors.batch as f64;
             let (speed, on) =
                 (short(flops / seconds), if threads == 1 { "1 thread".into() } else { format!("{threads} threads") });
             let name = kernel.name();
             writeln!(out, "{name}: compiled in {}, run in {} on {on}, {speed}FLOP/s", time(compiled), time(seconds))?;
-            Ok(dst)
+            Ok(output)
         }
         RunBackend::Interp => {
             let lowered = compute::lower_layer(layer, spec, target)?;
             let start = Instant::now();
-            let dst = compute::interpret(spec, &lowered, tensors).map_err(|e| failed(&e))?;
+            let output = compute::interpret(spec, &lowered, tensors).map_err(|e| failed(&e))?;
             writeln!(out, "{}: interpreted in {}", lowered.kernel.name, time(start.elapsed().as_secs_f64()))?;
-            Ok(dst)
+            Ok(output)
         }
         RunBackend::Reference => {
             let start = Instant::now();
-            let dst = compute::reference(spec, tensors);
+            let output = compute::reference(spec, tensors);
             writeln!(out, "reference: {}", time(start.elapsed().as_secs_f64()))?;
-            Ok(dst)
+            Ok(output)
         }
     }
 }

@@ -38,8 +38,12 @@ pub struct Buffers<'a, T> {
     pub offset: &'a [T],
     /// The factors of taps, `n` images.
     pub mask: &'a [T],
+    /// Where each element of the input goes, `n` images.
+    pub positions: &'a [T],
     /// The output, `n` images.
     pub dst: &'a mut [T],
+    /// Where each element of the output is in the input, `n` images.
+    pub indices: &'a mut [T],
     /// Space between nests.
     pub scratch: &'a mut [T],
     /// Space of one iteration of an outermost loop.
@@ -56,7 +60,9 @@ impl<T> Buffers<'_, T> {
             Role::Residual => self.residual,
             Role::Offset => self.offset,
             Role::Mask => self.mask,
+            Role::Positions => self.positions,
             Role::Dst => self.dst,
+            Role::Indices => self.indices,
             Role::Scratch => self.scratch,
             Role::Local => self.local,
         }
@@ -64,8 +70,15 @@ impl<T> Buffers<'_, T> {
 
     fn get_mut(&mut self, role: Role) -> Option<&mut [T]> {
         match role {
-            Role::Src | Role::Weights | Role::Bias | Role::Residual | Role::Offset | Role::Mask => None,
+            Role::Src
+            | Role::Weights
+            | Role::Bias
+            | Role::Residual
+            | Role::Offset
+            | Role::Mask
+            | Role::Positions => None,
             Role::Dst => Some(self.dst),
+            Role::Indices => Some(self.indices),
             Role::Scratch => Some(self.scratch),
             Role::Local => Some(self.local),
         }
@@ -470,6 +483,9 @@ impl<'k, 'b, T: Element, M: Memory<T>, const L: usize> Machine<'k, 'b, T, M, L> 
             }
             Op::Exponent { d, a } => (d, reg(a)?.map(T::exponent)),
             Op::Sqrt { d, a } => (d, reg(a)?.map(T::sqrt)),
+            Op::Scatter { to, count, stride, from, at } => {
+                return self.scatter(tile, (to, count, stride), from, at);
+            }
             Op::Store { to, s } => {
                 let value = *reg(s)?;
                 return self.store(tile, to, value);
@@ -537,6 +553,28 @@ impl<'k, 'b, T: Element, M: Memory<T>, const L: usize> Machine<'k, 'b, T, M, L> 
             }
         }
         Ok(value)
+    }
+
+    fn scatter(
+        &mut self,
+        tile: &Tile,
+        (to, count, stride): (Address, u64, i64),
+        from: Address,
+        at: Address,
+    ) -> Result<(), Fault> {
+        let index = self.element(tile, at)?.bits() & u64::from(u32::MAX);
+        let index = index.min(count.saturating_sub(1)) as usize;
+        let (from_role, from) = self.address(from).ok_or_else(|| self.overflow())?;
+        let (role, first) = self.address(to).ok_or_else(|| self.overflow())?;
+        if !role.is_written() {
+            return Err(self.malformed("a scatter to memory that is read only"));
+        }
+        let lens = (self.buffers.len(from_role), self.buffers.len(role));
+        let Some(from_at) = usize::try_from(from).ok().filter(|at| *at < lens.0) else {
+            return Err(outside(tile, from_role, from, 1, 1, lens.0));
+        };
+        let copied = lane_at(first, index, stride).and_then(|at| self.buffers.copy((from_role, from_at), (role, at)));
+        copied.ok_or_else(|| outside(tile, role, first, index + 1, stride, lens.1))
     }
 
     fn store(&mut self, tile: &Tile, to: Access, value: [T; L]) -> Result<(), Fault> {

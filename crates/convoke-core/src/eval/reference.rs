@@ -10,6 +10,7 @@
 mod bound;
 mod deformable;
 mod erf;
+mod indices;
 mod integers;
 mod magnitude;
 
@@ -22,6 +23,7 @@ use std::f64::consts::PI;
 
 pub use bound::error_bound;
 pub use erf::{erf, erfc};
+pub use indices::{run as run_indices, run_unpool};
 pub use integers::run as run_integers;
 pub use magnitude::magnitudes;
 
@@ -98,7 +100,7 @@ impl Position {
     }
 }
 
-/// `dst` for `batch` images: `batch * spec.dst_image()` elements.
+/// `dst` for `batch` images: `batch * spec.dst_image()` elements. For unpooling, which takes indices, see [`run_unpool`].
 ///
 /// # Panics
 /// If one of `tensors` is shorter than the layer says.

@@ -32,6 +32,8 @@
 //! - `gather` loads into each lane the element that is as far from an address as the integer in that lane of a register says; 0 for an
 //!   integer below 0, or of `of` and more, so that nothing outside of so many elements is touched. In kernels of `f32`, from
 //!   buffers of lanes.
+//! - `scatter to count n stride s = from at p` copies one element, as it is: from `from` to the element `s * min(p, n - 1)` past `to`, where
+//!   `p` is the integer of 32 bits at that place, taken without a sign; so one that is negative is too great.
 //! - `sqrt a` rounds once, and is a NaN below zero.
 //! - `exponent a` shifts the bits of each lane left by the width of the mantissa (23 or 52).
 //! - Nothing flushes denormals; nothing may reorder a sum. Which NaN an operation gives, its sign and payload, is left to the machine.
@@ -126,8 +128,12 @@ pub enum Role {
     Offset,
     /// The factor of each tap of a deformable layer, at each output; read only.
     Mask,
+    /// Where in its plane of the output each element of the input goes; read only.
+    Positions,
     /// The output; every element is written, and never read.
     Dst,
+    /// Where in its plane of the input each element of the output is; every element is written, and never read.
+    Indices,
     /// Space between nests; its contents on entry mean nothing.
     Scratch,
     /// Space of one iteration of a nest's outermost loop; its contents when an iteration starts mean nothing.
@@ -136,19 +142,21 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order of an entry point's arguments.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Src,
         Self::Weights,
         Self::Bias,
         Self::Residual,
         Self::Offset,
         Self::Mask,
+        Self::Positions,
         Self::Dst,
+        Self::Indices,
         Self::Scratch,
         Self::Local,
     ];
 
-    /// `src`, `weights`, `bias`, `residual`, `offset`, `mask`, `dst`, `scratch` or `local`.
+    /// `src`, `weights`, `bias`, `residual`, `offset`, `mask`, `positions`, `dst`, `indices`, `scratch` or `local`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Src => "src",
@@ -157,7 +165,9 @@ impl Role {
             Self::Residual => "residual",
             Self::Offset => "offset",
             Self::Mask => "mask",
+            Self::Positions => "positions",
             Self::Dst => "dst",
+            Self::Indices => "indices",
             Self::Scratch => "scratch",
             Self::Local => "local",
         }
@@ -165,7 +175,12 @@ impl Role {
 
     /// Whether a kernel may store to it.
     pub const fn is_written(self) -> bool {
-        matches!(self, Self::Dst | Self::Scratch | Self::Local)
+        matches!(self, Self::Dst | Self::Indices | Self::Scratch | Self::Local)
+    }
+
+    /// Whether it is an output: every element is written, and never read.
+    pub const fn is_output(self) -> bool {
+        matches!(self, Self::Dst | Self::Indices)
     }
 }
 
@@ -470,6 +485,8 @@ pub enum Op {
     Convert { op: Conversion, d: Reg, a: Reg },
     /// Memory `= s`.
     Store { to: Access, s: Reg },
+    /// One of the `count` elements from `to` on, which are `stride` apart, `=` the element at `from`: that of the number at `at`.
+    Scatter { to: Address, count: u64, stride: i64, from: Address, at: Address },
 }
 
 /// An operation of two operands.

@@ -6,6 +6,7 @@
 //! tile     = "tile" NAME "(" names [";" names] ")" "registers" INT "{" stmt* "}"     pointers; ranges
 //! stmt     = "loop" (INT | NAME) [":" step ("," step)*] "{" stmt* "}"
 //!          | "store" address "=" REG access
+//!          | "scatter" address "count" INT ["stride" INT] "=" address "at" address
 //!          | REG "=" op
 //! step     = NAME "+=" INT
 //! op       = "const" FLOAT
@@ -343,6 +344,18 @@ impl Printer<'_, '_, '_> {
             Op::Select { d, a, b, c, e } => write!(self.f, "{d} = select {a} > {b}, {c}, {e}"),
             Op::Exponent { d, a } => write!(self.f, "{d} = exponent {a}"),
             Op::Sqrt { d, a } => write!(self.f, "{d} = sqrt {a}"),
+            Op::Scatter { to, count, stride, from, at } => {
+                self.f.write_str("scatter ")?;
+                self.address(tile, to)?;
+                write!(self.f, " count {count}")?;
+                if stride != 1 {
+                    write!(self.f, " stride {stride}")?;
+                }
+                self.f.write_str(" = ")?;
+                self.address(tile, from)?;
+                self.f.write_str(" at ")?;
+                self.address(tile, at)
+            }
             Op::Store { to, s } => {
                 self.f.write_str("store ")?;
                 self.address(tile, to.at)?;

@@ -132,6 +132,11 @@ impl Emitter {
         self.push(Op::Store { to: Access { at, lanes, stride, repeat: 1 }, s });
     }
 
+    /// One of `count` elements from `to` on, `stride` apart, is that at `from`: which one says the number at `at`.
+    pub(crate) fn scatter(&mut self, (to, count, stride): (Address, u64, i64), from: Address, at: Address) {
+        self.push(Op::Scatter { to, count, stride, from, at });
+    }
+
     pub(crate) fn binary(&mut self, op: BinaryOp, d: Reg, a: Reg, b: Reg) {
         self.define(d);
         self.push(Op::Binary { op, d, a, b });

@@ -42,6 +42,11 @@ impl View {
         Self::dense(Role::Src, spec, spec.layout, spec.in_channels, spec.spatial.map(|a| a.input))
     }
 
+    /// The output.
+    pub(crate) fn of_dst(spec: &LayerSpec) -> Self {
+        Self::dense(Role::Dst, spec, spec.layout, spec.out_channels, spec.spatial.map(|a| a.output))
+    }
+
     /// A dense tensor of `channels` and `sizes`.
     fn dense(role: Role, spec: &LayerSpec, layout: Layout, channels: usize, sizes: [usize; 3]) -> Self {
         let lanes = layout.lanes(channels, spec.dtype);
@@ -93,6 +98,8 @@ pub(crate) struct Origin {
     pub src: i64,
     pub weights: i64,
     pub dst: i64,
+    /// The element of the input that is the first, along `d`, `h`, `w`.
+    pub first: [i64; 3],
 }
 
 /// What lowering works from: a convolution, which is the layer or, of a transposed one, the phases that differ in their weights
@@ -188,6 +195,7 @@ impl Geometry {
         let (mut origin, phase_dst) = (Origin::default(), dst.spatial);
         for i in 0..3 {
             origin.src += first[i] as i64 * src.spatial[i];
+            origin.first[i] = first[i] as i64;
             origin.weights += runs[i].tap as i64 * taps[i];
             origin.dst += runs[i].output as i64 * dst.spatial[i];
             dst.spatial[i] *= runs[i].step as i64;

@@ -13,6 +13,8 @@
 //! | `tile` | what a tile computes |
 //! | `pool` | what a tile of pooling computes |
 //! | `deformable` | what stands between the input and the sums of a deformable layer |
+//! | `positions` | the same of maxima whose positions are an output too |
+//! | `unpool` | the nests of unpooling |
 //! | `epilogue`, `activation` | what becomes of sums |
 //! | `pack` | the nest that copies the input |
 //! | `pairs` | the same for integers, whose channels become pairs; how sums become outputs |
@@ -34,7 +36,9 @@ mod pairs;
 mod phases;
 mod pixels;
 mod pool;
+mod positions;
 mod tile;
+mod unpool;
 pub mod weights;
 mod winograd;
 
@@ -50,7 +54,9 @@ pub(crate) use pairs::REQUANTIZE_REGISTERS;
 pub(crate) use phases::cut as cut_phases;
 pub(crate) use pixels::{PixelRun, Taps, cut as cut_pixels};
 pub(crate) use pool::{REGISTERS as POOL_REGISTERS, counts as counts_taps};
+pub(crate) use positions::{REGISTERS as POSITION_REGISTERS, table_starts};
 pub(crate) use tile::{slide, slides};
+pub(crate) use unpool::runs as unpool_runs;
 pub(crate) use winograd::{
     LEAST_REGISTERS as WINOGRAD_REGISTERS, MOST_PRODUCTS as WINOGRAD_PRODUCTS, parts as winograd_parts,
     spatial as winograd_axis, steps as winograd_steps, taps as winograd_taps, transforms as winograd_transforms,
@@ -91,6 +97,8 @@ pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
     buffer(Role::Src, spec.src_storage(), per_batch(spec.src_image() as i64));
     if !spec.operation.is_pooling() {
         buffer(Role::Weights, lanes, Affine::constant(packing.packed_len() as i64));
+    } else if spec.return_indices {
+        buffer(Role::Weights, Storage::I32, Affine::constant(packing.packed_len() as i64));
     }
     if spec.bias_len() > 0 {
         buffer(Role::Bias, lanes, Affine::constant(spec.bias_len() as i64));
@@ -104,20 +112,30 @@ pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
     if spec.mask {
         buffer(Role::Mask, lanes, per_batch(spec.mask_image() as i64));
     }
+    if spec.takes_indices() {
+        buffer(Role::Positions, Storage::I32, per_batch(spec.src_image() as i64));
+    }
     buffer(Role::Dst, spec.dst_storage(), per_batch(spec.dst_image() as i64));
     if geometry.src.role == Role::Local {
         buffer(Role::Local, lanes, Affine::constant(geometry.src.n));
+    }
+    if spec.return_indices {
+        buffer(Role::Indices, Storage::I32, per_batch(spec.dst_image() as i64));
     }
     if geometry.src.role == Role::Scratch {
         buffer(Role::Scratch, lanes, per_batch(geometry.src.n));
         pack::nest(spec, geometry, &mut kernel);
     }
     match plan.algorithm {
+        Algorithm::Unpool => {
+            unpool::compute(spec, plan, &mut kernel);
+            return kernel;
+        }
         Algorithm::Fft => fft::compute(spec, plan, geometry, &mut kernel),
         a if a.winograd().is_some() => winograd::compute(spec, plan, geometry, &packing, target, &mut kernel),
         _ => parts.iter().for_each(|part| nests::compute(spec, plan, part, &packing, &mut kernel)),
     }
-    blank::nest(spec, &mut kernel);
+    blank::nests(spec, &mut kernel);
     kernel
 }
 

@@ -8,6 +8,7 @@ use super::epilogue;
 use super::geometry::Geometry;
 use super::pixels::{self, PixelRun, Taps};
 use super::pool;
+use super::positions;
 use super::tile::{self, TileContext, TileKey};
 use super::weights::WeightsPacking;
 use crate::ir::{Affine, Arg, Call, CeilDiv, Kernel, Loop, Nest, Range, Role, Stmt, Tile, Var};
@@ -91,6 +92,8 @@ struct Cursor {
     bias: Affine,
     /// The image, and the first row of the block, of a deformable layer.
     place: [Affine; 2],
+    /// The element of the input under the first tap, along `d`, `h`, `w`.
+    positions: [Affine; 3],
     /// Taps along `kd`, `kh` and, for single pixels, `kw`.
     taps: [Range; 3],
     /// Those that count for the divisor of an average.
@@ -125,6 +128,7 @@ impl Cursor {
             dst: Affine::constant(geometry.origin.dst),
             bias: Affine::constant(0),
             place: [Affine::constant(0), Affine::constant(0)],
+            positions: geometry.origin.first.map(Affine::constant),
             taps: geometry.spatial.map(|a| Range::count(a.kernel as i64)),
             counted: geometry.spatial.map(|a| Range::count(a.kernel as i64)),
             block: HashMap::new(),
@@ -370,6 +374,7 @@ impl Nests<'_> {
         let a = geometry.spatial[i];
         let (src, dst) = (geometry.src.spatial[i], geometry.dst.spatial[i]);
         at.src = at.src.offset(-(a.pad_lo as i64) * src);
+        at.positions[i].constant -= a.pad_lo as i64;
         let block = at.block.remove(&axis);
         if size == 1 {
             at.meet(&a, i, &Affine::constant(0));
@@ -388,6 +393,7 @@ impl Nests<'_> {
         let var = self.axis_var(axis, axis.name());
         let position = first.plus(var, 1);
         at.src = at.src.plus_scaled(&position, a.stride as i64 * src);
+        at.positions[i] = at.positions[i].clone().plus_scaled(&position, a.stride as i64);
         at.dst = at.dst.plus_scaled(&position, dst);
         if axis == Axis::Oh {
             at.place[1] = position.clone();
@@ -438,6 +444,7 @@ impl Nests<'_> {
             stmts.extend(self.repeat((Axis::Ow, "owb"), count, rest, part(from, from + block), |at, var| {
                 at.src = at.src.clone().plus(var, step * pixel);
                 at.dst = at.dst.clone().plus(var, step * dst);
+                at.positions[2] = at.positions[2].clone().plus(var, step * axis.stride as i64);
             }));
         }
         if to < size {
@@ -472,6 +479,7 @@ impl Nests<'_> {
         let pixel = axis.stride as i64 * src;
         let start = run.start as i64;
         at.src = at.src.offset(start * pixel - axis.pad_lo as i64 * src);
+        at.positions[2].constant += start * axis.stride as i64 - axis.pad_lo as i64;
         at.dst = at.dst.offset(start * dst);
         at.pixels = run.pixels;
         at.kw_taps = run.taps.clone();
@@ -487,6 +495,7 @@ impl Nests<'_> {
         self.repeat((Axis::Ow, "ow"), Affine::constant(run.count as i64), rest, at, |at, var| {
             at.src = at.src.clone().plus(var, step * pixel);
             at.dst = at.dst.clone().plus(var, step * dst);
+            at.positions[2] = at.positions[2].clone().plus(var, step * axis.stride as i64);
             at.meet(&axis, 2, &Affine::var(var, step).offset(start));
         })
     }
@@ -512,6 +521,9 @@ impl Nests<'_> {
             args.push(Arg { role: Role::Weights, offset: at.weights });
         }
         args.push(Arg { role: Role::Dst, offset: at.dst.clone() });
+        if self.cx.spec.return_indices {
+            args.extend(positions::arguments(self.cx.spec, at.dst.clone(), &at.positions));
+        }
         args.extend(epilogue::arguments(self.cx.spec, at.bias, at.dst));
         let (single, counted) = (key.taps == Taps::Single, self.cx.counted);
         let ranged = [self.cx.ranged[0], self.cx.ranged[1], single, counted[0], counted[1], counted[2] && single];

@@ -14,6 +14,7 @@ use super::emit::Emitter;
 use super::epilogue;
 use super::norm;
 use super::pixels::Taps;
+use super::positions;
 use super::tile::{Body, Level, SRC, TileContext, TileKey, merged, slide};
 use crate::ir::{Address, BinaryOp, Conversion, Extent, Ptr, Reg, Tile};
 use crate::spec::{Divisor, LayerSpec, Operation};
@@ -23,7 +24,7 @@ use crate::spec::{Divisor, LayerSpec, Operation};
 pub(crate) const REGISTERS: usize = 3;
 
 /// Longest window along `w` that is written out, so that input passes once.
-const LONGEST_WRITTEN: usize = 7;
+pub(super) const LONGEST_WRITTEN: usize = 7;
 
 const DST: Ptr = Ptr(1);
 const BIAS: Ptr = Ptr(2);
@@ -40,6 +41,9 @@ pub(crate) fn counts(spec: &LayerSpec, i: usize) -> bool {
 
 /// Writes the tile for `key`.
 pub(super) fn emit(cx: &TileContext<'_>, key: &TileKey, name: String) -> Tile {
+    if cx.spec.return_indices {
+        return positions::emit(cx, key, name);
+    }
     let mut e = Emitter::new(cx.spec.dtype, cx.fma);
     let pool = Pool { body: Body { cx, key } };
     let tile = pool.body.pixels() as i64;

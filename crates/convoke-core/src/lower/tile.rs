@@ -193,7 +193,7 @@ impl Body<'_> {
     }
 
     /// Distance in `view` of the vector's first channel from that of the tile.
-    fn channel_of(&self, view: &View, vector: usize) -> i64 {
+    pub(super) fn channel_of(&self, view: &View, vector: usize) -> i64 {
         view.channel(self.key.phase + vector * self.cx.lanes) - view.channel(self.key.phase)
     }
 

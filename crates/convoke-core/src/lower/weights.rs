@@ -10,10 +10,10 @@
 //! For `fft`, which has a layout of its own, see [`FftPacking`].
 //! Behind the panels of a deformable layer stand the positions of its taps without offsets.
 //! Depthwise weights are panels over all groups, `[panel][kd][kh][kw][lane]`; where an input channel has several outputs, these
-//! stand side by side. Pooling has none.
+//! stand side by side. Pooling has none; where maxima have positions as an output, tables of those stand in their place.
 
 pub use super::fft::FftPacking;
-use super::{Geometry, fft, phases, winograd};
+use super::{Geometry, fft, phases, positions, winograd};
 use crate::eval::{Element, Float, Stored};
 use crate::plan::Plan;
 use crate::spec::{
@@ -68,6 +68,8 @@ pub struct WeightsPacking {
     /// The axes of a deformable layer, whose positions without offsets stand behind the weights: for each `kh` those of all `oh`, then for each
     /// `kw` those of all `ow`.
     pub positions: Option<[SpatialAxis; 2]>,
+    /// Sizes of the input whose positions are packed, where maxima have them as an output; 0 for all else.
+    pub tables: [usize; 3],
 }
 
 impl WeightsPacking {
@@ -137,6 +139,7 @@ impl WeightsPacking {
             fft: None,
             complex,
             positions: spec.is_deformable().then(|| [spec.spatial[1], spec.spatial[2]]),
+            tables: if spec.return_indices { spec.spatial.map(|a| a.input) } else { [0; 3] },
         }
     }
 
@@ -154,6 +157,9 @@ impl WeightsPacking {
     pub fn packed_len(&self) -> usize {
         if let Some(fft) = self.fft {
             return fft.twiddles() + self.groups * self.oc * fft.filters(self.ic);
+        }
+        if self.tables != [0; 3] {
+            return positions::table_starts(self.tables)[3];
         }
         self.panels_len() + self.positions.iter().flatten().map(|a| a.kernel * a.output).sum::<usize>()
     }
@@ -211,6 +217,10 @@ impl WeightsPacking {
     /// If a length is another.
     pub fn pack<T: Float>(&self, plain: &[T], packed: &mut [T::Lane]) {
         assert_eq!((plain.len(), packed.len()), (self.plain_len(), self.packed_len()));
+        if self.tables != [0; 3] {
+            let tables = positions::tables(self.tables).into_iter();
+            return packed.iter_mut().zip(tables).for_each(|(slot, at)| *slot = T::Lane::from_bits(at as u64));
+        }
         let real = self.complex.map(|strides| self.real(plain, strides));
         let plain = real.as_deref().unwrap_or(plain);
         if let Some(fft) = self.fft {
@@ -449,7 +459,7 @@ impl<W: Stored> IntegerParameters<'_, W> {
     pub fn pack(&self, spec: &LayerSpec, packing: &WeightsPacking) -> (Vec<i32>, Vec<i32>) {
         assert_eq!(self.wrong_length(spec), None);
         let integers = spec.integers.as_ref().filter(|_| !spec.operation.is_pooling());
-        let Some(integers) = integers else { return Default::default() };
+        let Some(integers) = integers else { return (positions::tables(packing.tables), Vec::new()) };
         let weight =
             |at: usize, channel: usize| self.weights[at].to_number() as i32 - self.zero_point(integers, channel);
         let mut packed = vec![0; packing.packed_len()];

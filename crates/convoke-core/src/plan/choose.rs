@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::cost::{Model, Tiling};
 use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
-use super::{fft, legal, winograd};
+use super::{fft, legal, unpool, winograd};
 use crate::diagnostic::Diagnostic;
 use crate::lower::{deformable_column, deformable_cycles};
 use crate::span::{Span, Spanned};
@@ -113,11 +113,12 @@ pub fn candidates(spec: &LayerSpec, target: &Target) -> Vec<Candidate> {
     let mut all = Vec::new();
     let pinned = spec.schedule.algorithm.as_ref().map(|pin| pin.value);
     // What is for integers, for pooling or for deformable layers alone is not worth a word elsewhere.
-    let pooling = spec.operation.is_pooling();
-    let can = |a: &Algorithm| {
-        (spec.integers.is_some() || !a.is_by_four())
-            && pooling == (*a == Algorithm::Pool)
-            && spec.is_deformable() == (*a == Algorithm::Deformable)
+    let (pooling, unpooling) = (spec.operation.is_pooling(), spec.takes_indices());
+    let can = |a: &Algorithm| match a {
+        Algorithm::Unpool => unpooling,
+        Algorithm::Pool => pooling && !unpooling,
+        Algorithm::Deformable => spec.is_deformable(),
+        _ => !pooling && !spec.is_deformable() && (spec.integers.is_some() || !a.is_by_four()),
     };
     let said = |a: &Algorithm| can(a) || pinned == Some(*a);
     for algorithm in Algorithm::ALL.iter().copied().filter(said) {
@@ -151,6 +152,9 @@ fn candidate(
     excluded("pack_input", &pins.pack_input, pack)?;
     if algorithm.winograd().is_some() {
         return winograd::Search { spec, target, pins, algorithm, pack }.best();
+    }
+    if algorithm == Algorithm::Unpool {
+        return unpool::plan(spec);
     }
     if algorithm == Algorithm::Fft {
         return fft::Search { spec, target, pins, pack }.best();

@@ -3,8 +3,8 @@
 use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis, accuracy};
 use crate::lower::weights::{PANEL_BYTES, WeightsPacking};
 use crate::lower::{
-    Geometry, POOL_REGISTERS, PackedAxis, REQUANTIZE_REGISTERS, TileAxis, WINOGRAD_PRODUCTS, counts_taps, cut_phases,
-    epilogue_registers, slides, winograd_axis, winograd_parts,
+    Geometry, POOL_REGISTERS, POSITION_REGISTERS, PackedAxis, REQUANTIZE_REGISTERS, TileAxis, WINOGRAD_PRODUCTS,
+    counts_taps, cut_phases, epilogue_registers, slides, winograd_axis, winograd_parts,
 };
 use crate::spec::{
     Divisor, LayerSpec, Layout, Operation, PAIR, PARTS, QUAD, SpatialAxis, Storage, depthwise, with_article,
@@ -17,9 +17,18 @@ pub(super) const MOST_UNROLL: usize = 16;
 /// Whether `algorithm` takes the layer; if not, why.
 pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm, pack: PackInput) -> Result<(), String> {
     integers(spec, algorithm)?;
-    if spec.operation.is_pooling() != (algorithm == Algorithm::Pool) {
-        let what = if algorithm == Algorithm::Pool { "pooling" } else { "convolutions" };
-        return Err(format!("{algorithm} is for {what}, and this is {}", with_article(spec.kind())));
+    let of = |algorithm: Algorithm| match algorithm {
+        Algorithm::Pool => "pooling",
+        Algorithm::Unpool => "unpooling",
+        _ => "convolutions",
+    };
+    let own = match spec.operation {
+        Operation::MaxUnpool => "unpooling",
+        operation if operation.is_pooling() => "pooling",
+        _ => "convolutions",
+    };
+    if of(algorithm) != own {
+        return Err(format!("{algorithm} is for {}, and this is {}", of(algorithm), with_article(spec.kind())));
     }
     if spec.is_deformable() != (algorithm == Algorithm::Deformable) {
         let what = if spec.is_deformable() { "taps that are not moved" } else { "deformable layers" };
@@ -29,7 +38,7 @@ pub(crate) fn algorithm(spec: &LayerSpec, algorithm: Algorithm, pack: PackInput)
         return Err(format!("{algorithm} is for convolutions, and this is {}", with_article(spec.kind())));
     }
     match algorithm {
-        Algorithm::Direct | Algorithm::Direct4 | Algorithm::Pool | Algorithm::Deformable => Ok(()),
+        Algorithm::Direct | Algorithm::Direct4 | Algorithm::Pool | Algorithm::Unpool | Algorithm::Deformable => Ok(()),
         Algorithm::Pointwise | Algorithm::Pointwise4 => {
             for (name, a) in ["d", "h", "w"].iter().zip(&spec.spatial) {
                 if a.kernel != 1 {
@@ -217,6 +226,9 @@ pub(crate) fn vector(algorithm: Algorithm, vector: VectorAxis) -> Result<(), Str
     match (algorithm.winograd(), vector) {
         (Some(_), VectorAxis::Ow) => Err("vectors of Winograd's algorithm run along the channels".to_owned()),
         _ if algorithm == Algorithm::Fft && vector == VectorAxis::Oc => Err("vectors of fft run along ow".to_owned()),
+        _ if algorithm == Algorithm::Unpool && vector == VectorAxis::Oc => {
+            Err("unpooling has no vectors but those of zeros, along ow".to_owned())
+        }
         _ => Ok(()),
     }
 }
@@ -273,6 +285,9 @@ fn counts_inputs(spec: &LayerSpec) -> bool {
 /// Whether the input can be packed that way.
 pub(crate) fn pack_input(spec: &LayerSpec, pack: PackInput) -> Result<(), String> {
     match pack {
+        PackInput::Pad | PackInput::ChannelsLast if spec.takes_indices() => {
+            Err("every element is read once, where it is".to_owned())
+        }
         PackInput::None if spec.integers.is_some() && !spec.operation.is_pooling() => {
             Err("integers are widened, so the input has to be copied".to_owned())
         }
@@ -286,6 +301,9 @@ pub(crate) fn pack_input(spec: &LayerSpec, pack: PackInput) -> Result<(), String
         )),
         PackInput::Pad | PackInput::ChannelsLast if spec.is_deformable() => {
             Err("what moved taps see is written out anyway, and the input is read where they are".to_owned())
+        }
+        PackInput::Pad if spec.return_indices => {
+            Err("indices are positions in the input as it is, and a copy has others".to_owned())
         }
         PackInput::Pad if spec.adaptive => Err("there is no padding".to_owned()),
         PackInput::Pad if counts_inputs(spec) => {
@@ -340,11 +358,14 @@ pub(crate) fn tile(
             name()
         ));
     }
-    let sums = rows.saturating_mul(vectors);
+    // A position goes with each maximum.
+    let each = if spec.return_indices { 2 } else { 1 };
+    let sums = rows.saturating_mul(vectors).saturating_mul(each);
     let held = |w: &SpatialAxis| if slides(algorithm, vector, w) { w.kernel } else { 1 };
     let held = cut_phases(spec, 2).iter().map(|run| held(&run.axis)).max().unwrap_or(1);
     let held = held.saturating_mul(vectors);
     let operands = match algorithm {
+        Algorithm::Pool if spec.return_indices => POSITION_REGISTERS,
         Algorithm::Pool => POOL_REGISTERS,
         _ => held.saturating_add(1 + for_products(spec, target, algorithm)),
     };

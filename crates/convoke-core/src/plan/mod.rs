@@ -11,6 +11,7 @@ mod legal;
 mod print;
 #[cfg(test)]
 mod tests;
+mod unpool;
 mod winograd;
 
 pub use accuracy::error_times;

@@ -79,7 +79,8 @@ fn sums_fill_the_registers_of_wide_targets() {
 fn every_candidate_has_a_plan_or_a_reason() {
     let all = candidates(&layer(SAME), &Target::AVX2);
     // Those for integers, pooling or deformable layers alone are not among them.
-    let is_for_others = |a: &Algorithm| a.is_by_four() || matches!(a, Algorithm::Pool | Algorithm::Deformable);
+    let is_for_others =
+        |a: &Algorithm| a.is_by_four() || matches!(a, Algorithm::Pool | Algorithm::Unpool | Algorithm::Deformable);
     let algorithms = Algorithm::ALL.iter().filter(|algorithm| !is_for_others(algorithm)).count();
     assert_eq!(all.len(), algorithms * VectorAxis::ALL.len() * PackInput::ALL.len());
     for c in &all {

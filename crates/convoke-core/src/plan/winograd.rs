@@ -291,6 +291,7 @@ impl Search<'_> {
             divisor: Divisor::Padded,
             adaptive: false,
             p: 2,
+            return_indices: false,
             rank: 1,
             batch: Batch::Fixed(1),
             in_channels: geometry.ic * shape.parts,

@@ -91,6 +91,7 @@ fn real_spec() -> impl Strategy<Value = LayerSpec> {
             divisor: Divisor::Padded,
             adaptive: false,
             p: 2,
+            return_indices: false,
             bias,
             then,
             accuracy: Accuracy::default(),
@@ -153,6 +154,51 @@ pub fn deformable_spec() -> impl Strategy<Value = LayerSpec> {
             then: spec.then.iter().copied().filter(|step| *step != Epilogue::Residual).collect(),
             ..spec
         }
+    })
+}
+
+/// Random legal layers of maxima whose positions are an output too, of every type that can have them, without pins; at most [`MAX_MACS`].
+pub fn indices_spec() -> impl Strategy<Value = LayerSpec> {
+    let is_max = |spec: &LayerSpec| spec.operation == Operation::MaxPool;
+    let storage = select(&[Storage::F32, Storage::F32, Storage::F16, Storage::Bf16, Storage::U8, Storage::I8][..]);
+    (real_spec().prop_filter("a layer of maxima", is_max), storage).prop_map(|(spec, storage)| LayerSpec {
+        dtype: DType::F32,
+        half: match storage {
+            Storage::F16 => Some(Half::F16),
+            Storage::Bf16 => Some(Half::Bf16),
+            _ => None,
+        },
+        integers: storage.is_narrow().then(|| maxima(storage)),
+        layout: if spec.layout == Layout::Blocked && storage.is_narrow() { Layout::ChannelsLast } else { spec.layout },
+        return_indices: true,
+        then: Vec::new(),
+        ..spec
+    })
+}
+
+/// Random legal layers of unpooling, of every type that can have it, without pins.
+pub fn unpool_spec() -> impl Strategy<Value = LayerSpec> {
+    let is_max = |spec: &LayerSpec| spec.operation == Operation::MaxPool && !spec.adaptive;
+    let half = select(&[None, None, Some(Half::F16), Some(Half::Bf16)][..]);
+    let more = [(); 3].map(|()| (-2..=2_i64, 0..=2_usize));
+    (real_spec().prop_filter("a layer of maxima", is_max), half, more).prop_map(|(spec, half, more)| {
+        let unpooled = |(axis, (more, pad)): (SpatialAxis, (i64, usize))| {
+            let most = (axis.kernel - 1) / 2;
+            let axis = SpatialAxis {
+                input: axis.output,
+                dilation: 1,
+                pad_lo: pad.min(most),
+                pad_hi: axis.pad_hi.min(most),
+                ..axis
+            };
+            let reach = axis.stride as i64 - 1;
+            let output = (sizes::unpooled(&axis) + more.clamp(-reach, reach)).max(1);
+            SpatialAxis { output: output as usize, ..axis }
+        };
+        let mut all = spec.spatial.into_iter().zip(more).map(unpooled);
+        let spatial = std::array::from_fn(|_| all.next().unwrap_or(SpatialAxis::UNIT));
+        let half = half.filter(|_| spec.dtype == DType::F32);
+        LayerSpec { operation: Operation::MaxUnpool, half, spatial, then: Vec::new(), ..spec }
     })
 }
 

@@ -33,6 +33,7 @@ pub(super) fn read(reader: &mut Reader<'_>, steps: &Steps) -> Option<[SpatialAxi
         }
         let axis = match reader.operation {
             Operation::Transposed => transposed(reader, steps, at),
+            Operation::MaxUnpool => unpooled(reader, steps, at),
             _ => convolution(reader, steps, at),
         };
         match axis {
@@ -46,7 +47,7 @@ pub(super) fn read(reader: &mut Reader<'_>, steps: &Steps) -> Option<[SpatialAxi
 /// Whether pooling shares its input out to windows of several sizes. Of one size they are windows like any others.
 pub(super) fn is_adaptive(operation: Operation, steps: &Steps) -> bool {
     let uneven = |outputs: [Spanned<usize>; 3]| (0..3).any(|at| !steps.input[at].is_multiple_of(outputs[at].value));
-    operation.is_pooling() && steps.output_size.is_some_and(uneven)
+    operation.is_pooling() && operation != Operation::MaxUnpool && steps.output_size.is_some_and(uneven)
 }
 
 /// The axis without padding and output; nothing if the window is too large for any.
@@ -86,6 +87,30 @@ fn convolution(reader: &mut Reader<'_>, steps: &Steps, at: usize) -> Option<Spat
         return None;
     }
     reader.report(SpecError::KernelTooLarge { axis: axis_names(reader.rank)[at], size: axis, span })
+}
+
+/// Windows undo those of pooling; the output is what these give, or less than a stride more or less, as given.
+fn unpooled(reader: &mut Reader<'_>, steps: &Steps, at: usize) -> Option<SpatialAxis> {
+    let mut axis = bare(reader, steps, at)?;
+    if let Padding::Sides(lo, hi) = steps.padding[at] {
+        (axis.pad_lo, axis.pad_hi) = (lo, hi);
+    }
+    let (name, span) = (axis_names(reader.rank)[at], steps.kernel[at].span);
+    let plain = sizes::unpooled(&axis);
+    let (least, most) = (plain - axis.stride as i64 + 1, plain + axis.stride as i64 - 1);
+    let output = match steps.output_size.map(|sizes| sizes[at]) {
+        Some(size) if !(least..=most).contains(&(size.value as i64)) => {
+            let (found, span) = (size.value, size.span);
+            return reader.report(SpecError::UnpooledSize { axis: name, size: axis, found, least, most, span });
+        }
+        Some(size) => size.value as i64,
+        None => plain,
+    };
+    if output < 1 {
+        return reader.report(SpecError::NothingUnpooled { axis: name, size: axis, span });
+    }
+    axis.output = reader.whole(&format!("the output's {name}"), output.into(), span, 1)?;
+    Some(axis)
 }
 
 fn transposed(reader: &mut Reader<'_>, steps: &Steps, at: usize) -> Option<SpatialAxis> {

@@ -63,6 +63,12 @@ pub(super) enum SpecError {
     OutputSize { axis: &'static str, size: super::SpatialAxis, found: usize, least: usize, most: usize, span: Span },
     #[error("nothing is left of the output")]
     NoOutput { axis: &'static str, size: super::SpatialAxis, output_padding: usize, span: Span },
+    #[error("`output_size` may not be {found}")]
+    UnpooledSize { axis: &'static str, size: super::SpatialAxis, found: usize, least: i64, most: i64, span: Span },
+    #[error("nothing is left of the output")]
+    NothingUnpooled { axis: &'static str, size: super::SpatialAxis, span: Span },
+    #[error("the padding of {} is in numbers", with_article(kind))]
+    UnpoolPadding { kind: &'static str, span: Span },
     #[error("the {kind} has too many kinds of phases")]
     Parts { kind: &'static str, parts: Vec<usize>, count: usize, most: usize, span: Span },
     #[error("`output_size` says what `output_padding` is")]
@@ -106,6 +112,8 @@ pub(super) enum SpecError {
     OffsetGroups { offset_groups: usize, channels: usize, span: Span },
     #[error("{what} has {found} {unit}, and a deformable layer takes at most {most}")]
     BeyondPositions { what: &'static str, unit: &'static str, found: usize, most: usize, span: Span },
+    #[error("{}", with_indices(what))]
+    Indices { what: IndicesOf, span: Span },
     #[error("`clamp` has its bounds in the wrong order")]
     ClampOrder { lo: f64, hi: f64, span: Span },
     #[error("`residual` stands {count} times in `then`")]
@@ -120,6 +128,22 @@ pub(super) enum SpecError {
     BeyondF32 { value: f64, span: Span },
     #[error("the axis `{}` stands {count} times in `{field}`", axis.value)]
     RepeatedAxis { axis: Spanned<String>, field: &'static str, count: usize, most: usize },
+}
+
+/// What indices cannot be of.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum IndicesOf {
+    F64,
+    Steps,
+    Plane { elements: u64 },
+}
+
+fn with_indices(what: &IndicesOf) -> &'static str {
+    match what {
+        IndicesOf::F64 => "a layer of f64 cannot have `return_indices: true`",
+        IndicesOf::Steps => "a layer with `then` cannot have `return_indices: true`",
+        IndicesOf::Plane { .. } => "a plane is too large for indices",
+    }
 }
 
 impl SpecError {
@@ -220,6 +244,14 @@ impl SpecError {
                 );
                 at(span, &label).with_help("lower the padding, which a transposed layer takes off its output")
             }
+            Self::UnpooledSize { axis, size, least, most, span, .. } => {
+                let label = format!("{axis}: {}, and less than stride {} more or less is legal", unpooled(size), size.stride);
+                at(span, &label).with_help(format!("write a number from {} to {most}", least.max(&1)))
+            }
+            Self::NothingUnpooled { axis, size, span } => at(span, &format!("{axis}: {} is less than 1", unpooled(size)))
+                .with_help("lower the padding, which unpooling takes off its output"),
+            Self::UnpoolPadding { span, .. } => at(span, "which numbers it is depends on an input that is not there yet")
+                .with_help("write the padding of the pooling that is undone, as in `padding: 1`"),
             Self::Parts { kind, parts, count, most, span } => {
                 let parts: Vec<_> = parts.iter().map(ToString::to_string).collect();
                 at(span, &format!("{} = {count} parts, each planned apart", parts.join(" x "))).with_help(match kind.contains("pool") {
@@ -281,6 +313,19 @@ impl SpecError {
             }
             Self::BeyondPositions { span, .. } => at(span, "positions in it are numbers of f32, which are whole up to there")
                 .with_help("make the layer smaller, or split it"),
+            Self::Indices { what, span } => {
+                let (label, help) = match what {
+                    IndicesOf::F64 => ("the input is f64".to_owned(), "make the input f32, f16 or bf16"),
+                    IndicesOf::Steps => {
+                        ("what `then` makes of a maximum is at no place of the input".to_owned(), "leave it out, or put it into a layer behind")
+                    }
+                    IndicesOf::Plane { elements } => (
+                        format!("a plane of {elements} elements, and an i32 counts {} of them", i32::MAX),
+                        "make the planes smaller",
+                    ),
+                };
+                at(span, &label).with_help(help)
+            }
             Self::ClampOrder { lo, hi, span } => {
                 at(span, &format!("the lower bound {lo} is greater than the upper bound {hi}"))
                     .with_help(format!("write `clamp({hi}, {lo})`"))
@@ -356,6 +401,13 @@ fn largest_divisor(a: usize, b: usize, most: usize) -> usize {
 fn second(mut diagnostic: Diagnostic, span: Span, text: &str) -> Diagnostic {
     diagnostic.labels.push(Label { span, text: text.to_owned() });
     diagnostic
+}
+
+/// The output that unpooling has of itself, as a sum.
+fn unpooled(size: &super::SpatialAxis) -> String {
+    let super::SpatialAxis { input, kernel, stride, pad_lo, pad_hi, .. } = *size;
+    let all = super::sizes::unpooled(size);
+    format!("(input {input} - 1) x stride {stride} + kernel {kernel} - padding {pad_lo} - {pad_hi} = {all}")
 }
 
 /// How far a transposed layer spreads its input along an axis, as a sum.

@@ -185,6 +185,10 @@ impl Reader<'_> {
                 if padding == Padding::Causal && (self.operation, self.rank) != (Operation::Convolution, 1) {
                     return self.report(SpecError::Causal { kind: self.kind, span: value.span });
                 }
+                if padding != Padding::Sides(0, 0) && self.operation == Operation::MaxUnpool {
+                    let (kind, span) = (self.kind, value.span);
+                    return self.report(SpecError::UnpoolPadding { kind, span });
+                }
                 all[3 - self.rank..].fill(padding);
                 return Some(all);
             }

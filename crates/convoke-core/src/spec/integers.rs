@@ -109,7 +109,7 @@ impl LayerSpec {
     /// Input channels of a group that a lane holds, where `algorithm` multiplies them: several of integers.
     pub fn lane_channels(&self, algorithm: Algorithm) -> usize {
         match (&self.integers, algorithm) {
-            (None, _) | (_, Algorithm::Pool) => 1,
+            (None, _) | (_, Algorithm::Pool | Algorithm::Unpool) => 1,
             (Some(_), algorithm) if algorithm.is_by_four() => QUAD,
             (Some(_), _) => PAIR,
         }

@@ -4,6 +4,7 @@ use super::axes::{self, Steps};
 use super::deformable;
 use super::error::SpecError;
 use super::fields::{Names, Reader, axis_names};
+use super::indices;
 use super::layout::{LAYOUTS, MEANINGS, fits_blocks};
 use super::sizes::{self, Padding, Spans};
 use super::suggest::nearest;
@@ -120,22 +121,23 @@ impl Parts<'_> {
         let example = ["f32[1, 16, 100]", "f32[1, 3, 224, 224]", "f32[1, 3, 16, 112, 112]"][rank - 1];
         let input = self.required(reader, "input", example).and_then(|v| read_input(reader, v));
         let pooling = reader.operation.is_pooling();
+        let unpooling = reader.operation == Operation::MaxUnpool;
         let out_channels = match &input {
             Some(input) if pooling => Some(input.channels),
             _ if pooling => None,
             _ => self.required(reader, "out_channels", "64").and_then(|v| reader.count("out_channels", v, 1)),
         };
         let output_size = self.optional("output_size", Some(None), |v| reader.sizes("output_size", v, 1).map(Some));
-        let shared = output_size.flatten().filter(|_| pooling);
+        let shared = output_size.flatten().filter(|_| pooling && !unpooling);
         let kernel = match (shared, &input) {
             (Some(outputs), Some(Input { spatial: Some(inputs), .. })) => {
                 let span = outputs[2].span;
                 Some([0, 1, 2].map(|i| Spanned::new(SpatialAxis::adaptive(inputs[i], outputs[i].value).kernel, span)))
             }
-            _ if pooling && self.fields.contains_key("output_size") => None,
+            _ if pooling && !unpooling && self.fields.contains_key("output_size") => None,
             _ => self.required(reader, "kernel_size", "3").and_then(|v| read_kernel(reader, v, input.as_ref())),
         };
-        if pooling {
+        if pooling && !unpooling {
             self.check_alone(reader);
         }
         let ones = Some([Spanned::new(1, self.layer.name.span); 3]);
@@ -153,6 +155,7 @@ impl Parts<'_> {
         let ceil_mode = self.optional("ceil_mode", Some(false), |v| reader.flag("ceil_mode", v));
         let divisor = self.divisor(reader);
         let p = self.optional("p", Some(2), |v| reader.p(v));
+        let return_indices = self.optional("return_indices", Some(false), |v| reader.flag("return_indices", v));
         let one_group = Groups::Count(Spanned::new(1, self.layer.name.span));
         let groups = match &input {
             Some(input) if pooling => Some(Groups::Count(input.channels)),
@@ -216,6 +219,7 @@ impl Parts<'_> {
             divisor: divisor?,
             adaptive,
             p: p?,
+            return_indices: return_indices?,
             bias: bias?,
             then: then?,
             accuracy: accuracy?,
@@ -224,6 +228,7 @@ impl Parts<'_> {
         integers::check(reader, &spec, |field| self.span(field))?;
         complex::check(reader, &spec, |field| self.span(field))?;
         deformable::check(reader, &spec, |field| self.span(field))?;
+        indices::check(reader, &spec, |field| self.span(field))?;
         let spans = Spans {
             input: input.span,
             out_channels: out_channels.span,
@@ -285,7 +290,7 @@ impl Parts<'_> {
 /// The window; of pooling it may be `global`, which is the whole input.
 fn read_kernel(reader: &mut Reader<'_>, value: &Value, input: Option<&Input>) -> Option<[Spanned<usize>; 3]> {
     match &value.kind {
-        ValueKind::Word(word) if reader.operation.is_pooling() => {
+        ValueKind::Word(word) if reader.operation.is_pooling() && reader.operation != Operation::MaxUnpool => {
             if word == "global" {
                 return Some(input?.spatial?.map(|size| Spanned::new(size, value.span)));
             }

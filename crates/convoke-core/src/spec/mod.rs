@@ -11,6 +11,7 @@ mod complex;
 mod deformable;
 mod error;
 mod fields;
+mod indices;
 mod integers;
 mod layer;
 mod layout;
@@ -91,6 +92,9 @@ pub struct LayerSpec {
     pub adaptive: bool,
     /// Which norm `lp_pool` takes, 1 to 64; of other layers 2.
     pub p: usize,
+    /// Whether the positions of maxima are an output too: for each element of `dst` an `i32`, `(d * ih + h) * iw + w` of the element of the
+    /// input in the plane of its channel. Of equal ones that of the first, of several NaNs that of the last, as PyTorch has it.
+    pub return_indices: bool,
     /// Whether there is a bias, one element an output channel.
     pub bias: bool,
     /// The fused epilogue, applied in order.
@@ -108,7 +112,7 @@ pub struct SpatialAxis {
     pub input: usize,
     /// Output size `oh`: of a convolution `(pad_lo + input + pad_hi - extent) / stride + 1`, or 0; transposed
     /// `(input - 1) * stride + extent + output_padding - pad_lo - pad_hi`; of pooling with `ceil_mode` rounded up, if the last window
-    /// then starts in the input or before it.
+    /// then starts in the input or before it; of unpooling as the layer says, or `(input - 1) * stride - pad_lo - pad_hi + kernel`.
     pub output: usize,
     /// Window size `kh`.
     pub kernel: usize,
@@ -461,9 +465,10 @@ impl LayerSpec {
         }
     }
 
-    /// Multiply-accumulates of one image, or taps of pooling; padding is counted as if it were data.
+    /// Multiply-accumulates of one image, taps of pooling, or elements of unpooling; padding is counted as if it were data.
     pub fn macs_per_image(&self) -> u64 {
         let windows = match self.operation {
+            Operation::MaxUnpool => return (self.in_channels * self.pixels(|axis| axis.input)) as u64,
             Operation::Transposed => self.pixels(|axis| axis.input),
             _ => self.pixels(|axis| axis.output),
         };

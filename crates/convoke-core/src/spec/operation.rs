@@ -24,9 +24,15 @@ pub enum Operation {
     /// Each output is the norm of a window, `(sum |x|^p)^(1 / p)`: ONNX's `LpPool` and `GlobalLpPool`, and PyTorch's `LPPool1d` to `LPPool3d`,
     /// where `p` is even or the input is not negative.
     LpPool,
+    /// Each element of the input goes where its index says in the plane of its channel, and the rest is zero: PyTorch's `MaxUnpool1d` to
+    /// `MaxUnpool3d`, ONNX's `MaxUnpool`. Of several for one place the last counts.
+    MaxUnpool,
 }
 
-use Operation::{AvgPool, Convolution, Deformable, LpPool, MaxPool, Transposed};
+use Operation::{AvgPool, Convolution, Deformable, LpPool, MaxPool, MaxUnpool, Transposed};
+
+/// Those with taps.
+const WITH_TAPS: [Operation; 6] = [Convolution, Transposed, Deformable, MaxPool, AvgPool, LpPool];
 
 /// The greatest `p` of a norm.
 pub(super) const MOST_P: usize = 64;
@@ -44,7 +50,7 @@ pub enum Divisor {
 }
 
 /// The fields of a layer, in the order of the canonical text, and the operations that have them.
-const FIELDS: [(&str, &[Operation]); 30] = [
+const FIELDS: [(&str, &[Operation]); 31] = [
     ("input", &Operation::ALL),
     ("input_scale", &[Convolution]),
     ("input_zero_point", &[Convolution]),
@@ -55,8 +61,8 @@ const FIELDS: [(&str, &[Operation]); 30] = [
     ("padding_mode", &[Convolution]),
     ("ceil_mode", &[MaxPool, AvgPool, LpPool]),
     ("output_padding", &[Transposed]),
-    ("output_size", &[Transposed, MaxPool, AvgPool]),
-    ("dilation", &Operation::ALL),
+    ("output_size", &[Transposed, MaxPool, AvgPool, MaxUnpool]),
+    ("dilation", &WITH_TAPS),
     ("groups", &[Convolution, Transposed, Deformable]),
     ("offset_groups", &[Deformable]),
     ("mask", &[Deformable]),
@@ -64,6 +70,7 @@ const FIELDS: [(&str, &[Operation]); 30] = [
     ("count_include_pad", &[AvgPool]),
     ("divisor", &[AvgPool]),
     ("p", &[LpPool]),
+    ("return_indices", &[MaxPool]),
     ("weights", &[Convolution, Transposed, Deformable]),
     ("weights_type", &[Convolution]),
     ("weights_scale", &[Convolution]),
@@ -72,7 +79,7 @@ const FIELDS: [(&str, &[Operation]); 30] = [
     ("output", &[Convolution]),
     ("output_scale", &[Convolution]),
     ("output_zero_point", &[Convolution]),
-    ("then", &Operation::ALL),
+    ("then", &WITH_TAPS),
     ("accuracy", &[Convolution, Transposed, Deformable]),
     ("schedule", &Operation::ALL),
 ];
@@ -90,7 +97,7 @@ pub const FIELD_NAMES: [&str; FIELDS.len()] = {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 6] = [Convolution, Transposed, Deformable, MaxPool, AvgPool, LpPool];
+    pub const ALL: [Self; 7] = [Convolution, Transposed, Deformable, MaxPool, AvgPool, LpPool, MaxUnpool];
 
     /// What layers of one, two and three spatial axes are called; of deformable ones those of two alone are legal.
     pub const fn kinds(self) -> [&'static str; 3] {
@@ -101,12 +108,13 @@ impl Operation {
             MaxPool => ["max_pool1d", "max_pool2d", "max_pool3d"],
             AvgPool => ["avg_pool1d", "avg_pool2d", "avg_pool3d"],
             LpPool => ["lp_pool1d", "lp_pool2d", "lp_pool3d"],
+            MaxUnpool => ["max_unpool1d", "max_unpool2d", "max_unpool3d"],
         }
     }
 
-    /// Whether it makes one number of each channel's window, without weights.
+    /// Whether it makes one number of each channel's window, without weights, or undoes that.
     pub const fn is_pooling(self) -> bool {
-        matches!(self, MaxPool | AvgPool | LpPool)
+        matches!(self, MaxPool | AvgPool | LpPool | MaxUnpool)
     }
 
     /// The operation and the number of spatial axes of a kind of layer.
@@ -131,7 +139,9 @@ impl Operation {
     pub(super) const fn weights_layouts(self) -> [WeightsLayout; 2] {
         match self {
             // Pooling has none, so that any will do.
-            Convolution | Deformable | MaxPool | AvgPool | LpPool => [WeightsLayout::Oihw, WeightsLayout::Hwio],
+            Convolution | Deformable | MaxPool | AvgPool | LpPool | MaxUnpool => {
+                [WeightsLayout::Oihw, WeightsLayout::Hwio]
+            }
             Transposed => [WeightsLayout::Iohw, WeightsLayout::Hwoi],
         }
     }

@@ -41,6 +41,8 @@ pub enum Algorithm {
     Deformable,
     /// The windows of pooling; takes no other layer, and no other takes those.
     Pool,
+    /// Elements to the places that indices say; takes unpooling alone, and no other takes that.
+    Unpool,
     /// F(2, r): windows of r taps, two outputs at a time along each axis, for r + 1 products instead of 2 r.
     Winograd2,
     /// F(3, r): three outputs at a time, for r + 2 products instead of 3 r.
@@ -67,7 +69,7 @@ impl Algorithm {
             Self::Direct | Self::Pointwise | Self::Direct4 | Self::Pointwise4 | Self::Depthwise | Self::Deformable => {
                 None
             }
-            Self::Pool | Self::Fft => None,
+            Self::Pool | Self::Unpool | Self::Fft => None,
         }
     }
 
@@ -78,7 +80,7 @@ impl Algorithm {
 
     /// Whether every output channel is made of one input channel, so that vectors of both go together.
     pub const fn is_by_channel(self) -> bool {
-        matches!(self, Self::Depthwise | Self::Pool)
+        matches!(self, Self::Depthwise | Self::Pool | Self::Unpool)
     }
 
     /// Whether all pixels form one matrix product.
@@ -162,6 +164,7 @@ names!(Algorithm {
     Depthwise = "depthwise",
     Deformable = "deformable",
     Pool = "pool",
+    Unpool = "unpool",
     Winograd2 = "winograd2",
     Winograd3 = "winograd3",
     Winograd4 = "winograd4",

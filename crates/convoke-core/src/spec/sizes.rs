@@ -56,6 +56,12 @@ pub(super) fn output_rounded_up(axis: &SpatialAxis) -> Option<usize> {
     Some(if starts_behind { output - 1 } else { output })
 }
 
+/// The output size of unpooling that says none, as PyTorch counts it: `(input - 1) * stride - pad_lo - pad_hi + kernel`, which may be less
+/// than 1.
+pub(super) fn unpooled(axis: &SpatialAxis) -> i64 {
+    (axis.input as i64 - 1) * axis.stride as i64 + axis.kernel as i64 - (axis.pad_lo + axis.pad_hi) as i64
+}
+
 /// Windows that start before the input and are looked at one by one where their taps may step over all of it.
 const MOST_LOOKED_AT: usize = 4096;
 
@@ -145,6 +151,7 @@ pub(super) fn check_limits(spec: &LayerSpec, limits: &Limits, spans: &Spans) -> 
             |a| (a.pad_lo + a.input + a.pad_hi).max((a.output - 1) * a.stride + a.extent())
         }
         // As many as a phase's window can reach past either end.
+        Operation::MaxUnpool => |a| a.input,
         Operation::Transposed => |a| a.input + 2 * ((a.extent() + a.output_padding()) / a.stride + 1),
     };
     let padded = axes(["padded depth", "padded height", "padded width"], padded);
@@ -162,9 +169,12 @@ pub(super) fn check_limits(spec: &LayerSpec, limits: &Limits, spans: &Spans) -> 
     }
 
     let windows = match spec.operation {
-        Operation::Transposed => axes(["input depth", "input height", "input width"], |a| a.input),
+        Operation::Transposed | Operation::MaxUnpool => {
+            axes(["input depth", "input height", "input width"], |a| a.input)
+        }
         _ => out,
     };
+    let taps = if spec.operation == Operation::MaxUnpool { Vec::new() } else { taps };
     let macs = oc.into_iter().chain(windows).chain(ic).chain(taps).collect();
     let unit = if spec.operation.is_pooling() { "taps" } else { "multiply-accumulates" };
     product("the work of one image", unit, macs, limits.macs, spans.out_channels)

@@ -1,6 +1,6 @@
 //! A layer back to text, and text to one layer.
 
-use super::sizes::output;
+use super::sizes::{output, unpooled};
 use super::template::not_one_layer;
 use super::{
     Accuracy, Batch, Divisor, Epilogue, Integers, LayerSpec, Limits, Operation, PaddingMode, PerChannel, Schedule,
@@ -46,7 +46,11 @@ impl fmt::Display for LayerSpec {
             PaddingMode::Constant(value) => writeln!(f, "    padding_mode: constant({}),", number(value))?,
             mode => writeln!(f, "    padding_mode: {},", mode.name())?,
         }
-        if pooling && !self.adaptive && axes.iter().any(|a| output(a) != Some(a.output)) {
+        let unpooling = self.operation == Operation::MaxUnpool;
+        if unpooling && axes.iter().any(|a| unpooled(a) != a.output as i64) {
+            writeln!(f, "    output_size: {},", sizes(axes.iter().map(|a| a.output)))?;
+        }
+        if pooling && !unpooling && !self.adaptive && axes.iter().any(|a| output(a) != Some(a.output)) {
             writeln!(f, "    ceil_mode: true,")?;
         }
         if self.operation == Operation::Transposed && axes.iter().any(|a| a.output_padding() != 0) {
@@ -75,6 +79,9 @@ impl fmt::Display for LayerSpec {
         }
         if self.p != 2 {
             writeln!(f, "    p: {},", self.p)?;
+        }
+        if self.return_indices {
+            writeln!(f, "    return_indices: true,")?;
         }
         if self.weights_layout != self.operation.weights_layouts()[0] {
             writeln!(f, "    weights: {},", self.weights_layout.name(self.rank))?;
@@ -149,7 +156,8 @@ impl LayerSpec {
         let (dst, macs, parameters) = (self.dst_type(), self.macs_per_image(), self.parameters());
         let image = if self.fixed_batch() == Some(1) { "" } else { " an image" };
         if self.operation.is_pooling() {
-            return format!("// dst: {dst}; {macs} taps{image}\n{self}");
+            let what = if self.operation == Operation::MaxUnpool { "elements" } else { "taps" };
+            return format!("// dst: {dst}; {macs} {what}{image}\n{self}");
         }
         format!("// dst: {dst}; {macs} multiply-accumulates{image}; {parameters} parameters\n{self}")
     }

@@ -1,7 +1,7 @@
 //! The module that `conv!` expands to: its text, and what rustc and clippy say of it.
 
 use crate::machine::{Random, layers};
-use crate::{HALVES, INTEGERS, LAYERS, local};
+use crate::{HALVES, INDICES, INTEGERS, LAYERS, local};
 use convoke_core::back::rust::{Detection, Layer, RustError, ScratchFrom, TARGETS, Version, layer, module, to_source};
 use convoke_core::eval::{Bf16, F16};
 use convoke_core::lower::weights::WeightsPacking;
@@ -86,7 +86,8 @@ fn versions_that_do_not_belong_together_are_refused() {
 fn modules_pass_clippy_without_std() {
     let targets = [Target::AVX512, Target::AVX2, Target::NEON, Target::SSE, Target::PORTABLE];
     let mut text = "//! Layers.\n#![no_std]\n#![deny(missing_docs)]\n".to_owned();
-    for spec in layers(LAYERS).into_iter().chain(layers(HALVES)) {
+    let float_indices = layers(INDICES).into_iter().filter(|spec| spec.integers.is_none());
+    for spec in layers(LAYERS).into_iter().chain(layers(HALVES)).chain(float_indices) {
         text += &source(&spec, &targets, Detection::CompileTime).expect("it has source");
     }
     for spec in layers(INTEGERS) {

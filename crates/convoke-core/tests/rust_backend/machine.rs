@@ -90,8 +90,9 @@ impl Case {
             };
             (0..len).map(byte).collect()
         };
-        let [src, weights, bias, residual, offset, mask, mut dst, mut scratch, mut local] = Role::ALL.map(&mut buffer);
-        let read = [&src, &weights, &bias, &residual, &offset, &mask];
+        let [src, weights, bias, residual, offset, mask, positions, mut dst, mut indices, mut scratch, mut local] =
+            Role::ALL.map(&mut buffer);
+        let read = [&src, &weights, &bias, &residual, &offset, &mask, &positions];
         for (role, bytes) in Role::ALL.iter().zip(read) {
             std::fs::write(dir.join(role.name()), bytes).expect("inputs are written");
         }
@@ -104,7 +105,9 @@ impl Case {
             residual: &residual,
             offset: &offset,
             mask: &mask,
+            positions: &positions,
             dst: &mut dst,
+            indices: &mut indices,
             scratch: &mut scratch,
             local: &mut local,
         };
@@ -113,11 +116,16 @@ impl Case {
         let is_nan = |bytes: &[u8]| match storage {
             Storage::F16 => F16::from_bytes(bytes).to_f32().is_nan(),
             Storage::Bf16 => Bf16::from_bytes(bytes).to_f32().is_nan(),
+            Storage::F32 => f32::from_bytes(bytes).is_nan(),
             _ => false,
         };
         let elements = found.chunks_exact(storage.bytes()).zip(dst.chunks_exact(storage.bytes()));
         let wrong = elements.into_iter().position(|(a, b)| a != b && !(is_nan(a) && is_nan(b)));
         assert_eq!((found.len(), wrong), (dst.len(), None), "{}\n{}", self.label, program.source.display());
+        if !indices.is_empty() {
+            let found = std::fs::read(dir.join("indices")).expect("the program has written indices");
+            assert!(found == indices, "{}: indices\n{}", self.label, program.source.display());
+        }
         std::fs::remove_dir_all(&dir).expect("the case's directory is removed");
     }
 
@@ -137,7 +145,8 @@ impl Case {
             let len = buffer.map_or(0, |b| b.len.eval(&[self.batch as i64]) as usize);
             (0..len).map(|_| from(if role.is_written() { f64::NAN } else { random.next() })).collect()
         };
-        let [src, weights, bias, residual, offset, mask, mut dst, mut scratch, mut local] = Role::ALL.map(&mut buffer);
+        let [src, weights, bias, residual, offset, mask, _, mut dst, _, mut scratch, mut local] =
+            Role::ALL.map(&mut buffer);
         let to_bytes = |elements: &[T]| elements.iter().flat_map(|x| bytes(*x)).collect::<Vec<u8>>();
         let read = [&src, &weights, &bias, &residual, &offset, &mask];
         for (role, elements) in Role::ALL.iter().zip(read) {
@@ -156,6 +165,7 @@ impl Case {
             dst: &mut dst,
             scratch: &mut scratch,
             local: &mut local,
+            ..Buffers::default()
         };
         interp::run(&self.kernel, self.batch, &mut buffers).expect("the interpreter runs");
         let expected = to_bytes(&dst);

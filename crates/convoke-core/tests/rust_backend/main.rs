@@ -118,6 +118,21 @@ deform_conv2d moved { input: f32[2, 3, 9, 13] @ nchw, out_channels: 19, kernel_s
 deform_conv2d moved_last { input: f32[N, 9, 7, 8] @ nhwc, out_channels: 5, kernel_size: 3x2, stride: 2, dilation: 2x1, padding: 2, offset_groups: 4 }
 ";
 
+/// Positions of maxima, and unpooling: both vector axes, every layout and type, borders, windows of many taps, named batches.
+const INDICES: &str = "
+max_pool2d placed { input: f32[2, 9, 11, 19] @ nhwc, kernel_size: 3, stride: 2, padding: 1, ceil_mode: true, return_indices: true }
+max_pool2d placed_planes { input: f32[N, 3, 9, 37] @ nchw, kernel_size: (2, 3), dilation: (1, 2), padding: 1, return_indices: true }
+max_pool3d placed_volumes { input: f32[1, 5, 6, 7, 21] @ ndhwc, kernel_size: 2, padding: 1, return_indices: true }
+max_pool2d placed_blocks { input: f16[1, 21, 7, 7] @ nChw16c, kernel_size: 3, stride: 2, return_indices: true }
+max_pool1d placed_row { input: bf16[N, 2, 60] @ ncl, kernel_size: 19, stride: 3, padding: 9, return_indices: true }
+max_pool2d placed_shares { input: f32[2, 3, 10, 19] @ nchw, output_size: (4, 7), return_indices: true }
+max_pool2d placed_bytes { input: u8[2, 9, 11, 19] @ nhwc, kernel_size: 3, stride: 2, padding: 1, return_indices: true }
+max_unpool2d back { input: f32[2, 3, 5, 7] @ nchw, kernel_size: 2 }
+max_unpool2d back_last { input: f64[N, 5, 7, 21] @ nhwc, kernel_size: 3, stride: 2, padding: 1, output_size: (9, 14) }
+max_unpool1d back_blocked { input: f16[N, 19, 6] @ nCw16c, kernel_size: 3 }
+max_unpool3d back_halves { input: bf16[1, 3, 2, 3, 4] @ ncdhw, kernel_size: 2, schedule { parallel: n } }
+";
+
 #[track_caller]
 fn check(name: &str, targets: &[Target], intrinsics: &Intrinsics, model: &str) {
     let mut cases: Vec<Case> =
@@ -125,6 +140,7 @@ fn check(name: &str, targets: &[Target], intrinsics: &Intrinsics, model: &str) {
     cases.extend(layers(INTEGERS).iter().flat_map(|spec| targets.iter().map(|target| Case::new(spec, target))));
     cases.extend(layers(HALVES).iter().flat_map(|spec| targets.iter().map(|target| Case::new(spec, target))));
     cases.extend(layers(DEFORMABLE).iter().flat_map(|spec| targets.iter().map(|target| Case::new(spec, target))));
+    cases.extend(layers(INDICES).iter().flat_map(|spec| targets.iter().map(|target| Case::new(spec, target))));
     cases.extend(targets.iter().flat_map(|target| local::cases(target.isa)));
     let program = Program::compile(name, &cases, intrinsics, model, true);
     for (index, case) in cases.iter().enumerate() {

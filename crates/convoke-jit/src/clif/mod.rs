@@ -8,6 +8,7 @@ mod affine;
 mod halves;
 mod integers;
 mod nest;
+mod scatter;
 mod tile;
 
 use std::fmt::Write as _;

@@ -203,6 +203,7 @@ impl Emitter<'_> {
                 let a = self.register(a);
                 (d, self.builder.ins().sqrt(a))
             }
+            Op::Scatter { to, count, stride, from, at } => return self.scatter((to, count, stride), from, at),
             Op::Store { to, s } if self.is_narrow(to.at) => return self.store_narrow(to, s),
             Op::Store { to, s } if self.is_half(to.at) => return self.store_half(to, s),
             Op::Store { to, s } => return self.store(to, s),
@@ -351,11 +352,11 @@ impl Emitter<'_> {
         self.storages[at.ptr.0 as usize].is_half()
     }
 
-    fn element_bytes(&self, pointer: Ptr) -> usize {
+    pub(super) fn element_bytes(&self, pointer: Ptr) -> usize {
         self.storages.get(pointer.0 as usize).map_or(self.lanes.bytes, |storage| storage.bytes())
     }
 
-    fn in_bytes(&self, pointer: Ptr, elements: i64) -> Result<i64, JitError> {
+    pub(super) fn in_bytes(&self, pointer: Ptr, elements: i64) -> Result<i64, JitError> {
         let bytes = self.element_bytes(pointer) as i64;
         elements.checked_mul(bytes).ok_or_else(|| self.too_far(pointer, elements))
     }
@@ -395,6 +396,7 @@ fn uses(rest: &[TileStmt], register: Reg) -> usize {
                 (Some(d), [Some(a), None, None, None])
             }
             Op::Store { s, .. } => (None, [Some(s), None, None, None]),
+            Op::Scatter { .. } => (None, [None; 4]),
         };
         count += read.iter().filter(|r| **r == Some(register)).count();
         if written == Some(register) {

@@ -16,6 +16,7 @@ mod frame;
 mod halves;
 mod isa;
 mod narrow;
+mod scatter;
 mod text;
 mod tile;
 

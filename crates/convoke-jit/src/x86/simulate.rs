@@ -21,7 +21,7 @@ const CODE: u64 = 0x40_0000;
 const STACK: u64 = 0x7fff_0000_0000;
 const CALLER: u64 = 0x5555_0000_0000;
 /// Bytes of stack that a tile may take, and of its arguments.
-const STACK_BYTES: usize = 128;
+const STACK_BYTES: usize = 256;
 /// More instructions than any call in a test runs.
 const MOST_STEPS: usize = 20_000_000;
 
@@ -120,6 +120,8 @@ struct Flags {
     zero: bool,
     /// Below zero, were there no overflow.
     less: bool,
+    /// The first is above the second, both without a sign.
+    above: bool,
 }
 
 struct Machine<'a> {
@@ -148,12 +150,26 @@ impl Machine<'_> {
 
     /// Runs one instruction and says where the next one is.
     fn step(&mut self, i: &Instruction) -> Result<u64, String> {
-        use Mnemonic::{Add, Dec, Imul, Jle, Jne, Mov, Nop, Pop, Push, Ret, Sub};
+        use Mnemonic::{Add, Cmova, Cmp, Dec, Imul, Jle, Jne, Mov, Movzx, Nop, Pop, Push, Ret, Sub};
         let mut next = i.next_ip();
         let flags = |f: Option<Flags>| f.ok_or("the flags say nothing");
         match i.mnemonic() {
             Nop => {}
-            Mov => {
+            Mov if i.op0_kind() == OpKind::Memory => {
+                let (at, len) = (self.address(i)?, i.memory_size().size());
+                let value = self.general[general(i.op1_register())?].to_le_bytes();
+                self.memory(at, len, true)?.copy_from_slice(&value[..len]);
+            }
+            Cmp => {
+                let (a, b) = (self.scalar(i, 0)? as u32, self.scalar(i, 1)? as u32);
+                self.flags = Some(Flags { zero: a == b, less: (a as i32) < b as i32, above: a > b });
+            }
+            Cmova => {
+                let from = u32::from(flags(self.flags)?.above);
+                let value = self.scalar(i, from)?;
+                self.set_scalar(i, value)?;
+            }
+            Mov | Movzx => {
                 let value = self.scalar(i, 1)?;
                 self.set_scalar(i, value)?;
             }
@@ -161,7 +177,7 @@ impl Machine<'_> {
                 let a = self.scalar(i, 0)? as i64;
                 let b = if i.mnemonic() == Dec { 1 } else { self.scalar(i, 1)? as i64 };
                 let (value, overflow) = if i.mnemonic() == Add { a.overflowing_add(b) } else { a.overflowing_sub(b) };
-                self.flags = Some(Flags { zero: value == 0, less: (value < 0) != overflow });
+                self.flags = Some(Flags { zero: value == 0, less: (value < 0) != overflow, above: false });
                 self.set_scalar(i, value as u64)?;
             }
             Imul => {
@@ -194,11 +210,14 @@ impl Machine<'_> {
         Ok(low(&value))
     }
 
-    /// An operand of 64 bits, or a constant of fewer.
+    /// An operand of 64 bits or, in memory, of fewer, or a constant.
     fn scalar(&mut self, i: &Instruction, operand: u32) -> Result<u64, String> {
         match i.op_kind(operand) {
             OpKind::Register => Ok(self.general[general(i.op_register(operand))?]),
-            OpKind::Memory => Ok(low(&self.read(self.address(i)?, 8)?)),
+            OpKind::Memory => {
+                let len = i.memory_size().size();
+                Ok(low(&self.read(self.address(i)?, len)?[..len]))
+            }
             _ => Ok(i.immediate(operand)),
         }
     }
@@ -448,6 +467,8 @@ fn general(register: Register) -> Result<usize, String> {
     let first = match register {
         r if r.is_gpr64() => Register::RAX,
         r if r.is_gpr32() => Register::EAX,
+        r if r.is_gpr16() => Register::AX,
+        r if r.is_gpr8() && r as usize >= Register::R8L as usize => return Ok(8 + r as usize - Register::R8L as usize),
         r => return Err(format!("{r:?} for a general register")),
     };
     Ok(register as usize - first as usize)

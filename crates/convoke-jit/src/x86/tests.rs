@@ -202,16 +202,18 @@ fn check_bytes(kernel: &Verified, batch: usize, seed: u64) -> Result<(), String>
         };
         (0..bytes).map(byte).collect::<Vec<u8>>()
     };
-    let [src, weights, bias, residual, offset, mask, mut dst, mut scratch, mut local] = Role::ALL.map(&mut fill);
+    let [src, weights, bias, residual, offset, mask, positions, mut dst, mut indices, mut scratch, mut local] =
+        Role::ALL.map(&mut fill);
     let mut machine = Machine::new(kernel, batch)?;
-    let all = [&src, &weights, &bias, &residual, &offset, &mask, &dst, &scratch, &local];
+    let all =
+        [&src, &weights, &bias, &residual, &offset, &mask, &positions, &dst, &indices, &scratch, &local];
     for (role, bytes) in Role::ALL.into_iter().zip(all) {
         machine.place_bytes(role, bytes.clone(), 1);
     }
     for nest in &kernel.nests {
         machine.repeat(&nest.outer)?;
     }
-    let found = machine.bytes(Role::Dst);
+    let (found, found_indices) = (machine.bytes(Role::Dst), machine.bytes(Role::Indices));
     let mut buffers = interp::Buffers {
         src: &src,
         weights: &weights,
@@ -219,11 +221,14 @@ fn check_bytes(kernel: &Verified, batch: usize, seed: u64) -> Result<(), String>
         residual: &residual,
         offset: &offset,
         mask: &mask,
+        positions: &positions,
         dst: &mut dst,
+        indices: &mut indices,
         scratch: &mut scratch,
         local: &mut local,
     };
     interp::run_bytes(kernel, batch, &mut buffers).map_err(|e| e.to_string())?;
+    same_elements(Storage::I32, found_indices, &indices)?;
     same_elements(kernel.storage(Role::Dst), found, &dst)
 }
 

@@ -303,6 +303,7 @@ impl Emitter<'_> {
                 self.a.vector(v.shift_left(), &[r(d), r(a), Imm(by)]);
             }
             Op::Sqrt { d, a } => self.a.vector(v.sqrt(), &[r(d), r(a)]),
+            Op::Scatter { to, count, stride, from, at } => self.copy_to((to, count, stride), from, at)?,
             Op::Store { to, s } => self.store(to, s)?,
         }
         Ok(())
@@ -341,7 +342,7 @@ impl Emitter<'_> {
         self.a.vector(self.v.broadcast(), &[register, at]);
     }
 
-    fn set(&mut self, register: Register, value: i64) {
+    pub(super) fn set(&mut self, register: Register, value: i64) {
         self.a.scalar(match u32::try_from(value) {
             // Writing the lower half clears the upper one.
             Ok(value) => {
@@ -367,7 +368,7 @@ impl Emitter<'_> {
     }
 
     /// `d = a * value`.
-    fn multiply(&mut self, d: Register, a: Register, value: i64) {
+    pub(super) fn multiply(&mut self, d: Register, a: Register, value: i64) {
         match i32::try_from(value) {
             Ok(value) => self.a.scalar(Instruction::with3(Code::Imul_r64_rm64_imm32, d, a, value)),
             Err(_) => {

@@ -1,11 +1,10 @@
 //! Runs of deformable layers, which take offsets, and perhaps factors, beside their input.
 
-use super::{Inputs, Kernel, Packed, as_bytes, as_bytes_mut};
+use super::{Kernel, Packed, Tensors, as_bytes};
 use crate::error::Error;
 use crate::shape;
 use crate::tensor::Tensor;
 use convoke_core::eval::Float;
-use std::sync::PoisonError;
 
 impl Kernel {
     /// As [`Kernel::run`], of a deformable layer: `offset` says how far each tap is moved at each output, `mask` what it is multiplied by.
@@ -52,18 +51,8 @@ impl Kernel {
         mask: Option<&[T]>,
         dst: &mut [T],
     ) -> Result<(), Error> {
-        self.check_dtype::<T>()?;
-        let inputs = Inputs {
-            src: as_bytes(src),
-            offset: Some(as_bytes(offset)),
-            mask: mask.map(as_bytes),
-            ..Inputs::default()
-        };
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut workspace = idle().pop().unwrap_or_default();
-        let result = self.run_unchecked_types(threads, &mut workspace, packed, &inputs, as_bytes_mut(dst));
-        idle().push(workspace);
-        result
+        let (offset, mask) = (Some(as_bytes(offset)), mask.map(as_bytes));
+        self.run_idle(threads, packed, Tensors { offset, mask, ..self.tensors(src, dst)? })
     }
 
     /// As [`Kernel::apply`], of a deformable layer: `offset` is of shape [`shape::offset`], `mask` of shape [`shape::mask`].
@@ -90,8 +79,7 @@ impl Kernel {
     }
 
     /// Whether offsets and factors were given where the layer takes them, as many as there are.
-    pub(super) fn check_moved(&self, inputs: &Inputs<'_>, batch: usize) -> Result<(), Error> {
-        let &Inputs { offset, mask, .. } = inputs;
+    pub(super) fn check_moved(&self, [offset, mask]: [Option<&[u8]>; 2], batch: usize) -> Result<(), Error> {
         let layer = || self.spec.name.clone();
         if offset.is_some() != self.spec.is_deformable() {
             return Err(Error::Deformable { layer: layer(), given: offset.is_some() });

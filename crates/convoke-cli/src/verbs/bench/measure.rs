@@ -1,7 +1,7 @@
 //! Times of one layer.
 
 use crate::args::BenchBackend;
-use crate::compute::{self, Tensors};
+use crate::compute::{self, Output, Tensors};
 use crate::failure::Failure;
 use crate::integers::Integers;
 use crate::measure::{self, Clock, gflops, gigabytes, tensors};
@@ -98,7 +98,7 @@ impl Subject {
         let spec = layer.spec;
         let failed = |e: String| Failure::layer(&layer.name(), e);
         let tensors = Integers::random(spec, 1, 1);
-        let (src, mut dst) = (tensors.src_bytes(spec), vec![0; tensors.dst_bytes(spec)]);
+        let (src, mut output) = (tensors.src_bytes(spec), tensors.fresh(spec));
         let (short, long) = (Duration::from_millis(10), Duration::from_millis(20));
         let (plan, compile, pack, run) = match (self.backend, &self.emitted) {
             (BenchBackend::Jit, _) => {
@@ -106,10 +106,7 @@ impl Subject {
                 let kernel = compute::compile(layer, spec, &self.compiler)?;
                 let pack = self.median(RUNS, short, || tensors.pack(&kernel).map(drop).map_err(failed))?;
                 let packed = tensors.pack(&kernel).map_err(failed)?;
-                let mut run = || {
-                    let ran = kernel.run_bytes(self.threads, &packed, &src, &mut dst);
-                    ran.map_err(|e| failed(e.to_string()))
-                };
+                let mut run = || tensors.run(&kernel, self.threads, &packed, &src, &mut output).map_err(failed);
                 run()?;
                 (kernel.name().to_owned(), Some(compile), pack, self.median(RUNS, RUN_FOR, run)?)
             }
@@ -123,7 +120,7 @@ impl Subject {
                 })?;
                 let [weights, bias] = tensors.packed_bytes(spec, &lowered);
                 let run = self.median(1, RUN_FOR, || {
-                    let ran = tensors.interpret_packed(spec, &lowered, &weights, &bias, &mut dst);
+                    let ran = tensors.interpret_packed(spec, &lowered, &weights, &bias, &mut output);
                     ran.map_err(|e| failed(e.to_string()))
                 })?;
                 (lowered.kernel.name.clone(), Some(compile), pack, run)
@@ -164,8 +161,8 @@ impl Subject {
         let kernel = compute::compile(layer, layer.spec, &self.compiler)?;
         let pack = self.median(RUNS, Duration::from_millis(10), || tensors.pack(&kernel).map(drop).map_err(failed))?;
         let packed = tensors.pack(&kernel).map_err(failed)?;
-        let mut dst = vec![T::default(); tensors.batch * layer.spec.dst_image()];
-        let mut run = || tensors.run(&kernel, self.threads, &packed, &mut dst).map_err(failed);
+        let mut output = Output::fresh(layer.spec, tensors.batch, T::default());
+        let mut run = || tensors.run(&kernel, self.threads, &packed, &mut output).map_err(failed);
         run()?;
         let run = self.median(RUNS, RUN_FOR, run)?;
         Ok((kernel.name().to_owned(), Some(compile), pack, run))
@@ -177,9 +174,9 @@ impl Subject {
         let lowered = lower()?;
         let pack = self.pack(layer.spec, &lowered, tensors)?;
         let weights = compute::pack(layer.spec, &lowered, &tensors.weights);
-        let mut dst = vec![T::default(); tensors.batch * layer.spec.dst_image()];
+        let mut output = Output::fresh(layer.spec, tensors.batch, T::default());
         let run = self.median(1, RUN_FOR, || {
-            let run = compute::interpret_packed(&lowered, tensors, &weights, &mut dst);
+            let run = compute::interpret_packed(&lowered, tensors, &weights, &mut output);
             run.map_err(|e| Failure::layer(&layer.name(), e))
         })?;
         Ok((lowered.kernel.name.clone(), Some(compile), pack, run))

@@ -2,11 +2,11 @@
 
 use super::{best_of, finish, no_weights};
 use crate::args::{Run, RunBackend};
-use crate::compute;
+use crate::compute::{self, Output};
 use crate::data::{self, Kind, fit};
 use crate::failure::Failure;
 use crate::filters::Filter;
-use crate::integers::{self, Integers, bytes_to_elements};
+use crate::integers::{self, Integers, elements_of};
 use crate::numbers::{short, time};
 use crate::source::Selected;
 use convoke::{Compiler, shape};
@@ -18,8 +18,9 @@ use std::time::Instant;
 
 pub(super) fn run(args: &Run, target: &Target, layer: Selected<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let tensors = read(args, layer.spec, out)?;
-    let dst = compute(args, target, layer, &tensors, out)?;
-    finish(args, layer.spec, tensors.batch, dst.into_iter().map(f64::from).collect(), None, out)
+    let Output { dst, indices } = compute(args, target, layer, &tensors, out)?;
+    let output = Output { dst: dst.into_iter().map(f64::from).collect(), indices };
+    finish(args, layer.spec, tensors.batch, output, None, out)
 }
 
 fn read(args: &Run, spec: &LayerSpec, out: &mut dyn Write) -> Result<Integers, Failure> {
@@ -116,7 +117,7 @@ fn compute(
     layer: Selected<'_>,
     tensors: &Integers,
     out: &mut dyn Write,
-) -> Result<Vec<i32>, Failure> {
+) -> Result<Output<i32>, Failure> {
     let spec = layer.spec;
     let failed = |e: String| Failure::layer(&spec.name, e);
     let start = Instant::now();
@@ -126,27 +127,24 @@ fn compute(
             let kernel = compute::compile(layer, spec, &Compiler::new().target(target.clone()))?;
             let compiled = start.elapsed().as_secs_f64();
             let packed = tensors.pack(&kernel).map_err(failed)?;
-            let (src, mut dst) = (tensors.src_bytes(spec), vec![0; tensors.dst_bytes(spec)]);
-            let seconds = best_of(|| {
-                let ran = kernel.run_bytes(threads, &packed, &src, &mut dst);
-                ran.map_err(|e| failed(e.to_string()))
-            })?;
+            let (src, mut output) = (tensors.src_bytes(spec), tensors.fresh(spec));
+            let seconds = best_of(|| tensors.run(&kernel, threads, &packed, &src, &mut output).map_err(failed))?;
             let speed = short(2.0 * spec.macs_per_image() as f64 * tensors.batch as f64 / seconds);
             let (name, s) = (kernel.name(), if threads == 1 { "" } else { "s" });
             let (compiled, run) = (time(compiled), time(seconds));
             writeln!(out, "{name}: compiled in {compiled}, run in {run} on {threads} thread{s}, {speed}op/s")?;
-            Ok(bytes_to_elements(&dst, spec.dst_storage()))
+            Ok(elements_of(spec, output))
         }
         RunBackend::Interp => {
             let lowered = compute::lower_layer(layer, spec, target)?;
-            let dst = tensors.interpret(spec, &lowered).map_err(|e| failed(e.to_string()))?;
+            let output = tensors.interpret(spec, &lowered).map_err(|e| failed(e.to_string()))?;
             writeln!(out, "{}: interpreted in {}", lowered.kernel.name, time(start.elapsed().as_secs_f64()))?;
-            Ok(dst)
+            Ok(output)
         }
         RunBackend::Reference => {
-            let dst = tensors.reference(spec);
+            let output = tensors.reference(spec);
             writeln!(out, "reference: {}", time(start.elapsed().as_secs_f64()))?;
-            Ok(dst)
+            Ok(output)
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use super::oracle::{Cases, exact};
 use crate::args::VerifyBackend;
-use crate::compute;
+use crate::compute::{self, Output};
 use crate::failure::Failure;
-use crate::integers::{Integers, bytes_to_elements};
+use crate::integers::{Integers, elements_of};
 use crate::rustc::Program;
 use crate::source::Selected;
 use convoke::{Compiler, Float};
@@ -74,9 +74,9 @@ pub(super) struct Results<T> {
     /// Of the layer, and of that without what rounds, which is computed on whole numbers.
     pub(super) algorithm: Algorithm,
     pub(super) whole_algorithm: Algorithm,
-    pub(super) whole: Vec<T>,
+    pub(super) whole: Output<T>,
     /// On one thread, then on several if the backend has threads.
-    pub(super) random: Vec<Vec<T>>,
+    pub(super) random: Vec<Output<T>>,
 }
 
 impl Backends {
@@ -117,7 +117,7 @@ impl Backends {
         layer: Selected<'_>,
         at: usize,
         tensors: &Integers,
-    ) -> Result<Vec<Vec<i32>>, String> {
+    ) -> Result<Vec<Output<i32>>, String> {
         let spec = layer.spec;
         match (backend, &self.rust) {
             (Name::Interp, _) => {
@@ -134,7 +134,7 @@ impl Backends {
                 let EmittedKernel { lowered, index } = &layers[at].full;
                 let [weights, bias] = tensors.packed_bytes(spec, lowered);
                 program.prepare_bytes(&tensors.src_bytes(spec), &weights, &bias)?;
-                Ok(vec![bytes_to_elements(&program.run_bytes(*index, tensors.batch)?, spec.dst_storage())])
+                Ok(vec![elements_of(spec, program.run_bytes(spec, *index, tensors.batch)?)])
             }
             (Name::Rust, None) => Err("the Rust backend was not compiled".to_owned()),
         }
@@ -195,7 +195,7 @@ impl Emitted {
         let run = |kernel: &EmittedKernel, spec, tensors: &compute::Tensors<T>| {
             let weights = compute::pack(spec, &kernel.lowered, &tensors.weights);
             self.program.prepare(tensors, &weights)?;
-            self.program.run(kernel.index, tensors.batch)
+            self.program.run(spec, kernel.index, tensors.batch)
         };
         let random = vec![run(&layer.full, &cases.spec, &cases.random)?];
         let whole = run(&layer.exact, &cases.exact, &cases.whole)?;

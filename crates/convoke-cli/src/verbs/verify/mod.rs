@@ -10,6 +10,7 @@ mod backends;
 mod oracle;
 
 use crate::args::{Verify, name_of};
+use crate::compute::Output;
 use crate::failure::Failure;
 use crate::integers::Integers;
 use crate::numbers::time;
@@ -70,19 +71,21 @@ struct Report {
 fn check<T: Float>(layer: Selected<'_>, at: usize, backends: &Backends, seed: u64) -> Vec<Report> {
     let cases = Cases::<T>::new(layer.spec, seed);
     let truth = Truth::new(&cases);
-    let mut first: Option<(Name, Vec<T>)> = None;
+    let mut first: Option<(Name, Output<T>)> = None;
     let mut reports = Vec::new();
     for &backend in &backends.names {
         let mut error = None;
         let outcome = backends.run(backend, layer, at, &cases).and_then(|results| {
-            truth.check_whole(&cases, results.whole_algorithm, &results.whole)?;
-            error = Some(truth.check_random(&cases, results.algorithm, &results.random[0])?);
+            truth.check_whole(&cases, results.whole_algorithm, &results.whole.dst)?;
+            oracle::check_indices(&cases.exact, &cases.whole, &results.whole.indices)?;
+            error = Some(truth.check_random(&cases, results.algorithm, &results.random[0].dst)?);
+            oracle::check_indices(&cases.spec, &cases.random, &results.random[0].indices)?;
             for other in &results.random[1..] {
                 let n = backends.threads;
                 oracle::same_bits(&cases.spec, &results.random[0], other)
                     .map_err(|at| format!("1 thread and {n} threads differ {at}"))?;
             }
-            let random = results.random.into_iter().next().unwrap_or_default();
+            let Some(random) = results.random.into_iter().next() else { return Err("there is no result".to_owned()) };
             match &first {
                 Some((name, expected)) => oracle::same_bits(&cases.spec, expected, &random)
                     .map_err(|at| format!("its bits are not those of {} {at}", name.text()))?,
@@ -99,10 +102,13 @@ fn check<T: Float>(layer: Selected<'_>, at: usize, backends: &Backends, seed: u6
 fn check_integers(layer: Selected<'_>, at: usize, backends: &Backends, seed: u64) -> Vec<Report> {
     let tensors = Integers::random(layer.spec, seed, oracle::NAMED_BATCH);
     let expected = tensors.reference(layer.spec);
-    let check = |found: &[i32]| oracle::check_integers(layer.spec, &expected, found);
+    let check = |found: &Output<i32>| {
+        oracle::check_integers(layer.spec, &expected.dst, &found.dst)?;
+        oracle::same_indices(layer.spec, &expected.indices, &found.indices)
+    };
     let report = |&backend: &Name| {
         let results = backends.run_integers(backend, layer, at, &tensors);
-        let outcome = results.and_then(|results| results.iter().try_for_each(|found| check(found)));
+        let outcome = results.and_then(|results| results.iter().try_for_each(check));
         Report { backend, reason: outcome.err(), error: None }
     };
     backends.names.iter().map(report).collect()

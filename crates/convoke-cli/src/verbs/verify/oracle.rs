@@ -1,6 +1,6 @@
 //! What the result has to be, and how far a backend's may be away from it.
 
-use crate::compute::{Tensors, each_output, reference};
+use crate::compute::{Output, Tensors, each_output, random_indices, reference, reference_indices};
 use crate::random::Random;
 use convoke::{Element, Float};
 use convoke_core::eval::reference::{Position, epilogue, error_bound, magnitudes, output_at, steps_at};
@@ -36,6 +36,7 @@ impl<T: Float> Cases<T> {
             // Halves, so that taps are also between elements, where sums are exact all the same.
             offset: random.wholes::<T>(batch * spec.offset_image(), MOST).into_iter().map(halved).collect(),
             mask: random.wholes(batch * spec.mask_image(), MOST),
+            indices: random_indices(spec, batch, &mut random),
         };
         let random = Tensors {
             batch,
@@ -45,6 +46,7 @@ impl<T: Float> Cases<T> {
             residual: random.units(if spec.has_residual() { batch * spec.dst_image() } else { 0 }),
             offset: random.units(batch * spec.offset_image()),
             mask: random.units(batch * spec.mask_image()),
+            indices: random_indices(spec, batch, &mut random),
         };
         Self { spec: spec.clone(), exact, whole, random }
     }
@@ -64,17 +66,22 @@ pub(super) fn exact(spec: &LayerSpec) -> LayerSpec {
 /// What the reference says.
 pub(super) struct Truth<T> {
     whole: Vec<T>,
-    /// The exact sums of the random numbers, before the epilogue.
+    /// The exact sums of the random numbers, before the epilogue; of unpooling the output.
     sums: Vec<f64>,
 }
 
 impl<T: Float> Truth<T> {
     pub(super) fn new(cases: &Cases<T>) -> Self {
+        let whole = reference(&cases.exact, &cases.whole).dst;
+        if cases.spec.takes_indices() {
+            let moved = reference(&cases.spec, &cases.random).dst;
+            return Self { whole, sums: moved.into_iter().map(T::to_number).collect() };
+        }
         let plain = LayerSpec { then: Vec::new(), ..cases.spec.clone() };
         let lanes = cases.random.lanes();
         let tensors = lanes.as_reference();
         let sum = |position| output_at::<T::Lane, f64>(&plain, &tensors, position);
-        Self { whole: reference(&cases.exact, &cases.whole), sums: each_output(&plain, cases.random.batch, sum) }
+        Self { whole, sums: each_output(&plain, cases.random.batch, sum) }
     }
 
     /// Whether `found`, which `algorithm` computed, is exactly the result on whole numbers; if it is not exact, whether it is close
@@ -167,12 +174,31 @@ pub(super) fn check_integers(spec: &LayerSpec, expected: &[i32], found: &[i32]) 
     }
 }
 
+/// Whether the maxima are where the reference says.
+pub(super) fn check_indices<T: Float>(spec: &LayerSpec, tensors: &Tensors<T>, found: &[i32]) -> Result<(), String> {
+    same_indices(spec, &reference_indices(spec, tensors.batch, &tensors.src), found)
+}
+
+/// Whether indices are those that are expected.
+pub(super) fn same_indices(spec: &LayerSpec, expected: &[i32], found: &[i32]) -> Result<(), String> {
+    check_len(expected.len(), found.len())?;
+    match expected.iter().zip(found).position(|(a, b)| a != b) {
+        None => Ok(()),
+        Some(at) => {
+            let (expected, found, place) = (expected[at], found[at], place(spec, at));
+            Err(format!("the index {place} is {found}, and the reference says {expected}"))
+        }
+    }
+}
+
 fn check_len(expected: usize, found: usize) -> Result<(), String> {
     if expected == found { Ok(()) } else { Err(format!("there are {found} outputs, and not {expected}")) }
 }
 
 /// Whether two results are the same bits; where they first are not.
-pub(super) fn same_bits<T: Float>(spec: &LayerSpec, expected: &[T], found: &[T]) -> Result<(), String> {
+pub(super) fn same_bits<T: Float>(spec: &LayerSpec, expected: &Output<T>, found: &Output<T>) -> Result<(), String> {
+    same_indices(spec, &expected.indices, &found.indices)?;
+    let (expected, found) = (&expected.dst, &found.dst);
     match expected.iter().zip(found).position(|(a, b)| a.to_lane().bits() != b.to_lane().bits()) {
         None => Ok(()),
         Some(at) => {

@@ -14,21 +14,22 @@ fn cases() -> (Cases<f32>, Truth<f32>) {
 #[test]
 fn the_reference_passes() {
     let (cases, truth) = cases();
-    assert_eq!(truth.check_whole(&cases, Algorithm::Direct, &reference(&cases.exact, &cases.whole)), Ok(()));
-    let (error, bound) = truth.check_random(&cases, Algorithm::Direct, &reference(&cases.spec, &cases.random)).unwrap();
+    assert_eq!(truth.check_whole(&cases, Algorithm::Direct, &reference(&cases.exact, &cases.whole).dst), Ok(()));
+    let (error, bound) =
+        truth.check_random(&cases, Algorithm::Direct, &reference(&cases.spec, &cases.random).dst).unwrap();
     assert!(error <= bound && bound < 1e-3, "{error} {bound}");
 }
 
 #[test]
 fn one_wrong_output_fails_and_is_named() {
     let (cases, truth) = cases();
-    let mut whole = reference(&cases.exact, &cases.whole);
+    let mut whole = reference(&cases.exact, &cases.whole).dst;
     whole[36] += 1.0;
     let reason = truth.check_whole(&cases, Algorithm::Direct, &whole).unwrap_err();
     assert!(reason.contains("[n 1, oc 0, d 0, h 0, w 0]"), "{reason}");
 
     for wrong in [0.01, f32::NAN] {
-        let mut random = reference(&cases.spec, &cases.random);
+        let mut random = reference(&cases.spec, &cases.random).dst;
         random[17] += wrong;
         let reason = truth.check_random(&cases, Algorithm::Direct, &random).unwrap_err();
         assert!(reason.contains("[n 0, oc 1, d 0, h 2, w 2]"), "{reason}");
@@ -42,7 +43,7 @@ fn the_last_bit_counts() {
     let random = reference(&cases.spec, &cases.random);
     assert_eq!(same_bits(&cases.spec, &random, &random), Ok(()));
     let mut other = random.clone();
-    other[3] = f32::from_bits(other[3].to_bits() ^ 1);
+    other.dst[3] = f32::from_bits(other.dst[3].to_bits() ^ 1);
     assert!(same_bits(&cases.spec, &random, &other).unwrap_err().contains("w 0"));
 }
 

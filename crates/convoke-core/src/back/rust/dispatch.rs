@@ -5,6 +5,7 @@ use super::kernel;
 use super::layer::{Detection, Layer, ScratchFrom, Version, has_packed, module_of, required, variant, weights_field};
 use super::names::ident;
 use crate::ir::{Role, Verified};
+use crate::spec::LayerSpec;
 use crate::target::Isa;
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
@@ -56,7 +57,11 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Version], scratch: bool, loc
         false => Default::default(),
     };
     let (mut moved, mut moved_given) = (TokenStream::new(), TokenStream::new());
-    let is_there = [("offset", "Offset", layer.spec.is_deformable()), ("mask", "Mask", layer.spec.mask)];
+    let is_there = [
+        ("offset", "Offset", layer.spec.is_deformable()),
+        ("mask", "Mask", layer.spec.mask),
+        ("indices", "Indices", layer.spec.takes_indices()),
+    ];
     let further: Vec<_> = is_there.into_iter().filter(|f| f.2).map(|(name, kind, _)| (ident(name), of(kind))).collect();
     for (name, kind) in &further {
         moved.extend(quote!(#name: &#kind,));
@@ -66,6 +71,11 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Version], scratch: bool, loc
         quote!(#packed_parameter #residual_parameter #moved),
         quote!(#packed_argument #residual_argument #moved_given),
     );
+    let indices_type = of("Indices");
+    let (outputs, outputs_given) = match layer.spec.return_indices {
+        true => (quote!(dst: &mut #dst_type, indices: &mut #indices_type), quote!(dst, indices)),
+        false => (quote!(dst: &mut #dst_type), quote!(dst)),
+    };
     // The versions that are compiled may all be ones without.
     let unused = (local && versions.iter().any(|v| kernel::buffer_len(&v.kernel, Role::Local).is_none()))
         .then(|| quote!(#[allow(unused_variables)]));
@@ -80,20 +90,32 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Version], scratch: bool, loc
             let message = format!("src and {name} must have as many images");
             quote!(assert_eq!(src.len(), #name.len(), #message);)
         });
+        let has_indices = layer.spec.return_indices || layer.spec.takes_indices();
+        let indices = has_indices
+            .then(|| quote!(assert_eq!(src.len(), indices.len(), "src and indices must have as many images");));
         quote! {
             assert_eq!(src.len(), dst.len(), "src and dst must have as many images");
             #(#moved)*
             #residual
+            #indices
             #scratch
         }
     });
-    let panics = batch.is_none().then(|| {
+    let panics = match (batch.is_none(), layer.spec.takes_indices()) {
+        (false, false) => None,
+        (true, false) => Some("If the slices have different lengths."),
+        (false, true) => Some("If an index is of no element of its plane."),
+        (true, true) => Some("If the slices have different lengths, or an index is of no element of its plane."),
+    };
+    let panics = panics.map(|when| {
+        let when = format!(" {when}");
         quote! {
             ///
             /// # Panics
-            /// If the slices have different lengths.
+            #[doc = #when]
         }
     });
+    let positions = layer.spec.takes_indices().then(|| positions(layer.spec));
     let n = match batch {
         Some(n) => {
             let n = Literal::usize_unsuffixed(n);
@@ -108,12 +130,15 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Version], scratch: bool, loc
         let lanes = layer.spec.integers.as_ref().map(|_| quote!(.cast()));
         let arguments = k.buffers.iter().map(|buffer| match buffer.role {
             Role::Src => quote!(src.as_ptr().cast()),
+            Role::Weights if layer.spec.return_indices => quote!(POSITIONS.as_ptr().cast()),
             Role::Weights => quote!(packed.#weights.as_ptr() #lanes),
             Role::Bias => quote!(packed.bias.as_ptr() #lanes),
             Role::Residual => quote!(residual.as_ptr().cast()),
             Role::Offset => quote!(offset.as_ptr().cast()),
             Role::Mask => quote!(mask.as_ptr().cast()),
+            Role::Positions => quote!(indices.as_ptr().cast()),
             Role::Dst => quote!(dst.as_mut_ptr().cast()),
+            Role::Indices => quote!(indices.as_mut_ptr().cast()),
             Role::Scratch => quote!(scratch.as_mut_ptr().cast()),
             Role::Local => quote!(local.as_mut_ptr()),
         });
@@ -135,8 +160,8 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Version], scratch: bool, loc
 
         /// Computes `dst` from `src`, in the best version that the CPU has: [`isa`].
         #panics
-        pub fn run(src: &#src_type, #inputs dst: &mut #dst_type #scratch_parameter #local_parameter) {
-            run_with(isa(), src, #inputs_given dst #scratch_argument #local_argument);
+        pub fn run(src: &#src_type, #inputs #outputs #scratch_parameter #local_parameter) {
+            run_with(isa(), src, #inputs_given #outputs_given #scratch_argument #local_argument);
         }
 
         /// Computes `dst` from `src` in the version for `isa`, if the CPU has it; else returns `false`.
@@ -145,9 +170,10 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Version], scratch: bool, loc
         #panics
         #unused
         pub fn run_with(
-            isa: Isa, src: &#src_type, #inputs dst: &mut #dst_type #scratch_parameter #local_parameter
+            isa: Isa, src: &#src_type, #inputs #outputs #scratch_parameter #local_parameter
         ) -> bool {
             #check
+            #positions
             if !isa.is_available() {
                 return false;
             }
@@ -157,6 +183,24 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Version], scratch: bool, loc
                 _ => return false,
             }
             true
+        }
+    }
+}
+
+/// Refuses indices of no element. Those of what fills up a block of channels mean nothing.
+fn positions(spec: &LayerSpec) -> TokenStream {
+    let plane = Literal::usize_unsuffixed(spec.indexed_plane());
+    let all = if spec.fixed_batch().is_some() { quote!(indices.iter()) } else { quote!(indices.iter().flatten()) };
+    let (stored, channels) = (spec.src_channels(), spec.in_channels);
+    let filled = (stored != channels).then(|| {
+        let block = spec.dtype.block();
+        let [plane, blocks, block, channels] =
+            [spec.src_image() / stored * block, stored / block, block, channels].map(Literal::usize_unsuffixed);
+        quote!(.enumerate().filter(|(at, _)| at / #plane % #blocks * #block + at % #block < #channels).map(|(_, index)| index))
+    });
+    quote! {
+        if let Some(index) = #all #filled.find(|index| !(0..#plane).contains(*index)) {
+            panic!("index {index} is of none of the {} elements of a plane", #plane);
         }
     }
 }

@@ -427,6 +427,8 @@ pub(super) fn stored_as(storage: Storage, lanes: DType) -> &'static str {
     match storage {
         Storage::F16 | Storage::Bf16 => "u16",
         Storage::U8 | Storage::I8 => storage.name(),
+        // Bits of lanes, where these have as many.
+        Storage::I32 if lanes == DType::F64 => storage.name(),
         Storage::F32 | Storage::F64 | Storage::I32 => lanes.name(),
     }
 }

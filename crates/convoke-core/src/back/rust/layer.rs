@@ -9,7 +9,7 @@ use super::{RustError, dispatch};
 use super::{halves, integers, kernel};
 use crate::ir::{Role, Verified};
 use crate::lower::weights::WeightsPacking;
-use crate::lower::{winograd_taps, winograd_transforms};
+use crate::lower::{table_starts, winograd_taps, winograd_transforms};
 use crate::spec::{Batch, DType, LayerSpec, PARTS, QUAD, Storage, WeightsLayout};
 use crate::target::Isa;
 use proc_macro2::{Ident, Literal, TokenStream};
@@ -239,6 +239,14 @@ fn types(spec: &LayerSpec, packings: &[&WeightsPacking], scratch: Option<i64>, l
         }
     }
     define(dst, "Dst", format!(" The output, {}{of}.", shape(spec, false)), spec.dst_image() * images);
+    if spec.takes_indices() {
+        let doc = format!(" Where in the plane of its channel each element of the input goes{of}.");
+        define(Storage::I32, "Indices", doc, spec.src_image() * images);
+    }
+    if spec.return_indices {
+        let doc = format!(" Where in the plane of its channel each element of the output is{of}.");
+        define(Storage::I32, "Indices", doc, spec.dst_image() * images);
+    }
     if let Some(len) = scratch {
         let doc = format!(" Space that `run` needs for itself{of}; what is in it means nothing.");
         define_as(lane, "Scratch", doc, usize::try_from(len).unwrap_or(0));
@@ -246,6 +254,9 @@ fn types(spec: &LayerSpec, packings: &[&WeightsPacking], scratch: Option<i64>, l
     if let Some(len) = local {
         let doc = " Space that `run` needs for itself, however many images; what is in it means nothing.";
         define_as(lane, "Local", doc.to_owned(), usize::try_from(len).unwrap_or(0));
+    }
+    if spec.return_indices {
+        code.extend(packings.first().map(|packing| tables(packing)));
     }
     if !has_packed(spec) {
         return code;
@@ -271,6 +282,35 @@ fn types(spec: &LayerSpec, packings: &[&WeightsPacking], scratch: Option<i64>, l
             /// All zeros: for [`pack_into`].
             pub const ZERO: Self = Self { #zeros };
         }
+    }
+}
+
+/// The tables of positions that maxima look up.
+fn tables(packing: &WeightsPacking) -> TokenStream {
+    let starts = table_starts(packing.tables);
+    let [_, height, width] = packing.tables;
+    let tables = [height * width, width, 1].into_iter().enumerate().filter(|&(i, _)| starts[i] < starts[i + 1]);
+    let loops = tables.map(|(i, step)| {
+        let [start, end] = [starts[i], starts[i + 1]].map(Literal::usize_unsuffixed);
+        let within = if starts[i] == 0 { quote!(at) } else { quote!((at - #start)) };
+        let position = if step == 1 { within } else { times(within, step) };
+        let position = if step == 1 { position } else { quote!((#position)) };
+        quote! {
+            while at < #end {
+                positions[at] = #position as i32;
+                at += 1;
+            }
+        }
+    });
+    let len = Literal::usize_unsuffixed(starts[3]);
+    quote! {
+        /// Positions along each axis, which make up those of elements.
+        static POSITIONS: [i32; #len] = {
+            let mut positions = [0; #len];
+            let mut at = 0;
+            #(#loops)*
+            positions
+        };
     }
 }
 

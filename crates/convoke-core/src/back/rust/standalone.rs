@@ -1,15 +1,15 @@
 //! A program that runs kernels on raw files: for tests and for `convoke verify --backend rust`.
 //!
-//! The program is called as `program INDEX N DIR [REPEAT]`: it reads the elements of `src`, `weights` and `bias` (those that kernel
+//! The program is called as `program INDEX N DIR [REPEAT]`: it reads the elements of `src`, `weights`, `bias` and so on (those that kernel
 //! `INDEX` has; weights packed) from the files of these names in `DIR`, in the machine's byte order, runs the kernel for a batch of
-//! `N` and writes `dst` there. With `REPEAT` it runs that often and prints the median time in nanoseconds.
+//! `N` and writes `dst` there, and `indices`. With `REPEAT` it runs that often and prints the median time in nanoseconds.
 //! It ends with 0; with 2 and a message if a file is missing or has another length; with 3 if the CPU lacks the
 //! kernel's instructions. The output starts as NaN, so that an element that no one writes shows.
 
 use super::isa::{Intrinsics, features_of, stored_as};
 use super::names::ident;
 use super::{RustError, kernel};
-use crate::ir::{Affine, Kernel, Role, Var, Verified};
+use crate::ir::{Affine, Kernel, Var, Verified};
 use crate::target::Isa;
 use proc_macro2::{Literal, TokenStream};
 use quote::{format_ident, quote};
@@ -74,7 +74,7 @@ fn arm(k: &Kernel, module: &proc_macro2::Ident, intrinsics: &Intrinsics) -> Toke
         let len = length(&buffer.len);
         let element = ident(stored_as(buffer.storage, k.dtype));
         // All bits of a half are a NaN.
-        let is_integer = buffer.storage.is_narrow() || buffer.storage.is_half();
+        let is_integer = !element.to_string().starts_with('f');
         let poison = if is_integer { quote!(#element::MAX) } else { quote!(#element::NAN) };
         if buffer.role.is_written() {
             code.extend(quote!(let mut #name = vec![#poison; #len];));
@@ -84,17 +84,18 @@ fn arm(k: &Kernel, module: &proc_macro2::Ident, intrinsics: &Intrinsics) -> Toke
             arguments.push(quote!(#name.as_ptr()));
         }
     }
-    let write = k.buffers.iter().any(|b| b.role == Role::Dst).then(|| {
+    let write = k.buffers.iter().filter(|b| b.role.is_output()).map(|b| {
+        let (name, text) = (ident(b.role.name()), b.role.name());
         quote! {
-            let bytes: Vec<u8> = dst.iter().flat_map(|x| x.to_ne_bytes()).collect();
-            write(&dir.join("dst"), &bytes)?;
+            let bytes: Vec<u8> = #name.iter().flat_map(|x| x.to_ne_bytes()).collect();
+            write(&dir.join(#text), &bytes)?;
         }
     });
     quote! {
         #code
         // The lengths are the kernel's, and the CPU has its instructions.
         timed(repeat, || unsafe { #module::run(#(#arguments,)* n as isize) });
-        #write
+        #(#write)*
     }
 }
 

@@ -86,6 +86,11 @@ fn uses(stmts: &[TileStmt], pointers: &mut [Pointer], ranges: &mut [bool]) {
             }
             TileStmt::Op(Op::Broadcast { from, .. } | Op::Gather { from, .. }) => mark(*from, false),
             TileStmt::Op(Op::Store { to, .. }) => mark(to.at, true),
+            TileStmt::Op(Op::Scatter { to, from, at, .. }) => {
+                mark(*to, true);
+                mark(*from, false);
+                mark(*at, false);
+            }
             TileStmt::Op(_) | TileStmt::Loop(_) => {}
         }
     }
@@ -243,6 +248,19 @@ impl Writer<'_> {
                 };
                 let (name, address) = (self.instructions.name(helper), self.address(from.at, false));
                 quote!(#name(#address))
+            }
+            Op::Scatter { to, count, stride, from, at } => {
+                let (to, from, at) = (self.address(to, true), self.address(from, false), self.address(at, false));
+                let last = Literal::u64_unsuffixed(count.saturating_sub(1));
+                let index = quote!((*#at.cast::<u32>()).min(#last) as isize);
+                let distance = match stride {
+                    1 => index,
+                    _ => {
+                        let stride = signed(stride);
+                        quote!(#index * #stride)
+                    }
+                };
+                quote!(*#to.wrapping_offset(#distance) = *#from)
             }
             Op::Store { to, s } => self.access(to, Some(s)),
         }

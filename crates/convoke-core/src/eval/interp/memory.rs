@@ -15,6 +15,11 @@ pub(super) trait Memory<T: Element> {
     fn read_all<const L: usize>(&self, role: Role, at: usize) -> Option<[T; L]>;
     /// Writes an element, if it is there and may be written.
     fn write(&mut self, role: Role, at: usize, value: T) -> Option<()>;
+    /// Copies an element as it is, between buffers of one type.
+    fn copy(&mut self, from: (Role, usize), to: (Role, usize)) -> Option<()> {
+        let value = self.read(from.0, from.1)?;
+        self.write(to.0, to.1, value)
+    }
     /// Fills the local buffer with what no result can come from.
     fn poison_local(&mut self);
 }
@@ -106,6 +111,15 @@ impl<T: Element> Memory<T> for Bytes<'_, '_> {
                 bytes[0] = (bits as i32).clamp(lo, hi) as u8;
             }
         }
+        Some(())
+    }
+
+    fn copy(&mut self, from: (Role, usize), to: (Role, usize)) -> Option<()> {
+        let size = self.storages[from.0 as usize].bytes();
+        let range = |at: usize| Some(at.checked_mul(size)?..at.checked_add(1)?.checked_mul(size)?);
+        let mut element = [0; 8];
+        element[..size].copy_from_slice(self.buffers.get(from.0).get(range(from.1)?)?);
+        self.buffers.get_mut(to.0)?.get_mut(range(to.1)?)?.copy_from_slice(&element[..size]);
         Some(())
     }
 

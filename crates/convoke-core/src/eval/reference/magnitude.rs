@@ -58,7 +58,7 @@ pub fn magnitudes<T: Element>(
 /// Of pooling.
 fn mean_magnitude<T: Element>(spec: &LayerSpec, src: &[T], at: Position) -> f64 {
     match spec.operation {
-        Operation::MaxPool => return 0.0,
+        Operation::MaxPool | Operation::MaxUnpool => return 0.0,
         Operation::LpPool => return pooled(spec, src, at, |x| x.to_f64()),
         _ => {}
     }

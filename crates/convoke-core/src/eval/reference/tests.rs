@@ -31,6 +31,7 @@ fn layer(in_channels: usize, out_channels: usize, spatial: [SpatialAxis; 3]) -> 
         divisor: Divisor::Padded,
         adaptive: false,
         p: 2,
+        return_indices: false,
         bias: false,
         then: Vec::new(),
         accuracy: Accuracy::default(),

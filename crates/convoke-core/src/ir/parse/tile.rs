@@ -31,12 +31,26 @@ fn block(t: &mut Tokens<'_>, tile: &Tile, lanes: usize) -> Parse<Vec<TileStmt>> 
             t.symbol("=")?;
             let s = register(t)?;
             TileStmt::Op(Op::Store { to: access(t, at, lanes)?, s })
+        } else if t.take_word("scatter") {
+            TileStmt::Op(scatter(t, tile)?)
         } else {
             TileStmt::Op(definition(t, tile, lanes)?)
         });
     }
     t.close()?;
     Ok(body)
+}
+
+fn scatter(t: &mut Tokens<'_>, tile: &Tile) -> Parse<Op> {
+    let to = address(t, tile)?;
+    t.word("count")?;
+    let what = "a number of elements";
+    let count = t.unsigned(what)?;
+    let stride = if t.take_word("stride") { t.integer("a stride")? } else { 1 };
+    t.symbol("=")?;
+    let from = address(t, tile)?;
+    t.word("at")?;
+    Ok(Op::Scatter { to, count, stride, from, at: address(t, tile)? })
 }
 
 fn repeat(t: &mut Tokens<'_>, tile: &Tile, lanes: usize) -> Parse<TileLoop> {
@@ -65,7 +79,7 @@ fn repeat(t: &mut Tokens<'_>, tile: &Tile, lanes: usize) -> Parse<TileLoop> {
 fn definition(t: &mut Tokens<'_>, tile: &Tile, lanes: usize) -> Parse<Op> {
     let d = match try_register(t) {
         Some(d) => d,
-        None => return Err(t.expected("a register, `store`, `loop` or `}`")),
+        None => return Err(t.expected("a register, `store`, `scatter`, `loop` or `}`")),
     };
     t.symbol("=")?;
     if t.take_word("const") {

@@ -9,7 +9,7 @@
 //! 4. A loop binds a variable that no other loop binds, never `N`, and its range speaks of outer variables only. Nests
 //!    are at most [`MAX_NEST_DEPTH`] loops deep, tiles at most [`MAX_TILE_DEPTH`]. Only a nest's outermost loop is parallel.
 //! 5. A call names a tile and passes one argument a pointer and one range a range, into buffers that exist.
-//! 6. A tile stores to `dst`, `scratch` and `local` only, and never loads from `dst`.
+//! 6. A tile stores to `dst`, `indices`, `scratch` and `local` only, and never loads from `dst` or `indices`.
 //! 7. A tile uses no more registers than the instruction set has, and each is defined before it is used on every
 //!    path: what a loop defines counts after it only if the loop runs a constant number of times, at least once.
 //! 8. Accesses touch 1 to all lanes, at least one element apart. `fma` only where the kernel has it.
@@ -18,7 +18,8 @@
 //!     count: each has its own.
 //! 11. Bytes are multiplied on AVX2 and AVX-512 only, by one instruction only where the kernel has it. Only kernels of f32 have integers, and buffers of another type than their own. All calls of a tile pass the same types.
 //!     A gather is from a buffer of lanes, of at least one element, and not into the register that its integers are in.
-//!     Integers that are converted are neither broadcast nor repeated; pairs are of such, and contiguous.
+//!     Integers that are converted are neither broadcast nor repeated; pairs are of such, and contiguous. A scatter is between buffers of one
+//!     type, at places of `i32`; only that reads `positions` in kernels of f64.
 //!
 //! Rules 9 and 10 are proofs, not samples, so they refuse some kernels that would be fine. `bounds` and `apart` say how
 //! they are made. Whether every element of `dst` is written is not checked, nor whether one of
@@ -55,7 +56,7 @@ pub enum VerifyError {
     Duplicate { what: &'static str, name: String },
     #[error("the first variable must be the batch size, the kernel has no variables")]
     NoBatch,
-    #[error("buffer `{}` comes after `{}`, the order is src, weights, bias, residual, offset, mask, dst, scratch, local", second.name(), first.name())]
+    #[error("buffer `{}` comes after `{}`, the order is src, weights, bias, residual, offset, mask, positions, dst, indices, scratch, local", second.name(), first.name())]
     BufferOrder { first: Role, second: Role },
     #[error("the length of `{}` must be made of `N` and numbers that are not negative", role.name())]
     BufferLength { role: Role },
@@ -87,8 +88,8 @@ pub enum VerifyError {
     NoBuffer { tile: String, role: Role },
     #[error("tile `{tile}` stores to `{pointer}`, for which a call passes `{}`, which is read only", role.name())]
     ReadOnly { tile: String, pointer: String, role: Role },
-    #[error("tile `{tile}` loads from `{pointer}`, for which a call passes `dst`, which is never read")]
-    ReadsDst { tile: String, pointer: String },
+    #[error("tile `{tile}` loads from `{pointer}`, for which a call passes `{}`, which is never read", role.name())]
+    ReadsOutput { tile: String, pointer: String, role: Role },
     #[error("tile `{tile}` uses {registers} registers, {} has {limit}", isa.name())]
     Registers { tile: String, registers: usize, isa: Isa, limit: usize },
     #[error("tile `{tile}` uses register v{register}, it has {registers}")]
@@ -119,6 +120,12 @@ pub enum VerifyError {
     Gather { tile: String, register: u32, why: &'static str },
     #[error("tile `{tile}` is called with `{}` of {}, and elsewhere with {}", role.name(), found.name(), expected.name())]
     PointerStorage { tile: String, role: Role, expected: Storage, found: Storage },
+    #[error("a scatter of tile `{tile}` is to {count} elements, they are from 1 to {}", i32::MAX)]
+    ScatterCount { tile: String, count: u64 },
+    #[error(
+        "a scatter of tile `{tile}` is from {from} to {to} at {at}, and the first two are the same type, the last i32"
+    )]
+    ScatterStorage { tile: String, to: &'static str, from: &'static str, at: &'static str },
     #[error("there is no vnni for {}", isa.name())]
     Vnni { isa: Isa },
     #[error("`{}` holds {}, which a kernel of {} cannot", role.name(), storage.name(), dtype.name())]
@@ -210,7 +217,9 @@ fn check_buffers(kernel: &Kernel) -> Result<(), VerifyError> {
     }
     for buffer in &kernel.buffers {
         let (storage, dtype) = (buffer.storage, kernel.dtype);
-        if storage != dtype.storage() && (dtype != DType::F32 || storage == Storage::F64) {
+        // Positions are no lanes.
+        let is_index = buffer.role == Role::Positions && storage == Storage::I32;
+        if storage != dtype.storage() && !is_index && (dtype != DType::F32 || storage == Storage::F64) {
             return Err(VerifyError::BufferStorage { role: buffer.role, storage, dtype });
         }
         let ok = |&(var, factor): &(Var, i64)| var == Var::BATCH && factor >= 0;

@@ -135,8 +135,8 @@ impl Checker<'_> {
             if group.stores && !role.is_written() {
                 return Err(VerifyError::ReadOnly { tile: tile.name.clone(), pointer: pointer(), role });
             }
-            if !group.stores && role == Role::Dst {
-                return Err(VerifyError::ReadsDst { tile: tile.name.clone(), pointer: pointer() });
+            if !group.stores && role.is_output() {
+                return Err(VerifyError::ReadsOutput { tile: tile.name.clone(), pointer: pointer(), role });
             }
             let place = bounds::enter(&mut self.space, group, base, &ranges);
             bounds::check(&self.space, group, &place, len, || (self.nest.label.clone(), tile.name.clone(), role))?;

@@ -98,7 +98,7 @@ fn names() {
 fn buffers() {
     let mut kernel = parse(ROWS);
     kernel.buffers.swap(1, 2);
-    let order = "buffer `weights` comes after `dst`, the order is src, weights, bias, residual, offset, mask, dst, scratch, local";
+    let order = "buffer `weights` comes after `dst`, the order is src, weights, bias, residual, offset, mask, positions, dst, indices, scratch, local";
     refuses_kernel(kernel, order);
     let mut kernel = parse(ROWS);
     kernel.buffers[1] = kernel.buffers[0].clone();
@@ -486,7 +486,7 @@ fn local_buffers_have_a_length_and_bounds() {
     refuses_kernel(overlapping("local", "7"), "nest `n`: tile `put` may reach element 1 past the last of `local`");
     let mut kernel = overlapping("local", "8");
     kernel.buffers.swap(1, 2);
-    let order = "buffer `dst` comes after `local`, the order is src, weights, bias, residual, offset, mask, dst, scratch, local";
+    let order = "buffer `dst` comes after `local`, the order is src, weights, bias, residual, offset, mask, positions, dst, indices, scratch, local";
     refuses_kernel(kernel, order);
     let mut kernel = overlapping("local", "8");
     kernel.buffers.pop();
@@ -534,4 +534,63 @@ fn gathers() {
         "dst[0] at v2 of 1",
         Some("tile `rows` loads from `dst`, for which a call passes `dst`, which is never read"),
     );
+}
+
+/// Elements of two planes of five, each to one of the twelve of its plane of the output, which are two apart.
+const SCATTER: &str = "
+kernel scatter f64 sse {
+    buffer src[10*N]
+    buffer positions i32[10*N]
+    buffer dst[24*N]
+    vars N, n, c
+    tile put(src, positions, dst) registers 0 {
+        loop 5: src += 2, positions += 2 {
+            scatter dst[0] count 12 stride 2 = src[0] at positions[0]
+        }
+    }
+    nest unpool {
+        parallel for c in 0..2 {
+            for n in 0..N {
+                call put(src[10*n + c], positions[10*n + c], dst[24*n + c])
+            }
+        }
+    }
+}
+";
+
+#[test]
+fn a_scatter_is_a_store_to_every_element() {
+    let changed = |changes: &[(&str, &str)]| {
+        let text = changes.iter().fold(SCATTER.to_owned(), |text, (from, to)| {
+            assert!(text.contains(from), "`{from}` does not occur");
+            text.replace(from, to)
+        });
+        verify(parse(&text)).map(|_| ()).map_err(|e| e.to_string())
+    };
+    assert_eq!(changed(&[]), Ok(()));
+    for (changes, expect) in [
+        (&[("count 12", "count 13")][..], "nest `unpool`: tile `put` may reach element 2 past the last of `dst`"),
+        (&[("count 12", "count 0")], "a scatter of tile `put` is to 0 elements, they are from 1 to 2147483647"),
+        (&[("stride 2 =", "stride 0 =")], "an access of tile `put` has stride 0, the least is 1"),
+        (
+            &[("positions i32", "positions")],
+            "a scatter of tile `put` is from f64 to f64 at f64, and the first two are the same type, the last i32",
+        ),
+        (
+            &[("= src[0] at positions[0]", "= positions[0] at positions[0]")],
+            "a scatter of tile `put` is from i32 to f64 at i32, and the first two are the same type, the last i32",
+        ),
+        (
+            &[("registers 0", "registers 1"), ("scatter", "v0 = load positions[0]\n scatter")],
+            "tile `put` has `a load of them`, and only kernels of f32 have integers",
+        ),
+        (
+            &[("scatter dst[0] count 12 stride 2 = src[0]", "scatter src[0] count 5 stride 2 = src[0]")],
+            "tile `put` stores to `src`, for which a call passes `src`, which is read only",
+        ),
+    ] {
+        assert_eq!(changed(changes), Err(expect.to_owned()), "{changes:?}");
+    }
+    let together = changed(&[("stride 2 =", "stride 1 =")]).unwrap_err();
+    assert!(together.starts_with("nest `unpool` is parallel over `c`"), "{together}");
 }

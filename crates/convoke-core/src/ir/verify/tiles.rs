@@ -204,6 +204,7 @@ impl<'k> Checker<'k> {
                 self.uses(&[a], defined)?;
                 d
             }
+            Op::Scatter { to, count, stride, from, at } => return self.scatter((to, count, stride), from, at, place),
             Op::Store { to, s } => {
                 self.uses(&[s], defined)?;
                 return self.access(to, true, place);
@@ -222,10 +223,13 @@ impl<'k> Checker<'k> {
         if ok { Ok(()) } else { Err(VerifyError::Integers { tile: self.name(), what }) }
     }
 
-    /// Refuses `what` of a narrow buffer, and any narrow buffer of another kernel than one of `f32`.
+    /// Refuses `what` of a narrow buffer, and integers of 32 bits in another kernel than one of `f32`.
     fn narrow(&self, what: &'static str, at: Address, is_what: bool) -> Result<(), VerifyError> {
         match self.storages.get(at.ptr.0 as usize) {
             Some(storage) if storage.is_narrow() && is_what => Err(VerifyError::Narrow { tile: self.name(), what }),
+            Some(Storage::I32) if self.kernel.dtype != DType::F32 => {
+                Err(VerifyError::Integers { tile: self.name(), what: "a load of them" })
+            }
             _ => Ok(()),
         }
     }
@@ -274,6 +278,35 @@ impl<'k> Checker<'k> {
         }
         // What lanes share is accessed once.
         self.elements(access, access.elements(), stores, place)
+    }
+
+    /// A store to any of the elements that an index can be of, and two loads.
+    fn scatter(
+        &mut self,
+        (to, count, stride): (Address, u64, i64),
+        from: Address,
+        at: Address,
+        place: usize,
+    ) -> Result<(), VerifyError> {
+        for pointer in [to.ptr, from.ptr, at.ptr] {
+            self.pointer(pointer)?;
+        }
+        check_number("a stride", stride.into())?;
+        if stride < 1 {
+            return Err(VerifyError::Stride { tile: self.name(), stride });
+        }
+        if count == 0 || count > i32::MAX as u64 {
+            return Err(VerifyError::ScatterCount { tile: self.name(), count });
+        }
+        let of = |address: Address| self.storages.get(address.ptr.0 as usize).copied().unwrap_or(Storage::F64);
+        if of(to) != of(from) || of(at) != Storage::I32 {
+            let [to, from, at] = [of(to), of(from), of(at)].map(Storage::name);
+            return Err(VerifyError::ScatterStorage { tile: self.name(), to, from, at });
+        }
+        let one = |at: Address| Access { at, lanes: 1, stride: 1, repeat: 1 };
+        self.elements(one(from), 1, false, place)?;
+        self.elements(one(at), 1, false, place)?;
+        self.elements(Access { stride, ..one(to) }, count as usize, true, place)
     }
 
     /// Takes note of an access to `lanes` elements.
