@@ -244,18 +244,7 @@ impl<'a, T: Element> Case<'a, T> {
         local: &'b mut [T],
     ) -> Buffers<'b, T> {
         let Self { src, bias, residual, offset, mask, .. } = self;
-        Buffers {
-            src,
-            weights: packed,
-            bias,
-            residual,
-            offset,
-            mask,
-            dst,
-            scratch,
-            local,
-            ..Buffers::default()
-        }
+        Buffers { src, weights: packed, bias, residual, offset, mask, dst, scratch, local, ..Buffers::default() }
     }
 
     /// Memory that shows what was not written, or read before it was.

@@ -202,8 +202,19 @@ impl Memory<'_> {
         let program = Program::compile(kernel).map_err(|e| e.to_string())?;
         for executor in [&Serial as &dyn Executor, pool] {
             let [dst, indices] = self.run(|buffers| {
-                let Buffers { src, weights, bias, residual, positions, dst, indices, scratch, local } = buffers;
-                let buffers = Buffers { src, weights, bias, residual, positions, dst, indices, scratch, local };
+                let Buffers { src, weights, bias, residual, positions, dst, indices, scratch, local, .. } = buffers;
+                let buffers = Buffers {
+                    src,
+                    weights,
+                    bias,
+                    residual,
+                    positions,
+                    dst,
+                    indices,
+                    scratch,
+                    local,
+                    ..Buffers::default()
+                };
                 program.run_bytes(batch, buffers, executor).map_err(|e| e.to_string())
             })?;
             check(&format!("{} on {} threads", kernel.name, executor.threads()), &dst, &indices)?;

@@ -168,7 +168,18 @@ pub(crate) fn interpret_packed<T: Float>(
         let mut found: Vec<T::Lane> = dst.iter().map(|x| x.to_lane()).collect();
         let (scratch, local) = (&mut scratch, &mut local);
         let dst_lanes = &mut found;
-        let buffers = Buffers { src, weights, bias, residual, offset, mask, dst: dst_lanes, scratch, local, ..Buffers::default() };
+        let buffers = Buffers {
+            src,
+            weights,
+            bias,
+            residual,
+            offset,
+            mask,
+            dst: dst_lanes,
+            scratch,
+            local,
+            ..Buffers::default()
+        };
         let mut buffers = buffers;
         interp::run(&lowered.kernel, tensors.batch, &mut buffers)?;
         dst.iter_mut().zip(found).for_each(|(slot, lane)| *slot = T::from_lane(lane));

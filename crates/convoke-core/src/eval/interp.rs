@@ -70,13 +70,9 @@ impl<T> Buffers<'_, T> {
 
     fn get_mut(&mut self, role: Role) -> Option<&mut [T]> {
         match role {
-            Role::Src
-            | Role::Weights
-            | Role::Bias
-            | Role::Residual
-            | Role::Offset
-            | Role::Mask
-            | Role::Positions => None,
+            Role::Src | Role::Weights | Role::Bias | Role::Residual | Role::Offset | Role::Mask | Role::Positions => {
+                None
+            }
             Role::Dst => Some(self.dst),
             Role::Indices => Some(self.indices),
             Role::Scratch => Some(self.scratch),

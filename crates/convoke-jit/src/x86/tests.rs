@@ -205,8 +205,7 @@ fn check_bytes(kernel: &Verified, batch: usize, seed: u64) -> Result<(), String>
     let [src, weights, bias, residual, offset, mask, positions, mut dst, mut indices, mut scratch, mut local] =
         Role::ALL.map(&mut fill);
     let mut machine = Machine::new(kernel, batch)?;
-    let all =
-        [&src, &weights, &bias, &residual, &offset, &mask, &positions, &dst, &indices, &scratch, &local];
+    let all = [&src, &weights, &bias, &residual, &offset, &mask, &positions, &dst, &indices, &scratch, &local];
     for (role, bytes) in Role::ALL.into_iter().zip(all) {
         machine.place_bytes(role, bytes.clone(), 1);
     }

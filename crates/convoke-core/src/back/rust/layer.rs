@@ -127,7 +127,9 @@ fn sorted<'a>(layer: &Layer<'a>) -> Result<Vec<&'a Version>, RustError> {
             (Role::Residual, if spec.has_residual() { spec.dst_image() * images } else { 0 }),
             (Role::Offset, spec.offset_image() * images),
             (Role::Mask, spec.mask_image() * images),
+            (Role::Positions, if spec.takes_indices() { spec.src_image() * images } else { 0 }),
             (Role::Dst, spec.dst_image() * images),
+            (Role::Indices, if spec.return_indices { spec.dst_image() * images } else { 0 }),
         ];
         for (role, expected) in expected {
             let (expected, found) = (expected as i64, kernel::buffer_len(kernel, role).map_or(0, |l| l.0));
@@ -217,7 +219,12 @@ fn types(spec: &LayerSpec, packings: &[&WeightsPacking], scratch: Option<i64>, l
     let (src, dst) = (spec.src_storage(), spec.dst_storage());
     define(src, "Src", format!(" The input, {}{of}.", shape(spec, true)), spec.src_image() * images);
     if !spec.operation.is_pooling() {
-        define(spec.weights_storage(), "Weights", format!(" The weights, {weights_shape}{numbers}."), spec.weights_len());
+        define(
+            spec.weights_storage(),
+            "Weights",
+            format!(" The weights, {weights_shape}{numbers}."),
+            spec.weights_len(),
+        );
     }
     if spec.bias {
         let doc = " The bias, one element an output channel.".to_owned();
