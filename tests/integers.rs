@@ -135,8 +135,20 @@ impl<'a> Case<'a> {
                 let program = Program::compile(&kernel).map_err(|e| e.to_string())?;
                 for executor in [&Serial as &dyn Executor, pool] {
                     let dst = memory.run(executor.threads(), |buffers| {
-                        let Buffers { src, weights, bias, residual, positions, dst, indices, scratch, local } = buffers;
-                        let buffers = Buffers { src, weights, bias, residual, positions, dst, indices, scratch, local };
+                        let Buffers { src, weights, bias, residual, positions, dst, indices, scratch, local, .. } =
+                            buffers;
+                        let buffers = Buffers {
+                            src,
+                            weights,
+                            bias,
+                            residual,
+                            positions,
+                            dst,
+                            indices,
+                            scratch,
+                            local,
+                            ..Buffers::default()
+                        };
                         program.run_bytes(self.batch, buffers, executor).map_err(|e| e.to_string())
                     })?;
                     self.compare("machine code", &kernel, &dst, &expected)?;
