@@ -19,6 +19,9 @@ use crate::threads::Pools;
 use crate::workspace::Workspace;
 
 mod deformable;
+mod tensors;
+
+pub(crate) use tensors::Tensors;
 
 /// Native code for one layer. It owns the code, and any number of threads may run it at the same time.
 #[derive(Debug)]
@@ -65,27 +68,6 @@ impl<T> Packed<T> {
     /// layer of integers what is added to the sums, and then the factors that they are multiplied by, if there are any.
     pub fn bias(&self) -> &[u8] {
         &self.bias
-    }
-}
-
-/// What a run reads beside what is packed, and what it writes, in the machine's order.
-pub(crate) struct Tensors<'a> {
-    pub(crate) src: &'a [u8],
-    pub(crate) residual: Option<&'a [u8]>,
-    /// Of a deformable layer.
-    pub(crate) offset: Option<&'a [u8]>,
-    pub(crate) mask: Option<&'a [u8]>,
-    /// Of unpooling.
-    pub(crate) positions: Option<&'a [i32]>,
-    pub(crate) dst: &'a mut [u8],
-    /// Of maxima.
-    pub(crate) indices: Option<&'a mut [u8]>,
-}
-
-impl<'a> Tensors<'a> {
-    /// Of most layers.
-    pub(crate) fn new(src: &'a [u8], dst: &'a mut [u8]) -> Self {
-        Self { src, residual: None, offset: None, mask: None, positions: None, dst, indices: None }
     }
 }
 

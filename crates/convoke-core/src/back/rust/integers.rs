@@ -5,8 +5,9 @@
 //! take bytes apart for each product. So a module packs pairs for the ones and quads for the others, if it has both:
 //! three bytes a weight, of which a run reads one or two.
 
-use super::layer::{times, weights_field};
+use super::layer::weights_field;
 use super::names::ident;
+use super::pack::times;
 use super::tile::signed;
 use crate::lower::weights::WeightsPacking;
 use crate::spec::{Integers, LayerSpec, PerChannel, REDUCED, Requantized, Storage};

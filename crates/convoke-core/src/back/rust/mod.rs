@@ -31,6 +31,7 @@ mod module;
 mod names;
 mod neon;
 mod nest;
+mod pack;
 mod portable;
 #[cfg(feature = "pretty")]
 mod pretty;
