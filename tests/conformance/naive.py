@@ -59,7 +59,7 @@ def deformed(layer: Layer, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
                 around[n, c] += abs(element)
             seen[n, c] *= mask[at]
             around[n, c] *= abs(mask[at])
-        by_group = batch, layer.groups, -1, oh, ow
+        by_group = batch, layer.groups, channels // layer.groups, oh, ow
         sums += np.einsum("ngi...,goi->ngo...", seen.reshape(by_group), weights[..., *tap])
         magnitudes += np.einsum("ngi...,goi->ngo...", around.reshape(by_group), abs(weights[..., *tap]))
     sums, magnitudes = sums.reshape(layer.dst_shape), magnitudes.reshape(layer.dst_shape)

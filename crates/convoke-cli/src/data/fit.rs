@@ -50,7 +50,8 @@ pub(crate) enum FitError {
 pub(crate) fn input(spec: &LayerSpec, array: &Array) -> Result<Input, FitError> {
     match array.kind {
         Kind::Npy => {
-            let leading = array.shape.first().copied().filter(|_| array.shape.len() == spec.rank + 2);
+            let axes = spec.rank + 2 + usize::from(spec.complex);
+            let leading = array.shape.first().copied().filter(|_| array.shape.len() == axes);
             let batch = spec.fixed_batch().or(leading).unwrap_or(1);
             let data = same_shape("the input is", &shape::declared_src(spec, batch), array)?;
             let (channels, pixels) = (spec.in_channels, spec.src_image() / spec.src_channels());

@@ -581,7 +581,7 @@ fn a_scatter_is_a_store_to_every_element() {
             "a scatter of tile `put` is from i32 to f64 at i32, and the first two are the same type, the last i32",
         ),
         (
-            &[("registers 0", "registers 1"), ("scatter", "v0 = load positions[0]\n scatter")],
+            &[("registers 0", "registers 1"), ("scatter dst", "v0 = load positions[0]\n scatter dst")],
             "tile `put` has `a load of them`, and only kernels of f32 have integers",
         ),
         (
