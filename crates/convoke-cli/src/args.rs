@@ -53,7 +53,7 @@ bandpass:LOW-HIGH (conv1d; Hz for a recording, else parts of the sampling rate),
 
 A picture's values are 0 to 1, 0 is black. Rows are h, columns w, colours channels; no gamma is applied. A result outside of 0
 to 1 is written as its absolute value over the greatest one, unless --tone says otherwise.")]
-    Run(Run),
+    Run(Box<Run>),
     /// Check every layer against the reference, and the backends against each other bit for bit
     #[command(
         after_help = "Examples:\n  convoke verify specs/*.conv\n  convoke verify net.conv --backend jit --seed 7\n  \
