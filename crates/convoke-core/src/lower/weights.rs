@@ -63,7 +63,7 @@ pub struct WeightsPacking {
     /// How filters are transformed for `fft`.
     pub fft: Option<FftPacking>,
     /// Of complex weights, the distances of two groups, output channels, input channels and taps, in complex numbers. Everything else is
-    /// said of the weights of real numbers that these stand for, see [`Self::real`].
+    /// said of the weights of real numbers that these stand for.
     pub complex: Option<[usize; 4]>,
     /// The axes of a deformable layer, whose positions without offsets stand behind the weights: for each `kh` those of all `oh`, then for each
     /// `kw` those of all `ow`.
