@@ -457,3 +457,13 @@ proptest! {
     }
 
 }
+
+/// Rows of a phase are two apart, and no two stores lie exactly a row apart.
+#[test]
+fn rows_of_phases_keep_apart() {
+    let layer = "conv_transpose2d layer { input: f32[1, 39, 5, 7] @ nChw16c, out_channels: 35, kernel_size: 3x1, stride: 2x3,
+        padding: (0, 2..0), dilation: 3, schedule { vector: oc, tile: 2x3, block: (ow: 4), order: (ow, g, oc, n, ow, oh, od), unroll: 6 } }";
+    let spec: LayerSpec = layer.parse().unwrap();
+    let plan = plan::choose(&spec, &Target::SSE).unwrap();
+    verified(&spec, &plan, &Target::SSE);
+}

@@ -9,8 +9,8 @@
 //! - all low parts without `c * p` lie in one interval no longer than `|c|`,
 //!
 //! then the element tells the low part, and that tells `p`. What is tried for `Q`: the factors, their greatest common
-//! divisors from some size on, the distances of stores, these rounded to multiples of `c`, and what they have in common with those
-//! divisors.
+//! divisors from some size on, the distances of stores, these rounded to multiples of `c`, what they have in common with those
+//! divisors, and parts of the factors, as the rows of a phase of a transposed layer are several apart.
 //!
 //! For rows of an `nchw` image, `c` is a row's length, channels are high and pixels of a row are low.
 
@@ -117,6 +117,9 @@ impl Apart<'_> {
     }
 }
 
+/// Into how many parts a factor is cut.
+const MOST_PARTS: i128 = 8;
+
 /// What may serve as `Q`, the likeliest first; 0 stands for no high terms.
 fn moduli(sites: &[&Site], c: i128) -> Vec<i128> {
     let mut factors: Vec<i128> = sites.iter().flat_map(|s| s.others()).map(i128::abs).collect();
@@ -138,7 +141,9 @@ fn moduli(sites: &[&Site], c: i128) -> Vec<i128> {
     let mut shared: Vec<i128> = shared.filter(|q| *q >= c).collect();
     shared.sort_unstable();
     shared.dedup();
-    [vec![0], divisors, factors, distances, shared].concat()
+    let part = |f: i128| (2..=MOST_PARTS).filter(move |k| f % k == 0).map(move |k| f / k);
+    let parts = factors.iter().flat_map(|&f| part(f)).filter(|q| *q >= c).collect();
+    [vec![0], divisors, factors, distances, shared, parts].concat()
 }
 
 /// How far low parts lie from one another.
