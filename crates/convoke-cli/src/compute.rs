@@ -168,7 +168,7 @@ pub(crate) fn interpret_packed<T: Float>(
         let mut found: Vec<T::Lane> = dst.iter().map(|x| x.to_lane()).collect();
         let (scratch, local) = (&mut scratch, &mut local);
         let dst_lanes = &mut found;
-        let buffers = Buffers {
+        let mut buffers = Buffers {
             src,
             weights,
             bias,
@@ -180,7 +180,6 @@ pub(crate) fn interpret_packed<T: Float>(
             local,
             ..Buffers::default()
         };
-        let mut buffers = buffers;
         interp::run(&lowered.kernel, tensors.batch, &mut buffers)?;
         dst.iter_mut().zip(found).for_each(|(slot, lane)| *slot = T::from_lane(lane));
         return Ok(());
