@@ -153,6 +153,11 @@ def _elu(x: np.ndarray, alpha: float = 1.0, divisor: float = 1.0) -> np.ndarray:
     return np.where(x < 0, alpha * np.expm1(np.minimum(x, 0) / divisor), x)
 
 
+def _softmax(x: np.ndarray) -> np.ndarray:
+    powers = np.exp(x - np.max(x, axis=1, keepdims=True))
+    return powers / np.sum(powers, axis=1, keepdims=True)
+
+
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 STEPS = {
@@ -178,6 +183,7 @@ STEPS = {
     "neg": np.negative,
     "add": np.add,
     "mul": np.multiply,
+    "softmax": _softmax,
 }
 """Each step of `then`."""
 
@@ -197,6 +203,15 @@ def then(steps: Iterable[Step], x: np.ndarray) -> np.ndarray:
         for step in steps:
             x = STEPS[step.name](x, *step.args)
     return x
+
+
+def _softmax_error(layer: Layer, error: np.ndarray, size: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Of both libraries: a power is off by the factor `exp` of what its argument is off by, and so is the sum of the channels' powers."""
+    unit = np.finfo(layer.numpy).eps / 2
+    off = np.max(2 * error + 4 * unit * size, axis=1, keepdims=True, initial=0.0)
+    with np.errstate(over="ignore"):
+        factor = np.expm1(2 * off + 2 * unit * (layer.out_channels + 40))
+    return expected * factor + 4 * np.exp(np.log(np.finfo(layer.numpy).smallest_normal) + 1)
 
 
 def gamma(terms: int, dtype: np.dtype) -> float:
@@ -225,6 +240,9 @@ def bound(
     error = gamma(layer.roundings, layer.numpy) * own + gamma(layer.roundings, oracle) * magnitudes
     size = magnitudes
     for step in steps:
+        if step.name == "softmax":
+            error, size = _softmax_error(layer, error, size, expected), np.ones_like(size)
+            continue
         error = stretch(step) * error + 8 * unit * (size + error) + 32 * unit * abs(expected)
         # How large a step's result may be, roughly: that of its input, 1 of a sigmoid, or a bound of `clamp`.
         size = np.maximum(1.0, stretch(step)) * size + max([1.0, *(np.max(abs(arg), initial=0.0) for arg in step.args)])

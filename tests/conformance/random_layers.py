@@ -231,7 +231,7 @@ def tensors(rng: Random, able: Abilities, found: Layer, whole: bool) -> Tensors:
 
 
 def then(rng: Random, whole: bool, found: Layer) -> tuple[Step, ...]:
-    """Up to two steps; those that round nothing for whole numbers, or for averages of such, which are fractions."""
+    """Up to two steps, and seldom a softmax behind them; those that round nothing for whole numbers, or for averages of such, which are fractions."""
     if found.is_complex:
         steps = (Step("neg"), Step("mul", (2.0,)), Step("shift"), Step("mul", (2.0 if whole else -1.7,)))
         return tuple(rng.choice(steps) for _ in range(rng.choices((0, 1, 2), (5, 4, 1))[0]))
@@ -244,4 +244,6 @@ def then(rng: Random, whole: bool, found: Layer) -> tuple[Step, ...]:
     others += [Step("elu"), Step("elu", (0.5,)), Step("celu"), Step("celu", (2.5,)), Step("add", (0.3,)), Step("mul", (-1.7,))]
     others += [Step(name) for name in ("sigmoid", "tanh", "silu", "hardswish", "gelu", "gelu_tanh", "selu", "softplus", "softsign")]
     others += [Step(name) for name in ("log_sigmoid", "hard_sigmoid", "mish")]
-    return tuple(rng.choice(exact if whole else exact + others) for _ in range(rng.choices((0, 1, 2), (5, 4, 1))[0]))
+    steps = tuple(rng.choice(exact if whole else exact + others) for _ in range(rng.choices((0, 1, 2), (5, 4, 1))[0]))
+    has_softmax = not whole and not found.is_half and rng.random() < 0.1
+    return (*steps, Step("softmax")) if has_softmax else steps

@@ -215,9 +215,10 @@ pub(crate) fn reference<T: Float>(spec: &LayerSpec, tensors: &Tensors<T>) -> Out
     }
     let lanes = tensors.lanes();
     let given = lanes.as_reference();
-    let output = |position| T::from_number(reference::output_at::<T::Lane, f64>(spec, &given, position));
+    let mut values = each_output(spec, tensors.batch, |at| reference::output_at::<T::Lane, f64>(spec, &given, at));
+    reference::softmax(spec, tensors.batch, &mut values);
     Output {
-        dst: each_output(spec, tensors.batch, output),
+        dst: values.into_iter().map(T::from_number).collect(),
         indices: reference_indices(spec, tensors.batch, &tensors.src),
     }
 }

@@ -191,16 +191,11 @@ impl<T: Element> Data<T> {
     fn check(&self, spec: &LayerSpec, plan: &Plan, got: &[T], context: impl Fn() -> String) {
         let tensors = &self.tensors();
         let linear = LayerSpec { then: Vec::new(), ..spec.clone() };
-        let magnitudes = reference::magnitudes(spec, plan.algorithm, self.batch, tensors);
-        for (i, got) in got.iter().enumerate() {
-            let Some(position) = reference::Position::of(spec, i) else {
-                assert_eq!(got.to_f64(), 0.0, "element {i} fills up a block: {}", context());
-                continue;
-            };
-            let exact: f64 = reference::output_at(spec, tensors, position);
-            let sum: f64 = reference::output_at(&linear, tensors, position);
-            let steps = reference::steps_at(spec, tensors, position);
-            let bound = reference::error_bound::<T>(spec, plan.algorithm, steps, sum, magnitudes[i]);
+        let sums = (0..got.len()).map(|i| {
+            reference::Position::of(spec, i).map_or(0.0, |position| reference::output_at(&linear, tensors, position))
+        });
+        let outputs = reference::outputs_and_bounds::<T>(spec, plan.algorithm, self.batch, tensors, sums);
+        for (i, (got, (exact, bound))) in got.iter().zip(outputs).enumerate() {
             let error = (got.to_f64() - exact).abs();
             assert!(error <= bound, "output {i}: {got} for {exact}, error {error:e} over {bound:e}: {}", context());
         }
@@ -359,6 +354,66 @@ const DEFORMABLE: [&str; 10] = [
 #[test]
 fn deformable_layers_by_any_plan() {
     by_any_plan(&DEFORMABLE, 6);
+}
+
+/// Softmax in every layout: fewer channels than a block, whole blocks, both with a rest; fewer pixels than a vector, one pixel; behind every kind
+/// of nest.
+const SOFTMAX: [&str; 13] = [
+    "conv2d planes { input: f32[2, 3, 5, 7] @ nchw, out_channels: 37, kernel_size: 3, padding: 1, bias: true, then: softmax }",
+    "conv2d few { input: f32[1, 3, 4, 9] @ nchw, out_channels: 2, kernel_size: 1, then: [relu, softmax] }",
+    "conv2d single { input: f32[1, 3, 2, 3] @ nchw, out_channels: 1, kernel_size: 1, then: softmax }",
+    "conv2d classes { input: f32[N, 20, 1, 1] @ nchw, out_channels: 101, kernel_size: 1, bias: true, then: softmax }",
+    "conv1d last { input: f64[2, 9, 5] @ nlc, out_channels: 21, kernel_size: 3, then: [scale, softmax] }",
+    "conv2d whole { input: f32[N, 3, 5, 6] @ nhwc, out_channels: 32, kernel_size: 2, then: softmax }",
+    "conv2d blocks { input: f32[2, 19, 3, 5] @ nChw16c, out_channels: 37, kernel_size: 3, padding: 1, then: [residual, softmax] }",
+    "conv3d volume { input: f64[1, 8, 2, 3, 4] @ nCdhw8c, out_channels: 16, kernel_size: 1, then: softmax }",
+    "conv2d strided { input: f32[1, 4, 9, 9] @ nhwc, out_channels: 12, groups: 4, kernel_size: 3, stride: 2, dilation: 2, padding: (2..1, 0..3), then: softmax }",
+    "conv_transpose2d up { input: f32[1, 5, 3, 4] @ nchw, out_channels: 18, kernel_size: 4, stride: 2, padding: 1, then: softmax }",
+    "conv2d winograd { input: f32[1, 9, 9, 11] @ nchw, out_channels: 19, kernel_size: 3, padding: 1, then: softmax, accuracy: fast, schedule { algorithm: winograd4 } }",
+    "conv1d long { input: f32[2, 3, 200] @ ncl, out_channels: 5, kernel_size: 31, then: softmax, accuracy: fast, schedule { algorithm: fft } }",
+    "avg_pool2d means { input: f32[2, 6, 7, 20] @ nhwc, kernel_size: 3, then: softmax }",
+];
+
+#[test]
+fn softmax_by_any_plan() {
+    by_any_plan(&SOFTMAX, 8);
+}
+
+/// The sum of powers has one order.
+#[test]
+fn softmax_is_the_same_in_every_layout_and_on_every_target() {
+    let (channels, pixels) = (37, 6);
+    let mut r = Random(7);
+    let numbers: Vec<f32> = r.reals(channels * pixels);
+    let mut results = Vec::new();
+    for layout in ["ncl", "nlc", "nCw16c"] {
+        for target in TARGETS.iter().filter(|target| target.fma) {
+            let sizes = if layout == "nlc" { [pixels, channels] } else { [channels, pixels] };
+            let text = format!(
+                "conv1d each {{ input: f32[1, {}, {}] @ {layout}, out_channels: {channels}, groups: depthwise, kernel_size: 1, then: softmax }}",
+                sizes[0], sizes[1]
+            );
+            let spec: LayerSpec = text.parse().expect("a legal layer");
+            let plan = plan::choose(&spec, target).expect("a plan");
+            let kernel = verified(&spec, &plan, target);
+            let place = |channel: usize, pixel: usize| match layout {
+                "ncl" => channel * pixels + pixel,
+                "nlc" => pixel * channels + channel,
+                _ => (channel / 16 * pixels + pixel) * 16 + channel % 16,
+            };
+            let mut data = Data::<f32>::new(&spec, &mut r, Random::reals);
+            data.weights.fill(1.0);
+            for at in 0..channels * pixels {
+                data.src[place(at / pixels, at % pixels)] = 30.0 * numbers[at];
+            }
+            let dst = data.run(&spec, &plan, &kernel);
+            results.push(
+                (0..channels * pixels).map(|at| dst[place(at / pixels, at % pixels)].to_bits()).collect::<Vec<_>>(),
+            );
+        }
+    }
+    assert_eq!(results.len(), 12);
+    assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
 #[test]

@@ -44,6 +44,7 @@ STEPS = {
     "log_sigmoid": F.logsigmoid,
     "hard_sigmoid": F.hardsigmoid,
     "mish": F.mish,
+    "softmax": lambda x: F.softmax(x, dim=1),
     "abs": torch.abs,
     "neg": torch.neg,
     "add": torch.add,

@@ -13,6 +13,7 @@ mod erf;
 mod indices;
 mod integers;
 mod magnitude;
+mod softmax;
 
 use super::Element;
 use crate::spec::{
@@ -21,11 +22,12 @@ use crate::spec::{
 };
 use std::f64::consts::PI;
 
-pub use bound::error_bound;
+pub use bound::{error_bound, outputs_and_bounds};
 pub use erf::{erf, erfc};
 pub use indices::{run as run_indices, run_unpool};
 pub use integers::run as run_integers;
 pub use magnitude::magnitudes;
+pub use softmax::softmax;
 
 /// What a layer computes its output from, as its user has it: weights not packed. What the layer has not may be empty.
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,11 +107,14 @@ impl Position {
 /// # Panics
 /// If one of `tensors` is shorter than the layer says.
 pub fn run<T: Element, Acc: Accumulator>(spec: &LayerSpec, batch: usize, tensors: &Tensors<'_, T>) -> Vec<T> {
-    let output = |at| T::from_f64(output_at::<T, Acc>(spec, tensors, at).to_f64());
-    (0..batch * spec.dst_image()).map(|index| Position::of(spec, index).map_or(T::default(), output)).collect()
+    let output = |at| output_at::<T, Acc>(spec, tensors, at).to_f64();
+    let places = (0..batch * spec.dst_image()).map(|index| Position::of(spec, index));
+    let mut values: Vec<f64> = places.map(|place| place.map_or(0.0, output)).collect();
+    softmax(spec, batch, &mut values);
+    values.into_iter().map(T::from_f64).collect()
 }
 
-/// One element of `dst`, before it is rounded to `T`.
+/// One element of `dst`, before it is rounded to `T`, and before a [`softmax`].
 ///
 /// # Panics
 /// If one of `tensors` is shorter than the layer says.
@@ -132,7 +137,7 @@ pub fn output_at<T: Element, Acc: Accumulator>(spec: &LayerSpec, tensors: &Tenso
     Acc::from_f64(steps_at(spec, tensors, position).fold(sum.to_f64(), |x, step| epilogue(step, x)))
 }
 
-/// The steps of the epilogue at an output, with numbers in place of those that `tensors` have one of for each channel or output.
+/// The elementwise steps of the epilogue at an output, with numbers in place of those that `tensors` have one of for each channel or output.
 ///
 /// # Panics
 /// If one of `tensors` is shorter than the layer says.
@@ -142,7 +147,7 @@ pub fn steps_at<T: Element>(
     position: Position,
 ) -> impl Iterator<Item = Epilogue> {
     let mut row = usize::from(spec.bias);
-    spec.then.iter().map(move |&step| {
+    spec.then.iter().filter(|step| step.is_elementwise()).map(move |&step| {
         if step == Epilogue::Residual {
             return Epilogue::Add { constant: tensors.residual[dst_index(spec, position)].to_f64() };
         }
@@ -359,7 +364,7 @@ pub fn weights_index(spec: &LayerSpec, oc: usize, ic: usize, [d, h, w]: [usize; 
 }
 
 /// One step of the epilogue, in `f64`. `NaN` goes through, and `relu(-0.0)` is `-0.0`. It is `NaN`, too, for steps that lack the number
-/// of a channel or an output, see [`steps_at`].
+/// of a channel or an output, see [`steps_at`], and for a [`softmax`].
 pub fn epilogue(step: Epilogue, x: f64) -> f64 {
     let clamp = |x: f64, lo: f64, hi: f64| {
         if x < lo {
@@ -407,7 +412,7 @@ pub fn epilogue(step: Epilogue, x: f64) -> f64 {
         Epilogue::Neg => -x,
         Epilogue::Add { constant } => x + constant,
         Epilogue::Mul { factor } => x * factor,
-        Epilogue::Scale | Epilogue::Shift | Epilogue::PRelu | Epilogue::Residual => f64::NAN,
+        Epilogue::Scale | Epilogue::Shift | Epilogue::PRelu | Epilogue::Residual | Epilogue::Softmax => f64::NAN,
     }
 }
 

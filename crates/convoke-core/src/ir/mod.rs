@@ -130,9 +130,9 @@ pub enum Role {
     Mask,
     /// Where in its plane of the output each element of the input goes; read only.
     Positions,
-    /// The output; every element is written, and never read.
+    /// The output; every element is written, and read only by nests behind one that writes it.
     Dst,
-    /// Where in its plane of the input each element of the output is; every element is written, and never read.
+    /// Where in its plane of the input each element of the output is; the same.
     Indices,
     /// Space between nests; its contents on entry mean nothing.
     Scratch,
@@ -178,7 +178,7 @@ impl Role {
         matches!(self, Self::Dst | Self::Indices | Self::Scratch | Self::Local)
     }
 
-    /// Whether it is an output: every element is written, and never read.
+    /// Whether it is an output: every element is written, and read only by nests behind one that writes it.
     pub const fn is_output(self) -> bool {
         matches!(self, Self::Dst | Self::Indices)
     }

@@ -22,6 +22,8 @@ pub(crate) fn registers(epilogue: Epilogue) -> usize {
         Epilogue::Softplus | Epilogue::LogSigmoid => 4,
         Epilogue::Tanh => 5,
         Epilogue::Gelu => 7,
+        // Has tiles of its own.
+        Epilogue::Softmax => 0,
     }
 }
 
@@ -112,6 +114,7 @@ pub(crate) fn emit(e: &mut Emitter, epilogue: Epilogue, x: Reg, free: Reg) {
         Epilogue::Scale => e.binary(BinaryOp::Mul, x, x, t(0)),
         Epilogue::Shift | Epilogue::Residual => e.binary(BinaryOp::Add, x, x, t(0)),
         Epilogue::PRelu => leaky(e, x, t(0), t(1)),
+        Epilogue::Softmax => {}
     }
 }
 

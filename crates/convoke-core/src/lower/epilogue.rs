@@ -1,7 +1,7 @@
 //! What stands between a sum and its store: the steps of `then`, one after the other.
 //!
 //! Steps that take a number for each channel find it in `bias`, in a row of one an output channel for each such step, in order,
-//! behind that of the bias itself. The residual is read as `dst` is written.
+//! behind that of the bias itself. The residual is read as `dst` is written. A softmax has nests of its own ([`softmax`](super::softmax)).
 
 use super::activation;
 use super::emit::Emitter;
@@ -43,7 +43,7 @@ pub(crate) struct Outputs {
 /// Replaces `x` by what `then` makes of it; registers from `free` on are its own.
 pub(crate) fn emit(e: &mut Emitter, spec: &LayerSpec, x: Reg, free: Reg, outputs: Outputs) {
     let mut row = usize::from(spec.bias);
-    for &step in &spec.then {
+    for &step in spec.then.iter().filter(|step| step.is_elementwise()) {
         if step.is_per_channel() {
             let offset = outputs.channel.offset + (row * spec.out_channels) as i64;
             let at = Address { offset, ..outputs.channel };

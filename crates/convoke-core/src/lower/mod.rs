@@ -18,6 +18,7 @@
 //! | `epilogue`, `activation` | what becomes of sums |
 //! | `pack` | the nest that copies the input |
 //! | `pairs` | the same for integers, whose channels become pairs; how sums become outputs |
+//! | `softmax` | the nests that make powers and quotients of the channels of a pixel |
 //! | `blank` | the nest that fills up the last block of `dst` with zeros |
 //! | [`weights`] | the layout of packed weights |
 
@@ -37,6 +38,7 @@ mod phases;
 mod pixels;
 mod pool;
 mod positions;
+mod softmax;
 mod tile;
 mod unpool;
 pub mod weights;
@@ -135,6 +137,7 @@ pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
         a if a.winograd().is_some() => winograd::compute(spec, plan, geometry, &packing, target, &mut kernel),
         _ => parts.iter().for_each(|part| nests::compute(spec, plan, part, &packing, &mut kernel)),
     }
+    softmax::nests(spec, &mut kernel);
     blank::nests(spec, &mut kernel);
     kernel
 }

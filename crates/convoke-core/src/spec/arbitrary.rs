@@ -206,7 +206,10 @@ pub fn unpool_spec() -> impl Strategy<Value = LayerSpec> {
 pub fn half_spec() -> impl Strategy<Value = LayerSpec> {
     let half = select(&[Half::F16, Half::Bf16][..]);
     let layers = real_spec().prop_filter("a layer of f32", |spec| spec.dtype == DType::F32);
-    (layers, half).prop_map(|(spec, half)| LayerSpec { half: Some(half), ..spec })
+    (layers, half).prop_map(|(spec, half)| {
+        let then = spec.then.iter().copied().filter(|step| step.is_elementwise()).collect();
+        LayerSpec { half: Some(half), then, ..spec }
+    })
 }
 
 /// Random legal layers of integers without pins; at most [`MAX_MACS`].
@@ -389,11 +392,12 @@ fn keep_to_blocks(spec: &mut LayerSpec) {
     }
 }
 
-/// An epilogue, of whose steps at most one is the residual.
+/// An epilogue, of whose steps at most one is the residual, and seldom the last a softmax.
 fn steps() -> impl Strategy<Value = Vec<Epilogue>> {
-    vec(epilogue(), 0..=2).prop_map(|mut steps| {
+    (vec(epilogue(), 0..=2), 0..8_usize).prop_map(|(mut steps, last)| {
         let mut more = true;
         steps.retain(|step| *step != Epilogue::Residual || std::mem::take(&mut more));
+        steps.extend((last == 0).then_some(Epilogue::Softmax));
         steps
     })
 }

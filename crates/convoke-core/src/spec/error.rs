@@ -118,6 +118,10 @@ pub(super) enum SpecError {
     ClampOrder { lo: f64, hi: f64, span: Span },
     #[error("`residual` stands {count} times in `then`")]
     RepeatedResidual { count: usize, span: Span },
+    #[error("`softmax` is not the last step of `then`")]
+    EarlySoftmax { span: Span },
+    #[error("a layer of {storage} cannot have the step `softmax`")]
+    HalfSoftmax { storage: &'static str, span: Span },
     #[error("the alpha of `celu` may not be {alpha}")]
     CeluAlpha { alpha: f64, span: Span },
     #[error("`{step}` takes {expected}, here are {found}")]
@@ -332,6 +336,12 @@ impl SpecError {
             }
             Self::RepeatedResidual { span, .. } => at(span, "a layer adds one tensor at most")
                 .with_help("add the tensors before they are given to the layer"),
+            Self::EarlySoftmax { span } => at(span, "what stands behind it would have to wait for all channels")
+                .with_help("put the steps behind it into a layer of their own"),
+            Self::HalfSoftmax { storage, span } => {
+                at(span, &format!("its powers would be rounded to {storage} before they are added up"))
+                    .with_help("leave it out, or write `f32` for the input")
+            }
             Self::CeluAlpha { span, .. } => at(span, "it divides by alpha, which is greater than 0")
                 .with_help("write `celu(1)`, or `elu` for any alpha"),
             Self::Arguments { step, span, expected, .. } => {

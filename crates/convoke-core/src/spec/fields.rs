@@ -259,6 +259,10 @@ impl Reader<'_> {
         };
         let read: Vec<_> = steps.iter().map(|step| self.step(step, f32)).collect();
         let read: Vec<_> = read.into_iter().collect::<Option<_>>()?;
+        let before_last = &read[..read.len().saturating_sub(1)];
+        if let Some(at) = before_last.iter().position(|step| *step == Epilogue::Softmax) {
+            return self.report(SpecError::EarlySoftmax { span: steps[at].span });
+        }
         match read.iter().filter(|step| **step == Epilogue::Residual).count() {
             0 | 1 => Some(read),
             count => self.report(SpecError::RepeatedResidual { count, span: value.span }),
@@ -266,7 +270,7 @@ impl Reader<'_> {
     }
 
     fn step(&mut self, value: &Value, f32: bool) -> Option<Epilogue> {
-        const STEPS: [Epilogue; 26] = [
+        const STEPS: [Epilogue; 27] = [
             Epilogue::Relu,
             Epilogue::Relu6,
             Epilogue::LeakyRelu { slope: 0.01 },
@@ -293,6 +297,7 @@ impl Reader<'_> {
             Epilogue::Shift,
             Epilogue::PRelu,
             Epilogue::Residual,
+            Epilogue::Softmax,
         ];
         let (name, args) = match &value.kind {
             ValueKind::Word(name) => (Spanned::new(name.clone(), value.span), None),

@@ -229,6 +229,10 @@ impl Parts<'_> {
         complex::check(reader, &spec, |field| self.span(field))?;
         deformable::check(reader, &spec, |field| self.span(field))?;
         indices::check(reader, &spec, |field| self.span(field))?;
+        if let (Some(half), true) = (spec.half, spec.has_softmax()) {
+            let storage = half.storage().name();
+            return reader.report(SpecError::HalfSoftmax { storage, span: self.span("then") });
+        }
         let spans = Spans {
             input: input.span,
             out_channels: out_channels.span,

@@ -236,7 +236,7 @@ impl Default for Accuracy {
     }
 }
 
-/// One step of the fused epilogue, elementwise.
+/// One step of the fused epilogue, elementwise but for the last, which may be [`Softmax`](Self::Softmax).
 ///
 /// `NaN` comes out of every step as `NaN`; infinities and -0.0 give what PyTorch gives. With `u` the unit roundoff of the layer's
 /// type, results are within the following of the formula, for an input and arguments that the type holds, or within its least normal
@@ -247,6 +247,7 @@ impl Default for Accuracy {
 ///   once;
 ///   [`LeakyRelu`](Self::LeakyRelu), [`PRelu`](Self::PRelu): `2u` of the result;
 /// - [`Gelu`](Self::Gelu), [`GeluTanh`](Self::GeluTanh): `48u` of the result or of 0.01, whichever is more;
+/// - [`Softmax`](Self::Softmax) of `c` channels: `(c + 40)u` of the result, and twice `u` times the distance from the greatest;
 /// - the others: `8u` of the result.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Epilogue {
@@ -324,6 +325,8 @@ pub enum Epilogue {
     PRelu,
     /// `x` plus the element of a tensor of the output's shape and layout, which is given when the layer is run; once in a layer.
     Residual,
+    /// `exp(x)` over the sum of those of all channels of the pixel: PyTorch's `softmax(dim=1)`. The last step.
+    Softmax,
 }
 
 impl Epilogue {
@@ -361,7 +364,13 @@ impl Epilogue {
             Self::Shift => "shift",
             Self::PRelu => "prelu",
             Self::Residual => "residual",
+            Self::Softmax => "softmax",
         }
+    }
+
+    /// Whether an output depends on what the step before made of that output alone.
+    pub const fn is_elementwise(self) -> bool {
+        !matches!(self, Self::Softmax)
     }
 
     /// Whether it takes a number for each output channel, which is given with the weights.
@@ -450,6 +459,11 @@ impl LayerSpec {
     /// Whether a tensor of the output's shape is added to it.
     pub fn has_residual(&self) -> bool {
         self.then.contains(&Epilogue::Residual)
+    }
+
+    /// Whether the last step is over all channels of a pixel.
+    pub fn has_softmax(&self) -> bool {
+        self.then.last() == Some(&Epilogue::Softmax)
     }
 
     /// How many tensors of the output's size a run passes over: the output, and what is added to it.

@@ -36,7 +36,6 @@ pub(super) struct Region {
     pub(super) name: &'static str,
     pub(super) start: u64,
     pub(super) bytes: Vec<u8>,
-    pub(super) is_read: bool,
     pub(super) is_written: bool,
 }
 
@@ -81,7 +80,7 @@ impl Function {
         let at = instructions.iter().enumerate().map(|(index, i)| (i.ip(), index)).collect();
         let start = CODE + code_len as u64;
         let bytes = bytes[code_len..].to_vec();
-        let constants = Region { name: "constants", start, bytes, is_read: true, is_written: false };
+        let constants = Region { name: "constants", start, bytes, is_written: false };
         Ok(Self { instructions, at, constants })
     }
 
@@ -93,7 +92,7 @@ impl Function {
         for (slot, value) in stack[top..].chunks_exact_mut(8).zip(passed) {
             slot.copy_from_slice(&value.to_le_bytes());
         }
-        let stack = Region { name: "stack", start: STACK, bytes: stack, is_read: true, is_written: true };
+        let stack = Region { name: "stack", start: STACK, bytes: stack, is_written: true };
         // Nothing may depend on what registers hold on entry.
         let mut general: [u64; 16] = std::array::from_fn(|i| 0xdead_beef_dead_0000 + i as u64);
         for (&register, &value) in ARGUMENTS.iter().zip(arguments) {
@@ -396,7 +395,7 @@ impl Machine<'_> {
         let mut near = None;
         for region in regions {
             let offset = at.wrapping_sub(region.start) as i64;
-            let is_allowed = if is_write { region.is_written } else { region.is_read };
+            let is_allowed = !is_write || region.is_written;
             if is_allowed && offset >= 0 && offset as usize + len <= region.bytes.len() {
                 return Ok(&mut region.bytes[offset as usize..][..len]);
             }

@@ -290,8 +290,7 @@ impl<'k> Machine<'k> {
 
     fn place_bytes(&mut self, role: Role, bytes: Vec<u8>, element: usize) {
         let start = 0x1000_0000_0000 * (self.memory.len() as u64 + 1) + 3 * element as u64;
-        let (is_read, is_written) = (role != Role::Dst, role.is_written());
-        self.memory.push(Region { name: role.name(), start, bytes, is_read, is_written });
+        self.memory.push(Region { name: role.name(), start, bytes, is_written: role.is_written() });
         self.start.insert(role, start);
     }
 

@@ -3,7 +3,7 @@
 use crate::compute::{Output, Tensors, each_output, random_indices, reference, reference_indices};
 use crate::random::Random;
 use convoke::{Element, Float};
-use convoke_core::eval::reference::{Position, epilogue, error_bound, magnitudes, output_at, steps_at};
+use convoke_core::eval::reference::{Position, output_at, outputs_and_bounds};
 use convoke_core::spec::{Algorithm, LayerSpec};
 
 /// Images of a layer whose batch is a name.
@@ -131,19 +131,10 @@ fn within<T: Float>(
 ) -> Result<(f64, f64), String> {
     let lanes = tensors.lanes();
     let given = lanes.as_reference();
-    let magnitudes = magnitudes(spec, algorithm, tensors.batch, &given);
+    let outputs = outputs_and_bounds::<T::Lane>(spec, algorithm, tensors.batch, &given, sums);
     let mut worst = (0.0, 0.0, 0.0);
-    for (at, ((sum, magnitude), found)) in sums.zip(magnitudes).zip(found).enumerate() {
-        let position = Position::of(spec, at);
-        let (expected, bound) = match position {
-            None => (0.0, 0.0),
-            Some(position) => {
-                let steps = || steps_at(spec, &given, position);
-                let value = steps().fold(sum, |x, step| epilogue(step, x));
-                let bound = error_bound::<T::Lane>(spec, algorithm, steps(), sum, magnitude);
-                (value, bound + T::rounding(value.abs() + bound))
-            }
-        };
+    for (at, ((expected, bound), found)) in outputs.into_iter().zip(found).enumerate() {
+        let bound = bound + T::rounding(expected.abs() + bound);
         let found = found.to_number();
         let error = (found - expected).abs();
         // A NaN is not within any bound.

@@ -7,13 +7,38 @@
 //! at most its Lipschitz constant and adds its own error, which is stated as relative to the result, or to the input
 //! where the two cancel.
 
-use super::{Epilogue, LayerSpec, epilogue, magnitude};
+use super::softmax::softmax_bounds;
+use super::{Epilogue, LayerSpec, Position, Tensors, epilogue, magnitude, magnitudes, steps_at};
 use crate::eval::Element;
 use crate::spec::{Algorithm, Operation, SELU_ALPHA, SELU_SCALE, SOFTPLUS_THRESHOLD};
 
+/// Each output, and most that it may differ from that if it is computed in `T`. `sums` are the exact sums, before the epilogue, one for each element of
+/// `dst`; for one that fills up a block of channels both numbers are 0.
+///
+/// # Panics
+/// If one of `tensors` is shorter than the layer says.
+pub fn outputs_and_bounds<T: Element>(
+    spec: &LayerSpec,
+    algorithm: Algorithm,
+    batch: usize,
+    tensors: &Tensors<'_, T>,
+    sums: impl Iterator<Item = f64>,
+) -> Vec<(f64, f64)> {
+    let magnitudes = magnitudes(spec, algorithm, batch, tensors);
+    let each = sums.zip(magnitudes).enumerate().map(|(at, (sum, magnitude))| {
+        let Some(position) = Position::of(spec, at) else { return (0.0, 0.0) };
+        let steps = || steps_at(spec, tensors, position);
+        let value = steps().fold(sum, |x, step| epilogue(step, x));
+        (value, error_bound::<T>(spec, algorithm, steps(), sum, magnitude))
+    });
+    let (mut values, mut bounds): (Vec<_>, Vec<_>) = each.unzip();
+    softmax_bounds::<T>(spec, batch, &mut values, &mut bounds);
+    values.into_iter().zip(bounds).collect()
+}
+
 /// Most that an output computed in `T` may differ from `exact`, the output before rounding computed in a type with
-/// enough bits. `sum` is its exact sum before the epilogue, which is `steps` (see [`steps_at`](super::steps_at)), and `magnitude` what
-/// [`magnitudes`](super::magnitudes) gives for it.
+/// enough bits. `sum` is its exact sum before the epilogue, which is `steps` (see [`steps_at`]), and `magnitude` what
+/// [`magnitudes`] gives for it.
 pub fn error_bound<T: Element>(
     spec: &LayerSpec,
     algorithm: Algorithm,
@@ -74,7 +99,9 @@ fn quality(step: Epilogue) -> (f64, f64, f64) {
         // The constant is rounded too, and is no more than the result and the input together.
         Epilogue::Add { .. } => (1.0, 2.0, 1.0),
         Epilogue::Mul { factor } => (factor.abs(), 2.0, 0.0),
-        Epilogue::Scale | Epilogue::Shift | Epilogue::PRelu | Epilogue::Residual => (f64::INFINITY, 0.0, 0.0),
+        Epilogue::Scale | Epilogue::Shift | Epilogue::PRelu | Epilogue::Residual | Epilogue::Softmax => {
+            (f64::INFINITY, 0.0, 0.0)
+        }
     }
 }
 

@@ -9,7 +9,8 @@
 //! 4. A loop binds a variable that no other loop binds, never `N`, and its range speaks of outer variables only. Nests
 //!    are at most [`MAX_NEST_DEPTH`] loops deep, tiles at most [`MAX_TILE_DEPTH`]. Only a nest's outermost loop is parallel.
 //! 5. A call names a tile and passes one argument a pointer and one range a range, into buffers that exist.
-//! 6. A tile stores to `dst`, `indices`, `scratch` and `local` only, and never loads from `dst` or `indices`.
+//! 6. A tile stores to `dst`, `indices`, `scratch` and `local` only, and loads from `dst` or `indices` only in nests behind one that
+//!    stores there.
 //! 7. A tile uses no more registers than the instruction set has, and each is defined before it is used on every
 //!    path: what a loop defines counts after it only if the loop runs a constant number of times, at least once.
 //! 8. Accesses touch 1 to all lanes, at least one element apart. `fma` only where the kernel has it.
@@ -88,7 +89,7 @@ pub enum VerifyError {
     NoBuffer { tile: String, role: Role },
     #[error("tile `{tile}` stores to `{pointer}`, for which a call passes `{}`, which is read only", role.name())]
     ReadOnly { tile: String, pointer: String, role: Role },
-    #[error("tile `{tile}` loads from `{pointer}`, for which a call passes `{}`, which is never read", role.name())]
+    #[error("tile `{tile}` loads from `{pointer}`, for which a call passes `{}`, which no nest before has written", role.name())]
     ReadsOutput { tile: String, pointer: String, role: Role },
     #[error("tile `{tile}` uses {registers} registers, {} has {limit}", isa.name())]
     Registers { tile: String, registers: usize, isa: Isa, limit: usize },

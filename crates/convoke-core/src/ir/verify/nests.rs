@@ -1,5 +1,7 @@
 //! The rules of nests: what their loops bind, what their calls pass, and then the proofs.
 
+use std::collections::HashSet;
+
 use super::apart::{Apart, Site};
 use super::linear::{Bound, Bounds, Linear, Space};
 use super::tiles::Footprint;
@@ -12,14 +14,18 @@ pub(super) fn check(kernel: &Kernel, tiles: &[Footprint]) -> Result<(), VerifyEr
     slots[0] = Some(0);
     let mut bound = vec![false; kernel.vars.len()];
     bound[0] = true;
+    let mut written = HashSet::new();
     for nest in &kernel.nests {
-        let mut checker = Checker { kernel, tiles, nest, slots, bound, space: Space::default(), sites: Vec::new() };
+        let (space, sites, writes) = (Space::default(), Vec::new(), HashSet::new());
+        let mut checker = Checker { kernel, tiles, nest, slots, bound, space, sites, written: &written, writes };
         checker.repeat(&nest.outer)?;
         if nest.outer.parallel {
             let var = kernel.vars[nest.outer.var.0 as usize].clone();
             Apart { nest: &nest.label, var, range: &nest.outer.range }.check(&checker.sites)?;
         }
+        let writes = checker.writes;
         (slots, bound) = (checker.slots, checker.bound);
+        written.extend(writes);
     }
     Ok(())
 }
@@ -35,6 +41,10 @@ struct Checker<'k> {
     space: Space,
     /// Accesses to written buffers that iterations share, if the nest is parallel.
     sites: Vec<Site>,
+    /// What nests before this one store to.
+    written: &'k HashSet<Role>,
+    /// What this one stores to.
+    writes: HashSet<Role>,
 }
 
 impl Checker<'_> {
@@ -135,7 +145,9 @@ impl Checker<'_> {
             if group.stores && !role.is_written() {
                 return Err(VerifyError::ReadOnly { tile: tile.name.clone(), pointer: pointer(), role });
             }
-            if !group.stores && role.is_output() {
+            if group.stores {
+                self.writes.insert(role);
+            } else if role.is_output() && !self.written.contains(&role) {
                 return Err(VerifyError::ReadsOutput { tile: tile.name.clone(), pointer: pointer(), role });
             }
             let place = bounds::enter(&mut self.space, group, base, &ranges);

@@ -196,7 +196,7 @@ fn calls() {
 fn roles() {
     let read_only = "tile `fill` stores to `scratch`, for which a call passes `weights`, which is read only";
     refuses(&[("call fill(scratch[4*i])", "call fill(weights[0])")], read_only);
-    let reads = "tile `rows` loads from `src`, for which a call passes `dst`, which is never read";
+    let reads = "tile `rows` loads from `src`, for which a call passes `dst`, which no nest before has written";
     refuses(&[("rows(src[64", "rows(dst[64")], reads);
     accepts(&[("store scratch[0]", "v0 = load scratch[0] store scratch[0]")]);
 }
@@ -532,7 +532,7 @@ fn gathers() {
     check("weights[0] at v1 of 4", Some("tile `rows` gathers into v1, which its integers are in"));
     check(
         "dst[0] at v2 of 1",
-        Some("tile `rows` loads from `dst`, for which a call passes `dst`, which is never read"),
+        Some("tile `rows` loads from `dst`, for which a call passes `dst`, which no nest before has written"),
     );
 }
 
