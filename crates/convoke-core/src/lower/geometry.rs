@@ -177,7 +177,8 @@ impl Geometry {
             spatial = [spatial[0], SpatialAxis::UNIT, rows_in_one(&spatial[1], &spatial[2])];
         }
         let ic = spec.ic_lanes(algorithm);
-        let channels = if role == Role::Scratch { spec.groups * ic } else { spec.in_channels };
+        let in_lanes = role == Role::Scratch || spec.lane_channels(algorithm) > 1;
+        let channels = if in_lanes { spec.groups * ic } else { spec.in_channels };
         let mut src = View::dense(role, spec, layout, channels, sizes[0]);
         let mut dst = View::dense(Role::Dst, spec, spec.layout, spec.out_channels, sizes[1]);
         let by_channel = algorithm.is_by_channel();

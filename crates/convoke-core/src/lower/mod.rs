@@ -96,7 +96,13 @@ pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
     };
     let lanes = if spec.integers.is_some() { Storage::I32 } else { spec.dtype.storage() };
     let mut buffer = |role, storage, len| kernel.buffers.push(Buffer { role, storage, len });
-    buffer(Role::Src, spec.src_storage(), per_batch(spec.src_image() as i64));
+    match spec.lane_channels(plan.algorithm) {
+        // Bytes that are read where they are, a lane of them at a time.
+        QUAD if geometry.src.role == Role::Src => {
+            buffer(Role::Src, Storage::I32, per_batch((spec.src_image() / QUAD) as i64));
+        }
+        _ => buffer(Role::Src, spec.src_storage(), per_batch(spec.src_image() as i64)),
+    }
     if !spec.operation.is_pooling() {
         buffer(Role::Weights, lanes, Affine::constant(packing.packed_len() as i64));
     } else if spec.return_indices {

@@ -142,6 +142,7 @@ fn candidate(
     let pins = &spec.schedule;
     legal::algorithm(spec, algorithm, pack).map_err(|reason| blame(&pins.algorithm, algorithm, reason))?;
     legal::instructions(spec, target, algorithm).map_err(|reason| blame(&pins.algorithm, algorithm, reason))?;
+    legal::in_place(spec, algorithm, vector, pack).map_err(|reason| blame(&pins.pack_input, pack, reason))?;
     legal::pack_input(spec, pack).map_err(|reason| blame(&pins.pack_input, pack, reason))?;
     excluded("algorithm", &pins.algorithm, algorithm)?;
     legal::vector(algorithm, vector).map_err(|reason| match pins.algorithm {

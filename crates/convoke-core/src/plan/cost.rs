@@ -172,7 +172,7 @@ impl<'a> Part<'a> {
     ) -> Self {
         let [d, h, _] = geometry.spatial;
         let lanes = target.lanes(spec.dtype.bytes());
-        let src_bytes = src_bytes(spec, pack_input);
+        let src_bytes = src_bytes(spec, algorithm, pack_input);
         let planes = match (algorithm, vector) {
             (algorithm, VectorAxis::Oc) if algorithm.is_by_channel() => lanes,
             _ => geometry.ic,
@@ -196,7 +196,7 @@ impl<'a> Part<'a> {
 
     /// Bytes of an element of what tiles read.
     fn src_bytes(&self) -> usize {
-        src_bytes(self.spec, self.pack_input)
+        src_bytes(self.spec, self.algorithm, self.pack_input)
     }
 
     /// Micro-operations that widen what a load brings.
@@ -554,8 +554,8 @@ impl<'a> Part<'a> {
 }
 
 /// Bytes of an element of what tiles read: of `src`, or of its copy.
-fn src_bytes(spec: &LayerSpec, pack_input: PackInput) -> usize {
-    if pack_input == PackInput::None { spec.tensor_bytes() } else { spec.dtype.bytes() }
+fn src_bytes(spec: &LayerSpec, algorithm: Algorithm, pack_input: PackInput) -> usize {
+    if pack_input == PackInput::None { spec.tensor_bytes() * spec.lane_channels(algorithm) } else { spec.dtype.bytes() }
 }
 
 /// Runs of channels and of pixels that a tile cuts a part's output into.

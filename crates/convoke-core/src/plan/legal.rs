@@ -282,14 +282,30 @@ fn counts_inputs(spec: &LayerSpec) -> bool {
     spec.operation == Operation::AvgPool && (spec.divisor == Divisor::Inside || beyond)
 }
 
+/// Whether `algorithm`, with vectors along `vector`, can read integers where they are, if `pack` says so: bytes by four, where a lane of them is broadcast.
+pub(crate) fn in_place(
+    spec: &LayerSpec,
+    algorithm: Algorithm,
+    vector: VectorAxis,
+    pack: PackInput,
+) -> Result<(), String> {
+    let refuse = |why: &str| Err(format!("{why}, so the input has to be copied"));
+    if pack != PackInput::None || spec.integers.is_none() || spec.operation.is_pooling() {
+        return Ok(());
+    }
+    match vector {
+        _ if !algorithm.is_by_four() => refuse("integers are widened"),
+        _ if !spec.has_whole_quads() => refuse("four channels are not neighbouring bytes, or there is padding"),
+        VectorAxis::Ow => refuse("pixels do not lie side by side"),
+        VectorAxis::Oc => Ok(()),
+    }
+}
+
 /// Whether the input can be packed that way.
 pub(crate) fn pack_input(spec: &LayerSpec, pack: PackInput) -> Result<(), String> {
     match pack {
         PackInput::Pad | PackInput::ChannelsLast if spec.takes_indices() => {
             Err("every element is read once, where it is".to_owned())
-        }
-        PackInput::None if spec.integers.is_some() && !spec.operation.is_pooling() => {
-            Err("integers are widened, so the input has to be copied".to_owned())
         }
         PackInput::Pad if spec.integers.is_some() && spec.operation.is_pooling() => {
             Err("bytes are widened as they are loaded, and a copy would be four times as large".to_owned())

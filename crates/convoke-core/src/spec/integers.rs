@@ -115,6 +115,13 @@ impl LayerSpec {
         }
     }
 
+    /// Whether a lane of four channels is four neighbouring bytes of the input, and no tap is in its padding: so it can be read as it is.
+    pub fn has_whole_quads(&self) -> bool {
+        let unpadded = self.spatial.iter().all(|a| (a.pad_lo, a.pad_hi) == (0, 0));
+        let quads = self.layout == Layout::ChannelsLast && self.ic_per_group().is_multiple_of(QUAD);
+        self.integers.is_some() && quads && unpadded
+    }
+
     /// Lanes that the input channels of one group take.
     pub fn ic_lanes(&self, algorithm: Algorithm) -> usize {
         self.ic_per_group().div_ceil(self.lane_channels(algorithm))

@@ -120,8 +120,10 @@ fn sorted<'a>(layer: &Layer<'a>) -> Result<Vec<&'a Version>, RustError> {
         if layer.scratch == ScratchFrom::Stack && kernel::buffer_len(kernel, Role::Scratch).is_some_and(|l| l.1) {
             return Err(RustError::StackScratch { kernel: kernel.name.clone() });
         }
+        // Bytes may be read as lanes of four.
+        let per_element = kernel.storage(Role::Src).bytes() / spec.src_storage().bytes();
         let expected = [
-            (Role::Src, spec.src_image() * images),
+            (Role::Src, spec.src_image() * images / per_element),
             (Role::Weights, packing.packed_len()),
             (Role::Bias, spec.bias_len()),
             (Role::Residual, if spec.has_residual() { spec.dst_image() * images } else { 0 }),

@@ -225,6 +225,11 @@ impl Writer<'_> {
                 let (splat, from) = (self.instructions.name(Helper::Splat), self.address(from, false));
                 quote!(#splat(#widen(*#from)))
             }
+            // Lanes of bytes that the user has lie anywhere.
+            Op::Broadcast { from, .. } if self.storages[from.ptr.0 as usize] == Storage::I32 => {
+                let (splat, from) = (self.instructions.name(Helper::Splat), self.address(from, false));
+                quote!(#splat(#from.read_unaligned()))
+            }
             Op::Broadcast { from, .. } => {
                 let (splat, from) = (self.instructions.name(Helper::Splat), self.address(from, false));
                 quote!(#splat(*#from))
