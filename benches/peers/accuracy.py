@@ -6,7 +6,6 @@ the same f32 data. Needs what run.py needs, and runs in the environment that it 
 """
 
 import argparse
-import importlib.util
 import math
 import os
 import subprocess
@@ -23,11 +22,7 @@ from layers import Layer, by, conv
 from run import cpu_model
 from worker import Worker, WorkerDied
 
-if importlib.util.find_spec("numpy") is None:
-    python = environment.install(PEERS["ncnn"])
-    if Path(sys.prefix) == python.parent.parent:
-        sys.exit(f"{python} has no numpy; remove {python.parent.parent} and start again")
-    os.execv(python, [str(python), *sys.argv])
+environment.enter("numpy", "ncnn")
 
 import numpy as np
 
