@@ -110,9 +110,9 @@ HARD = (
 
 
 def reference(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """The convolution with one zero on every side and a window of three along every axis, in f64."""
+    """The convolution with stride 1 and as many zeros around as keep the size, in f64."""
     sizes = x.shape[1:]
-    padded = np.pad(x.astype(np.float64), [(0, 0), *((1, 1) for _ in sizes)])
+    padded = np.pad(x.astype(np.float64), [(0, 0), *((k // 2, k // 2) for k in w.shape[2:])])
     result = np.zeros((w.shape[0], math.prod(sizes)))
     for tap in np.ndindex(*w.shape[2:]):
         part = padded[(slice(None), *(slice(t, t + size) for t, size in zip(tap, sizes)))]
