@@ -3,6 +3,7 @@
 Everything lands in git-ignored folders beside this file: `.venv` (what pip installs) and `.build` (what is compiled).
 """
 
+import importlib.util
 import json
 import os
 import shutil
@@ -79,6 +80,16 @@ def install(peer: Peer) -> Path:
     done.parent.mkdir(exist_ok=True)
     done.write_text(json.dumps(peer.requirements))
     return python
+
+
+def enter(module: str, name: str) -> None:
+    """Without `module`, starts again in the environment of the peer `name`, which has it and is made if need be."""
+    if importlib.util.find_spec(module) is not None:
+        return
+    python = install(PEERS[name])
+    if Path(sys.prefix) == python.parent.parent:
+        sys.exit(f"{python} has no {module}; remove {python.parent.parent} and start again")
+    os.execv(python, [str(python), *sys.argv])
 
 
 def python_worker(peer: Peer) -> list[str]:

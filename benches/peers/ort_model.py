@@ -3,21 +3,13 @@
 Whoever imports this without ONNX Runtime starts again in the environment that has it, which is made if need be.
 """
 
-import importlib.util
-import os
-import sys
 import time
-from pathlib import Path
 from statistics import median
 
-from environment import PEERS, install
+from environment import enter
 from onnx_file import field, integer, ints
 
-if importlib.util.find_spec("onnxruntime") is None:
-    python = install(PEERS["ort"])
-    if Path(sys.prefix) == python.parent.parent:
-        sys.exit(f"{python} has no onnxruntime; remove {python.parent.parent} and start again")
-    os.execv(python, [str(python), *sys.argv])
+enter("onnxruntime", "ort")
 
 import numpy as np
 import onnxruntime

@@ -1,4 +1,4 @@
-// oneDNN behind a few C functions, which onednn.py calls: one convolution in f32, transposed or not, with everything prepared beforehand.
+// oneDNN behind a few C functions, which onednn.py calls: one convolution, transposed or not, with everything prepared beforehand.
 
 #include <oneapi/dnnl/dnnl.hpp>
 
@@ -8,8 +8,10 @@
 #include <ctime>
 #include <exception>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 using namespace dnnl;
@@ -44,8 +46,16 @@ tag filter(int rank, bool grouped, bool transposed) {
     return rank == 1 ? tag::oiw : rank == 2 ? tag::oihw : tag::oidhw;
 }
 
+memory::data_type type(const std::string &name) {
+    static const std::unordered_map<std::string, memory::data_type> types{
+        {"f32", memory::data_type::f32}, {"bf16", memory::data_type::bf16}, {"f16", memory::data_type::f16},
+        {"u8", memory::data_type::u8}, {"s8", memory::data_type::s8}, {"s32", memory::data_type::s32}};
+    const auto found = types.find(name);
+    return found != types.end() ? found->second : throw std::invalid_argument("no type `" + name + "`");
+}
+
 /// `data`, laid out as `from`, copied to memory laid out as `to`.
-memory reordered(Convolution &c, const memory::desc &from, const float *data, const memory::desc &to) {
+memory reordered(Convolution &c, const memory::desc &from, const void *data, const memory::desc &to) {
     memory given(from, c.cpu), wanted(to, c.cpu);
     std::memcpy(given.get_data_handle(), data, from.get_size());
     reorder(given, wanted).execute(c.queue, given, wanted);
@@ -81,6 +91,13 @@ struct Layer {
     int64_t size[3], kernel[3], stride[3], pad_lo[3], pad_hi[3], dilation[3], output[3];
 };
 
+/// Names of types, and of integers the scales of source and weights together and of the result (or 0: it has none), and zero points.
+struct Elements {
+    const char *src, *weights, *bias, *dst;
+    float sum_scale, dst_scale;
+    int32_t src_zero, dst_zero;
+};
+
 const char *conv_message() { return message.c_str(); }
 
 const char *conv_version() {
@@ -91,12 +108,12 @@ const char *conv_version() {
 
 /// Creates a convolution from `src` [n, c, ...], `weights` [k, c / groups, ...] (transposed [c, k / groups, ...]), `bias` [k] or null. `format` is "any",
 /// "nchw" or "nhwc": of src and dst; the weights are always as the library likes them. Null and a message on failure.
-void *conv_create(const Layer *l, const char *format, const float *src, const float *weights, const float *bias,
-                  double *create_us) {
+void *conv_create(const Layer *l, const Elements *e, const char *format, const void *src, const void *weights,
+                  const void *bias, double *create_us) {
     return guarded([&]() -> void * {
         auto c = std::make_unique<Convolution>();
         const int rank = l->rank;
-        const auto f32 = memory::data_type::f32;
+        const auto src_type = type(e->src), weights_type = type(e->weights), dst_type = type(e->dst);
         const auto axes = [&](const int64_t *values) { return dims(values, values + rank); };
         const auto shape = [&](dims first, const int64_t *rest) {
             first.insert(first.end(), rest, rest + rank);
@@ -113,9 +130,26 @@ void *conv_create(const Layer *l, const char *format, const float *src, const fl
 
         const std::string name = format;
         const tag data = name == "any" ? tag::any : name == "nhwc" ? last(rank) : plain(rank);
-        const memory::desc src_want(src_dims, f32, data), dst_want(dst_dims, f32, data);
-        const memory::desc weights_want(weights_dims, f32, tag::any);
-        const memory::desc bias_desc = bias ? memory::desc({l->out_channels}, f32, tag::x) : memory::desc();
+        const memory::desc src_want(src_dims, src_type, data), dst_want(dst_dims, dst_type, data);
+        const memory::desc weights_want(weights_dims, weights_type, tag::any);
+        const memory::desc bias_desc = bias ? memory::desc({l->out_channels}, type(e->bias), tag::x) : memory::desc();
+
+        primitive_attr attributes;
+        const auto attribute = [&](int argument, auto value, memory::data_type of) {
+            const memory::desc one({1}, of, tag::x);
+            c->arguments.emplace(argument, reordered(*c, one, &value, one));
+        };
+        if (e->dst_scale != 0) {
+            attributes.set_scales_mask(DNNL_ARG_WEIGHTS, 0);
+            attributes.set_scales_mask(DNNL_ARG_DST, 0);
+            attribute(DNNL_ARG_ATTR_SCALES | DNNL_ARG_WEIGHTS, e->sum_scale, memory::data_type::f32);
+            attribute(DNNL_ARG_ATTR_SCALES | DNNL_ARG_DST, e->dst_scale, memory::data_type::f32);
+        }
+        for (const auto &[argument, zero] : {std::pair(DNNL_ARG_SRC, e->src_zero), std::pair(DNNL_ARG_DST, e->dst_zero)}) {
+            if (zero == 0) continue;
+            attributes.set_zero_points_mask(argument, 0);
+            attribute(DNNL_ARG_ATTR_ZERO_POINTS | argument, zero, memory::data_type::s32);
+        }
 
         memory::desc src_desc, weights_desc, dst_desc;
         const auto make = [&](const auto &desc, auto primitive) {
@@ -127,24 +161,24 @@ void *conv_create(const Layer *l, const char *format, const float *src, const fl
         if (l->transposed) {
             const deconvolution_forward::primitive_desc desc(
                 c->cpu, prop_kind::forward_inference, algorithm::deconvolution_direct, src_want, weights_want, bias_desc,
-                dst_want, axes(l->stride), dilation, axes(l->pad_lo), axes(l->pad_hi));
+                dst_want, axes(l->stride), dilation, axes(l->pad_lo), axes(l->pad_hi), attributes);
             make(desc, deconvolution_forward(desc));
         } else {
             const convolution_forward::primitive_desc desc(
                 c->cpu, prop_kind::forward_inference, algorithm::convolution_auto, src_want, weights_want, bias_desc,
-                dst_want, axes(l->stride), dilation, axes(l->pad_lo), axes(l->pad_hi));
+                dst_want, axes(l->stride), dilation, axes(l->pad_lo), axes(l->pad_hi), attributes);
             make(desc, convolution_forward(desc));
         }
         *create_us = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin).count();
 
         const memory dst(dst_desc, c->cpu);
-        const memory::desc src_plain(src_dims, f32, plain(rank));
-        const memory::desc weights_plain(weights_dims, f32, filter(rank, grouped, l->transposed));
-        c->arguments = {{DNNL_ARG_SRC, reordered(*c, src_plain, src, src_desc)},
-                        {DNNL_ARG_WEIGHTS, reordered(*c, weights_plain, weights, weights_desc)},
-                        {DNNL_ARG_DST, dst}};
+        const memory::desc src_plain(src_dims, src_type, plain(rank));
+        const memory::desc weights_plain(weights_dims, weights_type, filter(rank, grouped, l->transposed));
+        c->arguments.emplace(DNNL_ARG_SRC, reordered(*c, src_plain, src, src_desc));
+        c->arguments.emplace(DNNL_ARG_WEIGHTS, reordered(*c, weights_plain, weights, weights_desc));
+        c->arguments.emplace(DNNL_ARG_DST, dst);
         if (bias) c->arguments.emplace(DNNL_ARG_BIAS, reordered(*c, bias_desc, bias, bias_desc));
-        c->plain_dst = memory(memory::desc(dst_dims, f32, plain(rank)), c->cpu);
+        c->plain_dst = memory(memory::desc(dst_dims, dst_type, plain(rank)), c->cpu);
         c->run();
         return c.release();
     }, nullptr);
@@ -165,7 +199,7 @@ double conv_time(void *conv, int calls, bool cpu) {
 }
 
 /// Copies the result to `dst`, [n, k, ...]; 0, or -1 and a message.
-int conv_output(void *conv, float *dst) {
+int conv_output(void *conv, void *dst) {
     auto &c = *static_cast<Convolution *>(conv);
     return guarded([&] {
         memory result = c.arguments.at(DNNL_ARG_DST);

@@ -1,6 +1,7 @@
 """oneDNN through `onednn.cpp`. The argument is the compiled library.
 
 Option `format`: of input and output, "any" (the library's choice), "nchw" or "nhwc".
+Option `elements`: fields of `Elements` that differ from those of a layer of f32. Arrays of bf16 are their bits, `u2`.
 """
 
 import ctypes
@@ -25,6 +26,21 @@ class Sizes(ctypes.Structure):
         super().__init__(**values)
 
 
+class Elements(ctypes.Structure):
+    """`struct Elements` of onednn.cpp."""
+
+    _fields_ = [(name, ctypes.c_char_p) for name in ("src", "weights", "bias", "dst")]
+    _fields_ += [(name, ctypes.c_float) for name in ("sum_scale", "dst_scale")]
+    _fields_ += [(name, ctypes.c_int32) for name in ("src_zero", "dst_zero")]
+
+    def __init__(self, fields: dict) -> None:
+        every = {"src": "f32", "weights": "f32", "bias": "f32", "dst": "f32"} | fields
+        super().__init__(**{name: value.encode() if isinstance(value, str) else value for name, value in every.items()})
+
+
+TYPES = {"f32": np.float32, "bf16": np.uint16, "f16": np.float16, "u8": np.uint8, "s8": np.int8, "s32": np.int32}
+
+
 class Library(Peer):
     def __init__(self, path: str) -> None:
         self.native = ctypes.CDLL(path)
@@ -44,8 +60,15 @@ class Convolution(Prepared):
     def __init__(self, library: ctypes.CDLL, task: Task) -> None:
         self.native, self.handle, self.shape = library, None, task.output_shape
         create_us = ctypes.c_double()
-        self.handle = library.conv_create(ctypes.byref(Sizes(task.layer)), task.options["format"].encode(),
-                                          pointer(task.input), pointer(task.weights),
+        elements = Elements(task.options.get("elements", {}))
+        arrays = {"src": task.input, "weights": task.weights, "bias": task.bias}
+        for name, array in arrays.items():
+            wanted = np.dtype(TYPES[getattr(elements, name).decode()])
+            if array is not None and array.dtype != wanted:
+                raise TypeError(f"{name} is of {array.dtype}, not {wanted}")
+        self.type = TYPES[elements.dst.decode()]
+        self.handle = library.conv_create(ctypes.byref(Sizes(task.layer)), ctypes.byref(elements),
+                                          task.options["format"].encode(), pointer(task.input), pointer(task.weights),
                                           None if task.bias is None else pointer(task.bias), ctypes.byref(create_us))
         if self.handle is None:
             message = library.conv_message().decode()
@@ -64,7 +87,7 @@ class Convolution(Prepared):
         return us
 
     def output(self) -> np.ndarray:
-        result = np.empty(self.shape, dtype=np.float32)
+        result = np.empty(self.shape, self.type)
         if self.native.conv_output(self.handle, pointer(result)) != 0:
             raise RuntimeError(self.native.conv_message().decode())
         return result

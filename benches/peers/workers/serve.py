@@ -65,7 +65,7 @@ def main() -> None:
                 case {"op": "run", "ms": ms, "min_calls": min_calls, "clock": clock}:
                     answer = {"samples": samples(ready, ms, min_calls, clock)}
                 case {"op": "output", "path": path}:
-                    np.save(path, np.ascontiguousarray(ready.output(), dtype=np.float32))
+                    np.save(path, np.ascontiguousarray(ready.output()))
                     answer = {}
                 case {"op": "clear"}:
                     ready = None
