@@ -14,7 +14,7 @@ use crate::lower::{
     ChannelPart, Geometry, PixelRun, Taps, View, counts_taps, cut_channels, cut_pixels, epilogue_registers, slide,
     slides,
 };
-use crate::spec::{LayerSpec, PAIR, QUAD};
+use crate::spec::{Half, LayerSpec, PAIR, QUAD};
 use crate::target::Target;
 pub(super) use cache::{BANDWIDTH, LINE_BYTES};
 use cache::{WAYS, bandwidth, lost};
@@ -58,6 +58,8 @@ const LANE: f64 = 1.2;
 const PLANE: [f64; 2] = [1.4, 2.2];
 /// Micro-operations that make lanes of a vector of halves.
 const WIDENING: f64 = 1.0;
+/// The same of one half that goes to every lane: an `f16`, whose conversion shares the units of the multiply-adds, and a `bf16`.
+const WIDENING_ALL: [f64; 2] = [4.8, 2.4];
 /// Cycles to round a vector to halves.
 const ROUNDING: f64 = 4.0;
 /// Micro-operations that a core looks ahead.
@@ -202,6 +204,14 @@ impl<'a> Part<'a> {
     /// Micro-operations that widen what a load brings.
     fn widening(&self) -> f64 {
         if self.src_bytes() < self.spec.dtype.bytes() { WIDENING } else { 0.0 }
+    }
+
+    /// The same of what a broadcast brings.
+    fn widening_all(&self) -> f64 {
+        match self.spec.half {
+            Some(half) if self.src_bytes() < self.spec.dtype.bytes() => WIDENING_ALL[usize::from(half == Half::Bf16)],
+            _ => 0.0,
+        }
     }
 
     /// Taps summed over all outputs: what parts are compared by.
@@ -363,14 +373,14 @@ impl<'a> Part<'a> {
             (false, _) => vectors as f64 * lane(pixel),
         };
         // Of vectors, those that are not of weights.
-        let read = match (self.along_channels(), self.algorithm) {
-            (true, Algorithm::Pool | Algorithm::Depthwise) => sums,
-            (true, _) => rows as f64,
-            (false, _) => vectors as f64,
+        let widening = match (self.along_channels(), self.algorithm) {
+            (true, Algorithm::Pool | Algorithm::Depthwise) => sums * self.widening(),
+            (true, _) => rows as f64 * self.widening_all(),
+            (false, _) => vectors as f64 * self.widening(),
         };
         let loads = vector_loads + broadcasts;
         let load_uops = vector_loads + broadcasts * t.broadcast_uops as f64;
-        self.limit((sums, read * self.widening()), loads, load_uops, self.latency(sums + load_uops))
+        self.limit((sums, widening), loads, load_uops, self.latency(sums + load_uops))
     }
 
     /// Cycles for so many multiply-adds, operations that widen, and loads, in which a chain of sums takes `latency`.
