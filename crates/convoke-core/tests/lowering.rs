@@ -367,12 +367,23 @@ const SOFTMAX: [&str; 13] = [
     "conv2d whole { input: f32[N, 3, 5, 6] @ nhwc, out_channels: 32, kernel_size: 2, then: softmax }",
     "conv2d blocks { input: f32[2, 19, 3, 5] @ nChw16c, out_channels: 37, kernel_size: 3, padding: 1, then: [residual, softmax] }",
     "conv3d volume { input: f64[1, 8, 2, 3, 4] @ nCdhw8c, out_channels: 16, kernel_size: 1, then: softmax }",
-    "conv2d strided { input: f32[1, 4, 9, 9] @ nhwc, out_channels: 12, groups: 4, kernel_size: 3, stride: 2, dilation: 2, padding: (2..1, 0..3), then: softmax }",
+    "conv2d strided { input: f32[1, 9, 9, 4] @ nhwc, out_channels: 12, groups: 4, kernel_size: 3, stride: 2, dilation: 2, padding: (2..1, 0..3), then: softmax }",
     "conv_transpose2d up { input: f32[1, 5, 3, 4] @ nchw, out_channels: 18, kernel_size: 4, stride: 2, padding: 1, then: softmax }",
     "conv2d winograd { input: f32[1, 9, 9, 11] @ nchw, out_channels: 19, kernel_size: 3, padding: 1, then: softmax, accuracy: fast, schedule { algorithm: winograd4 } }",
     "conv1d long { input: f32[2, 3, 200] @ ncl, out_channels: 5, kernel_size: 31, then: softmax, accuracy: fast, schedule { algorithm: fft } }",
     "avg_pool2d means { input: f32[2, 6, 7, 20] @ nhwc, kernel_size: 3, then: softmax }",
 ];
+
+/// A block of six pixels is more than half of a row of seven.
+#[test]
+fn blocks_of_nearly_a_row_keep_apart() {
+    let text = "conv1d row { input: f64[2, 9, 5] @ nlc, out_channels: 21, kernel_size: 3, accuracy: fast, schedule { algorithm: winograd6, vector: oc, parallel: ow } }";
+    by_any_plan(&[text], 2);
+    let spec: LayerSpec = text.parse().expect("a legal layer");
+    for target in &TARGETS {
+        verified(&spec, &plan::choose(&spec, target).expect("a plan"), target);
+    }
+}
 
 #[test]
 fn softmax_by_any_plan() {
@@ -403,8 +414,8 @@ fn softmax_is_the_same_in_every_layout_and_on_every_target() {
             };
             let mut data = Data::<f32>::new(&spec, &mut r, Random::reals);
             data.weights.fill(1.0);
-            for at in 0..channels * pixels {
-                data.src[place(at / pixels, at % pixels)] = 30.0 * numbers[at];
+            for (at, number) in numbers.iter().enumerate() {
+                data.src[place(at / pixels, at % pixels)] = 30.0 * number;
             }
             let dst = data.run(&spec, &plan, &kernel);
             results.push(

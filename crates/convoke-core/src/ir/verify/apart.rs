@@ -108,11 +108,11 @@ impl Apart<'_> {
         if c == 0 {
             return Err(together("it does not move its accesses".to_owned()));
         }
-        let best = moduli(sites, c).into_iter().filter_map(|q| spread(sites, c, q)).find(|s| s.keeps_apart(c));
-        if best.is_some() {
+        let spreads = moduli(sites, c).into_iter().flat_map(|q| [q / 2, 0].map(|back| spread(sites, c, q, back)));
+        if spreads.flatten().any(|s| s.keeps_apart(c)) {
             return Ok(());
         }
-        let found = spread(sites, c, 0).map_or_else(|| "any number of".to_owned(), |s| (s.low + 1).to_string());
+        let found = spread(sites, c, 0, 0).map_or_else(|| "any number of".to_owned(), |s| (s.low + 1).to_string());
         Err(together(format!("it moves its accesses by {c} elements, and one iteration spans {found}")))
     }
 }
@@ -162,7 +162,8 @@ impl Spread {
     }
 }
 
-fn spread(sites: &[&Site], c: i128, q: i128) -> Option<Spread> {
+/// Measures the spread modulo `q`, of low parts from `back` before the first on.
+fn spread(sites: &[&Site], c: i128, q: i128, back: i128) -> Option<Spread> {
     let is_low = |f: i128| q == 0 || f % q != 0;
     let mut reference = None;
     let (mut low, mut all) = (Interval::default(), Interval::default());
@@ -183,8 +184,7 @@ fn spread(sites: &[&Site], c: i128, q: i128) -> Option<Spread> {
         for &offset in &site.offsets {
             let at = rest.0 + offset;
             let to = *reference.get_or_insert(at);
-            // The multiple of `q` that brings this one nearest to the first.
-            let shift = if q == 0 { 0 } else { (at - to + q / 2).div_euclid(q) * q };
+            let shift = if q == 0 { 0 } else { (at - to + back).div_euclid(q) * q };
             low.add(rest, offset - shift);
             all.add(with, offset - shift);
         }
