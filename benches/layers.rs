@@ -43,7 +43,9 @@ fn files() -> Vec<(String, Vec<LayerSpec>)> {
     files.sort();
     let read = |path: PathBuf| {
         let text = std::fs::read_to_string(&path).expect("the file can be read");
-        let mut specs = front::layers(&text, &Limits::default()).expect("files of specs/ are legal");
+        let contents = front::contents(&text, &Limits::default(), &[]).expect("files of specs/ are legal");
+        let of_networks = contents.networks.iter().flat_map(|network| network.layers().cloned());
+        let mut specs: Vec<_> = contents.layers.iter().cloned().chain(of_networks).collect();
         for spec in &mut specs {
             spec.batch = Batch::Fixed(spec.fixed_batch().unwrap_or(1));
         }

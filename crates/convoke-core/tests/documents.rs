@@ -342,6 +342,28 @@ fn fields_in_the_text_are_legal() {
     assert!(count >= 40, "only {count} fields");
 }
 
+/// Networks of every document, each behind a comment with its outputs: `// output: f32[…]`.
+#[test]
+fn networks_are_legal_and_have_these_outputs() {
+    let mut count = 0;
+    for (name, text) in documents() {
+        for block in Page::of(&text).marked("network") {
+            let at = format!("{name}, line {}", block.line);
+            let contents = front::contents(&block.text, &Limits::default(), &[]);
+            let contents = contents.unwrap_or_else(|d| panic!("{at}\n{}", plain(&d, &block.text)));
+            let said = block.text.lines().filter_map(|line| line.strip_prefix("// output: "));
+            let found = contents.networks.iter().map(|network| {
+                let outputs: Vec<_> = network.output_values().map(|value| value.shape.to_string()).collect();
+                outputs.join(" and ")
+            });
+            assert!(said.eq(found), "{at}");
+            assert_eq!(front::format(&block.text).as_ref(), Ok(&block.text), "{at}");
+            count += contents.networks.len();
+        }
+    }
+    assert!(count >= 2, "only {count} networks");
+}
+
 #[test]
 fn the_reference_has_every_word() {
     let page = reference();

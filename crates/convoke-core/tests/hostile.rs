@@ -2,6 +2,7 @@
 
 use convoke_core::diagnostic::{Diagnostic, plain, render};
 use convoke_core::front;
+use convoke_core::plan::Arena;
 use convoke_core::spec::{BindError, LayerSpec, LayerTemplate, Limits, Operation};
 use peak_alloc::PeakAlloc;
 use std::time::{Duration, Instant};
@@ -16,7 +17,9 @@ const MEGABYTES: f32 = 256.0;
 const CASES: usize = 100_000;
 
 /// Legal texts to start from.
-const CORPUS: [&str; 9] = [
+const CORPUS: [&str; 11] = [
+    "network net { inputs: [image: f32[2, 24, 32, 3] @ nhwc, more: f32[2, 12, 16, 8] @ nhwc], conv2d stem { input: image, out_channels: 8, kernel_size: 3, stride: 2, padding: 1, then: [scale, residual(more)] } concat both { inputs: [stem, more] } slice part { channels: 3..11 } add sum { inputs: [part, stem], then: relu } outputs: [sum, both] }",
+    "network line {\n    input: f32[N, 1, 28, 28],\n\n    conv2d a { out_channels: 6, kernel_size: 5 }\n    flatten all {}\n    linear b { out_channels: 10, then: softmax }\n    elementwise c { then: relu }\n    output: c,\n}\n",
     "conv2d named { input: f32[N, H, W, 8] @ nhwc, out_channels: 4, kernel_size: 3x5, padding: same, then: relu }",
     "conv2d conv1 {\n    input: f32[1, 3, 224, 224] @ nchw, // sizes\n    out_channels: 64,\n    kernel_size: 7x7,\n    stride: 2,\n    padding: 3,\n    bias: true,\n    then: relu,\n}\n",
     "conv1d causal { input: f64[N, 32, 400], out_channels: 32, kernel_size: 2, dilation: 128, padding: causal, then: [tanh, clamp(-1, 0.5)] }",
@@ -223,15 +226,35 @@ fn check(text: &str) -> bool {
     }
     let layers = front::layers(text, &Limits::default());
     let is_template = check_template(text, layers.as_deref().ok());
+    let contents = front::contents(text, &Limits::default(), &[]);
     match layers {
         Err(diagnostics) => {
             check_diagnostics(&diagnostics, text);
-            is_template
+            is_template || check_contents(contents, text)
         }
         Ok(layers) => {
             for layer in &layers {
                 check_sizes(layer);
                 assert_eq!(layer.to_string().parse().as_ref(), Ok(layer), "printing {text:?}");
+            }
+            true
+        }
+    }
+}
+
+/// Checks what a text holds that has networks; answers whether it is legal.
+fn check_contents(contents: Result<front::Contents, Vec<Diagnostic>>, text: &str) -> bool {
+    match contents {
+        Err(diagnostics) => {
+            check_diagnostics(&diagnostics, text);
+            false
+        }
+        Ok(contents) => {
+            for network in &contents.networks {
+                network.layers().for_each(check_sizes);
+                assert_eq!(network.to_string().parse().as_ref(), Ok(network), "printing {text:?}");
+                let arena = Arena::of(network);
+                assert!(arena.len as u128 <= network.values.iter().map(|v| v.shape.image() as u128 + 64).sum());
             }
             true
         }

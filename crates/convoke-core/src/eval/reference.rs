@@ -13,6 +13,7 @@ mod erf;
 mod indices;
 mod integers;
 mod magnitude;
+mod network;
 mod softmax;
 
 use super::Element;
@@ -27,6 +28,7 @@ pub use erf::{erf, erfc};
 pub use indices::{run as run_indices, run_unpool};
 pub use integers::run as run_integers;
 pub use magnitude::magnitudes;
+pub use network::run_network;
 pub use softmax::softmax;
 
 /// What a layer computes its output from, as its user has it: weights not packed. What the layer has not may be empty.

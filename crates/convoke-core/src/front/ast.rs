@@ -6,10 +6,34 @@ use std::fmt;
 /// A source text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct File {
-    /// The layers, in the order of the text.
+    /// The layers that are no network's, in the order of the text.
     pub layers: Vec<Layer>,
+    /// The networks, in the order of the text.
+    pub networks: Vec<Network>,
     /// The comments, in the order of the text; those inside a layer too.
     pub comments: Vec<Comment>,
+}
+
+/// `network name { … }`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// The network's name; empty only where the parser went on after a missing one.
+    pub name: Spanned<String>,
+    /// What stands between the braces.
+    pub items: Vec<Item>,
+    /// From `network` to the closing brace.
+    pub span: Span,
+    /// Whether there is a closing brace.
+    pub closed: bool,
+}
+
+/// A part of a network.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Item {
+    /// `input: f32[1, 3, 8, 8]`.
+    Field(Field),
+    /// `conv2d name { … }`.
+    Layer(Layer),
 }
 
 /// `// …` up to the end of the line, or `/* … */`.
@@ -116,14 +140,32 @@ impl fmt::Display for File {
             writeln!(f, "(comment {} {:?})", At(comment.span), comment.text)?;
         }
         for layer in &self.layers {
-            write!(f, "(layer {} ", At(layer.span))?;
-            write!(f, "(kind {} {})", At(layer.kind.span), layer.kind.value)?;
-            write!(f, " (name {} {})", At(layer.name.span), layer.name.value)?;
-            write_fields(f, &layer.fields, 1)?;
+            write_layer(f, layer, 0)?;
+            writeln!(f)?;
+        }
+        for network in &self.networks {
+            write!(f, "(network {} (name {} {})", At(network.span), At(network.name.span), network.name.value)?;
+            for item in &network.items {
+                match item {
+                    Item::Field(field) => write_fields(f, std::slice::from_ref(field), 1)?,
+                    Item::Layer(layer) => {
+                        write!(f, "\n  ")?;
+                        write_layer(f, layer, 1)?;
+                    }
+                }
+            }
             writeln!(f, ")")?;
         }
         Ok(())
     }
+}
+
+fn write_layer(f: &mut fmt::Formatter<'_>, layer: &Layer, depth: usize) -> fmt::Result {
+    write!(f, "(layer {} ", At(layer.span))?;
+    write!(f, "(kind {} {})", At(layer.kind.span), layer.kind.value)?;
+    write!(f, " (name {} {})", At(layer.name.span), layer.name.value)?;
+    write_fields(f, &layer.fields, depth + 1)?;
+    write!(f, ")")
 }
 
 fn write_fields(f: &mut fmt::Formatter<'_>, fields: &[Field], depth: usize) -> fmt::Result {

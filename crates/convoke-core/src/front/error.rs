@@ -2,6 +2,7 @@
 
 use crate::diagnostic::{Diagnostic, Label};
 use crate::span::Span;
+use crate::spec::NETWORK;
 
 /// A place where the text does not fit the grammar.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +23,7 @@ pub(super) enum SyntaxError {
     MissingComma { field: String, span: Span, next: Span },
     #[error("the `{open}` is never closed")]
     Unclosed { open: char, close: char, span: Span, end: Span },
-    #[error("the layer has no name")]
+    #[error("the {} has no name", if kind == NETWORK { NETWORK } else { "layer" })]
     NoName { kind: String, span: Span },
     #[error("brackets are nested more than {limit} deep")]
     TooDeep { limit: usize, span: Span },
@@ -64,7 +65,7 @@ impl SyntaxError {
             }
             Self::MissingComma { span, next, .. } => {
                 let mut diagnostic = at(span, "put a `,` after this");
-                diagnostic.labels.push(Label { span: *next, text: "the next field".to_owned() });
+                diagnostic.labels.push(Label { span: *next, text: "what comes next".to_owned() });
                 diagnostic
             }
             Self::Unclosed { close, span, end, .. } => {

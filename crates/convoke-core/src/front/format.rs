@@ -2,7 +2,7 @@
 //!
 //! The rules, all of them: four spaces a level; every field on a line of its own, a value never broken; a comma after every
 //! field except a block, and none before a closing `)` or `]`; one empty line between layers, and one wherever the author left
-//! some between fields or comments. The order of fields, the spelling of numbers and every comment stay. A comment that
+//! some between fields or comments. A layer of a network that is written on one line stays on one, without a comma behind its last field. The order of fields, the spelling of numbers and every comment stay. A comment that
 //! follows something on its line stays on that line, any other has its own.
 //!
 //! It moves tokens and never drops or adds one but commas, so the result means the same and formatting it again
@@ -11,6 +11,7 @@
 use super::lexer::{self, Kind, Token};
 use crate::diagnostic::Diagnostic;
 use crate::span::Span;
+use crate::spec::NETWORK;
 
 const INDENT: usize = 4;
 
@@ -20,9 +21,11 @@ const INDENT: usize = 4;
 /// What [`super::parse`] refuses; fields need not make sense.
 pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
     super::parse(text)?;
-    let mut layout =
-        Layout { text, out: String::with_capacity(text.len()), braces: 0, brackets: 0, boundary: true, trails: false };
-    let tokens = with_canonical_commas(lexer::tokens(text).0);
+    let tokens = lexer::tokens(text).0;
+    let lines = one_liners(text, &tokens);
+    let tokens = with_canonical_commas(tokens, &lines);
+    let out = String::with_capacity(text.len());
+    let mut layout = Layout { text, lines, out, braces: 0, brackets: 0, boundary: true, trails: false };
     for (at, token) in tokens.iter().enumerate() {
         if token.kind == Kind::Punct('}') {
             layout.braces = layout.braces.saturating_sub(1);
@@ -39,8 +42,8 @@ pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
 }
 
 /// The tokens without [`Kind::End`]; each comma right after the token that it follows, comments not counted.
-fn with_canonical_commas(tokens: Vec<Token<'_>>) -> Vec<Token<'_>> {
-    let mut out: Vec<Token<'_>> = Vec::with_capacity(tokens.len());
+fn with_canonical_commas<'a>(tokens: Vec<Token<'a>>, lines: &[Span]) -> Vec<Token<'a>> {
+    let mut out: Vec<Token<'a>> = Vec::with_capacity(tokens.len());
     // Where a comma would be put, and whether one waits to be.
     let (mut after, mut waiting) = (0_usize, false);
     for token in tokens {
@@ -52,7 +55,7 @@ fn with_canonical_commas(tokens: Vec<Token<'_>>) -> Vec<Token<'_>> {
                 let last = after.checked_sub(1).map(|at| out[at].kind);
                 let wanted = match kind {
                     Kind::Punct(')' | ']') => false,
-                    Kind::Punct('}') => last != Some(Kind::Punct('{')),
+                    Kind::Punct('}') => last != Some(Kind::Punct('{')) && !is_within(lines, token),
                     _ => waiting,
                 };
                 if wanted && last != Some(Kind::Punct('}')) {
@@ -68,8 +71,42 @@ fn with_canonical_commas(tokens: Vec<Token<'_>>) -> Vec<Token<'_>> {
     out
 }
 
+/// What stands behind the opening braces of those layers of networks that are written on one line, each up to its closing brace.
+fn one_liners(text: &str, tokens: &[Token<'_>]) -> Vec<Span> {
+    let mut lines = Vec::new();
+    // Where the braces are that are open, and whether the outermost is a network's.
+    let (mut open, mut network): (Vec<Span>, bool) = (Vec::new(), false);
+    for (at, token) in tokens.iter().enumerate() {
+        match token.kind {
+            Kind::Punct('{') => {
+                if open.is_empty() {
+                    network = at.checked_sub(2).is_some_and(|first| tokens[first].text == NETWORK);
+                }
+                open.push(token.span);
+            }
+            Kind::Punct('}') => {
+                let Some(start) = open.pop() else { continue };
+                let inside = text.get(start.end..token.span.start).unwrap_or_default();
+                if open.len() == 1 && network && !inside.contains(['\n', '/']) {
+                    lines.push(Span::new(start.end, token.span.end));
+                }
+            }
+            _ => {}
+        }
+    }
+    lines
+}
+
+/// Whether a token belongs to such a layer.
+fn is_within(lines: &[Span], token: Token<'_>) -> bool {
+    let behind = lines.partition_point(|line| line.start <= token.span.start);
+    behind.checked_sub(1).is_some_and(|at| token.span.end <= lines[at].end)
+}
+
 struct Layout<'a> {
     text: &'a str,
+    /// Layers that stay on one line.
+    lines: Vec<Span>,
     out: String,
     /// Open `{`; one that is about to be closed is not counted.
     braces: usize,
@@ -112,6 +149,8 @@ impl Layout<'_> {
             }
         } else if (is_comment(next) && stays) || (is_comment(previous) && stays && !after_trailing && !closes) {
             self.out.push(' ');
+        } else if is_within(&self.lines, next) {
+            self.out.push_str(if opens && closes { "" } else { " " });
         } else if !(opens && closes) {
             self.line(!opens && !closes && (lines > 1 || ends_layer), self.braces);
         }

@@ -6,7 +6,8 @@
 //! parser goes on at the next field, so that one run reports every mistake.
 //!
 //! ```text
-//! file   = { layer }
+//! file   = { layer | network }
+//! network = "network" word "{" { field [","] | layer } "}"
 //! layer  = word word "{" { field [","] } "}"
 //! field  = word ":" value | word "{" { word ":" value [","] } "}"
 //! value  = number | number ".." number | word | word "(" items ")" | "(" items ")" | "[" items "]"
@@ -26,7 +27,7 @@ mod number;
 mod parser;
 
 use crate::diagnostic::Diagnostic;
-use crate::spec::{self, LayerSpec, Limits};
+use crate::spec::{self, LayerSpec, Limits, NetworkSpec};
 pub use format::format;
 
 /// Diagnostics that are reported of one text; the rest is counted.
@@ -64,6 +65,30 @@ pub fn layers_with_sizes(
     sizes: &[(&str, usize)],
 ) -> Result<Vec<LayerSpec>, Vec<Diagnostic>> {
     checked(text, |file| spec::validate_with_sizes(file, limits, sizes)).map(|(_, layers)| layers)
+}
+
+/// What a text may hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Contents {
+    /// The layers that are no network's, in the order of the text.
+    pub layers: Vec<LayerSpec>,
+    /// The networks, in the order of the text.
+    pub networks: Vec<NetworkSpec>,
+}
+
+/// The layers and networks of `text`, parsed and validated, where names of sizes stand for the numbers in `sizes`.
+///
+/// # Errors
+/// As [`layers_with_sizes`].
+pub fn contents(text: &str, limits: &Limits, sizes: &[(&str, usize)]) -> Result<Contents, Vec<Diagnostic>> {
+    let validate = |file: &ast::File| {
+        let networks = spec::validate_networks(file, limits, sizes);
+        match (spec::validate_beside_networks(file, limits, sizes), networks) {
+            (Ok(layers), Ok(networks)) => Ok(Contents { layers, networks }),
+            (layers, networks) => Err([layers.err(), networks.err()].into_iter().flatten().flatten().collect()),
+        }
+    };
+    checked(text, validate).map(|(_, contents)| contents)
 }
 
 /// The syntax tree of `text`, and what `validate` makes of it.

@@ -3,12 +3,12 @@
 //! Values are nom parsers over a slice of tokens; a slice always ends with [`Kind::End`], so there is always a
 //! first token to point at. Fields and layers are loops, so that they can record a mistake and go on.
 
-use super::ast::{Comment, Field, File, Layer, Value, ValueKind};
+use super::ast::{Comment, Field, File, Item, Layer, Network, Value, ValueKind};
 use super::error::SyntaxError;
 use super::lexer::{self, Kind, Token};
 use super::number;
 use crate::span::{Span, Spanned};
-use crate::spec::{FIELD_NAMES, Operation, SCHEDULE_NAMES};
+use crate::spec::{FIELD_NAMES, NETWORK, NETWORK_FIELDS, NETWORK_KINDS, Operation, SCHEDULE_NAMES};
 use nom::IResult;
 
 /// Brackets that may stand inside one another in a value.
@@ -24,8 +24,8 @@ pub(super) fn parse(text: &str) -> (File, Vec<SyntaxError>) {
     let (comments, tokens): (Vec<_>, Vec<_>) = tokens.into_iter().partition(is_comment);
     let comments = comments.iter().map(|t| Comment { text: t.text.to_owned(), span: t.span }).collect();
     let mut parser = Parser { text, errors };
-    let layers = parser.layers(&tokens);
-    (File { layers, comments }, parser.errors)
+    let (layers, networks) = parser.items(&tokens);
+    (File { layers, networks, comments }, parser.errors)
 }
 
 struct Parser<'a> {
@@ -34,11 +34,15 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    /// Every layer up to the end of the text.
-    fn layers<'t>(&mut self, mut rest: Tokens<'t, 'a>) -> Vec<Layer> {
-        let mut layers = Vec::new();
+    /// Every layer and network up to the end of the text.
+    fn items<'t>(&mut self, mut rest: Tokens<'t, 'a>) -> (Vec<Layer>, Vec<Network>) {
+        let (mut layers, mut networks) = (Vec::new(), Vec::new());
         while rest[0].kind != Kind::End {
-            if rest[0].kind == Kind::Word {
+            if begins_network(rest) {
+                let (after, network) = self.network(rest);
+                networks.extend(network);
+                rest = after;
+            } else if rest[0].kind == Kind::Word {
                 let (after, layer) = self.layer(rest);
                 layers.extend(layer);
                 rest = after;
@@ -47,10 +51,63 @@ impl<'a> Parser<'a> {
                 rest = skip(&rest[1..], |tokens| begins_layer(tokens));
             }
         }
-        layers
+        (layers, networks)
+    }
+
+    fn network<'t>(&mut self, tokens: Tokens<'t, 'a>) -> (Tokens<'t, 'a>, Option<Network>) {
+        let (rest, name) = self.head(tokens, "the network's name", "`{` after the network's name");
+        let Some(name) = name else { return (rest, None) };
+        let open = rest[0];
+        let (mut rest, mut items) = (&rest[1..], Vec::new());
+        let (end, closed) = loop {
+            match rest[0].kind {
+                Kind::Punct('}') => {
+                    let end = rest[0].span;
+                    rest = &rest[1..];
+                    break (end, true);
+                }
+                Kind::Word if begins_network(rest) => break (self.unclosed(open, rest), false),
+                Kind::Word if begins_layer(rest) || rest[1].kind == Kind::Word => {
+                    let (after, layer) = self.layer(rest);
+                    items.extend(layer.map(Item::Layer));
+                    rest = if after[0].kind == Kind::Punct(',') { &after[1..] } else { after };
+                }
+                Kind::Word => {
+                    let (after, field) = self.field_and_comma(rest, false);
+                    let last = rest[rest.len() - after.len() - 1].kind;
+                    let readable = field.value.kind != ValueKind::Unreadable;
+                    if begins_layer(after) && last != Kind::Punct(',') && readable {
+                        let (field, span) = (field.name.value.clone(), field.value.span);
+                        self.report(SyntaxError::MissingComma { field, span, next: after[0].span });
+                    }
+                    items.push(Item::Field(field));
+                    rest = after;
+                }
+                Kind::End => break (self.unclosed(open, rest), false),
+                _ => {
+                    self.report(unexpected(rest, "a layer such as `conv2d name { … }`, or a field of the network"));
+                    rest = self.resume(&rest[1..]);
+                }
+            }
+        };
+        (rest, Some(Network { name, items, span: tokens[0].span.to(end), closed }))
     }
 
     fn layer<'t>(&mut self, tokens: Tokens<'t, 'a>) -> (Tokens<'t, 'a>, Option<Layer>) {
+        let kind = tokens[0];
+        let (rest, name) = self.head(tokens, "the layer's name", "`{` after the layer's name");
+        let Some(name) = name else { return (rest, None) };
+        let (rest, fields, end, closed) = self.fields(rest, true);
+        (rest, Some(Layer { kind: word(kind), name, fields, span: kind.span.to(end), closed }))
+    }
+
+    /// The name of a layer or network, and what begins with its brace; no name if there is none.
+    fn head<'t>(
+        &mut self,
+        tokens: Tokens<'t, 'a>,
+        expected: &'static str,
+        brace: &'static str,
+    ) -> (Tokens<'t, 'a>, Option<Spanned<String>>) {
         let kind = tokens[0];
         let mut rest = &tokens[1..];
         let name = if rest[0].kind == Kind::Word {
@@ -60,13 +117,13 @@ impl<'a> Parser<'a> {
             if rest[0].kind == Kind::Punct('{') {
                 self.report(SyntaxError::NoName { kind: kind.text.to_owned(), span: kind.span });
             } else {
-                self.report(unexpected(rest, "the layer's name"));
+                self.report(unexpected(rest, expected));
             }
             Spanned::new(String::new(), kind.span)
         };
         if rest[0].kind != Kind::Punct('{') {
             if !name.value.is_empty() {
-                self.report(unexpected(rest, "`{` after the layer's name"));
+                self.report(unexpected(rest, brace));
             }
             let brace = |tokens: Tokens<'_, '_>| begins_layer(tokens) || tokens[0].kind == Kind::Punct('{');
             rest = skip(rest, brace);
@@ -74,8 +131,14 @@ impl<'a> Parser<'a> {
                 return (rest, None);
             }
         }
-        let (rest, fields, end, closed) = self.fields(rest, true);
-        (rest, Some(Layer { kind: word(kind), name, fields, span: kind.span.to(end), closed }))
+        (rest, Some(name))
+    }
+
+    /// Reports that the brace `open` is still open at the first of `rest`; where that is.
+    fn unclosed(&mut self, open: Token<'a>, rest: Tokens<'_, 'a>) -> Span {
+        let end = if rest[0].kind == Kind::End { self.last_char() } else { rest[0].span };
+        self.report(SyntaxError::Unclosed { open: '{', close: '}', span: open.span, end });
+        end
     }
 
     /// The fields between braces, the span of the closing one, and whether it is there; `tokens` begins with the opening one.
@@ -87,19 +150,12 @@ impl<'a> Parser<'a> {
             match rest[0].kind {
                 Kind::Punct('}') => return (&rest[1..], fields, rest[0].span, true),
                 Kind::Word if !begins_layer(rest) => {
-                    let (after, field) = self.field(rest, blocks);
-                    let next = after[0];
-                    let optional = matches!(field.value.kind, ValueKind::Block(_) | ValueKind::Unreadable);
-                    if next.kind == Kind::Word && !optional && !begins_layer(after) {
-                        let (field, span) = (field.name.value.clone(), field.value.span);
-                        self.report(SyntaxError::MissingComma { field, span, next: next.span });
-                    }
-                    rest = if next.kind == Kind::Punct(',') { &after[1..] } else { after };
+                    let (after, field) = self.field_and_comma(rest, blocks);
                     fields.push(field);
+                    rest = after;
                 }
                 Kind::Word | Kind::End => {
-                    let end = if rest[0].kind == Kind::End { self.last_char() } else { rest[0].span };
-                    self.report(SyntaxError::Unclosed { open: '{', close: '}', span: open.span, end });
+                    let end = self.unclosed(open, rest);
                     return (rest, fields, end, false);
                 }
                 _ => {
@@ -108,6 +164,18 @@ impl<'a> Parser<'a> {
                 }
             }
         }
+    }
+
+    /// One field, and the comma behind it, which may be left out after the last and after a block.
+    fn field_and_comma<'t>(&mut self, tokens: Tokens<'t, 'a>, blocks: bool) -> (Tokens<'t, 'a>, Field) {
+        let (after, field) = self.field(tokens, blocks);
+        let next = after[0];
+        let optional = matches!(field.value.kind, ValueKind::Block(_) | ValueKind::Unreadable);
+        if next.kind == Kind::Word && !optional && !begins_layer(after) {
+            let (field, span) = (field.name.value.clone(), field.value.span);
+            self.report(SyntaxError::MissingComma { field, span, next: next.span });
+        }
+        (if next.kind == Kind::Punct(',') { &after[1..] } else { after }, field)
     }
 
     /// One field, without the comma. After a mistake its value is `Unreadable` and the rest begins at a place to go on.
@@ -179,16 +247,38 @@ fn word(token: Token<'_>) -> Spanned<String> {
     Spanned::new(token.text.to_owned(), token.span)
 }
 
-/// `conv2d name {`: a layer even where something is still open.
+/// `conv2d name {`: a layer even where something is still open; or a network.
 fn begins_layer(tokens: Tokens<'_, '_>) -> bool {
-    matches!(tokens, [kind, name, ..] if Operation::of_kind(kind.text).is_some() && name.kind != Kind::Punct(':'))
+    match tokens {
+        [kind, name, ..] if Operation::of_kind(kind.text).is_some() => name.kind != Kind::Punct(':'),
+        [kind, name, open, ..] if NETWORK_KINDS.contains(&kind.text) => {
+            name.kind == Kind::Word && open.kind == Kind::Punct('{')
+        }
+        _ => begins_network(tokens),
+    }
+}
+
+/// `network name {`.
+fn begins_network(tokens: Tokens<'_, '_>) -> bool {
+    matches!(tokens, [kind, name, ..] if kind.text == NETWORK && matches!(name.kind, Kind::Word | Kind::Punct('{')))
 }
 
 /// `stride:`, a field that exists; no name that stands inside brackets is one.
 fn begins_field(tokens: Tokens<'_, '_>) -> bool {
     match tokens {
         [name, next, ..] if matches!(next.kind, Kind::Punct(':' | '{')) => {
-            FIELD_NAMES.contains(&name.text) || SCHEDULE_NAMES.contains(&name.text)
+            [&FIELD_NAMES[..], &SCHEDULE_NAMES, &NETWORK_FIELDS].iter().any(|names| names.contains(&name.text))
+        }
+        _ => false,
+    }
+}
+
+/// `mask: f32[`, an input of a network, which may be called as fields are; but for the field that takes such a type.
+fn is_named_type(tokens: Tokens<'_, '_>) -> bool {
+    match tokens {
+        [name, colon, dtype, open, ..] => {
+            let kinds = [colon.kind, dtype.kind, open.kind];
+            kinds == [Kind::Punct(':'), Kind::Word, Kind::Punct('[')] && name.text != "input"
         }
         _ => false,
     }
@@ -298,7 +388,10 @@ fn bracketed<'t, 'a: 't>(
 
 /// Fails where a bracket must have been forgotten: at a field, a layer, a closing brace, or the end.
 fn still_open(open: Token<'_>, close: char, rest: Tokens<'_, '_>) -> Result<(), nom::Err<SyntaxError>> {
-    if begins_field(rest) || begins_layer(rest) || matches!(rest[0].kind, Kind::End | Kind::Punct('}')) {
+    if begins_field(rest) && !is_named_type(rest)
+        || begins_layer(rest)
+        || matches!(rest[0].kind, Kind::End | Kind::Punct('}'))
+    {
         let open_char = if close == ')' { '(' } else { '[' };
         let (span, end) = (open.span, rest[0].span);
         return Err(nom::Err::Failure(SyntaxError::Unclosed { open: open_char, close, span, end }));

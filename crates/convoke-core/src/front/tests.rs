@@ -53,6 +53,33 @@ conv3d c {}
 }
 
 #[test]
+fn format_keeps_one_line_layers_of_networks() {
+    check_format(
+        "network net{input:f32[1,3,8,8],\n\n\nconv2d a{out_channels:4,kernel_size:3,schedule{algorithm:direct,},} // first\n\
+         flatten b{}\nlinear c{\nout_channels:2}\n linear d { out_channels: 2, // why\n } output:c}\nconv2d alone { input: f32[1, 3, 8, 8] }",
+        "\
+network net {
+    input: f32[1, 3, 8, 8],
+
+    conv2d a { out_channels: 4, kernel_size: 3, schedule { algorithm: direct } } // first
+    flatten b {}
+    linear c {
+        out_channels: 2,
+    }
+    linear d {
+        out_channels: 2, // why
+    }
+    output: c,
+}
+
+conv2d alone {
+    input: f32[1, 3, 8, 8],
+}
+",
+    );
+}
+
+#[test]
 fn format_breaks_a_field_only_for_comments() {
     check_format(
         "conv1d // kind\n a /* name */ { then: [ // steps\n relu, // first\n /* second */ tanh ] // done\n , bias: true }",

@@ -4,6 +4,7 @@
 //! [`Plan`]. It prints as a `schedule { }` block, which parses back to pins that choose the same plan.
 
 mod accuracy;
+mod arena;
 mod choose;
 mod cost;
 mod fft;
@@ -15,6 +16,7 @@ mod unpool;
 mod winograd;
 
 pub use accuracy::error_times;
+pub use arena::{Arena, Place};
 pub use choose::{Candidate, PlanError, Refusal, candidates, choose};
 
 pub use crate::spec::{Algorithm, Axis, PackInput, VectorAxis};

@@ -6,6 +6,7 @@ use super::error::SpecError;
 use super::fields::{Names, Reader, axis_names};
 use super::indices;
 use super::layout::{LAYOUTS, MEANINGS, fits_blocks};
+use super::network;
 use super::sizes::{self, Padding, Spans};
 use super::suggest::nearest;
 use super::{
@@ -36,6 +37,19 @@ pub fn validate_with_sizes(
     limits: &Limits,
     sizes: &[(&str, usize)],
 ) -> Result<Vec<LayerSpec>, Vec<Diagnostic>> {
+    let refused = network::refuse(file);
+    if refused.is_empty() { read_layers(file, limits, Names::Numbers(sizes)) } else { Err(refused) }
+}
+
+/// As [`validate_with_sizes`], of a file that may have networks too, which are left aside.
+///
+/// # Errors
+/// As [`validate_with_sizes`].
+pub(crate) fn validate_beside_networks(
+    file: &File,
+    limits: &Limits,
+    sizes: &[(&str, usize)],
+) -> Result<Vec<LayerSpec>, Vec<Diagnostic>> {
     read_layers(file, limits, Names::Numbers(sizes))
 }
 
@@ -59,7 +73,12 @@ fn read_layers(file: &File, limits: &Limits, sizes: Names<'_>) -> Result<Vec<Lay
     if errors.is_empty() { Ok(layers) } else { Err(errors.iter().map(SpecError::diagnostic).collect()) }
 }
 
-fn read_layer(layer: &Layer, limits: &Limits, names: Names<'_>, errors: &mut Vec<SpecError>) -> Option<LayerSpec> {
+pub(super) fn read_layer(
+    layer: &Layer,
+    limits: &Limits,
+    names: Names<'_>,
+    errors: &mut Vec<SpecError>,
+) -> Option<LayerSpec> {
     check_name(&layer.name, errors);
     let Some((operation, rank)) = Operation::of_kind(&layer.kind.value) else {
         let (word, known) = (layer.kind.clone(), deformable::kinds_of_layers());
@@ -85,7 +104,7 @@ fn read_layer(layer: &Layer, limits: &Limits, names: Names<'_>, errors: &mut Vec
 }
 
 /// Whether a name is one that Rust code can use: not a keyword, not `_`.
-fn check_name(name: &Spanned<String>, errors: &mut Vec<SpecError>) {
+pub(super) fn check_name(name: &Spanned<String>, errors: &mut Vec<SpecError>) {
     const KEYWORDS: &str = " abstract as async await become box break const continue crate do dyn else enum extern false final \
         fn for gen if impl in let loop macro match mod move mut override priv pub ref return self Self static struct super \
         trait true try type typeof unsafe unsized use virtual where while yield _ ";
@@ -95,15 +114,15 @@ fn check_name(name: &Spanned<String>, errors: &mut Vec<SpecError>) {
 }
 
 /// What `input` says.
-struct Input {
+pub(super) struct Input {
     dtype: DType,
-    storage: Storage,
+    pub(super) storage: Storage,
     complex: bool,
-    batch: Batch,
-    channels: Spanned<usize>,
+    pub(super) batch: Batch,
+    pub(super) channels: Spanned<usize>,
     /// `d h w`; 1 for an axis that is not there. None while a size is a name whose number is said later.
-    spatial: Option<[usize; 3]>,
-    layout: Layout,
+    pub(super) spatial: Option<[usize; 3]>,
+    pub(super) layout: Layout,
     span: Span,
 }
 
@@ -305,7 +324,7 @@ fn read_kernel(reader: &mut Reader<'_>, value: &Value, input: Option<&Input>) ->
     }
 }
 
-fn read_input(reader: &mut Reader<'_>, value: &Value) -> Option<Input> {
+pub(super) fn read_input(reader: &mut Reader<'_>, value: &Value) -> Option<Input> {
     let ValueKind::Tensor { dtype, dims, layout } = &value.kind else {
         return reader.form("input", "a tensor type such as `f32[1, 3, 224, 224]`", value);
     };

@@ -15,6 +15,7 @@ mod indices;
 mod integers;
 mod layer;
 mod layout;
+mod network;
 mod operation;
 mod padding;
 mod schedule;
@@ -26,8 +27,13 @@ mod text;
 
 pub use complex::{COMPLEX_NAMES, PARTS};
 pub use integers::{Integers, PAIR, PerChannel, QUAD, REDUCED, Requantized};
+pub(crate) use layer::validate_beside_networks;
 pub use layer::{validate, validate_with_sizes};
 pub use layout::{BLOCK_BYTES, Layout};
+pub use network::{
+    NETWORK, NETWORK_FIELDS, NETWORK_KINDS, NetworkSpec, Node, NodeKind, Parameter, TensorShape, Value as NetworkValue,
+    validate as validate_networks,
+};
 pub use operation::with_article;
 pub use operation::{Divisor, FIELD_NAMES, Operation};
 pub use padding::PaddingMode;

@@ -249,6 +249,12 @@ pub struct SpecTextError {
     pub source: String,
 }
 
+impl SpecTextError {
+    pub(super) fn new(diagnostics: Vec<Diagnostic>, text: &str) -> Self {
+        Self { diagnostics, source: text.to_owned() }
+    }
+}
+
 impl fmt::Display for SpecTextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(diagnostic::plain(&self.diagnostics, &self.source).trim_end())
@@ -274,6 +280,6 @@ impl FromStr for LayerSpec {
             Ok(layers) => vec![not_one_layer(layers.len())],
             Err(diagnostics) => diagnostics,
         };
-        Err(SpecTextError { diagnostics, source: text.to_owned() })
+        Err(SpecTextError::new(diagnostics, text))
     }
 }

@@ -1,0 +1,264 @@
+//! Networks: values, and the layers that make them of others.
+//!
+//! In comes the tree of `network name { … }`, out comes a [`NetworkSpec`]: every layer with its sizes, which follow from those of the network's
+//! input, in the order of the text, in which a value is made before it is used. What a convolution, pooling or whatever else with a [`LayerSpec`]
+//! may be is said by [`layer`](super::layer): a layer of a network is read as the layer of its own that has the type of the value in place of its
+//! name. Everything else, and what does not fit together, is refused here.
+
+mod error;
+mod read;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use super::{Batch, DType, LayerSpec, Layout, Storage};
+pub(super) use read::refuse;
+pub use read::validate;
+
+/// The word that a network begins with.
+pub const NETWORK: &str = "network";
+
+/// The fields of a network.
+pub const NETWORK_FIELDS: [&str; 4] = ["input", "inputs", "output", "outputs"];
+
+/// The kinds of layers that only networks have.
+pub const NETWORK_KINDS: [&str; 6] = ["linear", "elementwise", "add", "concat", "slice", "flatten"];
+
+/// A network, legal by construction when it comes out of [`validate`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkSpec {
+    /// Its name, a Rust identifier.
+    pub name: String,
+    /// Every tensor: first the inputs, then what each layer makes.
+    pub values: Vec<Value>,
+    /// How many of the values are inputs.
+    pub inputs: usize,
+    /// The layers, each behind those whose values it takes.
+    pub nodes: Vec<Node>,
+    /// Which values a run gives, in order; at least one.
+    pub outputs: Vec<usize>,
+}
+
+/// A tensor of a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value {
+    /// The name of the input, or of the layer that makes it.
+    pub name: String,
+    /// What it is.
+    pub shape: TensorShape,
+}
+
+/// Type, sizes and layout of a tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorShape {
+    /// What the elements are.
+    pub storage: Storage,
+    /// How many images.
+    pub batch: Batch,
+    /// Channels of each.
+    pub channels: usize,
+    /// Sizes of the one to three axes.
+    pub sizes: Vec<usize>,
+    /// How they lie in memory.
+    pub layout: Layout,
+}
+
+/// A layer of a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Its name, and that of the value that it makes.
+    pub name: String,
+    /// What it does.
+    pub kind: NodeKind,
+    /// The values that it takes: the input; of a layer with the step `residual` what that adds, behind it; of a `concat` its parts.
+    pub inputs: Vec<usize>,
+    /// The value that it makes.
+    pub output: usize,
+}
+
+/// What a layer of a network does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NodeKind {
+    /// What a layer of its own does, `conv2d` and the others.
+    Layer(Box<LayerSpec>),
+    /// Sums over all channels: a `conv1d` whose window is one element, over an input of one. PyTorch's `Linear`, ONNX's `Gemm`.
+    Linear(Box<LayerSpec>),
+    /// The steps of `then` alone: a `max_pool` whose window is one element.
+    Elementwise(Box<LayerSpec>),
+    /// The sum of two values, and the steps behind it: the same, with the step `residual` first.
+    Add(Box<LayerSpec>),
+    /// The channels of all inputs, one behind the other.
+    Concat,
+    /// Some neighbouring channels.
+    Slice {
+        /// The first.
+        start: usize,
+    },
+    /// All elements of an image as channels, in the order of memory: PyTorch's `flatten(1)` of `nchw`, Keras' `Flatten` of `nhwc`.
+    Flatten,
+}
+
+impl NodeKind {
+    /// What is computed, if it is a layer of its own.
+    pub fn spec(&self) -> Option<&LayerSpec> {
+        match self {
+            Self::Layer(spec) | Self::Linear(spec) | Self::Elementwise(spec) | Self::Add(spec) => Some(spec),
+            Self::Concat | Self::Slice { .. } | Self::Flatten => None,
+        }
+    }
+
+    /// The word of the language.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Layer(spec) => spec.kind(),
+            Self::Linear(_) => "linear",
+            Self::Elementwise(_) => "elementwise",
+            Self::Add(_) => "add",
+            Self::Concat => "concat",
+            Self::Slice { .. } => "slice",
+            Self::Flatten => "flatten",
+        }
+    }
+}
+
+impl TensorShape {
+    /// What a layer makes.
+    pub(super) fn of_dst(spec: &LayerSpec) -> Self {
+        Self {
+            storage: spec.dst_storage(),
+            batch: spec.batch.clone(),
+            channels: spec.out_channels,
+            sizes: spec.spatial[3 - spec.rank..].iter().map(|axis| axis.output).collect(),
+            layout: spec.layout,
+        }
+    }
+
+    /// Channels that there is memory for, of so many: with those that fill up the last block.
+    pub fn stored(&self, channels: usize) -> usize {
+        self.layout.stored_channels(channels, self.dtype())
+    }
+
+    /// Elements of one image, those that fill up a block of channels too.
+    pub fn image(&self) -> usize {
+        self.stored(self.channels) * self.pixels()
+    }
+
+    /// Elements of a channel.
+    pub fn pixels(&self) -> usize {
+        self.sizes.iter().product()
+    }
+
+    /// What is computed in.
+    pub(super) fn dtype(&self) -> DType {
+        if self.storage == Storage::F64 { DType::F64 } else { DType::F32 }
+    }
+
+    /// Bytes of all images; of one, where the batch is a name. Sizes that have not been checked may be any.
+    pub(super) fn bytes(&self) -> u128 {
+        let batch = if let Batch::Fixed(n) = self.batch { n } else { 1 };
+        let stored = self.layout.stored_channels(self.channels, self.dtype());
+        let sizes = [batch, stored, self.storage.bytes()].into_iter().chain(self.sizes.iter().copied());
+        sizes.fold(1, |product, size| product.saturating_mul(size as u128))
+    }
+
+    /// Where in an image an element is.
+    pub fn index(&self, channel: usize, pixel: usize) -> usize {
+        self.layout.index((self.channels, self.pixels()), self.dtype(), 0, channel, pixel)
+    }
+
+    /// Bytes of one image.
+    pub fn image_bytes(&self) -> u64 {
+        self.image() as u64 * self.storage.bytes() as u64
+    }
+
+    /// The sizes as the language writes them: `1, 3, 224, 224`.
+    pub fn dims(&self) -> Vec<String> {
+        let batch = match &self.batch {
+            Batch::Fixed(n) => n.to_string(),
+            Batch::Named(name) => name.clone(),
+        };
+        let shape = self.layout.declared_shape(0, self.channels, &self.sizes);
+        std::iter::once(batch).chain(shape[1..].iter().map(usize::to_string)).collect()
+    }
+}
+
+/// Weights, a bias, or the numbers of a step that takes one for each channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// `stem.weight`, `stem.bias`, `stem.scale`, `stem.scale_2`: PyTorch's names, where it has such.
+    pub name: String,
+    /// Elements.
+    pub len: usize,
+}
+
+impl Node {
+    /// What the layer takes besides values, in order: the weights, the bias, the numbers of channels of each step.
+    pub fn parameters(&self) -> Vec<Parameter> {
+        let Some(spec) = self.kind.spec() else { return Vec::new() };
+        let parameter = |what: &str, len: usize| Parameter { name: format!("{}.{what}", self.name), len };
+        let mut all = Vec::new();
+        if spec.weights_len() > 0 {
+            all.push(parameter("weight", spec.weights_len()));
+        }
+        if spec.bias {
+            all.push(parameter("bias", spec.out_channels));
+        }
+        for step in spec.channel_steps() {
+            let first = parameter(step.name(), spec.out_channels);
+            let like =
+                all.iter().filter(|p| p.name == first.name || p.name.starts_with(&format!("{}_", first.name))).count();
+            all.push(if like == 0 {
+                first
+            } else {
+                parameter(&format!("{}_{}", step.name(), like + 1), spec.out_channels)
+            });
+        }
+        all
+    }
+}
+
+impl NetworkSpec {
+    /// The layers that have a [`LayerSpec`], in order.
+    pub fn layers(&self) -> impl Iterator<Item = &LayerSpec> {
+        self.nodes.iter().filter_map(|node| node.kind.spec())
+    }
+
+    /// The inputs.
+    pub fn input_values(&self) -> &[Value] {
+        &self.values[..self.inputs]
+    }
+
+    /// The outputs, in order.
+    pub fn output_values(&self) -> impl Iterator<Item = &Value> {
+        self.outputs.iter().map(|&at| &self.values[at])
+    }
+
+    /// Multiply-accumulates of one image, taps of pooling, steps of elements.
+    pub fn macs_per_image(&self) -> u64 {
+        self.layers().map(LayerSpec::macs_per_image).fold(0, u64::saturating_add)
+    }
+
+    /// The type of all elements: that of the inputs.
+    pub fn storage(&self) -> Storage {
+        self.values.first().map_or(Storage::F32, |value| value.shape.storage)
+    }
+
+    /// Images of a run, if that is a number.
+    pub fn fixed_batch(&self) -> Option<usize> {
+        self.values.first().and_then(|value| match value.shape.batch {
+            Batch::Fixed(n) => Some(n),
+            Batch::Named(_) => None,
+        })
+    }
+
+    /// What all layers take besides values, in order.
+    pub fn parameters(&self) -> impl Iterator<Item = Parameter> {
+        self.nodes.iter().flat_map(Node::parameters)
+    }
+
+    /// Elements of all weights, biases and numbers of channels.
+    pub fn parameters_len(&self) -> usize {
+        self.layers().map(LayerSpec::parameters).sum()
+    }
+}

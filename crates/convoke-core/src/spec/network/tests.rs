@@ -1,0 +1,159 @@
+use super::*;
+use crate::diagnostic::Diagnostic;
+use crate::front;
+use crate::spec::Limits;
+
+fn networks(text: &str) -> Result<Vec<NetworkSpec>, Vec<Diagnostic>> {
+    front::contents(text, &Limits::default(), &[("H", 24), ("W", 32)]).map(|contents| contents.networks)
+}
+
+fn network(text: &str) -> NetworkSpec {
+    match networks(text) {
+        Ok(mut all) if all.len() == 1 => all.remove(0),
+        other => panic!("{other:#?}\n{text}"),
+    }
+}
+
+fn refused(text: &str) -> String {
+    networks(text).expect_err(text)[0].message.clone()
+}
+
+const LENET: &str = "
+network lenet {
+    input: f32[N, 1, 28, 28],
+    conv2d c1 { out_channels: 6, kernel_size: 5, padding: 2, bias: true, then: relu }
+    avg_pool2d s2 { kernel_size: 2 }
+    conv2d c3 { out_channels: 16, kernel_size: 5, bias: true, then: relu }
+    avg_pool2d s4 { kernel_size: 2 }
+    flatten features { }
+    linear f5 { out_channels: 120, bias: true, then: relu }
+    linear f6 { out_channels: 84, bias: true, then: relu }
+    linear classes { out_channels: 10, bias: true, then: softmax }
+}";
+
+/// Branches, residuals, parts of channels, several inputs and outputs, every kind of layer.
+const GRAPH: &str = "
+network graph {
+    inputs: [image: f32[2, H, W, 3] @ nhwc, more: f32[2, 12, 16, 8] @ nhwc],
+    conv2d stem { input: image, out_channels: 8, kernel_size: 3, stride: 2, padding: 1 }
+    conv2d left { out_channels: 8, kernel_size: 1, then: [relu, residual(more)] }
+    conv2d right { input: stem, out_channels: 4, kernel_size: 3, padding: same, then: [scale, shift] }
+    concat both { inputs: [left, right, stem] }
+    slice part { channels: 3..11 }
+    add sum { inputs: [part, stem], then: [relu, mul(0.5)] }
+    elementwise active { input: both, then: [sigmoid, residual(both)] }
+    conv_transpose2d up { input: sum, out_channels: 2, kernel_size: 2, stride: 2 }
+    outputs: [up, active, sum],
+}";
+
+#[test]
+fn sizes_follow_from_the_input() {
+    let net = network(LENET);
+    let shapes: Vec<_> = net.values.iter().map(|value| format!("{} {}", value.name, value.shape)).collect();
+    let expected = [
+        "input f32[N, 1, 28, 28] @ nchw",
+        "c1 f32[N, 6, 28, 28] @ nchw",
+        "s2 f32[N, 6, 14, 14] @ nchw",
+        "c3 f32[N, 16, 10, 10] @ nchw",
+        "s4 f32[N, 16, 5, 5] @ nchw",
+        "features f32[N, 400, 1] @ ncl",
+        "f5 f32[N, 120, 1] @ ncl",
+        "f6 f32[N, 84, 1] @ ncl",
+        "classes f32[N, 10, 1] @ ncl",
+    ];
+    assert_eq!(shapes, expected);
+    assert_eq!(net.parameters_len(), 156 + 2_416 + 48_120 + 10_164 + 850);
+    assert_eq!((net.inputs, net.outputs.as_slice()), (1, &[8][..]));
+}
+
+#[test]
+fn values_are_named() {
+    let net = network(GRAPH);
+    let inputs: Vec<_> = net.nodes.iter().map(|node| node.inputs.as_slice()).collect();
+    let expected: [&[usize]; 8] = [&[0], &[2, 1], &[2], &[3, 4, 2], &[5], &[6, 2], &[5, 5], &[7]];
+    assert_eq!(inputs, expected);
+    assert_eq!(net.outputs, [9, 8, 7]);
+    assert_eq!(net.values[5].shape.to_string(), "f32[2, 12, 16, 20] @ nhwc");
+    assert_eq!(net.values[6].shape.to_string(), "f32[2, 12, 16, 8] @ nhwc");
+}
+
+#[test]
+fn a_text_reads_back() {
+    for text in [LENET, GRAPH] {
+        let net = network(text);
+        assert_eq!(network(&net.to_string()), net, "{net}");
+    }
+    insta::assert_snapshot!(network(GRAPH).to_string());
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let net = |body: &str| format!("network net {{ input: f32[1, 3, 8, 8], {body} }}");
+    let stem = "conv2d a { out_channels: 4, kernel_size: 3 }";
+    for (body, message) in [
+        ("conv2d a { input: b, out_channels: 4, kernel_size: 3 }", "there is no value `b`"),
+        (
+            "conv2d a { input: b, out_channels: 4, kernel_size: 3 } conv2d b { out_channels: 4, kernel_size: 3 }",
+            "there is no value `b`",
+        ),
+        ("conv2d a { out_channels: 4, kernel_size: 9 }", "the kernel reaches past the padded input"),
+        ("conv1d a { out_channels: 4, kernel_size: 3 }", "the layout `nchw` is not for conv1d"),
+        ("conv2d input { out_channels: 4, kernel_size: 3 }", "the name `input` is taken"),
+        ("conv2d fn { out_channels: 4, kernel_size: 3 }", "`fn` cannot be a name"),
+        (
+            "conv2d a { input: f32[1, 3, 8, 8], out_channels: 4, kernel_size: 3 }",
+            "a layer of a network takes a value, and this is a type",
+        ),
+        ("conv2d a { out_channels: 3, kernel_size: 1, then: residual }", "`residual` does not say what is added"),
+        (
+            "conv2d a { out_channels: 4, kernel_size: 1, then: residual(input) }",
+            "only tensors of one type can be added: one is f32[1, 4, 8, 8] @ nchw, the other f32[1, 3, 8, 8] @ nchw",
+        ),
+        (
+            "conv2d a { out_channels: 4, kernel_size: 3 } concat b { inputs: [a, input] }",
+            "only tensors that differ in their channels alone can be joined: one is f32[1, 4, 6, 6] @ nchw, the other f32[1, 3, 8, 8] @ nchw",
+        ),
+        ("concat a { inputs: [input] }", "`concat` takes two or more values, here are 1"),
+        ("add a { inputs: [input, input, input] }", "`add` takes two values, here are 3"),
+        ("slice a { channels: 2..4 }", "channels 2..4 of 3"),
+        ("slice a { channels: 2 }", "`channels` takes a range such as `0..16`, not a number"),
+        ("linear a { out_channels: 4 }", "`linear` takes one element a channel, here are 64"),
+        ("flatten a { axis: 1 }", "flatten `a` has no field `axis`"),
+        ("dense a { out_channels: 4 }", "there is no kind of layer `dense`"),
+        ("max_pool2d a { kernel_size: 2, return_indices: true }", "networks have no such layer yet"),
+        ("", "network `net` has no layers"),
+        (&format!("stride: 2, {stem}"), "a network has no field `stride`"),
+        (&format!("{stem} output: c"), "there is no value `c`"),
+        (&format!("{stem} output: a, outputs: [a]"), "`outputs` stands twice"),
+    ] {
+        let found = refused(&net(body));
+        assert_eq!(found, message, "{body}");
+    }
+    assert_eq!(refused("network net { conv2d a { out_channels: 4, kernel_size: 3 } }"), "network `net` has no `input`");
+    assert_eq!(
+        refused("network net { input: f32[3], conv2d a { out_channels: 4, kernel_size: 3 } }"),
+        "a value of a network has 2 to 5 sizes, here are 1"
+    );
+    assert_eq!(refused("network { input: f32[1, 3, 8, 8] }"), "the network has no name");
+    assert_eq!(
+        refused(&format!("network net {{ input: f32[1, 3, 8, 8] {stem} }}")),
+        "expected `,` after the value of `input`"
+    );
+    assert_eq!(refused(&format!("network net {{ input: f32[1, 3, 8, 8], {stem}")), "the `{` is never closed");
+    let large = "network net { input: f32[1, 100000, 100000, 3] @ nhwc, slice a { channels: 0..1 } }";
+    assert_eq!(refused(large), "the value has 120000000000 bytes, and the limit is 8589934592");
+    assert_eq!(
+        refused("network net { input: u8[1, 3, 8, 8], max_pool2d a { kernel_size: 2 } }"),
+        "networks of integers are not there yet"
+    );
+    let two = "network net { inputs: [a: f32[1, 3, 8, 8], b: f64[1, 3, 8, 8]], add c { inputs: [a, b] } }";
+    assert_eq!(refused(two), "the inputs of a network have one type and one batch");
+    let block = "network net { input: f32[1, 24, 8, 8] @ nChw16c, slice a { channels: 0..8 } }";
+    assert_eq!(refused(block), "channels in blocks cannot be cut or joined between two blocks' borders");
+}
+
+#[test]
+fn layers_alone_are_no_networks() {
+    let diagnostics = front::layers(LENET, &Limits::default()).unwrap_err();
+    assert_eq!(diagnostics[0].message, "a network stands among layers");
+}
