@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use convoke_core::eval::Float;
 use convoke_core::pipeline::{self, Compiled};
-use convoke_core::spec::{LayerSpec, LayerTemplate, Limits, Sizes};
+use convoke_core::spec::{LayerSpec, LayerTemplate, Limits, NetworkSpec, Sizes};
 use convoke_core::target::Target;
 use convoke_jit::{Element, Program};
 
 use crate::dynamic::Dynamic;
 use crate::error::Error;
 use crate::kernel::Kernel;
+use crate::network::Network;
 use crate::stream::Stream;
 use crate::threads::Pools;
 
@@ -82,6 +84,19 @@ impl Compiler {
             compiled.map_err(|source| Error::Compile { layer: spec.name.clone(), source })?;
         let program = Program::compile(&kernel)?;
         Ok(Kernel::new(spec.clone(), plan, self.target.clone(), kernel, program, self.threads, self.pools.clone()))
+    }
+
+    /// Compiles every layer of a network and packs its weights: `parameters` gives the elements of those that
+    /// [`Node::parameters`](convoke_core::spec::Node::parameters) names, such as `stem.weight`.
+    ///
+    /// # Errors
+    /// As [`Compiler::compile`], and if a parameter is missing or of another length.
+    pub fn network<'p, T: Float>(
+        &self,
+        spec: &NetworkSpec,
+        parameters: impl Fn(&str) -> Option<&'p [T]>,
+    ) -> Result<Network<T>, Error> {
+        Network::new(self, spec, parameters)
     }
 
     /// A layer for any numbers of the names in its text, which keeps the kernels of the `capacity` sizes that were used last; 0 counts as 1.

@@ -135,6 +135,62 @@ pub enum Error {
         /// The batch size that says so, if one does.
         batch: Option<usize>,
     },
+    /// The data are not of the network's element type.
+    #[error("network {network} computes in {expected}, and the data are {given}")]
+    NetworkType {
+        /// Name of the network.
+        network: String,
+        /// Its element type.
+        expected: &'static str,
+        /// The data's.
+        given: &'static str,
+    },
+    /// A parameter of a network that is missing, or of another length.
+    #[error("network {network} needs {expected} elements for `{name}`, and {} given", given_elements(*.given))]
+    NetworkParameter {
+        /// Name of the network.
+        network: String,
+        /// Name of the parameter.
+        name: String,
+        /// Elements it should have.
+        expected: usize,
+        /// Elements it has.
+        given: Option<usize>,
+    },
+    /// Too few or too many tensors.
+    #[error("network {network} has {expected} {what}, and {given} were given")]
+    NetworkCount {
+        /// Name of the network.
+        network: String,
+        /// `inputs` or `outputs`.
+        what: &'static str,
+        /// How many it has.
+        expected: usize,
+        /// How many were given.
+        given: usize,
+    },
+    /// A tensor of a network that is too short or too long.
+    #[error("`{value}` has {given} elements, and network {network} needs {expected} for {batch} images")]
+    NetworkLength {
+        /// Name of the network.
+        network: String,
+        /// Which tensor.
+        value: String,
+        /// Elements it should have.
+        expected: usize,
+        /// Elements it has.
+        given: usize,
+        /// Images of the run.
+        batch: usize,
+    },
+    /// There is no memory for what lies between layers.
+    #[error("there is no memory for {elements} elements between the layers of network {network}")]
+    NetworkMemory {
+        /// Name of the network.
+        network: String,
+        /// Elements.
+        elements: usize,
+    },
     /// `src` is no whole number of images.
     #[error("src has {given} elements, which is no multiple of the {image} of one image of layer {layer}")]
     Batch {
@@ -300,6 +356,10 @@ fn mask(layer: &str, given: bool) -> String {
         true => format!("a mask was given, and layer {layer} has no `mask: true`"),
         false => format!("layer {layer} has `mask: true`, and no mask was given"),
     }
+}
+
+fn given_elements(given: Option<usize>) -> String {
+    given.map_or_else(|| "nothing was".to_owned(), |given| format!("{given} were"))
 }
 
 fn residual(layer: &str, given: bool) -> String {

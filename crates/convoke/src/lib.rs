@@ -56,6 +56,8 @@ mod kernel;
 #[cfg(feature = "jit")]
 mod memory;
 #[cfg(feature = "jit")]
+mod network;
+#[cfg(feature = "jit")]
 pub mod shape;
 #[cfg(feature = "jit")]
 pub mod stream;
@@ -73,7 +75,7 @@ pub use convoke_core::eval::{Bf16, F16, Float, Stored};
 #[cfg(feature = "jit")]
 pub use convoke_core::lower::weights::IntegerParameters;
 #[cfg(feature = "jit")]
-pub use convoke_core::spec::{BindError, DType, LayerSpec, LayerTemplate, Limits, Storage};
+pub use convoke_core::spec::{BindError, DType, LayerSpec, LayerTemplate, Limits, NetworkSpec, Storage};
 #[cfg(feature = "jit")]
 pub use convoke_jit::{Element, native_target, with_native_caches};
 pub use convoke_macros::conv;
@@ -83,6 +85,8 @@ pub use dynamic::{Dynamic, Weights};
 pub use error::Error;
 #[cfg(feature = "jit")]
 pub use kernel::{Kernel, Packed};
+#[cfg(feature = "jit")]
+pub use network::Network;
 #[cfg(feature = "jit")]
 pub use stream::{NotStreamed, Stream};
 #[cfg(feature = "jit")]
@@ -104,6 +108,11 @@ pub struct Halves;
 #[cfg(all(doctest, feature = "jit"))]
 #[doc = include_str!("../../../docs/quantised.md")]
 pub struct Quantised;
+
+/// So are those of docs/networks.md.
+#[cfg(all(doctest, feature = "jit"))]
+#[doc = include_str!("../../../docs/networks.md")]
+pub struct Networks;
 
 /// So are those of docs/streaming.md.
 #[cfg(all(doctest, feature = "jit"))]

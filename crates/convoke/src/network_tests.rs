@@ -1,0 +1,143 @@
+use std::collections::HashMap;
+
+use convoke_core::eval::{Bf16, F16, Float, reference};
+use convoke_core::spec::NetworkSpec;
+
+use crate::compiler::Compiler;
+use crate::error::Error;
+use crate::network::Network;
+
+/// Every kind of layer: branches, residuals, parts of channels, several inputs and outputs, a value that is used last by an output.
+const GRAPH: &str = "
+network graph {
+    inputs: [image: f32[N, 12, 16, 3] @ nhwc, more: f32[N, 6, 8, 8] @ nhwc],
+    conv2d stem { input: image, out_channels: 8, kernel_size: 3, stride: 2, padding: 1, bias: true }
+    conv2d left { out_channels: 8, kernel_size: 1, then: [relu, residual(more)] }
+    conv2d right { input: stem, out_channels: 4, kernel_size: 3, padding: same, then: [scale, shift, scale] }
+    concat both { inputs: [left, right, stem] }
+    slice part { channels: 3..11 }
+    add sum { inputs: [part, stem], then: [relu, mul(0.5)] }
+    elementwise active { input: both, then: [sigmoid, residual(both)] }
+    conv_transpose2d up { input: sum, out_channels: 2, kernel_size: 2, stride: 2 }
+    flatten all { input: active }
+    linear classes { out_channels: 10, bias: true, then: softmax }
+    outputs: [up, active, sum, classes, image, all],
+}";
+
+fn network(text: &str) -> NetworkSpec {
+    text.parse().expect(text)
+}
+
+struct Numbers(u64);
+
+impl Numbers {
+    fn take(&mut self, len: usize) -> Vec<f64> {
+        let mut next = || {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((self.0 >> 40) % 2001) as f64 / 1000.0 - 1.0
+        };
+        (0..len).map(|_| next()).collect()
+    }
+}
+
+/// What comes out of the compiled network and of the reference, on numbers that `T` holds.
+fn outputs<T: Float>(spec: &NetworkSpec, threads: usize, batch: usize) -> (Vec<Vec<T>>, Vec<Vec<f64>>) {
+    let mut numbers = Numbers(5);
+    let rounded = |numbers: Vec<f64>| numbers.into_iter().map(T::from_number).collect::<Vec<T>>();
+    let parameters: HashMap<String, Vec<T>> =
+        spec.parameters().map(|p| (p.name, rounded(numbers.take(p.len)))).collect();
+    let exact: HashMap<&str, Vec<f64>> =
+        parameters.iter().map(|(name, p)| (name.as_str(), p.iter().map(|x| x.to_number()).collect())).collect();
+    let inputs: Vec<Vec<T>> =
+        spec.input_values().iter().map(|value| rounded(numbers.take(batch * value.shape.image()))).collect();
+    let network =
+        Compiler::new().threads(threads).network(spec, |name| parameters.get(name).map(Vec::as_slice)).unwrap();
+    let mut found: Vec<Vec<T>> =
+        spec.output_values().map(|value| vec![T::default(); batch * value.shape.image()]).collect();
+    let given: Vec<&[T]> = inputs.iter().map(Vec::as_slice).collect();
+    // Twice, so that what is left in the arena shows.
+    for _ in 0..2 {
+        network.run(&given, &mut found.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>()).unwrap();
+    }
+    let lanes: Vec<Vec<f64>> = inputs.iter().map(|input| input.iter().map(|x| x.to_number()).collect()).collect();
+    let lanes: Vec<&[f64]> = lanes.iter().map(Vec::as_slice).collect();
+    let expected = reference::run_network(spec, batch, &lanes, |name| &exact[name]);
+    (found, expected)
+}
+
+fn check<T: Float>(text: &str, allowed: f64) {
+    let spec = network(text);
+    for batch in [1, 3] {
+        if spec.fixed_batch().is_some_and(|fixed| fixed != batch) {
+            continue;
+        }
+        let (found, expected) = outputs::<T>(&spec, 1, batch);
+        for ((found, expected), value) in found.iter().zip(&expected).zip(spec.output_values()) {
+            assert_eq!(found.len(), expected.len());
+            let size = expected.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+            for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+                let off = (found.to_number() - expected).abs();
+                assert!(off <= allowed * size, "{} [{i}] is {found}, and should be {expected}\n{spec}", value.name);
+            }
+        }
+        let (again, _) = outputs::<T>(&spec, 2, batch);
+        assert!(again == found, "the same on two threads");
+    }
+}
+
+#[test]
+fn layers_one_after_the_other_are_the_network() {
+    check::<f32>(GRAPH, 1e-5);
+    check::<f64>(&GRAPH.replace("f32", "f64"), 1e-14);
+    // Halves have no softmax.
+    let halves = GRAPH.replace(", then: softmax", "");
+    check::<F16>(&halves.replace("f32", "f16"), 1e-2);
+    check::<Bf16>(&halves.replace("f32", "bf16"), 6e-2);
+    // Channels first, and in blocks.
+    let first = GRAPH.replace("12, 16, 3] @ nhwc", "3, 12, 16]").replace("6, 8, 8] @ nhwc", "8, 6, 8]");
+    check::<f32>(&first, 1e-5);
+    let blocked = "
+    network blocked {
+        input: f32[2, 16, 6, 6] @ nChw16c,
+        conv2d a { out_channels: 32, kernel_size: 3, padding: 1 }
+        conv2d b { out_channels: 20, kernel_size: 1, input: input }
+        concat c { inputs: [input, a, b] }
+        slice d { channels: 16..48 }
+        add e { inputs: [a, d] }
+        slice f { input: c, channels: 48..68 }
+        outputs: [c, d, e, f],
+    }";
+    check::<f32>(blocked, 1e-5);
+}
+
+#[test]
+fn wrong_sizes_are_refused() {
+    let spec = network("network net { input: f32[N, 2, 5], conv1d a { out_channels: 1, kernel_size: 2, bias: true } }");
+    let parameters: HashMap<&str, Vec<f32>> = [("a.weight", vec![1.0; 4]), ("a.bias", vec![0.0])].into();
+    let make = |parameters: &HashMap<&str, Vec<f32>>| -> Result<Network<f32>, Error> {
+        Compiler::new().network(&spec, |name| parameters.get(name).map(Vec::as_slice))
+    };
+    let net = make(&parameters).unwrap();
+    let message = |result: Result<(), Error>| result.unwrap_err().to_string();
+    let (src, mut dst) = ([0.0; 20], [7.0; 8]);
+    assert_eq!(message(net.run(&[], &mut [&mut dst])), "network net has 1 inputs, and 0 were given");
+    assert_eq!(message(net.run(&[&src], &mut [])), "network net has 1 outputs, and 0 were given");
+    let long = message(net.run(&[&src[..19]], &mut [&mut dst]));
+    assert_eq!(long, "`input` has 19 elements, and network net needs 10 for 1 images");
+    let short = message(net.run(&[&src], &mut [&mut dst[..7]]));
+    assert_eq!(short, "`a` has 7 elements, and network net needs 8 for 2 images");
+    assert_eq!(dst, [7.0; 8]);
+    net.run(&[&src], &mut [&mut dst]).unwrap();
+    assert_eq!(dst, [0.0; 8]);
+    net.run(&[&[]], &mut [&mut []]).unwrap();
+
+    let mut fewer = parameters.clone();
+    fewer.insert("a.bias", vec![0.0; 3]);
+    let wrong = make(&fewer).unwrap_err().to_string();
+    assert_eq!(wrong, "network net needs 1 elements for `a.bias`, and 3 were given");
+    fewer.remove("a.bias");
+    let missing = make(&fewer).unwrap_err().to_string();
+    assert_eq!(missing, "network net needs 1 elements for `a.bias`, and nothing was given");
+    let other = Compiler::new().network::<f64>(&spec, |_| None).unwrap_err().to_string();
+    assert_eq!(other, "network net computes in f32, and the data are f64");
+}
