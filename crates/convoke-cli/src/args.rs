@@ -41,12 +41,13 @@ pub(crate) enum Verb {
         convoke emit specs/edges.conv --stage rust -o edges.rs\n  \
         convoke emit specs/resnet50.conv --layer r04 --stage asm")]
     Emit(Emit),
-    /// Compute a layer on an array, a picture or a recording
+    /// Compute a layer or a network on an array, a picture or a recording
     #[command(after_help = "Examples:
   convoke run specs/edges.conv --input specs/data/camera.png --weights sobel-x -o edges.png
   convoke run specs/photo.conv --layer blur --input specs/data/chelsea.png --weights gaussian -o blurred.png
   convoke run specs/fir.conv --layer speech --input specs/data/speech.wav --weights bandpass:300-3400 -o telephone.wav
   convoke run net.conv --input x.npy --weights w.npy --bias b.npy -o y.npy --backend reference
+  convoke run specs/networks.conv --layer lenet --input digit.png --parameters lenet.safetensors
 
 Filters by name, where they fit the layer: sobel-x, sobel-y, laplacian, sharpen (3x3), gaussian, mean (any window),
 bandpass:LOW-HIGH (conv1d; Hz for a recording, else parts of the sampling rate), random, random:SEED.
@@ -108,7 +109,7 @@ pub(crate) struct Layers {
     /// Files with layers; - is standard input
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Only the layer of this name
+    /// Only the layer of this name; of `run` also a network
     #[arg(long, value_name = "NAME")]
     pub(crate) layer: Option<String>,
     /// Numbers for names of sizes, as in `input: f32[N, 3, H, W]`: --size H=480,W=640. All names of axes need one, that of the batch
@@ -231,6 +232,9 @@ pub(crate) struct Run {
     /// What a step of the weights of a layer of integers stands for, one an output channel, .npy; where it says `per_channel`
     #[arg(long, value_name = "FILE")]
     pub(crate) scales: Option<PathBuf>,
+    /// The parameters of a network by their names: .safetensors
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) parameters: Option<PathBuf>,
     /// Write the result to this file: .npy, .png or .wav
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

@@ -4,8 +4,10 @@ use crate::args::Layers;
 use crate::failure::Failure;
 use convoke_core::diagnostic::{Diagnostic, render};
 use convoke_core::front;
-use convoke_core::front::ast::{Field, Value, ValueKind};
-use convoke_core::spec::{LayerSpec, Limits};
+use convoke_core::front::Contents;
+use convoke_core::front::ast::{Field, Item, Value, ValueKind};
+use convoke_core::spec::{LayerSpec, Limits, NetworkSpec};
+use std::collections::HashSet;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 
@@ -43,19 +45,30 @@ impl Text {
         }
     }
 
-    /// The layers, with these numbers for names of sizes, or what is wrong with them.
-    pub(crate) fn layers(&self, sizes: &[(&str, usize)]) -> Result<Vec<LayerSpec>, Vec<Diagnostic>> {
-        front::layers_with_sizes(&self.text, &Limits::default(), sizes)
+    /// The layers and networks, with these numbers for names of sizes, or what is wrong with them.
+    pub(crate) fn contents(&self, sizes: &[(&str, usize)]) -> Result<Contents, Vec<Diagnostic>> {
+        front::contents(&self.text, &Limits::default(), sizes)
     }
 
     /// Whether a size of some input has that name.
     fn has_size(&self, name: &str) -> bool {
         let is_name = |size: &Value| matches!(&size.kind, ValueKind::Word(word) if word == name);
-        let has = |field: &Field| match &field.value.kind {
-            ValueKind::Tensor { dims, .. } => dims.iter().any(is_name),
-            _ => false,
-        };
-        front::parse(&self.text).is_ok_and(|file| file.layers.iter().flat_map(|layer| &layer.fields).any(has))
+        fn types(value: &Value) -> Vec<&Value> {
+            match &value.kind {
+                ValueKind::Tensor { dims, .. } => dims.iter().collect(),
+                ValueKind::List(items) => items.iter().flat_map(types).collect(),
+                ValueKind::Pair(_, value) => types(value),
+                _ => Vec::new(),
+            }
+        }
+        let has = |field: &Field| types(&field.value).into_iter().any(is_name);
+        front::parse(&self.text).is_ok_and(|file| {
+            let of_networks = file.networks.iter().flat_map(|network| &network.items).filter_map(|item| match item {
+                Item::Field(field) => Some(field),
+                Item::Layer(_) => None,
+            });
+            file.layers.iter().flat_map(|layer| &layer.fields).chain(of_networks).any(has)
+        })
     }
 
     /// Prints what is wrong on standard error, with excerpts.
@@ -68,11 +81,34 @@ impl Text {
     }
 }
 
-/// A file whose layers are all legal.
+/// A file whose layers and networks are all legal.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) text: Text,
+    /// The layers that are no network's, and then those of the networks, called `network_layer`.
     pub(crate) layers: Vec<LayerSpec>,
+    /// How many of the layers are no network's.
+    pub(crate) alone: usize,
+    pub(crate) networks: Vec<NetworkSpec>,
+}
+
+impl Source {
+    fn new(text: Text, contents: Contents) -> Self {
+        let Contents { mut layers, networks } = contents;
+        let alone = layers.len();
+        for network in &networks {
+            let named =
+                |spec: &LayerSpec| LayerSpec { name: format!("{}_{}", network.name, spec.name), ..spec.clone() };
+            layers.extend(network.layers().map(named));
+        }
+        Self { text, layers, alone, networks }
+    }
+
+    /// A name that two layers have.
+    fn twice(&self) -> Option<&str> {
+        let mut seen = HashSet::new();
+        self.layers.iter().map(|spec| spec.name.as_str()).find(|name| !seen.insert(*name))
+    }
 }
 
 /// A layer and the file it comes from.
@@ -80,6 +116,8 @@ pub(crate) struct Source {
 pub(crate) struct Selected<'a> {
     pub(crate) text: &'a Text,
     pub(crate) spec: &'a LayerSpec,
+    /// Whether it is one of a network.
+    pub(crate) of_network: bool,
 }
 
 impl Selected<'_> {
@@ -136,8 +174,15 @@ pub(crate) fn read(layers: &Layers) -> Result<Vec<Source>, Failure> {
                 continue;
             }
         };
-        match text.layers(&sizes) {
-            Ok(layers) => sources.push(Source { text, layers }),
+        match text.contents(&sizes) {
+            Ok(contents) => {
+                let source = Source::new(text, contents);
+                if let Some(name) = source.twice() {
+                    let file = &source.text.name;
+                    return Err(Failure::Input(format!("{file}: two layers would be called `{name}`")));
+                }
+                sources.push(source);
+            }
             Err(diagnostics) => {
                 text.report(&diagnostics);
                 failed = true;
@@ -153,13 +198,27 @@ pub(crate) fn read(layers: &Layers) -> Result<Vec<Source>, Failure> {
 
 /// The layers that a command is about; never none.
 pub(crate) fn select<'a>(sources: &'a [Source], layers: &Layers) -> Result<Vec<Selected<'a>>, Failure> {
-    let all = || sources.iter().flat_map(|s| s.layers.iter().map(|spec| Selected { text: &s.text, spec }));
+    let of = |s: &'a Source| {
+        let selected = |(at, spec)| Selected { text: &s.text, spec, of_network: at >= s.alone };
+        s.layers.iter().enumerate().map(selected)
+    };
+    let all = || sources.iter().flat_map(of);
     let wanted = |s: &Selected<'_>| layers.layer.as_ref().is_none_or(|name| *name == s.spec.name);
     let selected: Vec<_> = all().filter(wanted).collect();
     match &layers.layer {
         _ if !selected.is_empty() => Ok(selected),
         None => Err(Failure::Input("there is no layer in what was given".to_owned())),
         Some(name) => Err(Failure::Usage(format!("there is no layer `{name}`; there are {}", names(all())))),
+    }
+}
+
+/// The network that a command is about: that of the name, or the only one where nothing else is.
+pub(crate) fn select_network<'a>(sources: &'a [Source], layers: &Layers) -> Option<&'a NetworkSpec> {
+    let networks: Vec<_> = sources.iter().flat_map(|source| &source.networks).collect();
+    match (&layers.layer, networks.as_slice()) {
+        (Some(name), _) => networks.into_iter().find(|network| network.name == *name),
+        (None, [one]) if sources.iter().all(|source| source.alone == 0) => Some(one),
+        _ => None,
     }
 }
 

@@ -3,9 +3,10 @@
 use crate::args::Check;
 use crate::failure::Failure;
 use crate::numbers::{input_sizes, layout_name, output_sizes, short};
-use crate::source::{self, Text};
+use crate::source::{self, Selected, Text};
 use convoke_core::diagnostic::position;
-use convoke_core::spec::LayerSpec;
+use convoke_core::plan::Arena;
+use convoke_core::spec::{LayerSpec, NetworkSpec, Node};
 use serde::Serialize;
 use std::io::Write;
 
@@ -14,38 +15,78 @@ pub(crate) fn run(args: &Check, out: &mut dyn Write) -> Result<(), Failure> {
         return run_json(args, out);
     }
     let sources = source::read(&args.layers)?;
-    let rows: Vec<_> = source::select(&sources, &args.layers)?
-        .into_iter()
+    let selected = source::select(&sources, &args.layers)?;
+    let alone = selected.iter().filter(|s| args.layers.layer.is_some() || !s.of_network);
+    let input = |spec: &LayerSpec| {
+        let element = spec.element_name(spec.src_storage());
+        format!("{element}[{}] @ {}", input_sizes(spec).join(", "), layout_name(spec))
+    };
+    let name = |s: &Selected<'_>| if sources.len() > 1 { s.name() } else { s.spec.name.clone() };
+    let rows: Vec<_> = alone
         .map(|s| Row {
-            name: if sources.len() > 1 { s.name() } else { s.spec.name.clone() },
-            input: format!(
-                "{}[{}] @ {}",
-                s.spec.element_name(s.spec.src_storage()),
-                input_sizes(s.spec).join(", "),
-                layout_name(s.spec)
-            ),
-            output: format!("[{}]", output_sizes(s.spec).join(", ")),
+            cells: [name(s), input(s.spec), format!("-> [{}]", output_sizes(s.spec).join(", "))],
             macs: short(macs(s.spec) as f64).trim_end().to_owned(),
             parameters: short(s.spec.parameters() as f64).trim_end().to_owned(),
         })
         .collect();
-    let width = |of: fn(&Row) -> &String| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
-    let (name, input) = (width(|r| &r.name), width(|r| &r.input));
-    let (output, macs, parameters) = (width(|r| &r.output), width(|r| &r.macs), width(|r| &r.parameters));
-    for r in &rows {
+    write_rows(out, "", &rows)?;
+    if args.layers.layer.is_none() {
+        for (i, network) in sources.iter().flat_map(|s| &s.networks).enumerate() {
+            if i > 0 || !rows.is_empty() {
+                writeln!(out)?;
+            }
+            write_network(out, network)?;
+        }
+    }
+    Ok(())
+}
+
+/// A network's layers, what each makes, and what all take.
+fn write_network(out: &mut dyn Write, network: &NetworkSpec) -> Result<(), Failure> {
+    let inputs: Vec<_> = network.input_values().iter().map(|value| value.shape.to_string()).collect();
+    let outputs: Vec<_> = network.output_values().map(|value| value.shape.to_string()).collect();
+    writeln!(out, "network {}: {} -> {}", network.name, inputs.join(" and "), outputs.join(" and "))?;
+    let row = |node: &Node| {
+        let shape = &network.values[node.output].shape;
+        let (macs, parameters) = node.kind.spec().map_or((0, 0), |spec| (macs(spec), spec.parameters()));
+        Row {
+            cells: [node.name.clone(), node.kind.name().to_owned(), format!("[{}]", shape.dims().join(", "))],
+            macs: short(macs as f64).trim_end().to_owned(),
+            parameters: short(parameters as f64).trim_end().to_owned(),
+        }
+    };
+    write_rows(out, "  ", &network.nodes.iter().map(row).collect::<Vec<_>>())?;
+    let (macs, parameters) = (network.macs_per_image(), network.parameters_len());
+    let bytes = network.storage().bytes() as f64;
+    writeln!(
+        out,
+        "  in all: {} MACs an image, {} parameters of {}B, {}B an image between layers",
+        short(macs as f64).trim_end(),
+        short(parameters as f64).trim_end(),
+        short(parameters as f64 * bytes),
+        short(Arena::of(network).len as f64 * bytes),
+    )?;
+    Ok(())
+}
+
+/// The rows in columns, each behind `indent`.
+fn write_rows(out: &mut dyn Write, indent: &str, rows: &[Row]) -> Result<(), Failure> {
+    let width = |of: &dyn Fn(&Row) -> &str| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
+    let [first, second, third] = [0, 1, 2].map(|i| width(&|row| &row.cells[i]));
+    let (macs, parameters) = (width(&|row| &row.macs), width(&|row| &row.parameters));
+    for row in rows {
+        let [a, b, c] = &row.cells;
         writeln!(
             out,
-            "{:name$}  {:input$} -> {:output$}  {:>macs$} MACs  {:>parameters$} parameters",
-            r.name, r.input, r.output, r.macs, r.parameters
+            "{indent}{a:first$}  {b:second$}  {c:third$}  {:>macs$} MACs  {:>parameters$} parameters",
+            row.macs, row.parameters
         )?;
     }
     Ok(())
 }
 
 struct Row {
-    name: String,
-    input: String,
-    output: String,
+    cells: [String; 3],
     macs: String,
     parameters: String,
 }
@@ -59,6 +100,8 @@ fn macs(spec: &LayerSpec) -> u64 {
 #[derive(Default, Serialize)]
 struct Line<'a> {
     file: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network: Option<&'a str>,
     layer: Option<&'a str>,
     backend: Option<&'a str>,
     status: &'a str,
@@ -92,11 +135,23 @@ fn run_json(args: &Check, out: &mut dyn Write) -> Result<(), Failure> {
     let mut texts = Vec::new();
     for path in &args.layers.files {
         let text = Text::read(path)?;
-        match text.layers(&sizes) {
-            Ok(layers) => {
-                for spec in layers.iter().filter(|l| args.layers.layer.as_ref().is_none_or(|name| *name == l.name)) {
+        match text.contents(&sizes) {
+            Ok(contents) => {
+                let wanted = |spec: &&LayerSpec| args.layers.layer.as_ref().is_none_or(|name| *name == spec.name);
+                for spec in contents.layers.iter().filter(wanted) {
                     found = true;
                     super::json_line(out, &legal(&text, spec))?;
+                }
+                for network in &contents.networks {
+                    let name = |spec: &LayerSpec| format!("{}_{}", network.name, spec.name);
+                    let wanted = |spec: &&LayerSpec| args.layers.layer.as_ref().is_none_or(|one| *one == name(spec));
+                    for spec in network.layers().filter(wanted) {
+                        found = true;
+                        super::json_line(out, &Line { network: Some(&network.name), ..legal(&text, spec) })?;
+                    }
+                    if args.layers.layer.is_none() {
+                        super::json_line(out, &whole(&text, network))?;
+                    }
                 }
             }
             Err(diagnostics) => {
@@ -122,6 +177,19 @@ fn run_json(args: &Check, out: &mut dyn Write) -> Result<(), Failure> {
         _ if failed => Err(Failure::Reported),
         Some(name) if !found => Err(Failure::Usage(format!("there is no layer `{name}`"))),
         _ => source::check_sizes(&sizes, texts.iter()),
+    }
+}
+
+/// A network as a whole.
+fn whole<'a>(text: &'a Text, network: &'a NetworkSpec) -> Line<'a> {
+    Line {
+        file: &text.name,
+        network: Some(&network.name),
+        status: "ok",
+        dtype: Some(network.storage().name()),
+        macs: Some(network.macs_per_image().saturating_mul(network.fixed_batch().unwrap_or(1) as u64)),
+        parameters: Some(network.parameters_len()),
+        ..Line::default()
     }
 }
 

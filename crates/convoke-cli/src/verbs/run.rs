@@ -1,4 +1,4 @@
-//! `run`: computes a layer on an array, a picture or a recording.
+//! `run`: computes a layer or a network on an array, a picture or a recording.
 
 use crate::args::{Run, RunBackend, Tone};
 use crate::compute::{self, Output, Tensors};
@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 mod integers;
+mod network;
 
 /// Frames a second of a recording whose input does not tell.
 const DEFAULT_RATE: u32 = 16_000;
@@ -28,7 +29,13 @@ pub(crate) fn run(args: &Run, out: &mut dyn Write) -> Result<(), Failure> {
     }
     let target = super::runnable_target(&args.target)?;
     let sources = source::read(&args.layers)?;
+    if let Some(network) = source::select_network(&sources, &args.layers) {
+        return network::run(args, &target, network, out);
+    }
     let layer = source::select_one(&sources, &args.layers)?;
+    if args.parameters.is_some() {
+        return Err(Failure::Usage(format!("--parameters is for networks, and {} is a layer", layer.name())));
+    }
     for (option, path) in [("--zero-points", &args.zero_points), ("--scales", &args.scales)] {
         if path.is_some() && layer.spec.integers.is_none() {
             return Err(Failure::Usage(format!("{option} is for layers of integers, and {} is none", layer.name())));

@@ -9,6 +9,7 @@ mod halves;
 mod integers;
 mod layers;
 mod measure;
+mod networks;
 mod pooling;
 mod steps;
 mod tune;

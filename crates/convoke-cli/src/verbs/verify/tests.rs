@@ -14,7 +14,7 @@ fn failed(words: &str) -> (String, LayerSpec) {
     let report = |backend, reason| Report { backend, reason, error: None };
     let reports = [report(Name::Interp, None), report(Name::Jit, Some("there are 3 outputs, and not 4".to_owned()))];
     let mut out = Vec::new();
-    print(&args, Selected { text: &text, spec: &spec }, &reports, 0.5, &mut out).unwrap();
+    print(&args, Selected { text: &text, spec: &spec, of_network: false }, &reports, 0.5, &mut out).unwrap();
     (String::from_utf8(out).unwrap(), spec)
 }
 

@@ -1,0 +1,141 @@
+//! Networks on the command line.
+
+use super::{convoke, npy, scratch, with_input};
+use snapbox::str;
+
+const NET: &str = "
+conv1d alone { input: f32[1, 1, 9], out_channels: 1, kernel_size: 3 }
+network net {
+    input: f32[N, 3, H, 8],
+    conv2d stem { out_channels: 4, kernel_size: 3, padding: 1, then: [scale, shift, relu] }
+    max_pool2d half { kernel_size: 2 }
+    concat both { inputs: [half, half] }
+    flatten all {}
+    linear scores { out_channels: 10, bias: true, then: softmax }
+    outputs: [scores, half],
+}
+";
+
+#[test]
+fn check_prints_the_layers_of_a_network() {
+    with_input("check - --size H=6", NET).success().stdout_eq(str![[r#"
+alone  f32[1, 1, 9] @ ncl  -> [1, 1, 7]  21 MACs  3 parameters
+
+network net: f32[N, 3, 6, 8] @ nchw -> f32[N, 10, 1] @ ncl and f32[N, 4, 3, 4] @ nchw
+  stem    conv2d      [N, 4, 6, 8]  5.18 k MACs  116 parameters
+  half    max_pool2d  [N, 4, 3, 4]     192 MACs    0 parameters
+  both    concat      [N, 8, 3, 4]       0 MACs    0 parameters
+  all     flatten     [N, 96, 1]         0 MACs    0 parameters
+  scores  linear      [N, 10, 1]       960 MACs  970 parameters
+  in all: 6.34 k MACs an image, 1.09 k parameters of 4.34 kB, 960 B an image between layers
+
+"#]]);
+    with_input("check - --size H=6 --json", NET).success().stdout_eq(str![[r#"
+{"file":"<stdin>","layer":"alone","backend":null,"status":"ok","dtype":"f32","layout":"ncl","input":["1","1","9"],"output":["1","1","7"],"macs":21,"parameters":3}
+{"file":"<stdin>","network":"net","layer":"stem","backend":null,"status":"ok","dtype":"f32","layout":"nchw","input":["N","3","6","8"],"output":["N","4","6","8"],"macs":5184,"parameters":116}
+{"file":"<stdin>","network":"net","layer":"half","backend":null,"status":"ok","dtype":"f32","layout":"nchw","input":["N","4","6","8"],"output":["N","4","3","4"],"macs":192,"parameters":0}
+{"file":"<stdin>","network":"net","layer":"scores","backend":null,"status":"ok","dtype":"f32","layout":"ncl","input":["N","96","1"],"output":["N","10","1"],"macs":960,"parameters":970}
+{"file":"<stdin>","network":"net","layer":null,"backend":null,"status":"ok","dtype":"f32","macs":6336,"parameters":1086}
+
+"#]]);
+}
+
+#[test]
+fn mistakes_are_shown_where_they_are() {
+    let net = "network net {\n    input: f32[1, 3, 8, 8],\n    conv2d stem { out_channels: 4, kernel_size: 9 }\n    add sum { inputs: [stem, input] }\n}\n";
+    with_input("check -", net).code(1).stderr_eq(str![[r#"
+...
+error: the kernel reaches past the padded input
+...
+"#]]);
+    let net = net.replace("kernel_size: 9", "kernel_size: 3");
+    with_input("check -", &net).code(1).stderr_eq(str![[r#"
+error: only tensors of one type can be added: one is f32[1, 4, 6, 6] @ nchw, the other f32[1, 3, 8, 8] @ nchw
+ --> <stdin>:4:30
+  |
+4 |     add sum { inputs: [stem, input] }
+  |                              ^^^^^ these do not fit together
+
+"#]]);
+}
+
+#[test]
+fn layers_of_networks_are_layers() {
+    let verify = |words: &str| with_input(words, NET);
+    verify("verify - --size H=6 --backend interp").success().stdout_eq(str![[r#"
+<stdin>:alone: interp ok[..]
+<stdin>:net_stem: interp ok[..]
+<stdin>:net_half: interp ok[..]
+<stdin>:net_scores: interp ok[..]
+4 passed, 0 failed
+
+"#]]);
+    verify("plan - --size H=6 --layer net_scores").success();
+    verify("plan - --size H=6 --layer scores").code(2);
+    verify("check -").code(1);
+    convoke("verify specs/networks.conv --backend interp --layer lenet_c1").assert().success();
+    convoke("fmt --check specs/networks.conv").assert().success();
+}
+
+/// A file of tensors of f32, each with its name and shape.
+fn safetensors(tensors: &[(&str, &[usize], &[f32])]) -> Vec<u8> {
+    let (mut header, mut data) = (Vec::new(), Vec::new());
+    for (name, shape, elements) in tensors {
+        let from = data.len();
+        data.extend(elements.iter().flat_map(|x| x.to_le_bytes()));
+        header.push(format!(
+            "\"{name}\":{{\"dtype\":\"F32\",\"shape\":{shape:?},\"data_offsets\":[{from},{}]}}",
+            data.len()
+        ));
+    }
+    let header = format!("{{{}}}", header.join(","));
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
+}
+
+#[test]
+fn a_network_runs_on_a_file() {
+    let (folder, net) = scratch("net.conv");
+    let file = |name: &str| folder.path().join(name);
+    std::fs::write(
+        &net,
+        "network net { input: f32[N, 2], linear a { out_channels: 2, bias: true, then: relu } elementwise b { then: residual(a) } }",
+    )
+    .unwrap();
+    let numbers = |numbers: &[f32]| numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    npy(&file("x.npy"), "<f4", "2, 2, 1", &numbers(&[1.0, 2.0, -3.0, 4.0]));
+    let weight: &[f32] = &[1.0, 1.0, 0.5, 0.0];
+    std::fs::write(file("p.safetensors"), safetensors(&[("a.weight", &[2, 2], weight), ("a.bias", &[2], &[0.5, 0.0])]))
+        .unwrap();
+    std::fs::write(file("few.safetensors"), safetensors(&[("a.weight", &[2, 2], weight)])).unwrap();
+    std::fs::write(file("cut.safetensors"), &safetensors(&[("a.weight", &[2, 2], weight)])[..40]).unwrap();
+    let run = |words: &str, parameters: &str| {
+        let mut command = convoke("run").arg(&net).arg("--input").arg(file("x.npy"));
+        if !parameters.is_empty() {
+            command = command.arg("--parameters").arg(file(parameters));
+        }
+        command.args(words.split_whitespace()).assert()
+    };
+    for backend in ["jit", "reference"] {
+        run(&format!("--backend {backend}"), "p.safetensors").success().stdout_eq(str![[r#"
+net: [..]x.npy
+[..]
+result [N, 2, 1]: from 0.0000 to 7.0000, mean 2.7500
+7.0000 1.0000 3.0000 0.0000
+
+"#]]);
+    }
+    run("", "").code(2).stderr_eq(str![[r#"
+error: network net: name the file of its parameters with --parameters
+...
+"#]]);
+    run("--bias none.npy", "p.safetensors").code(2);
+    run("--backend interp", "p.safetensors").code(2);
+    run("", "few.safetensors").code(1).stderr_eq(str![[r#"
+error: [..]few.safetensors: network net needs 2 elements for `a.bias`, and nothing was given
+
+"#]]);
+    run("", "cut.safetensors").code(1).stderr_eq(str![[r#"
+error: [..]cut.safetensors: this is no safetensors file that can be read: [..]
+
+"#]]);
+}
