@@ -90,7 +90,9 @@ impl NetworkError {
                 at(name.span, &label).with_help(format!("known here are {}", known.join(", ")))
             }
             Self::Duplicate { name, first } => second(at(name.span, "given again"), *first, "the first of that name")
-                .with_help("inputs and layers of a network each have a name of their own"),
+                .with_help(
+                    "networks and layers of a file, and inputs and layers of a network, each have a name of their own",
+                ),
             Self::UnknownField { name } => at(name.span, "").with_help(format!(
                 "known are {}, and layers such as `conv2d name {{ … }}`",
                 super::NETWORK_FIELDS.join(", ")

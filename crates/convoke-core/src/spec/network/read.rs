@@ -12,13 +12,17 @@ use crate::spec::fields::{Names, Reader};
 use crate::spec::layer::{check_name, read_input, read_layer};
 use crate::spec::{Batch, Epilogue, LayerSpec, Layout, Limits, Operation};
 
+/// The fields of `linear`: those of a `conv1d` that say nothing of windows.
+const LINEAR_FIELDS: [&str; 8] = ["input", "out_channels", "groups", "bias", "weights", "then", "accuracy", "schedule"];
+
 /// The networks of a file, in order, where names of sizes stand for the numbers in `sizes`.
 ///
 /// # Errors
 /// Everything that makes a network illegal, in the order of the text.
 pub fn validate(file: &File, limits: &Limits, sizes: &[(&str, usize)]) -> Result<Vec<NetworkSpec>, Vec<Diagnostic>> {
     let mut errors = Vec::new();
-    let mut names: HashMap<&str, Span> = HashMap::new();
+    let of_layers = file.layers.iter().map(|layer| (layer.name.value.as_str(), layer.name.span));
+    let mut names: HashMap<&str, Span> = of_layers.collect();
     let networks: Vec<_> = file
         .networks
         .iter()
@@ -310,6 +314,7 @@ impl Graph<'_> {
                 (NodeKind::Flatten, vec![from], self.flat(shape_of(self, from), span)?)
             }
             "linear" => {
+                self.only(layer, &LINEAR_FIELDS)?;
                 let (from, span) = self.source(layer)?;
                 let shape = shape_of(self, from);
                 if shape.pixels() != 1 {

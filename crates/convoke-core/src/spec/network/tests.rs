@@ -118,6 +118,7 @@ fn what_does_not_fit_is_refused() {
         ("slice a { channels: 2..4 }", "channels 2..4 of 3"),
         ("slice a { channels: 2 }", "`channels` takes a range such as `0..16`, not a number"),
         ("linear a { out_channels: 4 }", "`linear` takes one element a channel, here are 64"),
+        ("flatten b { } linear a { out_channels: 4, kernel_size: 1 }", "linear `a` has no field `kernel_size`"),
         ("flatten a { axis: 1 }", "flatten `a` has no field `axis`"),
         ("dense a { out_channels: 4 }", "there is no kind of layer `dense`"),
         ("max_pool2d a { kernel_size: 2, return_indices: true }", "networks have no such layer yet"),
@@ -140,6 +141,10 @@ fn what_does_not_fit_is_refused() {
         "expected `,` after the value of `input`"
     );
     assert_eq!(refused(&format!("network net {{ input: f32[1, 3, 8, 8], {stem}")), "the `{` is never closed");
+    let one = "network net { input: f32[1, 3, 8, 8], conv2d a { out_channels: 4, kernel_size: 3 } }";
+    assert_eq!(refused(&format!("{one} {one}")), "the name `net` is taken");
+    let layer = "conv1d net { input: f32[1, 1, 9], out_channels: 1, kernel_size: 3 }";
+    assert_eq!(refused(&format!("{layer} {one}")), "the name `net` is taken");
     let large = "network net { input: f32[1, 100000, 100000, 3] @ nhwc, slice a { channels: 0..1 } }";
     assert_eq!(refused(large), "the value has 120000000000 bytes, and the limit is 8589934592");
     assert_eq!(
