@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Check, out: &mut dyn Write) -> Result<(), Failure> {
             parameters: short(s.spec.parameters() as f64).trim_end().to_owned(),
         })
         .collect();
-    write_rows(out, "", &rows)?;
+    write_rows(out, "", " ", &rows)?;
     if args.layers.layer.is_none() {
         for (i, network) in sources.iter().flat_map(|s| &s.networks).enumerate() {
             if i > 0 || !rows.is_empty() {
@@ -55,7 +55,7 @@ fn write_network(out: &mut dyn Write, network: &NetworkSpec) -> Result<(), Failu
             parameters: short(parameters as f64).trim_end().to_owned(),
         }
     };
-    write_rows(out, "  ", &network.nodes.iter().map(row).collect::<Vec<_>>())?;
+    write_rows(out, "  ", "  ", &network.nodes.iter().map(row).collect::<Vec<_>>())?;
     let (macs, parameters) = (network.macs_per_image(), network.parameters_len());
     let bytes = network.storage().bytes() as f64;
     writeln!(
@@ -69,8 +69,8 @@ fn write_network(out: &mut dyn Write, network: &NetworkSpec) -> Result<(), Failu
     Ok(())
 }
 
-/// The rows in columns, each behind `indent`.
-fn write_rows(out: &mut dyn Write, indent: &str, rows: &[Row]) -> Result<(), Failure> {
+/// The rows in columns, each behind `indent`; `between` stands before the third.
+fn write_rows(out: &mut dyn Write, indent: &str, between: &str, rows: &[Row]) -> Result<(), Failure> {
     let width = |of: &dyn Fn(&Row) -> &str| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
     let [first, second, third] = [0, 1, 2].map(|i| width(&|row| &row.cells[i]));
     let (macs, parameters) = (width(&|row| &row.macs), width(&|row| &row.parameters));
@@ -78,7 +78,7 @@ fn write_rows(out: &mut dyn Write, indent: &str, rows: &[Row]) -> Result<(), Fai
         let [a, b, c] = &row.cells;
         writeln!(
             out,
-            "{indent}{a:first$}  {b:second$}  {c:third$}  {:>macs$} MACs  {:>parameters$} parameters",
+            "{indent}{a:first$}  {b:second$}{between}{c:third$}  {:>macs$} MACs  {:>parameters$} parameters",
             row.macs, row.parameters
         )?;
     }

@@ -19,7 +19,7 @@ network net {
 #[test]
 fn check_prints_the_layers_of_a_network() {
     with_input("check - --size H=6", NET).success().stdout_eq(str![[r#"
-alone  f32[1, 1, 9] @ ncl  -> [1, 1, 7]  21 MACs  3 parameters
+alone  f32[1, 1, 9] @ ncl -> [1, 1, 7]  21 MACs  3 parameters
 
 network net: f32[N, 3, 6, 8] @ nchw -> f32[N, 10, 1] @ ncl and f32[N, 4, 3, 4] @ nchw
   stem    conv2d      [N, 4, 6, 8]  5.18 k MACs  116 parameters
