@@ -110,6 +110,25 @@ fn layers_one_after_the_other_are_the_network() {
     check::<f32>(blocked, 1e-5);
 }
 
+/// Of one image, parts are made where they are joined; those that stand twice, or that are inputs, are copied there.
+#[test]
+fn parts_are_made_where_they_are_joined() {
+    for input in ["f32[1, 16, 5, 7]", "f32[1, 16, 5, 7] @ nChw16c", "f32[1, 5, 7, 16] @ nhwc"] {
+        let text = format!(
+            "network net {{
+                input: {input},
+                conv2d a {{ out_channels: 16, kernel_size: 3, padding: 1 }}
+                conv2d b {{ out_channels: 19, kernel_size: 1 }}
+                concat c {{ inputs: [a, input, a, b] }}
+                conv2d d {{ out_channels: 16, kernel_size: 1, then: [residual(a), relu] }}
+                concat e {{ inputs: [d, c] }}
+                outputs: [e, c, b],
+            }}"
+        );
+        check::<f32>(&text, 1e-5);
+    }
+}
+
 #[test]
 fn wrong_sizes_are_refused() {
     let spec = network("network net { input: f32[N, 2, 5], conv1d a { out_channels: 1, kernel_size: 2, bias: true } }");
