@@ -16,6 +16,8 @@ pub(super) enum NetworkError {
     LayerField { kind: String, layer: String, name: Spanned<String>, known: &'static [&'static str] },
     #[error("`{field}` stands twice")]
     Twice { field: String, span: Span, first: Span },
+    #[error("slice `{}` has no `channels`", layer.value)]
+    NoChannels { layer: Spanned<String> },
     #[error("network `{}` has no `{field}`", network.value)]
     Missing { field: &'static str, example: &'static str, network: Spanned<String> },
     #[error("`{field}` takes {expected}, not {found}")]
@@ -103,6 +105,9 @@ impl NetworkError {
             Self::Twice { span, first, .. } => second(at(*span, "given again"), *first, "first given here"),
             Self::Missing { network, example, field } => {
                 at(network.span, &format!("`{field}` has no default")).with_help(format!("add `{field}: {example},`"))
+            }
+            Self::NoChannels { layer } => {
+                at(layer.span, "`channels` has no default").with_help("add `channels: 0..16`")
             }
             Self::Form { span, .. } => at(*span, ""),
             Self::Empty { network } => at(network.span, "")

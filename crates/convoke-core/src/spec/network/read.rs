@@ -473,8 +473,7 @@ impl Graph<'_> {
     fn slice(&mut self, layer: &Layer, shape: TensorShape) -> Option<(usize, TensorShape)> {
         let expected = "a range such as `0..16`";
         let Some(field) = layer.fields.iter().find(|field| field.name.value == "channels") else {
-            let (field, example) = ("channels", "0..16");
-            return self.report(NetworkError::Missing { field, example, network: layer.name.clone() });
+            return self.report(NetworkError::NoChannels { layer: layer.name.clone() });
         };
         let number =
             |value: &ast::Value| if let ValueKind::Int(n) = value.kind { usize::try_from(n).ok() } else { None };

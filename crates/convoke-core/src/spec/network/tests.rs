@@ -115,6 +115,7 @@ fn what_does_not_fit_is_refused() {
         ),
         ("concat a { inputs: [input] }", "`concat` takes two or more values, here are 1"),
         ("add a { inputs: [input, input, input] }", "`add` takes two values, here are 3"),
+        ("slice a { }", "slice `a` has no `channels`"),
         ("slice a { channels: 2..4 }", "channels 2..4 of 3"),
         ("slice a { channels: 2 }", "`channels` takes a range such as `0..16`, not a number"),
         ("linear a { out_channels: 4 }", "`linear` takes one element a channel, here are 64"),
