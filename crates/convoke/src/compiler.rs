@@ -1,10 +1,12 @@
 //! A layer to a kernel.
 
+use std::borrow::Cow;
+use std::path::Path;
 use std::sync::Arc;
 
 use convoke_core::eval::Float;
 use convoke_core::pipeline::{self, Compiled};
-use convoke_core::spec::{LayerSpec, LayerTemplate, Limits, NetworkSpec, Sizes};
+use convoke_core::spec::{LayerSpec, LayerTemplate, Limits, NetworkSpec, Sizes, SpecTextError};
 use convoke_core::target::Target;
 use convoke_jit::{Element, Program};
 
@@ -12,6 +14,7 @@ use crate::dynamic::Dynamic;
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::network::Network;
+use crate::parameters::Parameters;
 use crate::stream::Stream;
 use crate::threads::Pools;
 
@@ -59,6 +62,11 @@ impl Compiler {
         self
     }
 
+    /// What is planned for.
+    pub(crate) fn target_ref(&self) -> &Target {
+        &self.target
+    }
+
     /// What a layer may ask for.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -96,7 +104,19 @@ impl Compiler {
         spec: &NetworkSpec,
         parameters: impl Fn(&str) -> Option<&'p [T]>,
     ) -> Result<Network<T>, Error> {
-        Network::new(self, spec, parameters)
+        Network::new(self, spec, |name| Ok(parameters(name).map(Cow::Borrowed)))
+    }
+
+    /// Reads a network and its parameters from files and compiles it, as [`Network::load`] does.
+    ///
+    /// # Errors
+    /// As [`Compiler::network`], and if a file cannot be read or does not say what it should.
+    pub fn load<T: Float>(&self, conv: &Path, parameters: &Path) -> Result<Network<T>, Error> {
+        let failed = |reason: String| Error::File { path: conv.to_owned(), reason };
+        let text = std::fs::read_to_string(conv).map_err(|e| failed(e.to_string()))?;
+        let spec: NetworkSpec = text.parse().map_err(|e: SpecTextError| failed(format!("\n{e}")))?;
+        let mut parameters = Parameters::open(parameters)?;
+        Network::new(self, &spec, |name| Ok(parameters.read(name)?.map(Cow::Owned)))
     }
 
     /// A layer for any numbers of the names in its text, which keeps the kernels of the `capacity` sizes that were used last; 0 counts as 1.

@@ -183,6 +183,14 @@ pub enum Error {
         /// Images of the run.
         batch: usize,
     },
+    /// A file that cannot be read, or does not say what it should.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// Which file.
+        path: std::path::PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// There is no memory for what lies between layers.
     #[error("there is no memory for {elements} elements between the layers of network {network}")]
     NetworkMemory {

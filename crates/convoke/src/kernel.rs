@@ -467,7 +467,7 @@ impl Kernel {
         Ok(Tensors::new(as_bytes(src), as_bytes_mut(dst)))
     }
 
-    fn run_with<P>(
+    pub(crate) fn run_with<P>(
         &self,
         threads: usize,
         workspace: &mut Workspace,

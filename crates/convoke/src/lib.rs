@@ -58,6 +58,8 @@ mod memory;
 #[cfg(feature = "jit")]
 mod network;
 #[cfg(feature = "jit")]
+mod parameters;
+#[cfg(feature = "jit")]
 pub mod shape;
 #[cfg(feature = "jit")]
 pub mod stream;
@@ -87,6 +89,8 @@ pub use error::Error;
 pub use kernel::{Kernel, Packed};
 #[cfg(feature = "jit")]
 pub use network::Network;
+#[cfg(feature = "jit")]
+pub use parameters::Parameters;
 #[cfg(feature = "jit")]
 pub use stream::{NotStreamed, Stream};
 #[cfg(feature = "jit")]

@@ -1,16 +1,22 @@
 //! Networks: a kernel for each layer, and one piece of memory for what lies between them.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use convoke_core::eval::Float;
-use convoke_core::plan::{Arena, Place};
-use convoke_core::spec::{LayerSpec, Layout, NetworkSpec, Node, NodeKind, TensorShape};
+use convoke_core::plan::{Arena, Place, arrange};
+use convoke_core::spec::{LayerSpec, Moves, NetworkSpec, Node, Parameter};
 
 use crate::compiler::Compiler;
 use crate::error::Error;
 use crate::kernel::{Kernel, Packed, Tensors};
 use crate::memory::{Memory, as_bytes, as_bytes_mut};
+use crate::workspace::Workspace;
+
+mod moves;
 
 /// A network whose elements are `T`, compiled and with its weights packed. Any number of threads may run it at the same time.
 ///
@@ -32,53 +38,103 @@ use crate::memory::{Memory, as_bytes, as_bytes_mut};
 #[derive(Debug)]
 pub struct Network<T> {
     spec: NetworkSpec,
-    /// For each layer its kernel and what it is packed from; none for those that only move elements.
-    kernels: Vec<Option<(Kernel, Packed<T>)>>,
+    /// The same, as it is computed.
+    arranged: NetworkSpec,
+    /// What makes the value of each layer.
+    steps: Vec<Step<T>>,
     arena: Arena,
-    /// Arenas of runs that have ended.
-    idle: Mutex<Vec<Memory>>,
+    /// Memory of runs that have ended.
+    idle: Mutex<Vec<Room>>,
+}
+
+/// How a layer's value is made.
+#[derive(Debug)]
+enum Step<T> {
+    /// It lies in the value that the layer takes.
+    View,
+    /// Elements are moved.
+    Moves(Moves),
+    /// A kernel runs, which layers that are alike share, with weights that have been packed.
+    Kernel(Arc<Kernel>, Packed<T>),
+    /// A kernel runs for each image, whose numbers of channels are another value.
+    ByChannel(Arc<Kernel>),
+}
+
+/// What a run needs: the memory of the values, and that which kernels work in.
+#[derive(Debug, Default)]
+struct Room {
+    values: Memory,
+    workspace: Workspace,
 }
 
 impl<T: Float> Network<T> {
+    /// Reads a network and its parameters from files and compiles it, to run on one thread: `conv` is text in Convoke's language, `parameters` is what the
+    /// library safetensors writes. Parameters are read and packed one by one.
+    ///
+    /// ```no_run
+    /// let network = convoke::Network::<f32>::load("net.conv".as_ref(), "net.safetensors".as_ref())?;
+    /// # Ok::<(), convoke::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Compiler::load`].
+    pub fn load(conv: &Path, parameters: &Path) -> Result<Self, Error> {
+        Compiler::new().load(conv, parameters)
+    }
+
+    /// Compiles `spec`, whose parameters `fetch` gives where there are such.
     pub(crate) fn new<'p>(
         compiler: &Compiler,
         spec: &NetworkSpec,
-        parameters: impl Fn(&str) -> Option<&'p [T]>,
+        mut fetch: impl FnMut(&str) -> Result<Option<Cow<'p, [T]>>, Error>,
     ) -> Result<Self, Error> {
         if spec.storage() != T::STORAGE {
             let (expected, given) = (spec.storage().name(), T::STORAGE.name());
             return Err(Error::NetworkType { network: spec.name.clone(), expected, given });
         }
-        let kernel = |node: &Node| -> Result<_, Error> {
-            let Some(layer) = node.kind.spec() else { return Ok(None) };
-            let given = Self::parameters_of(spec, node, &parameters)?;
-            let kernel = compiler.compile(layer)?;
-            let packed = pack(&kernel, layer, &given)?;
-            Ok(Some((kernel, packed)))
-        };
-        let kernels = spec.nodes.iter().map(kernel).collect::<Result<_, _>>()?;
-        Ok(Self { spec: spec.clone(), kernels, arena: Arena::of(spec), idle: Mutex::default() })
+        let arranged = arrange(spec, compiler.target_ref());
+        let arena = Arena::of(&arranged);
+        let mut kernels: HashMap<String, Arc<Kernel>> = HashMap::new();
+        let mut steps = Vec::new();
+        for (at, node) in arranged.nodes.iter().enumerate() {
+            let Some(layer) = node.kind.spec() else {
+                let moves = arranged.moves(node).filter(|_| !arena.views[at]);
+                steps.push(moves.map_or(Step::View, Step::Moves));
+                continue;
+            };
+            let given = Self::parameters_of(spec, node, &mut fetch)?;
+            let given: Vec<&[T]> = given.iter().map(Cow::as_ref).collect();
+            let text = LayerSpec { name: String::from("like"), ..layer.clone() }.to_string();
+            let kernel = match kernels.get(&text) {
+                Some(kernel) => kernel.clone(),
+                None => kernels.entry(text).or_insert(Arc::new(compiler.compile(layer)?)).clone(),
+            };
+            steps.push(if node.kind.is_by_channel() {
+                Step::ByChannel(kernel)
+            } else {
+                let packed = pack(&kernel, layer, &given)?;
+                Step::Kernel(kernel, packed)
+            });
+        }
+        Ok(Self { spec: spec.clone(), arranged, steps, arena, idle: Mutex::default() })
     }
 
-    /// What `parameters` has for a layer, in the layer's order.
+    /// The parameters of a layer, in the layer's order.
     fn parameters_of<'p>(
         spec: &NetworkSpec,
         node: &Node,
-        parameters: &impl Fn(&str) -> Option<&'p [T]>,
-    ) -> Result<Vec<&'p [T]>, Error> {
-        let one = |parameter: convoke_core::spec::Parameter| {
-            let given = parameters(&parameter.name);
-            match given {
-                Some(elements) if elements.len() == parameter.len => Ok(elements),
-                _ => Err(Error::NetworkParameter {
-                    network: spec.name.clone(),
-                    name: parameter.name,
-                    expected: parameter.len,
-                    given: given.map(<[T]>::len),
-                }),
-            }
+        fetch: &mut impl FnMut(&str) -> Result<Option<Cow<'p, [T]>>, Error>,
+    ) -> Result<Vec<Cow<'p, [T]>>, Error> {
+        let mut one = |parameter: Parameter| match fetch(&parameter.name)? {
+            Some(elements) if elements.len() == parameter.len => Ok(elements),
+            given => Err(Error::NetworkParameter {
+                network: spec.name.clone(),
+                name: parameter.name,
+                expected: parameter.len,
+                given: given.map(|given| given.len()),
+            }),
         };
-        node.parameters().into_iter().map(one).collect()
+        node.parameters().into_iter().map(&mut one).collect()
     }
 
     /// The network.
@@ -86,10 +142,18 @@ impl<T: Float> Network<T> {
         &self.spec
     }
 
+    /// The network that is computed in its place: layouts and order may be others, and layers may be one that were two.
+    pub fn arranged(&self) -> &NetworkSpec {
+        &self.arranged
+    }
+
     /// The kernel of the layer of that name, if it has one.
     pub fn kernel(&self, layer: &str) -> Option<&Kernel> {
-        let at = self.spec.nodes.iter().position(|node| node.name == layer)?;
-        self.kernels[at].as_ref().map(|(kernel, _)| kernel)
+        let at = self.arranged.nodes.iter().position(|node| node.name == layer)?;
+        match &self.steps[at] {
+            Step::Kernel(kernel, _) | Step::ByChannel(kernel) => Some(kernel),
+            Step::View | Step::Moves(_) => None,
+        }
     }
 
     /// Bytes of the memory between layers that a run of `batch` images takes, what single kernels need for themselves not counted.
@@ -104,31 +168,23 @@ impl<T: Float> Network<T> {
     pub fn run(&self, inputs: &[&[T]], outputs: &mut [&mut [T]]) -> Result<(), Error> {
         let batch = self.check(inputs, outputs)?;
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut memory = idle().pop().unwrap_or_default();
-        let result = self.run_in(&mut memory, batch, inputs, outputs);
-        idle().push(memory);
+        let mut room = idle().pop().unwrap_or_default();
+        let result = self.run_in(&mut room, batch, inputs, outputs);
+        idle().push(room);
         result
     }
 
-    fn run_in(
-        &self,
-        memory: &mut Memory,
-        batch: usize,
-        inputs: &[&[T]],
-        outputs: &mut [&mut [T]],
-    ) -> Result<(), Error> {
+    fn run_in(&self, room: &mut Room, batch: usize, inputs: &[&[T]], outputs: &mut [&mut [T]]) -> Result<(), Error> {
         let elements = self.arena.len.saturating_mul(batch);
         let lines = elements.div_ceil(Memory::per_line::<T>());
-        let arena = memory.grow(lines).and_then(|()| Some(memory.split::<T>(lines)?.0));
+        let arena = room.values.grow(lines).and_then(|()| Some(room.values.split::<T>(lines)?.0));
         let arena = arena.ok_or_else(|| Error::NetworkMemory { network: self.spec.name.clone(), elements })?;
-        for (node, kernel) in self.spec.nodes.iter().zip(&self.kernels) {
-            if node.kind != NodeKind::Flatten {
-                self.node(node, kernel.as_ref(), batch, inputs, arena)?;
-            }
+        for (node, step) in self.arranged.nodes.iter().zip(&self.steps) {
+            self.step(node, step, batch, inputs, arena, &mut room.workspace)?;
         }
-        for (output, &value) in outputs.iter_mut().zip(&self.spec.outputs) {
+        for (output, &value) in outputs.iter_mut().zip(&self.arranged.outputs) {
             output.copy_from_slice(match self.arena.places[value] {
-                Place::Input(input) => inputs[input],
+                Place::Input(input, _) => &inputs[input][self.range(value, batch)],
                 Place::Arena(_) => &arena[self.range(value, batch)],
             });
         }
@@ -136,63 +192,78 @@ impl<T: Float> Network<T> {
     }
 
     /// Makes the value of one layer.
-    fn node(
+    fn step(
         &self,
         node: &Node,
-        kernel: Option<&(Kernel, Packed<T>)>,
+        step: &Step<T>,
         batch: usize,
         inputs: &[&[T]],
         arena: &mut [T],
+        workspace: &mut Workspace,
     ) -> Result<(), Error> {
         let own = self.range(node.output, batch);
         let (before, rest) = arena.split_at_mut(own.start);
         let (dst, behind) = rest.split_at_mut(own.len());
-        // Nothing that a layer reads lies where it writes.
-        let source = |&value: &usize| match self.arena.places[value] {
-            Place::Input(input) => inputs[input],
-            Place::Arena(_) => {
-                let at = self.range(value, batch);
-                if at.end <= own.start { &before[at] } else { &behind[at.start - own.end..at.end - own.end] }
+        // Nothing that a layer reads lies where it writes, but for parts that have been made where they are joined.
+        let source = |value: usize| {
+            let at = self.range(value, batch);
+            match self.arena.places[value] {
+                Place::Input(input, _) => &inputs[input][at],
+                Place::Arena(_) if at.end <= own.start => &before[at],
+                Place::Arena(_) => &behind[at.start - own.end..at.end - own.end],
             }
         };
-        match kernel {
-            Some((kernel, packed)) => {
-                let residual = node.inputs.get(1).map(|value| as_bytes(source(value)));
-                let src = as_bytes(source(&node.inputs[0]));
+        match step {
+            Step::View => {}
+            Step::Kernel(kernel, packed) => {
+                let residual = node.residual().map(|value| as_bytes(source(value)));
+                let src = as_bytes(source(node.inputs[0]));
                 let tensors = Tensors { residual, ..Tensors::new(src, as_bytes_mut(dst)) };
-                kernel.run_idle(kernel.threads(), packed, tensors)?;
+                kernel.run_with(kernel.threads(), workspace, packed, tensors)?;
             }
-            None => {
-                let start = if let NodeKind::Slice { start } = node.kind { start } else { 0 };
-                let mut channel = 0;
-                for value in &node.inputs {
-                    let from = (&self.spec.values[*value].shape, start);
-                    let to = (&self.spec.values[node.output].shape, channel);
-                    channel += from.0.channels;
-                    let at = self.range(*value, batch);
-                    if matches!(self.arena.places[*value], Place::Arena(_))
-                        && own.start <= at.start
-                        && at.end <= own.end
-                    {
+            Step::ByChannel(kernel) => {
+                let (src, numbers) = (source(node.inputs[0]), source(node.inputs[1]));
+                let residual = node.residual().map(source);
+                let image = |values: &[T]| values.len() / batch.max(1);
+                let (len, channels) = (image(src), self.arranged.values[node.inputs[0]].shape.channels);
+                let images = dst.chunks_mut(len.max(1)).zip(src.chunks(len.max(1)));
+                for (n, (dst, src)) in images.enumerate() {
+                    let row = &numbers[n * image(numbers)..][..channels];
+                    let packed = kernel.pack_with(&[], None, &[row])?;
+                    let residual = residual.map(|residual| as_bytes(&residual[n * len..][..len]));
+                    let tensors = Tensors { residual, ..Tensors::new(as_bytes(src), as_bytes_mut(dst)) };
+                    kernel.run_with(kernel.threads(), workspace, &packed, tensors)?;
+                }
+            }
+            Step::Moves(Moves { fill, moves: all }) => {
+                if let Some(fill) = fill {
+                    dst.fill(T::from_number(*fill));
+                }
+                for one in all {
+                    let value = node.inputs[one.input];
+                    let at = self.range(value, batch);
+                    let is_here = matches!(self.arena.places[value], Place::Arena(_));
+                    if is_here && own.start <= at.start && at.end <= own.end {
                         // A part of one image, that has been made here: where it belongs, or it stands twice.
-                        let (from, to) = (at.start - own.start, to.0.index(to.1, 0));
-                        if from != to {
-                            dst.copy_within(from..at.end - own.start, to);
+                        let from = at.start - own.start;
+                        if from != one.to {
+                            dst.copy_within(from..at.end - own.start, one.to);
                         }
                         continue;
                     }
-                    copy_channels(batch, (from, source(value)), (to, dst));
+                    let image = |value: usize| self.arranged.values[value].shape.image();
+                    moves::run(one, batch, (source(value), image(value)), (&mut *dst, image(node.output)));
                 }
             }
         }
         Ok(())
     }
 
-    /// Where in the arena a value is that lies there.
+    /// Where a value is, in the arena or in the input that it lies in.
     fn range(&self, value: usize, batch: usize) -> Range<usize> {
-        let Place::Arena(offset) = self.arena.places[value] else { return 0..0 };
+        let (Place::Arena(offset) | Place::Input(_, offset)) = self.arena.places[value];
         let start = offset * batch;
-        start..start + self.spec.values[value].shape.image() * batch
+        start..start + self.arranged.values[value].shape.image() * batch
     }
 
     /// The batch, if all lengths fit.
@@ -226,29 +297,6 @@ fn pack<T: Float>(kernel: &Kernel, layer: &LayerSpec, given: &[&[T]]) -> Result<
     let bias = if layer.bias { given.next() } else { None };
     let channels: Vec<&[T]> = given.collect();
     kernel.pack_with(weights, bias, &channels)
-}
-
-/// Copies as many channels as both have, from a channel of one tensor on to a channel of the other. Both begin with a block, if there are such.
-fn copy_channels<T: Copy>(
-    batch: usize,
-    ((from, first), src): ((&TensorShape, usize), &[T]),
-    ((to, start), dst): ((&TensorShape, usize), &mut [T]),
-) {
-    let channels = (from.channels - first).min(to.channels - start);
-    let pixels = from.pixels();
-    // How many runs an image has, how long each is, and where a run starts.
-    let (runs, len) = match from.layout {
-        Layout::ChannelsLast => (pixels, channels),
-        _ => (1, from.stored(channels) * pixels),
-    };
-    let at =
-        |shape: &TensorShape, channel: usize, n: usize, pixel: usize| n * shape.image() + shape.index(channel, pixel);
-    for n in 0..batch {
-        for run in 0..runs {
-            let (read, write) = (at(from, first, n, run), at(to, start, n, run));
-            dst[write..write + len].copy_from_slice(&src[read..read + len]);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,44 @@ network graph {
     outputs: [up, active, sum, classes, image, all],
 }";
 
+/// Every layer that moves elements, in a layout without blocks; `{C}` stands for the layout's name.
+const MOVING: &str = "
+network moving {
+    input: f32[{N}, 6, 4, 8] @ {C},
+    conv2d a { out_channels: 8, kernel_size: 3, padding: 1, weights: oihw }
+    resize big { scale: (2, 3) }
+    pad edge { padding: (1..2, 0..3), value: 0.5 }
+    conv2d b { out_channels: 4, kernel_size: 3, stride: 2, weights: oihw }
+    slice some { input: big, channels: 1..5, height: 0..3, stride: (1, 2) }
+    slice whole { input: a, channels: 0..4 }
+    lrn near { input: a, size: 5, alpha: 0.5, beta: 0.75, k: 2 }
+    concat high { inputs: [near, a], axis: 2 }
+    concat far { inputs: [near, a, near], axis: 3 }
+    transpose turned { input: near, axes: (0, 2, 3, 1) }
+    reorder last { input: near, layout: nhwc }
+    reorder first { input: last, layout: nchw }
+    avg_pool2d pooled { input: a, kernel_size: global }
+    conv2d gate { out_channels: {K}, kernel_size: 1, weights: oihw, then: [mul(0.1), sigmoid] }
+    mul gated { inputs: [a, gate], then: [relu, residual(near)] }
+    add raised { inputs: [gated, pooled] }
+    mul square { inputs: [raised, raised], then: pow(0.5) }
+    reshape grouped { input: a, to: f32[{N}, 2, 2, {REST}] }
+    transpose shuffled { axes: (0, 2, 1, 3) }
+    outputs: [b, some, whole, high, far, turned, last, first, raised, square, shuffled, grouped],
+}";
+
+fn moving(n: &str, layout: &str) -> String {
+    let text = MOVING.replace("{N}", n).replace("{C}", layout);
+    // The axes that are written: channels, height and width, or height, width and channels.
+    match layout {
+        "nchw" => text.replace("{K}", "8").replace("{REST}", "64"),
+        _ => text
+            .replace("{K}", "8")
+            .replace("{REST}", "48")
+            .replace("slice whole { input: a, channels: 0..4 }", "slice whole { input: a, height: 2..4 }"),
+    }
+}
+
 fn network(text: &str) -> NetworkSpec {
     text.parse().expect(text)
 }
@@ -93,6 +131,13 @@ fn layers_one_after_the_other_are_the_network() {
     let halves = GRAPH.replace(", then: softmax", "");
     check::<F16>(&halves.replace("f32", "f16"), 1e-2);
     check::<Bf16>(&halves.replace("f32", "bf16"), 6e-2);
+    for layout in ["nchw", "nhwc"] {
+        for n in ["1", "3", "N"] {
+            check::<f32>(&moving(n, layout), 1e-5);
+        }
+    }
+    check::<f64>(&moving("N", "nchw").replace("f32", "f64"), 1e-14);
+    check::<F16>(&moving("N", "nhwc").replace("f32", "f16"), 1e-2);
     // Channels first, and in blocks.
     let first = GRAPH.replace("12, 16, 3] @ nhwc", "3, 12, 16]").replace("6, 8, 8] @ nhwc", "8, 6, 8]");
     check::<f32>(&first, 1e-5);

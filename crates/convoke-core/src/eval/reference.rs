@@ -150,8 +150,11 @@ pub fn steps_at<T: Element>(
 ) -> impl Iterator<Item = Epilogue> {
     let mut row = usize::from(spec.bias);
     spec.then.iter().filter(|step| step.is_elementwise()).map(move |&step| {
-        if step == Epilogue::Residual {
-            return Epilogue::Add { constant: tensors.residual[dst_index(spec, position)].to_f64() };
+        let element = || tensors.residual[dst_index(spec, position)].to_f64();
+        match step {
+            Epilogue::Residual => return Epilogue::Add { constant: element() },
+            Epilogue::Multiply => return Epilogue::Mul { factor: element() },
+            _ => {}
         }
         if !step.is_per_channel() {
             return step;
@@ -414,7 +417,9 @@ pub fn epilogue(step: Epilogue, x: f64) -> f64 {
         Epilogue::Neg => -x,
         Epilogue::Add { constant } => x + constant,
         Epilogue::Mul { factor } => x * factor,
-        Epilogue::Scale | Epilogue::Shift | Epilogue::PRelu | Epilogue::Residual | Epilogue::Softmax => f64::NAN,
+        Epilogue::Pow { exponent } => x.powf(exponent),
+        Epilogue::Scale | Epilogue::Shift | Epilogue::PRelu => f64::NAN,
+        Epilogue::Residual | Epilogue::Multiply | Epilogue::Softmax => f64::NAN,
     }
 }
 

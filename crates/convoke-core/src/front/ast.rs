@@ -114,6 +114,13 @@ pub enum ValueKind {
     Unreadable,
 }
 
+impl Layer {
+    /// The field of that name, if there is one.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name.value == name)
+    }
+}
+
 impl Value {
     /// What form it has, for messages: "a number", "a list".
     pub fn form(&self) -> &'static str {

@@ -8,14 +8,15 @@
 
 use super::emit::Emitter;
 use crate::ir::{BinaryOp, Reg};
-use crate::spec::{DType, Epilogue, GELU_TANH, SELU_ALPHA, SELU_SCALE, SOFTPLUS_THRESHOLD};
+use crate::spec::{DType, Epilogue, GELU_TANH, POW_STEP, SELU_ALPHA, SELU_SCALE, SOFTPLUS_THRESHOLD};
 
 /// Most registers besides the value's own that `epilogue` uses.
 pub(crate) fn registers(epilogue: Epilogue) -> usize {
     match epilogue {
         Epilogue::Relu | Epilogue::Relu6 | Epilogue::Clamp { .. } | Epilogue::HardSigmoid => 1,
         Epilogue::Abs | Epilogue::Neg | Epilogue::Add { .. } | Epilogue::Mul { .. } => 1,
-        Epilogue::Scale | Epilogue::Shift | Epilogue::Residual => 1,
+        Epilogue::Scale | Epilogue::Shift | Epilogue::Residual | Epilogue::Multiply => 1,
+        Epilogue::Pow { .. } => 2,
         Epilogue::LeakyRelu { .. } | Epilogue::PRelu | Epilogue::HardSwish | Epilogue::Softsign => 2,
         Epilogue::Sigmoid | Epilogue::Silu | Epilogue::GeluTanh | Epilogue::Mish => 4,
         Epilogue::Elu { .. } | Epilogue::Selu | Epilogue::Celu { .. } => 4,
@@ -111,7 +112,8 @@ pub(crate) fn emit(e: &mut Emitter, epilogue: Epilogue, x: Reg, free: Reg) {
             e.binary(BinaryOp::Add, x, x, t(0));
         }
         Epilogue::Mul { factor } => scale(e, x, factor, t(0)),
-        Epilogue::Scale => e.binary(BinaryOp::Mul, x, x, t(0)),
+        Epilogue::Pow { exponent } => pow(e, x, exponent, (t(0), t(1))),
+        Epilogue::Scale | Epilogue::Multiply => e.binary(BinaryOp::Mul, x, x, t(0)),
         Epilogue::Shift | Epilogue::Residual => e.binary(BinaryOp::Add, x, x, t(0)),
         Epilogue::PRelu => leaky(e, x, t(0), t(1)),
         Epilogue::Softmax => {}
@@ -123,6 +125,36 @@ fn leaky(e: &mut Emitter, x: Reg, slope: Reg, t: Reg) {
     e.binary(BinaryOp::Mul, t, x, slope);
     e.constant(slope, 0.0);
     e.select(x, x, slope, x, t);
+}
+
+/// Replaces `x` by a power of it: the product of as many `x` as the exponent has ones, of its root and of the root of that, or one over it.
+fn pow(e: &mut Emitter, x: Reg, exponent: f64, (power, root): (Reg, Reg)) {
+    let quarters = (exponent.abs() / POW_STEP) as u32;
+    let (whole, half, quarter) = (quarters / 4, quarters & 2 > 0, quarters & 1 > 0);
+    let mut product = None;
+    let mut multiply = |e: &mut Emitter, factor: Reg| {
+        if let Some(so_far) = product {
+            e.binary(BinaryOp::Mul, power, so_far, factor);
+        }
+        product = Some(if product.is_some() { power } else { factor });
+    };
+    (0..whole).for_each(|_| multiply(e, x));
+    if half || quarter {
+        e.sqrt(root, x);
+    }
+    if half {
+        multiply(e, root);
+    }
+    if quarter {
+        let of_root = if half && whole == 0 { x } else { root };
+        e.sqrt(of_root, root);
+        multiply(e, of_root);
+    }
+    let product = product.unwrap_or(x);
+    let one = if product == power { root } else { power };
+    e.constant(one, 1.0);
+    let op = if exponent > 0.0 { BinaryOp::Mul } else { BinaryOp::Div };
+    e.binary(op, x, one, product);
 }
 
 fn scale(e: &mut Emitter, x: Reg, factor: f64, t: Reg) {

@@ -6,7 +6,7 @@
 use super::activation;
 use super::emit::Emitter;
 use crate::ir::{Address, Affine, Arg, Ptr, Reg, Role};
-use crate::spec::{Epilogue, LayerSpec};
+use crate::spec::LayerSpec;
 
 /// The pointers that a tile's epilogue takes, behind the tile's own, each with its name.
 pub(crate) fn pointers(spec: &LayerSpec) -> Vec<&'static str> {
@@ -53,7 +53,7 @@ pub(crate) fn emit(e: &mut Emitter, spec: &LayerSpec, x: Reg, free: Reg, outputs
             }
             row += 1;
         }
-        if step == Epilogue::Residual {
+        if step.takes_tensor() {
             e.load(free, outputs.residual, outputs.lanes, outputs.lane_step);
         }
         activation::emit(e, step, x, free);

@@ -4,18 +4,18 @@
 //! Values are placed in the order of their sizes, the greatest first, each at the lowest offset at which nothing lies that lives when it does (Pisarchyk
 //! and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020). That depends on the network alone.
 //!
-//! Some lie within another: what `flatten` makes is what it takes, and the parts of a `concat` of one image are made where they are joined, if their
-//! channels are not side by side with those of the others.
+//! Some lie within another: what `flatten` and `reshape` make is what they take, and of one image what is one run of elements on both ends of a
+//! move. The parts of a `concat` are made where they are joined, and what a `slice` takes stays where it is.
 
 use std::ops::RangeInclusive;
 
-use crate::spec::{BLOCK_BYTES, Layout, NetworkSpec, NodeKind};
+use crate::spec::{BLOCK_BYTES, Move, Moves, NetworkSpec, NodeKind};
 
 /// Where a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The user gives it: the input of that number.
-    Input(usize),
+    /// The user gives it: within the input of that number, from that element of an image on.
+    Input(usize, usize),
     /// From that element of the arena on, for each image: times the batch.
     Arena(usize),
 }
@@ -25,6 +25,8 @@ pub enum Place {
 pub struct Arena {
     /// Where each value is.
     pub places: Vec<Place>,
+    /// For each layer whether its value lies in what it takes, so that there is nothing to do.
+    pub views: Vec<bool>,
     /// Elements for each image.
     pub len: usize,
 }
@@ -32,7 +34,7 @@ pub struct Arena {
 impl Arena {
     /// Plans the memory of `network`. Outputs are kept to the end.
     pub fn of(network: &NetworkSpec) -> Self {
-        let within = within(network);
+        let (within, views) = within(network);
         let lives = lives(network, &within);
         // A cache line, so that no two values share one.
         let line = BLOCK_BYTES / network.storage().bytes();
@@ -59,30 +61,44 @@ impl Arena {
         let mut offsets = vec![0; within.len()];
         placed.iter().for_each(|&(offset, value)| offsets[value] = offset);
         let place = |&(owner, from): &(usize, usize)| match owner {
-            owner if owner < network.inputs => Place::Input(owner),
+            owner if owner < network.inputs => Place::Input(owner, from),
             owner => Place::Arena(offsets[owner] + from),
         };
-        Self { places: within.iter().map(place).collect(), len: total }
+        let places: Vec<Place> = within.iter().map(place).collect();
+        let views = network.nodes.iter().map(|node| views[node.output]).collect();
+        Self { places, views, len: total }
     }
 }
 
-/// For each value the one in whose memory it lies, mostly itself, and from which element on.
-fn within(network: &NetworkSpec) -> Vec<(usize, usize)> {
+/// For each value the one in whose memory it lies, mostly itself, and from which element on; and whether that is what its layer takes.
+fn within(network: &NetworkSpec) -> (Vec<(usize, usize)>, Vec<bool>) {
     let mut parents: Vec<Option<(usize, usize)>> = vec![None; network.values.len()];
-    for node in network.nodes.iter().filter(|node| node.kind == NodeKind::Flatten) {
+    let mut views = vec![false; network.values.len()];
+    for node in network.nodes.iter().filter(|node| node.kind.is_view()) {
         parents[node.output] = Some((node.inputs[0], 0));
+        views[node.output] = true;
     }
-    let joined = |shape: &crate::spec::TensorShape| {
-        network.fixed_batch() == Some(1) && (shape.layout != Layout::ChannelsLast || shape.pixels() == 1)
-    };
-    for node in network.nodes.iter().filter(|node| node.kind == NodeKind::Concat) {
-        let mut from = 0;
-        for &part in &node.inputs {
-            let shape = &network.values[part].shape;
-            if part >= network.inputs && parents[part].is_none() && joined(shape) {
-                parents[part] = Some((node.output, from));
+    let of_one_image = network.fixed_batch() == Some(1);
+    let moving = network.nodes.iter().filter(|_| of_one_image).filter_map(|node| Some((node, network.moves(node)?)));
+    for (node, Moves { fill, moves }) in moving.collect::<Vec<_>>() {
+        let len = |value: usize| network.values[value].shape.image();
+        if matches!(node.kind, NodeKind::Concat { .. }) {
+            if fill.is_some() {
+                continue;
             }
-            from += shape.image();
+            for one in &moves {
+                let part = node.inputs[one.input];
+                let is_whole = one.from == 0 && one.run() == Some(len(part));
+                if is_whole && part >= network.inputs && parents[part].is_none() {
+                    parents[part] = Some((node.output, one.to));
+                }
+            }
+        } else if let ([Move { from, .. }], None) = (&moves[..], fill)
+            && moves[0].run() == Some(len(node.output))
+            && parents[node.output].is_none()
+        {
+            parents[node.output] = Some((node.inputs[0], *from));
+            views[node.output] = true;
         }
     }
     let mut all: Vec<(usize, usize)> = (0..parents.len()).map(|value| (value, 0)).collect();
@@ -91,7 +107,7 @@ fn within(network: &NetworkSpec) -> Vec<(usize, usize)> {
             *place = (parent, place.1 + from);
         }
     }
-    all
+    (all, views)
 }
 
 /// From which layer to which each value's memory is needed, counted so that an input is there before the first.

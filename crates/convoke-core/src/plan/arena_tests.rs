@@ -14,7 +14,7 @@ fn a_sequence_takes_two_places() {
     let net = network(&format!("network line {{ input: f32[1, 16, 8, 8], {layers} }}"));
     let arena = Arena::of(&net);
     assert_eq!(arena.len, 2 * 16 * 64);
-    assert_eq!(arena.places[0], Place::Input(0));
+    assert_eq!(arena.places[0], Place::Input(0, 0));
 }
 
 #[test]

@@ -8,7 +8,9 @@ mod arena;
 mod choose;
 mod cost;
 mod fft;
+mod layouts;
 mod legal;
+mod network;
 mod print;
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,7 @@ mod winograd;
 pub use accuracy::error_times;
 pub use arena::{Arena, Place};
 pub use choose::{Candidate, PlanError, Refusal, candidates, choose};
+pub use network::arrange;
 
 pub use crate::spec::{Algorithm, Axis, PackInput, VectorAxis};
 

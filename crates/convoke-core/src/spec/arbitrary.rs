@@ -8,7 +8,8 @@ use super::layout::fits_blocks;
 use super::sizes;
 use super::{
     Accuracy, Algorithm, Axis, Batch, DType, Divisor, Epilogue, Half, Integers, LayerSpec, Layout, Operation, PARTS,
-    PackInput, PaddingMode, PerChannel, Requantized, Schedule, SpatialAxis, Storage, VectorAxis, WeightsLayout,
+    POW_STEP, PackInput, PaddingMode, PerChannel, Requantized, Schedule, SpatialAxis, Storage, VectorAxis,
+    WeightsLayout,
 };
 use crate::span::{Span, Spanned};
 use proptest::collection::vec;
@@ -151,7 +152,7 @@ pub fn deformable_spec() -> impl Strategy<Value = LayerSpec> {
             mask,
             layout: if last { Layout::ChannelsLast } else { Layout::ChannelsFirst },
             padding_mode: PaddingMode::Zeros,
-            then: spec.then.iter().copied().filter(|step| *step != Epilogue::Residual).collect(),
+            then: spec.then.iter().copied().filter(|step| !step.takes_tensor()).collect(),
             ..spec
         }
     })
@@ -392,11 +393,16 @@ fn keep_to_blocks(spec: &mut LayerSpec) {
     }
 }
 
-/// An epilogue, of whose steps at most one is the residual, and seldom the last a softmax.
+/// An epilogue, of whose steps at most one takes a tensor, and seldom the last is a softmax, or the first a power of what is above 0.
 fn steps() -> impl Strategy<Value = Vec<Epilogue>> {
-    (vec(epilogue(), 0..=2), 0..8_usize).prop_map(|(mut steps, last)| {
+    let quarters = prop_oneof![-16..=-1_i32, 1..=16_i32];
+    (vec(epilogue(), 0..=2), 0..8_usize, quarters).prop_map(|(mut steps, last, quarters)| {
         let mut more = true;
-        steps.retain(|step| *step != Epilogue::Residual || std::mem::take(&mut more));
+        steps.retain(|step| !step.takes_tensor() || std::mem::take(&mut more));
+        if last == 1 {
+            let exponent = f64::from(quarters) * POW_STEP;
+            steps.splice(0..0, [Epilogue::Abs, Epilogue::Add { constant: 1.0 }, Epilogue::Pow { exponent }]);
+        }
         steps.extend((last == 0).then_some(Epilogue::Softmax));
         steps
     })
@@ -405,7 +411,7 @@ fn steps() -> impl Strategy<Value = Vec<Epilogue>> {
 fn epilogue() -> impl Strategy<Value = Epilogue> {
     prop_oneof![
         select(&[Epilogue::Relu, Epilogue::Relu6, Epilogue::Sigmoid, Epilogue::Tanh][..]),
-        select(&[Epilogue::Scale, Epilogue::Shift, Epilogue::PRelu, Epilogue::Residual][..]),
+        select(&[Epilogue::Scale, Epilogue::Shift, Epilogue::PRelu, Epilogue::Residual, Epilogue::Multiply][..]),
         select(&[Epilogue::Silu, Epilogue::HardSwish, Epilogue::Gelu][..]),
         select(&[Epilogue::GeluTanh, Epilogue::Selu, Epilogue::Softplus, Epilogue::LogSigmoid][..]),
         select(&[Epilogue::Softsign, Epilogue::HardSigmoid, Epilogue::Mish, Epilogue::Abs, Epilogue::Neg][..]),

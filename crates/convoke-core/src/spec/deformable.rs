@@ -48,9 +48,10 @@ pub(super) fn check(reader: &mut Reader<'_>, spec: &LayerSpec, span: impl Fn(&st
         let label = format!("`{}`", spec.layout.name(spec.rank, spec.dtype));
         refuse("a blocked layout", label, "write `nchw` or `nhwc`", "input");
     }
-    if spec.then.contains(&Epilogue::Residual) {
-        let help = "leave it out, and add the tensors behind the layer";
-        refuse("the step `residual`", "a tensor beside the offsets".to_owned(), help, "then");
+    if let Some(step) = spec.then.iter().find(|step| step.takes_tensor()) {
+        let help = "leave it out, and join the tensors behind the layer";
+        let what = if *step == Epilogue::Residual { "the step `residual`" } else { "the step `multiply`" };
+        refuse(what, "a tensor beside the offsets".to_owned(), help, "then");
     }
     if !spec.in_channels.is_multiple_of(spec.offset_groups) {
         let (offset_groups, channels) = (spec.offset_groups, spec.in_channels);

@@ -116,7 +116,7 @@ pub(super) enum SpecError {
     Indices { what: IndicesOf, span: Span },
     #[error("`clamp` has its bounds in the wrong order")]
     ClampOrder { lo: f64, hi: f64, span: Span },
-    #[error("`residual` stands {count} times in `then`")]
+    #[error("`then` takes {count} tensors")]
     RepeatedResidual { count: usize, span: Span },
     #[error("`softmax` is not the last step of `then`")]
     EarlySoftmax { span: Span },
@@ -124,6 +124,8 @@ pub(super) enum SpecError {
     HalfSoftmax { storage: &'static str, span: Span },
     #[error("the alpha of `celu` may not be {alpha}")]
     CeluAlpha { alpha: f64, span: Span },
+    #[error("the exponent of `pow` may not be {exponent}")]
+    PowExponent { exponent: f64, span: Span },
     #[error("`{step}` takes {expected}, here are {found}")]
     Arguments { step: String, expected: &'static str, found: usize, span: Span },
     #[error("`{}` is not a finite number", word.value)]
@@ -334,8 +336,8 @@ impl SpecError {
                 at(span, &format!("the lower bound {lo} is greater than the upper bound {hi}"))
                     .with_help(format!("write `clamp({hi}, {lo})`"))
             }
-            Self::RepeatedResidual { span, .. } => at(span, "a layer adds one tensor at most")
-                .with_help("add the tensors before they are given to the layer"),
+            Self::RepeatedResidual { span, .. } => at(span, "a layer takes one tensor beside its input at most")
+                .with_help("join the tensors before they are given to the layer"),
             Self::EarlySoftmax { span } => at(span, "what stands behind it would have to wait for all channels")
                 .with_help("put the steps behind it into a layer of their own"),
             Self::HalfSoftmax { storage, span } => {
@@ -344,6 +346,8 @@ impl SpecError {
             }
             Self::CeluAlpha { span, .. } => at(span, "it divides by alpha, which is greater than 0")
                 .with_help("write `celu(1)`, or `elu` for any alpha"),
+            Self::PowExponent { span, .. } => at(span, "powers are products of the number, its root and the root of that")
+                .with_help("write a multiple of 0.25 between -4 and 4, other than 0"),
             Self::Arguments { step, span, expected, .. } => {
                 let example = match step.as_str() {
                     "clamp" => "clamp(0, 6)",

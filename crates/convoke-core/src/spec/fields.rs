@@ -4,7 +4,7 @@ use super::error::SpecError;
 use super::operation::MOST_P;
 use super::schedule::{Algorithm, Axis, PackInput, Schedule, VectorAxis};
 use super::sizes::{MAX_SIZE, Padding};
-use super::{Accuracy, Epilogue, Operation, PaddingMode, SCHEDULE_NAMES};
+use super::{Accuracy, Epilogue, Operation, POW_MOST, POW_STEP, PaddingMode, SCHEDULE_NAMES};
 use crate::front::ast::{Field, Value, ValueKind};
 use crate::span::{Span, Spanned};
 
@@ -263,14 +263,14 @@ impl Reader<'_> {
         if let Some(at) = before_last.iter().position(|step| *step == Epilogue::Softmax) {
             return self.report(SpecError::EarlySoftmax { span: steps[at].span });
         }
-        match read.iter().filter(|step| **step == Epilogue::Residual).count() {
+        match read.iter().filter(|step| step.takes_tensor()).count() {
             0 | 1 => Some(read),
             count => self.report(SpecError::RepeatedResidual { count, span: value.span }),
         }
     }
 
     fn step(&mut self, value: &Value, f32: bool) -> Option<Epilogue> {
-        const STEPS: [Epilogue; 27] = [
+        const STEPS: [Epilogue; 29] = [
             Epilogue::Relu,
             Epilogue::Relu6,
             Epilogue::LeakyRelu { slope: 0.01 },
@@ -296,7 +296,9 @@ impl Reader<'_> {
             Epilogue::Scale,
             Epilogue::Shift,
             Epilogue::PRelu,
+            Epilogue::Pow { exponent: 2.0 },
             Epilogue::Residual,
+            Epilogue::Multiply,
             Epilogue::Softmax,
         ];
         let (name, args) = match &value.kind {
@@ -318,6 +320,7 @@ impl Reader<'_> {
             (Epilogue::Elu { .. } | Epilogue::Celu { .. }, _) => ("one number, alpha", 1),
             (Epilogue::Add { .. }, _) => ("one number, what to add", 1),
             (Epilogue::Mul { .. }, _) => ("one number, the factor", 1),
+            (Epilogue::Pow { .. }, _) => ("one number, the exponent", 1),
             (Epilogue::Clamp { .. }, _) => ("two numbers, the bounds", 2),
             _ => ("no arguments", 0),
         };
@@ -340,6 +343,13 @@ impl Reader<'_> {
             (Epilogue::Celu { .. }, &[alpha]) => Some(Epilogue::Celu { alpha }),
             (Epilogue::Add { .. }, &[constant]) => Some(Epilogue::Add { constant }),
             (Epilogue::Mul { .. }, &[factor]) => Some(Epilogue::Mul { factor }),
+            (Epilogue::Pow { .. }, &[exponent]) => {
+                let steps = exponent / POW_STEP;
+                if steps == 0.0 || steps.fract() != 0.0 || exponent.abs() > POW_MOST {
+                    return self.report(SpecError::PowExponent { exponent, span: value.span });
+                }
+                Some(Epilogue::Pow { exponent })
+            }
             (Epilogue::Clamp { .. }, &[lo, hi]) if lo > hi => {
                 self.report(SpecError::ClampOrder { lo, hi, span: value.span })
             }

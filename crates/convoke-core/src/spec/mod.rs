@@ -31,8 +31,8 @@ pub(crate) use layer::validate_beside_networks;
 pub use layer::{validate, validate_with_sizes};
 pub use layout::{BLOCK_BYTES, Layout};
 pub use network::{
-    NETWORK, NETWORK_FIELDS, NETWORK_KINDS, NetworkSpec, Node, NodeKind, Parameter, TensorShape, Value as NetworkValue,
-    validate as validate_networks,
+    Loop, Move, Moves, NETWORK, NETWORK_FIELDS, NETWORK_KINDS, NetworkSpec, Node, NodeKind, Parameter, TensorShape,
+    Value as NetworkValue, validate as validate_networks,
 };
 pub use operation::with_article;
 pub use operation::{Divisor, FIELD_NAMES, Operation};
@@ -329,8 +329,15 @@ pub enum Epilogue {
     Shift,
     /// `x` if positive, else `slope * x`, with a slope for each output channel: PyTorch's `PReLU`, ONNX's `PRelu`.
     PRelu,
-    /// `x` plus the element of a tensor of the output's shape and layout, which is given when the layer is run; once in a layer.
+    /// `x` to a power: ONNX's `Pow` by a constant, its `Sqrt` and `Reciprocal`.
+    Pow {
+        /// A multiple of [`POW_STEP`] other than 0, at most [`POW_MOST`] and at least minus that: what roots and products make.
+        exponent: f64,
+    },
+    /// `x` plus the element of a tensor of the output's shape and layout, which is given when the layer is run; one such tensor a layer.
     Residual,
+    /// `x` times such an element.
+    Multiply,
     /// `exp(x)` over the sum of those of all channels of the pixel: PyTorch's `softmax(dim=1)`. The last step.
     Softmax,
 }
@@ -369,7 +376,9 @@ impl Epilogue {
             Self::Scale => "scale",
             Self::Shift => "shift",
             Self::PRelu => "prelu",
+            Self::Pow { .. } => "pow",
             Self::Residual => "residual",
+            Self::Multiply => "multiply",
             Self::Softmax => "softmax",
         }
     }
@@ -379,11 +388,22 @@ impl Epilogue {
         !matches!(self, Self::Softmax)
     }
 
+    /// Whether it takes an element for each output, of a tensor that is given to the run.
+    pub const fn takes_tensor(self) -> bool {
+        matches!(self, Self::Residual | Self::Multiply)
+    }
+
     /// Whether it takes a number for each output channel, which is given with the weights.
     pub const fn is_per_channel(self) -> bool {
         matches!(self, Self::Scale | Self::Shift | Self::PRelu)
     }
 }
+
+/// Exponents of `pow` are multiples of it.
+pub const POW_STEP: f64 = 0.25;
+
+/// The greatest exponent of `pow`.
+pub const POW_MOST: f64 = 4.0;
 
 /// PyTorch's and ONNX's factor of `selu`.
 pub const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
@@ -462,9 +482,9 @@ impl LayerSpec {
         self.then.iter().copied().filter(|step| step.is_per_channel())
     }
 
-    /// Whether a tensor of the output's shape is added to it.
+    /// Whether a tensor of the output's shape is added to it, or multiplied with it.
     pub fn has_residual(&self) -> bool {
-        self.then.contains(&Epilogue::Residual)
+        self.then.iter().any(|step| step.takes_tensor())
     }
 
     /// Whether the last step is over all channels of a pixel.

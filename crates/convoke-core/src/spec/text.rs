@@ -204,7 +204,8 @@ impl fmt::Display for Epilogue {
             | Self::Elu { alpha: x }
             | Self::Celu { alpha: x }
             | Self::Add { constant: x }
-            | Self::Mul { factor: x } => write!(f, "{name}({})", number(x)),
+            | Self::Mul { factor: x }
+            | Self::Pow { exponent: x } => write!(f, "{name}({})", number(x)),
             _ => f.write_str(name),
         }
     }

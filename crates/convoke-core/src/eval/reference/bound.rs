@@ -54,7 +54,7 @@ pub fn error_bound<T: Element>(
     let mut value = sum;
     let mut error = gamma * magnitude + terms * tiny + underflow(spec, sum, tiny);
     for step in steps {
-        let (lipschitz, relative, absolute) = quality(step);
+        let (lipschitz, relative, absolute) = quality(step, (value, error));
         let next = epilogue(step, value);
         // The input itself is off by `error`, so its part of the step's own error is measured at the worse end.
         let size = relative * (next.abs() + lipschitz * error) + absolute * (value.abs() + error);
@@ -75,8 +75,8 @@ fn underflow(spec: &LayerSpec, norm: f64, tiny: f64) -> f64 {
     all.powf(1.0 / p).min(2.0 * all / (p * norm.powf(p - 1.0)))
 }
 
-/// Lipschitz constant; own error in units of roundoff, relative to the result, and relative to the input.
-fn quality(step: Epilogue) -> (f64, f64, f64) {
+/// Of a step whose input is a value that is off by `error` at most: Lipschitz constant; own error in units of roundoff, relative to the result, and relative to the input.
+fn quality(step: Epilogue, (value, error): (f64, f64)) -> (f64, f64, f64) {
     match step {
         Epilogue::Relu | Epilogue::Relu6 | Epilogue::Clamp { .. } => (1.0, 1.0, 0.0),
         Epilogue::LeakyRelu { slope } => (slope.abs().max(1.0), 2.0, 0.0),
@@ -99,9 +99,12 @@ fn quality(step: Epilogue) -> (f64, f64, f64) {
         // The constant is rounded too, and is no more than the result and the input together.
         Epilogue::Add { .. } => (1.0, 2.0, 1.0),
         Epilogue::Mul { factor } => (factor.abs(), 2.0, 0.0),
-        Epilogue::Scale | Epilogue::Shift | Epilogue::PRelu | Epilogue::Residual | Epilogue::Softmax => {
-            (f64::INFINITY, 0.0, 0.0)
+        Epilogue::Pow { exponent } => {
+            let steepest = if exponent < 1.0 { (value.abs() - error).max(0.0) } else { value.abs() + error };
+            (exponent.abs() * steepest.powf(exponent - 1.0), 16.0, 0.0)
         }
+        Epilogue::Scale | Epilogue::Shift | Epilogue::PRelu => (f64::INFINITY, 0.0, 0.0),
+        Epilogue::Residual | Epilogue::Multiply | Epilogue::Softmax => (f64::INFINITY, 0.0, 0.0),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Position, Tensors, output_at, softmax};
 use crate::eval::Element;
-use crate::spec::{LayerSpec, NetworkSpec, Node, NodeKind, TensorShape};
+use crate::spec::{LayerSpec, Layout, NetworkSpec, Node, NodeKind, TensorShape};
 
 /// The outputs of `network` for `batch` images, each summed and kept in `f64`: nothing is rounded in between. `parameters` gives the elements of
 /// those that [`Node::parameters`] names.
@@ -18,15 +18,12 @@ pub fn run_network<'p, T: Element>(
     let mut values: Vec<Vec<f64>> = inputs.iter().map(|input| input.iter().map(|x| x.to_f64()).collect()).collect();
     for node in &network.nodes {
         let shape = |value: usize| &network.values[value].shape;
-        let value = match &node.kind {
-            NodeKind::Flatten => values[node.inputs[0]].clone(),
-            NodeKind::Concat | NodeKind::Slice { .. } => {
+        let value = match node.kind.spec() {
+            Some(spec) => layer(node, spec, batch, &values, &parameters),
+            None if node.kind.is_view() => values[node.inputs[0]].clone(),
+            None => {
                 let parts: Vec<_> = node.inputs.iter().map(|&at| (shape(at), &values[at][..])).collect();
-                channels(node, shape(node.output), batch, &parts)
-            }
-            NodeKind::Layer(spec) | NodeKind::Linear(spec) | NodeKind::Elementwise(spec) | NodeKind::Add(spec) => {
-                let residual = node.inputs.get(1).map_or(&[][..], |&at| &values[at]);
-                layer(node, spec, batch, &values[node.inputs[0]], residual, &parameters)
+                moved(node, shape(node.output), batch, &parts)
             }
         };
         values.push(value);
@@ -38,35 +35,95 @@ fn layer<'p>(
     node: &Node,
     spec: &LayerSpec,
     batch: usize,
-    src: &[f64],
-    residual: &[f64],
+    values: &[Vec<f64>],
     parameters: &impl Fn(&str) -> &'p [f64],
 ) -> Vec<f64> {
+    let src = &values[node.inputs[0]];
+    let residual = node.residual().map_or(&[][..], |at| &values[at]);
     let given: Vec<&[f64]> = node.parameters().iter().map(|parameter| parameters(&parameter.name)).collect();
     let (weights, rows) = if spec.weights_len() > 0 { (given[0], &given[1..]) } else { (&[][..], &given[..]) };
-    let bias = rows.concat();
-    let tensors = Tensors { src, weights, bias: &bias, residual, ..Tensors::default() };
-    let output = |at| Position::of(spec, at).map_or(0.0, |at| output_at::<f64, f64>(spec, &tensors, at));
-    let mut values: Vec<f64> = (0..batch * spec.dst_image()).map(output).collect();
-    softmax(spec, batch, &mut values);
-    values
+    let run = |batch: usize, src: &[f64], bias: &[f64], residual: &[f64]| {
+        let tensors = Tensors { src, weights, bias, residual, ..Tensors::default() };
+        let output = |at| Position::of(spec, at).map_or(0.0, |at| output_at::<f64, f64>(spec, &tensors, at));
+        let mut values: Vec<f64> = (0..batch * spec.dst_image()).map(output).collect();
+        softmax(spec, batch, &mut values);
+        values
+    };
+    if !node.kind.is_by_channel() {
+        return run(batch, src, &rows.concat(), residual);
+    }
+    // The numbers of channels are those of each image.
+    let numbers = &values[node.inputs[1]];
+    let image = |values: &[f64], n: usize| values[n * values.len() / batch..(n + 1) * values.len() / batch].to_vec();
+    let each = (0..batch).map(|n| run(1, &image(src, n), &image(numbers, n), &image(residual, n)));
+    each.collect::<Vec<_>>().concat()
 }
 
-/// The channels of a part, or of all parts.
-fn channels(node: &Node, shape: &TensorShape, batch: usize, parts: &[(&TensorShape, &[f64])]) -> Vec<f64> {
+/// What a layer makes that only moves elements, each of them looked up for itself.
+fn moved(node: &Node, shape: &TensorShape, batch: usize, parts: &[(&TensorShape, &[f64])]) -> Vec<f64> {
     let mut out = vec![0.0; batch * shape.image()];
-    let mut channel = 0;
-    for (of, values) in parts {
-        let first = if let NodeKind::Slice { start } = node.kind { start } else { 0 };
-        for n in 0..batch {
-            for c in first..of.channels.min(first + shape.channels) {
-                for pixel in 0..of.pixels() {
-                    let from = n * of.image() + of.index(c, pixel);
-                    out[n * shape.image() + shape.index(channel + c - first, pixel)] = values[from];
-                }
+    let sizes = shape.axes();
+    for n in 0..batch {
+        for flat in 0..sizes.iter().product() {
+            let mut index = vec![0; sizes.len()];
+            let mut left = flat;
+            for (slot, size) in index.iter_mut().zip(&sizes).rev() {
+                (*slot, left) = (left % size, left / size);
             }
+            out[element(shape, n, &index)] = match source(node, parts, shape, &index) {
+                Ok((part, from)) => parts[part].1[element(parts[part].0, n, &from)],
+                Err(fill) => fill,
+            };
         }
-        channel += of.channels;
     }
     out
+}
+
+/// Where in memory an element is, by its index along each of [`TensorShape::axes`].
+fn element(shape: &TensorShape, n: usize, index: &[usize]) -> usize {
+    let mut spatial = index.to_vec();
+    let channel = spatial.remove(shape.channel_axis());
+    let pixel = spatial.iter().zip(&shape.sizes).fold(0, |pixel, (at, size)| pixel * size + at);
+    n * shape.image() + shape.index(channel, pixel)
+}
+
+/// The part, and the index there, of the element that ends up at `index`; or what is there instead.
+fn source(
+    node: &Node,
+    parts: &[(&TensorShape, &[f64])],
+    to: &TensorShape,
+    index: &[usize],
+) -> Result<(usize, Vec<usize>), f64> {
+    let mut from = index.to_vec();
+    match &node.kind {
+        NodeKind::Concat { axis } => {
+            let mut part = 0;
+            while from[*axis] >= parts[part].0.axes()[*axis] {
+                from[*axis] -= parts[part].0.axes()[*axis];
+                part += 1;
+            }
+            return Ok((part, from));
+        }
+        NodeKind::Slice { from: taken } => {
+            from.iter_mut().zip(taken).for_each(|(at, &(start, step))| *at = start + *at * step);
+        }
+        NodeKind::Pad { before, value } => {
+            for ((at, &before), size) in from.iter_mut().zip(before).zip(parts[0].0.axes()) {
+                *at = at.checked_sub(before).filter(|at| *at < size).ok_or(*value)?;
+            }
+        }
+        NodeKind::Transpose { axes } => {
+            for (at, &axis) in index.iter().zip(&axes[1..]) {
+                from[axis - 1] = *at;
+            }
+        }
+        NodeKind::Reorder => {
+            let channel = from.remove(to.channel_axis());
+            let last = parts[0].0.layout == Layout::ChannelsLast;
+            from.insert(if last { from.len() } else { 0 }, channel);
+        }
+        NodeKind::Resize { scale } => from.iter_mut().zip(scale).for_each(|(at, factor)| *at /= factor),
+        _ => {}
+    }
+    Ok((0, from))
 }

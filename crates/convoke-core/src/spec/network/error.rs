@@ -16,8 +16,18 @@ pub(super) enum NetworkError {
     LayerField { kind: String, layer: String, name: Spanned<String>, known: &'static [&'static str] },
     #[error("`{field}` stands twice")]
     Twice { field: String, span: Span, first: Span },
-    #[error("slice `{}` has no `channels`", layer.value)]
-    NoChannels { layer: Spanned<String> },
+    #[error("slice `{}` does not say what it takes", layer.value)]
+    NoRange { layer: Spanned<String> },
+    #[error("a value {shape} has no {name}")]
+    NoSuchAxis { name: String, shape: String, span: Span },
+    #[error("{kind} `{}` has no `{field}`", layer.value)]
+    MissingHere { field: &'static str, example: &'static str, kind: &'static str, layer: Spanned<String> },
+    #[error("there is no size {axis} among {sizes}")]
+    Axis { axis: i128, sizes: usize, span: Span },
+    #[error("`axes` does not name each of {sizes} sizes once, the batch first")]
+    Axes { sizes: usize, span: Span },
+    #[error("the value has no such layout")]
+    Layout { known: Vec<String>, span: Span },
     #[error("network `{}` has no `{field}`", network.value)]
     Missing { field: &'static str, example: &'static str, network: Spanned<String> },
     #[error("`{field}` takes {expected}, not {found}")]
@@ -30,8 +40,8 @@ pub(super) enum NetworkError {
     Count { kind: &'static str, expected: &'static str, found: usize, span: Span },
     #[error("the value has {bytes} bytes, and the limit is {limit}")]
     TooLarge { bytes: u128, limit: u64, span: Span },
-    #[error("channels {start}..{end} of {channels}")]
-    Slice { start: usize, end: usize, channels: usize, span: Span },
+    #[error("{what} {start}..{end} of {size}")]
+    Slice { what: &'static str, start: usize, end: usize, size: usize, span: Span },
     #[error("{0}", refusal(why))]
     Refused { why: Refusal, span: Span },
     #[error("a network stands among layers")]
@@ -39,14 +49,20 @@ pub(super) enum NetworkError {
 }
 
 /// What networks do not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Refusal {
     /// A layer with a second output, or whose further inputs nothing names.
     Kind,
     /// A type where a value is meant.
     Type,
-    /// A `residual` without a name.
-    BareResidual,
+    /// A `residual` or `multiply` without a name.
+    BareStep { step: &'static str },
+    /// A sum or product of two values whose steps take another, or numbers of channels where the second value is such.
+    PairSteps,
+    /// Neighbours of a channel.
+    LrnSize { size: f64 },
+    /// Halves in blocks of channels.
+    HalfBlocks,
     /// A `linear` layer of an image.
     LinearOfPixels { pixels: usize },
     /// Channels in blocks that are cut or joined elsewhere than between blocks.
@@ -63,7 +79,10 @@ fn refusal(why: &Refusal) -> String {
     match why {
         Refusal::Kind => "networks have no such layer yet".to_owned(),
         Refusal::Type => "a layer of a network takes a value, and this is a type".to_owned(),
-        Refusal::BareResidual => "`residual` does not say what is added".to_owned(),
+        Refusal::BareStep { step } => format!("`{step}` does not say which value it takes"),
+        Refusal::PairSteps => "the steps behind two values take none of their own".to_owned(),
+        Refusal::LrnSize { size } => format!("`size` is a whole number of neighbouring channels from 1 on, not {size}"),
+        Refusal::HalfBlocks => "halves do not lie in blocks".to_owned(),
         Refusal::LinearOfPixels { pixels } => format!("`linear` takes one element a channel, here are {pixels}"),
         Refusal::Blocks => "channels in blocks cannot be cut or joined between two blocks' borders".to_owned(),
         Refusal::Integers => "networks of integers are not there yet".to_owned(),
@@ -106,16 +125,26 @@ impl NetworkError {
             Self::Missing { network, example, field } => {
                 at(network.span, &format!("`{field}` has no default")).with_help(format!("add `{field}: {example},`"))
             }
-            Self::NoChannels { layer } => {
-                at(layer.span, "`channels` has no default").with_help("add `channels: 0..16`")
+            Self::NoRange { layer } => at(layer.span, "").with_help("add `channels: 0..16`, or `height: 0..8`"),
+            Self::NoSuchAxis { span, .. } => at(*span, ""),
+            Self::MissingHere { layer, example, field, .. } => {
+                at(layer.span, &format!("`{field}` has no default")).with_help(format!("add `{field}: {example}`"))
             }
+            Self::Axis { sizes, span, .. } => at(*span, "counted as they are written, the batch is 0")
+                .with_help(format!("write a number from 1 to {}", sizes - 1)),
+            Self::Axes { sizes, span } => {
+                let order: Vec<_> = (0..*sizes).map(|axis| axis.to_string()).collect();
+                at(*span, "counted as they are written")
+                    .with_help(format!("all in their places are `({})`", order.join(", ")))
+            }
+            Self::Layout { known, span } => at(*span, "").with_help(format!("known are {}", known.join(", "))),
             Self::Form { span, .. } => at(*span, ""),
             Self::Empty { network } => at(network.span, "")
                 .with_help("write layers behind the input: `conv2d stem { out_channels: 8, kernel_size: 3 }`"),
             Self::Differ { span, .. } => at(*span, "these do not fit together"),
             Self::Count { span, .. } | Self::TooLarge { span, .. } => at(*span, ""),
-            Self::Slice { channels, span, .. } => at(*span, &format!("the channels are 0..{channels}"))
-                .with_help("a range begins before its end, and ends at the last channel at most"),
+            Self::Slice { what, size, span, .. } => at(*span, &format!("{what}: 0..{size} are there"))
+                .with_help("a range begins before its end, and ends with the last at most"),
             Self::Refused { why, span } => {
                 let diagnostic = at(*span, "");
                 match why {
@@ -124,7 +153,10 @@ impl NetworkError {
                     ),
                     Refusal::Type => diagnostic
                         .with_help("name a value, such as the layer before; types stand at the network's input"),
-                    Refusal::BareResidual => diagnostic.with_help("write which value: `residual(name)`"),
+                    Refusal::BareStep { step } => diagnostic.with_help(format!("write which value: `{step}(name)`")),
+                    Refusal::PairSteps => diagnostic.with_help("put them into an `elementwise` layer behind it"),
+                    Refusal::LrnSize { .. } => diagnostic.with_help("add `size: 5`"),
+                    Refusal::HalfBlocks => diagnostic.with_help("use a layout without blocks"),
                     Refusal::LinearOfPixels { .. } => {
                         diagnostic.with_help("put `flatten` before it, or pooling with `kernel_size: global`")
                     }

@@ -6,6 +6,9 @@
 //! name. Everything else, and what does not fit together, is refused here.
 
 mod error;
+mod layers;
+mod moves;
+mod moving;
 mod read;
 mod text;
 
@@ -13,6 +16,7 @@ mod text;
 mod tests;
 
 use super::{Batch, DType, LayerSpec, Layout, Storage};
+pub use moves::{Loop, Move, Moves};
 pub(super) use read::refuse;
 pub use read::validate;
 
@@ -23,7 +27,21 @@ pub const NETWORK: &str = "network";
 pub const NETWORK_FIELDS: [&str; 4] = ["input", "inputs", "output", "outputs"];
 
 /// The kinds of layers that only networks have.
-pub const NETWORK_KINDS: [&str; 6] = ["linear", "elementwise", "add", "concat", "slice", "flatten"];
+pub const NETWORK_KINDS: [&str; 13] = [
+    "linear",
+    "elementwise",
+    "add",
+    "mul",
+    "lrn",
+    "concat",
+    "slice",
+    "pad",
+    "transpose",
+    "reorder",
+    "resize",
+    "flatten",
+    "reshape",
+];
 
 /// A network, legal by construction when it comes out of [`validate`].
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +89,8 @@ pub struct Node {
     pub name: String,
     /// What it does.
     pub kind: NodeKind,
-    /// The values that it takes: the input; of a layer with the step `residual` what that adds, behind it; of a `concat` its parts.
+    /// The values that it takes: the input; of a sum or product its second, of a `concat` its parts; and behind them the tensor of a step
+    /// `residual` or `multiply`.
     pub inputs: Vec<usize>,
     /// The value that it makes.
     pub output: usize,
@@ -86,26 +105,75 @@ pub enum NodeKind {
     Linear(Box<LayerSpec>),
     /// The steps of `then` alone: a `max_pool` whose window is one element.
     Elementwise(Box<LayerSpec>),
-    /// The sum of two values, and the steps behind it: the same, with the step `residual` first.
+    /// The sum of two values, and the steps behind it: the same, with the step `residual` first. Where the second has one element a channel, that is
+    /// added to all pixels: a layer for one image, whose first step is `shift`, and whose numbers are those elements.
     Add(Box<LayerSpec>),
-    /// The channels of all inputs, one behind the other.
-    Concat,
-    /// Some neighbouring channels.
+    /// Their product: the same, with the step `multiply` or `scale` first.
+    Mul(Box<LayerSpec>),
+    /// The value over a power of the squares of neighbouring channels, PyTorch's `LocalResponseNorm`: an `lp_pool2d` whose windows are channels, over the
+    /// same memory, and which takes its input a second time.
+    Lrn {
+        /// What is computed.
+        spec: Box<LayerSpec>,
+        /// What squares are multiplied with, as many times as there are neighbours.
+        alpha: f64,
+    },
+    /// The inputs one behind the other, along one of [`TensorShape::axes`].
+    Concat {
+        /// Which.
+        axis: usize,
+    },
+    /// Some elements along each of [`TensorShape::axes`].
     Slice {
-        /// The first.
-        start: usize,
+        /// The first, and the step to the next.
+        from: Vec<(usize, usize)>,
+    },
+    /// Elements of one value around it.
+    Pad {
+        /// How many in front along each of [`TensorShape::axes`].
+        before: Vec<usize>,
+        /// Their value.
+        value: f64,
+    },
+    /// The sizes in another order, and the elements with them: PyTorch's `permute`.
+    Transpose {
+        /// For each size, as the language writes them, which one of the input it is; the batch stays first.
+        axes: Vec<usize>,
+    },
+    /// The same elements in another layout.
+    Reorder,
+    /// Each element several times, side by side: PyTorch's `Upsample`, nearest.
+    Resize {
+        /// How often along each of [`TensorShape::axes`].
+        scale: Vec<usize>,
     },
     /// All elements of an image as channels, in the order of memory: PyTorch's `flatten(1)` of `nchw`, Keras' `Flatten` of `nhwc`.
     Flatten,
+    /// The same memory as an image of other sizes: PyTorch's `view`.
+    Reshape,
 }
 
 impl NodeKind {
     /// What is computed, if it is a layer of its own.
     pub fn spec(&self) -> Option<&LayerSpec> {
         match self {
-            Self::Layer(spec) | Self::Linear(spec) | Self::Elementwise(spec) | Self::Add(spec) => Some(spec),
-            Self::Concat | Self::Slice { .. } | Self::Flatten => None,
+            Self::Layer(spec) | Self::Linear(spec) | Self::Elementwise(spec) => Some(spec),
+            Self::Add(spec) | Self::Mul(spec) | Self::Lrn { spec, .. } => Some(spec),
+            _ => None,
         }
+    }
+
+    /// Whether the numbers of the first step are a value's elements, one a channel.
+    pub fn is_by_channel(&self) -> bool {
+        match self {
+            Self::Add(spec) | Self::Mul(spec) => spec.then.first().is_some_and(|step| step.is_per_channel()),
+            _ => false,
+        }
+    }
+
+    /// Whether the output is the input, seen as something else.
+    pub fn is_view(&self) -> bool {
+        matches!(self, Self::Flatten | Self::Reshape)
     }
 
     /// The word of the language.
@@ -115,9 +183,16 @@ impl NodeKind {
             Self::Linear(_) => "linear",
             Self::Elementwise(_) => "elementwise",
             Self::Add(_) => "add",
-            Self::Concat => "concat",
+            Self::Mul(_) => "mul",
+            Self::Lrn { .. } => "lrn",
+            Self::Concat { .. } => "concat",
             Self::Slice { .. } => "slice",
+            Self::Pad { .. } => "pad",
+            Self::Transpose { .. } => "transpose",
+            Self::Reorder => "reorder",
+            Self::Resize { .. } => "resize",
             Self::Flatten => "flatten",
+            Self::Reshape => "reshape",
         }
     }
 }
@@ -150,7 +225,7 @@ impl TensorShape {
     }
 
     /// What is computed in.
-    pub(super) fn dtype(&self) -> DType {
+    pub fn dtype(&self) -> DType {
         if self.storage == Storage::F64 { DType::F64 } else { DType::F32 }
     }
 
@@ -193,6 +268,12 @@ pub struct Parameter {
 }
 
 impl Node {
+    /// The value that a step `residual` or `multiply` takes, if there is one.
+    pub fn residual(&self) -> Option<usize> {
+        self.kind.spec().filter(|spec| spec.has_residual())?;
+        self.inputs.get(if self.kind.is_by_channel() { 2 } else { 1 }).copied()
+    }
+
     /// What the layer takes besides values, in order: the weights, the bias, the numbers of channels of each step.
     pub fn parameters(&self) -> Vec<Parameter> {
         let Some(spec) = self.kind.spec() else { return Vec::new() };
@@ -204,7 +285,7 @@ impl Node {
         if spec.bias {
             all.push(parameter("bias", spec.out_channels));
         }
-        for step in spec.channel_steps() {
+        for step in spec.channel_steps().skip(usize::from(self.kind.is_by_channel())) {
             let first = parameter(step.name(), spec.out_channels);
             let like =
                 all.iter().filter(|p| p.name == first.name || p.name.starts_with(&format!("{}_", first.name))).count();
@@ -259,6 +340,6 @@ impl NetworkSpec {
 
     /// Elements of all weights, biases and numbers of channels.
     pub fn parameters_len(&self) -> usize {
-        self.layers().map(LayerSpec::parameters).sum()
+        self.parameters().map(|parameter| parameter.len).sum()
     }
 }

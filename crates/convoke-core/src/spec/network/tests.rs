@@ -46,6 +46,25 @@ network graph {
     outputs: [up, active, sum],
 }";
 
+/// What moves elements, and what joins two values.
+const MOVING: &str = "
+network moving {
+    input: f32[N, 6, 4, 8] @ nhwc,
+    resize big { scale: (2, 3) }
+    pad edge { padding: (1..2, 0..3), value: 0.5 }
+    slice some { input: big, channels: 1..5, height: 0..4, width: 1..12, stride: (1, 2) }
+    lrn near { input: input, size: 5, alpha: 0.0001, k: 2 }
+    concat high { inputs: [near, input], axis: 1 }
+    transpose turned { input: near, axes: (0, 2, 3, 1) }
+    reorder first { input: near, layout: nchw }
+    avg_pool2d pooled { input: input, kernel_size: global }
+    mul gated { inputs: [input, pooled], then: [relu, residual(near)] }
+    add raised { inputs: [gated, pooled], then: pow(0.5) }
+    conv2d weighed { out_channels: 8, kernel_size: 1, then: multiply(raised) }
+    reshape grouped { input: first, to: f32[N, 2, 4, 24] }
+    outputs: [edge, some, high, turned, weighed, grouped],
+}";
+
 #[test]
 fn sizes_follow_from_the_input() {
     let net = network(LENET);
@@ -79,7 +98,7 @@ fn values_are_named() {
 
 #[test]
 fn a_text_reads_back() {
-    for text in [LENET, GRAPH] {
+    for text in [LENET, GRAPH, MOVING] {
         let net = network(text);
         assert_eq!(network(&net.to_string()), net, "{net}");
     }
@@ -104,10 +123,13 @@ fn what_does_not_fit_is_refused() {
             "conv2d a { input: f32[1, 3, 8, 8], out_channels: 4, kernel_size: 3 }",
             "a layer of a network takes a value, and this is a type",
         ),
-        ("conv2d a { out_channels: 3, kernel_size: 1, then: residual }", "`residual` does not say what is added"),
+        (
+            "conv2d a { out_channels: 3, kernel_size: 1, then: residual }",
+            "`residual` does not say which value it takes",
+        ),
         (
             "conv2d a { out_channels: 4, kernel_size: 1, then: residual(input) }",
-            "only tensors of one type can be added: one is f32[1, 4, 8, 8] @ nchw, the other f32[1, 3, 8, 8] @ nchw",
+            "only tensors of one type can be added or multiplied: one is f32[1, 4, 8, 8] @ nchw, the other f32[1, 3, 8, 8] @ nchw",
         ),
         (
             "conv2d a { out_channels: 4, kernel_size: 3 } concat b { inputs: [a, input] }",
@@ -115,9 +137,57 @@ fn what_does_not_fit_is_refused() {
         ),
         ("concat a { inputs: [input] }", "`concat` takes two or more values, here are 1"),
         ("add a { inputs: [input, input, input] }", "`add` takes two values, here are 3"),
-        ("slice a { }", "slice `a` has no `channels`"),
+        ("slice a { }", "slice `a` does not say what it takes"),
         ("slice a { channels: 2..4 }", "channels 2..4 of 3"),
         ("slice a { channels: 2 }", "`channels` takes a range such as `0..16`, not a number"),
+        ("slice a { channels: 0..2, length: 0..3 }", "a value f32[1, 3, 8, 8] @ nchw has no length"),
+        ("slice a { height: 4..9 }", "height 4..9 of 8"),
+        ("slice a { height: 4..6, stride: (1, 2, 3) }", "a slice has 2 axes, here are 3"),
+        ("pad a { }", "pad `a` has no `padding`"),
+        ("pad a { padding: same }", "`padding` takes numbers, or pairs lo..hi, not a word"),
+        ("pad a { padding: 1, value: x }", "`value` takes a number, not a word"),
+        ("transpose a { axes: (0, 1, 2) }", "`axes` does not name each of 4 sizes once, the batch first"),
+        ("transpose a { axes: (1, 0, 2, 3) }", "`axes` does not name each of 4 sizes once, the batch first"),
+        ("transpose a { }", "transpose `a` has no `axes`"),
+        ("reorder a { layout: nlc }", "the value has no such layout"),
+        ("reorder a { }", "reorder `a` has no `layout`"),
+        ("resize a { }", "resize `a` has no `scale`"),
+        ("resize a { scale: 0 }", "`scale` may not be 0"),
+        ("resize a { scale: 1000000 }", "the value has 768000000000000 bytes, and the limit is 8589934592"),
+        ("reshape a { }", "reshape `a` has no `to`"),
+        (
+            "reshape a { to: f32[1, 200] }",
+            "only a tensor of the same elements, type and batch can be seen as another: one is f32[1, 3, 8, 8] @ nchw, the other f32[1, 200, 1] @ ncl",
+        ),
+        (
+            "reshape a { to: f32[3, 64] }",
+            "only a tensor of the same elements, type and batch can be seen as another: one is f32[1, 3, 8, 8] @ nchw, the other f32[3, 64, 1] @ ncl",
+        ),
+        ("concat a { inputs: [input, input], axis: 0 }", "there is no size 0 among 4"),
+        (
+            "concat a { inputs: [input, input], axis: height }",
+            "`axis` takes the number of a size, as in `axis: 1`, not a word",
+        ),
+        (
+            "conv2d a { out_channels: 4, kernel_size: 1 } concat b { inputs: [a, input], axis: 2 }",
+            "only tensors that differ along that axis alone can be joined: one is f32[1, 4, 8, 8] @ nchw, the other f32[1, 3, 8, 8] @ nchw",
+        ),
+        ("lrn a { }", "`size` is a whole number of neighbouring channels from 1 on, not 0"),
+        ("lrn a { size: 5, beta: 0.7 }", "the exponent of `pow` may not be -0.7"),
+        ("lrn a { size: 5, alpha: x }", "`alpha` takes a number, not a word"),
+        ("mul a { inputs: [input] }", "`mul` takes two values, here are 1"),
+        (
+            "mul a { inputs: [input, input], then: residual(input) }",
+            "the steps behind two values take none of their own",
+        ),
+        (
+            "conv2d a { out_channels: 3, kernel_size: 1, then: multiply }",
+            "`multiply` does not say which value it takes",
+        ),
+        (
+            "conv2d a { out_channels: 3, kernel_size: 1, then: [residual(input), multiply(input)] }",
+            "`then` takes 2 tensors",
+        ),
         ("linear a { out_channels: 4 }", "`linear` takes one element a channel, here are 64"),
         ("flatten b { } linear a { out_channels: 4, kernel_size: 1 }", "linear `a` has no field `kernel_size`"),
         ("flatten a { axis: 1 }", "flatten `a` has no field `axis`"),

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use super::{NetworkSpec, Node, NodeKind, TensorShape};
 use crate::diagnostic::Diagnostic;
 use crate::front;
+use crate::spec::fields::axis_names;
 use crate::spec::{Epilogue, LayerSpec, Limits, SpecTextError};
 
 /// `f32[1, 64, 56, 56] @ nchw`.
@@ -44,21 +45,24 @@ impl NetworkSpec {
         let name = |at: usize| self.values[at].name.as_str();
         let mut fields = Vec::new();
         match node.kind {
-            NodeKind::Add(_) | NodeKind::Concat => {
+            NodeKind::Add(_) | NodeKind::Mul(_) => {
+                fields.push(format!("inputs: [{}, {}],", name(node.inputs[0]), name(node.inputs[1])));
+            }
+            NodeKind::Concat { .. } => {
                 let names: Vec<_> = node.inputs.iter().map(|&at| name(at)).collect();
                 fields.push(format!("inputs: [{}],", names.join(", ")));
             }
             _ => fields.push(format!("input: {},", name(node.inputs[0]))),
         }
-        if let NodeKind::Slice { start } = node.kind {
-            fields.push(format!("channels: {start}..{},", start + self.values[node.output].shape.channels));
-        }
-        if let Some(spec) = node.kind.spec() {
-            let mut spec = spec.clone();
-            if matches!(node.kind, NodeKind::Add(_)) {
+        match (&node.kind, node.kind.spec()) {
+            (NodeKind::Lrn { spec, alpha }, _) => fields.extend(lrn_fields(spec, *alpha)),
+            (NodeKind::Add(_) | NodeKind::Mul(_), Some(spec)) => {
+                let mut spec = spec.clone();
                 spec.then.remove(0);
+                fields.extend(self.fields_of(node, &spec));
             }
-            fields.extend(self.fields_of(node, &spec));
+            (_, Some(spec)) => fields.extend(self.fields_of(node, spec)),
+            _ => fields.extend(self.moving_fields(node)),
         }
         writeln!(f, "    {} {} {{", node.kind.name(), node.name)?;
         fields.iter().try_for_each(|field| writeln!(f, "        {field}"))?;
@@ -70,18 +74,77 @@ impl NetworkSpec {
         let text = spec.to_string();
         let inner = text.lines().skip(1).take_while(|line| *line != "}").map(|line| line.get(4..).unwrap_or_default());
         let implied = |line: &&str| {
-            let one = matches!(node.kind, NodeKind::Linear(_) | NodeKind::Elementwise(_) | NodeKind::Add(_));
+            let one = !matches!(node.kind, NodeKind::Layer(_));
             !(line.starts_with("input:") || one && line.starts_with("kernel_size:"))
         };
-        let residual = Epilogue::Residual.name();
-        let lines = inner.filter(implied).map(|line| match node.inputs.get(1) {
-            Some(&more) if line.starts_with("then:") && spec.has_residual() => {
-                line.replace(residual, &format!("{residual}({})", self.values[more].name))
+        let step = spec.then.iter().find(|step| step.takes_tensor()).map(|step| step.name());
+        let lines = inner.filter(implied).map(|line| match (step, node.residual()) {
+            (Some(step), Some(more)) if line.starts_with("then:") => {
+                line.replace(step, &format!("{step}({})", self.values[more].name))
             }
             _ => line.to_owned(),
         });
         lines.collect()
     }
+
+    /// The lines of a layer that moves elements, without its inputs.
+    fn moving_fields(&self, node: &Node) -> Vec<String> {
+        let (from, to) = (&self.values[node.inputs[0]].shape, &self.values[node.output].shape);
+        let rank = to.sizes.len();
+        // A list of the spatial axes' numbers.
+        let spatial = |of: &dyn Fn(usize) -> String| {
+            let all: Vec<_> = (0..rank).map(of).collect();
+            if rank == 1 { all[0].clone() } else { format!("({})", all.join(", ")) }
+        };
+        match &node.kind {
+            NodeKind::Concat { axis } if *axis != to.channel_axis() => vec![format!("axis: {},", axis + 1)],
+            NodeKind::Slice { from: taken } => {
+                let first = taken[to.channel_axis()].0;
+                let mut fields = vec![format!("channels: {first}..{},", first + to.channels)];
+                for (at, name) in axis_names(rank)[3 - rank..].iter().enumerate() {
+                    let (first, step) = taken[to.axis_of(at)];
+                    // Up to the last that is taken.
+                    fields.push(format!("{name}: {first}..{},", first + (to.sizes[at] - 1) * step + 1));
+                }
+                if taken.iter().any(|&(_, step)| step != 1) {
+                    fields.push(format!("stride: {},", spatial(&|at| taken[to.axis_of(at)].1.to_string())));
+                }
+                fields
+            }
+            NodeKind::Pad { before, value } => {
+                let sides = |at: usize| {
+                    let lo = before[to.axis_of(at)];
+                    format!("{lo}..{}", to.sizes[at] - from.sizes[at] - lo)
+                };
+                vec![format!("padding: {},", spatial(&sides)), format!("value: {value:?},")]
+            }
+            NodeKind::Transpose { axes } => {
+                let axes: Vec<_> = axes.iter().map(usize::to_string).collect();
+                vec![format!("axes: ({}),", axes.join(", "))]
+            }
+            NodeKind::Reorder => vec![format!("layout: {},", to.layout.name(rank, to.dtype()))],
+            NodeKind::Resize { scale } => {
+                vec![format!("scale: {},", spatial(&|at| scale[to.axis_of(at)].to_string()))]
+            }
+            NodeKind::Reshape => vec![format!("to: {to},")],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The lines of a `lrn`, from the layer that it is.
+fn lrn_fields(spec: &LayerSpec, alpha: f64) -> Vec<String> {
+    let size = spec.taps();
+    let [_, _, Epilogue::Add { constant }, Epilogue::Pow { exponent }, ..] = spec.then[..] else {
+        return Vec::new();
+    };
+    let beta = -exponent;
+    vec![
+        format!("size: {size},"),
+        format!("alpha: {alpha:?},"),
+        format!("beta: {beta:?},"),
+        format!("k: {constant:?},"),
+    ]
 }
 
 /// One network.

@@ -1,0 +1,331 @@
+//! Which layout each value of a network has inside: plain at the edges, between them what makes the layers cheapest.
+//!
+//! A layer has one layout for what it takes and makes. Each layout of each layer has a price, the planner's estimate; where a value is wanted in
+//! another layout than it is made in, its elements are moved once. From all layers in one layout each, and from each layer in its own cheapest,
+//! layers are changed one by one as long as that lowers the sum: the least of those ends is taken.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::choose;
+use crate::spec::{LayerSpec, Layout, Loop, Moves, NetworkSpec, NetworkValue, Node, NodeKind, Schedule, TensorShape};
+use crate::target::Target;
+
+const LAYOUTS: [Layout; 3] = [Layout::ChannelsFirst, Layout::ChannelsLast, Layout::Blocked];
+
+/// Cycles to move an element that has no neighbour beside it on both ends.
+const SINGLE: f64 = 2.5;
+/// Cycles to start a run of elements.
+const RUN: f64 = 8.0;
+/// Cycles to move a byte of a run.
+const BYTE: f64 = 0.15;
+/// Times that all layers are looked at; they are hardly ever changed in the third.
+const ROUNDS: usize = 8;
+
+/// The same network with other layouts inside: what it takes and gives is as it was, and parameters have the same names.
+pub(super) fn choose_layouts(network: &NetworkSpec, target: &Target) -> NetworkSpec {
+    let prices = Prices::of(network, target);
+    let starts = LAYOUTS.map(|layout| prices.start(|options| options.iter().find(|option| option.0 == layout)));
+    let cheapest = |options: &[Priced]| options.iter().min_by(|a, b| a.1.total_cmp(&b.1)).copied();
+    let own =
+        prices.start(|options| cheapest(options).as_ref().and_then(|best| options.iter().find(|o| o.0 == best.0)));
+    let ends = starts.into_iter().chain([own]).map(|start| prices.improve(start));
+    let best = ends.min_by(|a, b| prices.total(a).total_cmp(&prices.total(b)));
+    best.map_or_else(|| network.clone(), |layouts| rewrite(network, &layouts))
+}
+
+type Priced = (Layout, f64);
+
+/// What it costs to have layers and values in layouts.
+struct Prices<'a> {
+    network: &'a NetworkSpec,
+    /// For each layer the layouts that it may have, of what it takes.
+    options: Vec<Vec<Priced>>,
+    /// For each value the layer that makes it and those that take it.
+    makers: Vec<Option<usize>>,
+    takers: Vec<Vec<usize>>,
+    /// For each value what moving it costs.
+    moving: Vec<f64>,
+}
+
+impl<'a> Prices<'a> {
+    fn of(network: &'a NetworkSpec, target: &Target) -> Self {
+        let mut known: HashMap<String, f64> = HashMap::new();
+        let mut price = |spec: &LayerSpec| -> Option<f64> {
+            let text = LayerSpec { name: "like".to_owned(), ..spec.clone() }.to_string();
+            if let Some(cost) = known.get(&text) {
+                return Some(*cost);
+            }
+            // What is legal in another layout is for the language to say.
+            let cost = choose(&text.parse().ok()?, target).ok()?.cost.total();
+            known.insert(text, cost);
+            Some(cost)
+        };
+        let options = network.nodes.iter().map(|node| {
+            let own = network.values[node.inputs[0]].shape.layout;
+            let all = LAYOUTS.into_iter().filter(|&layout| layout == own || may_change(node));
+            let priced = all.filter_map(|layout| {
+                let changed = relaid(network, node, layout)?;
+                match changed.kind.spec() {
+                    Some(spec) => Some((layout, price(spec)?)),
+                    None => Some((layout, moved(network, &changed, layout)?)),
+                }
+            });
+            let mut options: Vec<Priced> = priced.collect();
+            if options.is_empty() {
+                options.push((own, 0.0));
+            }
+            options
+        });
+        let options = options.collect();
+        let mut makers = vec![None; network.values.len()];
+        let mut takers = vec![Vec::new(); network.values.len()];
+        for (at, node) in network.nodes.iter().enumerate() {
+            makers[node.output] = Some(at);
+            node.inputs.iter().for_each(|&value| takers[value].push(at));
+        }
+        let moving = |value: &NetworkValue| match &value.shape {
+            shape if shape.pixels() == 1 => RUN,
+            shape => shape.image() as f64 * SINGLE,
+        };
+        Self { network, options, makers, takers, moving: network.values.iter().map(moving).collect() }
+    }
+
+    /// The option of each layer that is picked, or its first.
+    fn start<'s>(&'s self, pick: impl Fn(&'s [Priced]) -> Option<&'s Priced>) -> Vec<Layout> {
+        self.options.iter().map(|options| pick(options).unwrap_or(&options[0]).0).collect()
+    }
+
+    fn own(&self, at: usize, layout: Layout) -> f64 {
+        self.options[at].iter().find(|option| option.0 == layout).map_or(0.0, |option| option.1)
+    }
+
+    /// What is paid for a value's moves.
+    fn value(&self, value: usize, layouts: &[Layout]) -> f64 {
+        let shape = &self.network.values[value].shape;
+        let made = match self.makers[value] {
+            Some(maker) => made_in(&self.network.nodes[maker], shape, layouts[maker]),
+            None => shape.layout,
+        };
+        let given = self.network.outputs.contains(&value).then_some(shape.layout);
+        let mut wanted: Vec<Layout> = self.takers[value].iter().map(|&taker| layouts[taker]).chain(given).collect();
+        wanted.retain(|layout| *layout != made);
+        LAYOUTS.iter().filter(|layout| wanted.contains(layout)).count() as f64 * self.moving[value]
+    }
+
+    /// What is paid for a layer and the values around it.
+    fn around(&self, at: usize, layouts: &[Layout]) -> f64 {
+        let node = &self.network.nodes[at];
+        let values: HashSet<usize> = node.inputs.iter().copied().chain([node.output]).collect();
+        self.own(at, layouts[at]) + values.into_iter().map(|value| self.value(value, layouts)).sum::<f64>()
+    }
+
+    fn total(&self, layouts: &[Layout]) -> f64 {
+        let layers: f64 = layouts.iter().enumerate().map(|(at, &layout)| self.own(at, layout)).sum();
+        layers + (0..self.network.values.len()).map(|value| self.value(value, layouts)).sum::<f64>()
+    }
+
+    fn improve(&self, mut layouts: Vec<Layout>) -> Vec<Layout> {
+        for _ in 0..ROUNDS {
+            let before = layouts.clone();
+            for at in 0..layouts.len() {
+                let mut best = (self.around(at, &layouts), layouts[at]);
+                for &(layout, _) in &self.options[at] {
+                    layouts[at] = layout;
+                    let price = self.around(at, &layouts);
+                    if price < best.0 {
+                        best = (price, layout);
+                    }
+                }
+                layouts[at] = best.1;
+            }
+            if layouts == before {
+                break;
+            }
+        }
+        layouts
+    }
+}
+
+/// Whether a layer may have another layout than in the text.
+fn may_change(node: &Node) -> bool {
+    match &node.kind {
+        NodeKind::Layer(spec) => spec.schedule == Schedule::default(),
+        NodeKind::Elementwise(_) | NodeKind::Add(_) | NodeKind::Mul(_) => true,
+        NodeKind::Concat { .. } | NodeKind::Slice { .. } | NodeKind::Pad { .. } | NodeKind::Resize { .. } => true,
+        NodeKind::Reorder => true,
+        NodeKind::Linear(_) | NodeKind::Lrn { .. } | NodeKind::Transpose { .. } => false,
+        NodeKind::Flatten | NodeKind::Reshape => false,
+    }
+}
+
+/// The layout of what a layer makes that takes its input in `layout`.
+fn made_in(node: &Node, shape: &TensorShape, layout: Layout) -> Layout {
+    if may_change(node) { layout } else { shape.layout }
+}
+
+/// The layer as it is if what it takes is in `layout`; `None` if it cannot be. Values keep their numbers.
+fn relaid(network: &NetworkSpec, node: &Node, layout: Layout) -> Option<Node> {
+    let shape = |value: usize| &network.values[value].shape;
+    let own = shape(node.inputs[0]).layout;
+    if layout == own {
+        return Some(node.clone());
+    }
+    let dtype = shape(node.output).dtype();
+    if layout == Layout::Blocked && shape(node.output).storage.bytes() != dtype.bytes() {
+        return None;
+    }
+    // A number for each axis, in the order of the new layout.
+    let rank = shape(node.output).sizes.len();
+    let place = |layout: Layout| if layout == Layout::ChannelsLast { rank } else { 0 };
+    let whole = |channels: usize| layout != Layout::Blocked || channels.is_multiple_of(dtype.block());
+    let kind = match &node.kind {
+        NodeKind::Layer(spec) => NodeKind::Layer(Box::new(with_layout(spec, layout))),
+        NodeKind::Elementwise(spec) => NodeKind::Elementwise(Box::new(with_layout(spec, layout))),
+        NodeKind::Add(spec) => NodeKind::Add(Box::new(with_layout(spec, layout))),
+        NodeKind::Mul(spec) => NodeKind::Mul(Box::new(with_layout(spec, layout))),
+        NodeKind::Concat { axis } => {
+            let (from, to) = (place(own), place(layout));
+            let is_channels = *axis == from;
+            let parts = &node.inputs[..node.inputs.len() - 1];
+            if is_channels && !parts.iter().all(|&part| whole(shape(part).channels)) {
+                return None;
+            }
+            let spatial = if from == 0 { axis.wrapping_sub(1) } else { *axis };
+            NodeKind::Concat { axis: if is_channels { to } else { spatial + usize::from(to == 0) } }
+        }
+        NodeKind::Slice { from } => {
+            let (start, step) = from[place(own)];
+            let end = start + shape(node.output).channels;
+            let is_last = end == shape(node.inputs[0]).channels;
+            if layout == Layout::Blocked && !(whole(start) && (whole(end) || is_last) && step == 1) {
+                return None;
+            }
+            NodeKind::Slice { from: permuted(from, place(own), place(layout)) }
+        }
+        NodeKind::Pad { before, value } if layout != Layout::Blocked || *value == 0.0 => {
+            NodeKind::Pad { before: permuted(before, place(own), place(layout)), value: *value }
+        }
+        NodeKind::Resize { scale } => NodeKind::Resize { scale: permuted(scale, place(own), place(layout)) },
+        NodeKind::Reorder => NodeKind::Reorder,
+        _ => return None,
+    };
+    Some(Node { kind, ..node.clone() })
+}
+
+fn with_layout(spec: &LayerSpec, layout: Layout) -> LayerSpec {
+    LayerSpec { layout, ..spec.clone() }
+}
+
+/// The number of the channels at another place.
+fn permuted<T: Clone>(of_axes: &[T], from: usize, to: usize) -> Vec<T> {
+    let mut all = of_axes.to_vec();
+    let channels = all.remove(from);
+    all.insert(to, channels);
+    all
+}
+
+/// What the moves of a layer cost whose values are in `layout`.
+fn moved(network: &NetworkSpec, node: &Node, layout: Layout) -> Option<f64> {
+    if matches!(node.kind, NodeKind::Reorder) || node.kind.is_view() {
+        return Some(0.0);
+    }
+    let mut alone = NetworkSpec { values: network.values.clone(), nodes: vec![], outputs: vec![], ..network.clone() };
+    if may_change(node) {
+        node.inputs.iter().chain([&node.output]).for_each(|&value| alone.values[value].shape.layout = layout);
+    }
+    let Moves { moves, .. } = alone.moves(node)?;
+    let in_place = network.fixed_batch() == Some(1);
+    let bytes = network.storage().bytes() as f64;
+    let cost = moves.iter().map(|one| {
+        let elements: usize = one.loops.iter().map(|one| one.len).product();
+        match one.loops.last() {
+            _ if one.run().is_some() && in_place => 0.0,
+            Some(&Loop { len, from: 0 | 1, to: 1 }) => (elements / len) as f64 * RUN + elements as f64 * bytes * BYTE,
+            _ => elements as f64 * SINGLE,
+        }
+    });
+    Some(cost.sum())
+}
+
+/// The network whose layers take what they take in `layouts`.
+fn rewrite(network: &NetworkSpec, layouts: &[Layout]) -> NetworkSpec {
+    let mut names: HashSet<String> = network.values.iter().map(|value| value.name.clone()).collect();
+    let mut out = NetworkSpec { nodes: vec![], outputs: vec![], ..network.clone() };
+    out.values.truncate(network.inputs);
+    // Where each value is, by its layout.
+    let mut places: Vec<BTreeMap<u8, usize>> = vec![BTreeMap::new(); network.values.len()];
+    for (input, place) in places.iter_mut().enumerate().take(network.inputs) {
+        place.insert(key(network.values[input].shape.layout), input);
+    }
+    for (node, &layout) in network.nodes.iter().zip(layouts) {
+        let changed = relaid(network, node, layout).unwrap_or_else(|| node.clone());
+        let wanted = |value: usize| if may_change(node) { layout } else { network.values[value].shape.layout };
+        let by_channel = node.kind.is_by_channel();
+        let inputs: Vec<usize> = node
+            .inputs
+            .iter()
+            .enumerate()
+            .map(|(i, &value)| {
+                // The numbers of channels lie in any layout as they are.
+                if by_channel
+                    && i == 1
+                    && let Some(&at) = places[value].values().next()
+                {
+                    return at;
+                }
+                reordered(network, &mut out, &mut places, &mut names, value, wanted(value))
+            })
+            .collect();
+        let made = made_in(node, &network.values[node.output].shape, layout);
+        if matches!(node.kind, NodeKind::Reorder) {
+            places[node.output].insert(key(made), inputs[0]);
+            continue;
+        }
+        let value = &network.values[node.output];
+        let shape = TensorShape { layout: made, ..value.shape.clone() };
+        out.values.push(NetworkValue { name: value.name.clone(), shape });
+        let output = out.values.len() - 1;
+        places[node.output].insert(key(made), output);
+        out.nodes.push(Node { inputs, output, ..changed });
+    }
+    for &value in &network.outputs {
+        let layout = network.values[value].shape.layout;
+        let at = reordered(network, &mut out, &mut places, &mut names, value, layout);
+        out.outputs.push(at);
+    }
+    out
+}
+
+fn key(layout: Layout) -> u8 {
+    match layout {
+        Layout::ChannelsFirst | Layout::Pairs => 0,
+        Layout::ChannelsLast => 1,
+        Layout::Blocked => 2,
+    }
+}
+
+/// Where a value is in a layout, to which it is moved if it is not there yet.
+fn reordered(
+    network: &NetworkSpec,
+    out: &mut NetworkSpec,
+    places: &mut [BTreeMap<u8, usize>],
+    names: &mut HashSet<String>,
+    value: usize,
+    layout: Layout,
+) -> usize {
+    if let Some(&at) = places[value].get(&key(layout)) {
+        return at;
+    }
+    let from = places[value].values().next().copied().unwrap_or_default();
+    let NetworkValue { name, shape } = &network.values[value];
+    let shape = TensorShape { layout, ..shape.clone() };
+    let mut name = format!("{name}_{}", layout.name(shape.sizes.len(), shape.dtype()));
+    while !names.insert(name.clone()) {
+        name.push('_');
+    }
+    out.values.push(NetworkValue { name: name.clone(), shape });
+    let output = out.values.len() - 1;
+    out.nodes.push(Node { name, kind: NodeKind::Reorder, inputs: vec![from], output });
+    places[value].insert(key(layout), output);
+    output
+}

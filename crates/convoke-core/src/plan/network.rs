@@ -1,0 +1,61 @@
+//! What is decided across the layers of a network, before each is planned for itself.
+
+use super::layouts::choose_layouts;
+use crate::spec::{NetworkSpec, NodeKind};
+use crate::target::Target;
+
+/// The network that is compiled in place of `network`: the same inputs, outputs and parameters, with additions and steps that stand alone in the
+/// layers before them, and each value in the layout that makes the layers cheapest.
+pub fn arrange(network: &NetworkSpec, target: &Target) -> NetworkSpec {
+    choose_layouts(&fuse(network), target)
+}
+
+/// Puts layers that compute nothing but steps into the layers whose result they take, where nobody else takes it.
+fn fuse(network: &NetworkSpec) -> NetworkSpec {
+    let mut fused = network.clone();
+    while let Some((maker, taker)) = (0..fused.nodes.len()).find_map(|at| Some((fusible(&fused, at)?, at))) {
+        let first = fused.nodes[maker].clone();
+        let second = &mut fused.nodes[taker];
+        let other = second.inputs.iter().copied().find(|&value| value != first.output);
+        if let (Some(steps), Some(spec)) = (second.kind.spec().map(|spec| spec.then.clone()), first.kind.spec()) {
+            let mut spec = spec.clone();
+            spec.then.extend(steps);
+            let more = first.residual().or(other.filter(|_| second.kind.spec().is_some_and(|s| s.has_residual())));
+            second.inputs = first.inputs[..1].iter().copied().chain(more).collect();
+            second.kind = match first.kind {
+                NodeKind::Linear(_) => NodeKind::Linear(Box::new(spec)),
+                _ => NodeKind::Layer(Box::new(spec)),
+            };
+            second.name = first.name;
+        }
+        fused.nodes.remove(maker);
+    }
+    fused
+}
+
+/// The layer that can take the steps of the one at `at`.
+fn fusible(network: &NetworkSpec, at: usize) -> Option<usize> {
+    let node = &network.nodes[at];
+    let spec = match &node.kind {
+        NodeKind::Elementwise(spec) | NodeKind::Add(spec) | NodeKind::Mul(spec) => spec,
+        _ => return None,
+    };
+    // Numbers of channels have names of their own.
+    if spec.channel_steps().next().is_some() || node.inputs.len() == 2 && node.inputs[0] == node.inputs[1] {
+        return None;
+    }
+    let is_pair = !matches!(node.kind, NodeKind::Elementwise(_));
+    let candidates = if is_pair { node.inputs.as_slice() } else { &node.inputs[..1] };
+    // The later of two, so that the other is there.
+    candidates.iter().rev().find_map(|&value| {
+        let maker = network.nodes.iter().position(|node| node.output == value)?;
+        let first = match &network.nodes[maker].kind {
+            NodeKind::Layer(spec) | NodeKind::Linear(spec) => spec,
+            _ => return None,
+        };
+        let uses = network.nodes.iter().flat_map(|node| &node.inputs).filter(|&&used| used == value).count();
+        let is_free = uses == 1 && !network.outputs.contains(&value);
+        let fits = !first.has_softmax() && !(first.has_residual() && spec.has_residual());
+        (is_free && fits).then_some(maker)
+    })
+}
