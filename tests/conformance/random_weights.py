@@ -5,6 +5,7 @@ layer makes of its input; a normalization gets, roughly, the mean and the varian
 else of this suite: benches/peers takes its weights from here too.
 """
 
+from collections.abc import Collection
 from math import prod, sqrt
 
 import numpy as np
@@ -41,26 +42,26 @@ def fill_constants(model: ModelProto) -> None:
     graph = model.graph
     known = {tensor.name: tensor for tensor in graph.initializer}
     constants = [node for node in graph.node if node.op_type == "ConstantOfShape" and node.input[0] in known]
-    filled = []
     for node in constants:
         value = next((numpy_helper.to_array(a.t) for a in node.attribute), np.zeros(1, np.float32))
         array = np.full(numpy_helper.to_array(known[node.input[0]]), value.reshape(-1)[0], value.dtype)
-        filled.append(numpy_helper.from_array(array, node.output[0]))
-    nodes = [node for node in graph.node if node not in constants]
-    used = {name for node in nodes for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    free = [value for value in graph.input if value.name not in known]
-    for field, of in (("node", nodes), ("initializer", kept + filled), ("input", free)):
-        _replace(graph, field, of)
+        graph.initializer.append(numpy_helper.from_array(array, node.output[0]))
+        graph.node.remove(node)
+    used = {name for node in graph.node for name in node.input}
+    for name, tensor in known.items():
+        if name not in used:
+            graph.initializer.remove(tensor)
+    for value in [value for value in graph.input if value.name in known]:
+        graph.input.remove(value)
     model.ir_version = IR
 
 
-def draw(model: ModelProto, seed: int) -> None:
-    """Replaces all initializers of floating point by random numbers. No size of an input may be a name."""
+def draw(model: ModelProto, seed: int, kept: Collection[str] = ()) -> None:
+    """Replaces all initializers of floating point but those named in `kept` by random numbers. No size of an input may be a name."""
     rng = np.random.default_rng(seed)
     graph = model.graph
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    parameters = [name for name, array in values.items() if array.dtype == np.float32]
+    parameters = [name for name, array in values.items() if array.dtype == np.float32 and name not in kept]
     consumers: dict[str, list[tuple[NodeProto, int]]] = {}
     for node in graph.node:
         for at, name in enumerate(node.input):
@@ -78,8 +79,11 @@ def draw(model: ModelProto, seed: int) -> None:
         if node.op_type == "BatchNormalization":
             _, _, _, mean, variance = node.input
             values[mean], values[variance] = _moments(rng, values[node.input[0]])
-        values.update(zip(node.output, _run(model, node, values)))
-    _replace(graph, "initializer", [numpy_helper.from_array(values[tensor.name], tensor.name) for tensor in graph.initializer])
+        values.update(zip(node.output, run_node(model, node, values)))
+    names = [tensor.name for tensor in graph.initializer]
+    del graph.initializer[:]
+    for name in names:
+        graph.initializer.append(numpy_helper.from_array(values.pop(name), name))
 
 
 def roundings(model: ModelProto) -> int:
@@ -127,13 +131,13 @@ def _plain(rng: np.random.Generator, role: tuple[str, int], shape: tuple[int, ..
     """A parameter that does not depend on its layer's input."""
     match role:
         case ("BatchNormalization", 1) | ("Mul" | "Div", _):
-            return rng.uniform(0.5, 1.5, shape).astype(np.float32)
+            return np.asarray(rng.uniform(0.5, 1.5, shape), np.float32)
         case ("PRelu", 1):
-            return rng.uniform(0.0, 0.5, shape).astype(np.float32)
+            return np.asarray(rng.uniform(0.0, 0.5, shape), np.float32)
         case (operator, 1) if operator in WEIGHTED:
             return rng.standard_normal(shape, np.float32)
         case _:
-            return 0.3 * rng.standard_normal(shape, np.float32)
+            return np.asarray(0.3 * rng.standard_normal(shape, np.float32))
 
 
 def _origin(name: str, graph: GraphProto) -> str:
@@ -145,7 +149,7 @@ def _origin(name: str, graph: GraphProto) -> str:
 def _size_without_bias(model: ModelProto, node: NodeProto, values: dict[str, np.ndarray]) -> np.float32:
     """The root mean square of what a layer with weights makes; 1 if that is nothing."""
     without_bias = {name: np.zeros_like(values[name]) for name in node.input[2:] if name}
-    made = _run(model, node, values | without_bias)[0]
+    made = run_node(model, node, values | without_bias)[0]
     return np.float32(sqrt(np.mean(np.square(made, dtype=np.float64))) if made.any() else 1.0)
 
 
@@ -158,7 +162,7 @@ def _moments(rng: np.random.Generator, x: np.ndarray) -> tuple[np.ndarray, np.nd
     return mean.astype(np.float32), variance.astype(np.float32)
 
 
-def _run(model: ModelProto, node: NodeProto, values: dict[str, np.ndarray]) -> list[np.ndarray]:
+def run_node(model: ModelProto, node: NodeProto, values: dict[str, np.ndarray]) -> list[np.ndarray]:
     """The outputs of one node."""
     feeds = {name: values[name] for name in node.input if name}
     typed = [helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in feeds.items()]
@@ -167,8 +171,3 @@ def _run(model: ModelProto, node: NodeProto, values: dict[str, np.ndarray]) -> l
     alone = helper.make_model(helper.make_graph([node], "node", typed, made), opset_imports=model.opset_import, ir_version=IR)
     return session(alone).run(None, feeds)
 
-
-def _replace(graph: GraphProto, field: str, of: list) -> None:
-    kept = [type(message).FromString(message.SerializeToString()) for message in of]
-    graph.ClearField(field)
-    getattr(graph, field).extend(kept)
