@@ -43,14 +43,33 @@ def load(name: str) -> tuple[ModelProto, dict[str, int]]:
 
 
 def arrays(shapes: dict[str, list[int]], seed: int) -> dict[str, np.ndarray]:
-    """Inputs: noise for an even seed, and for an odd one something smooth, as images and signals are."""
+    """Inputs: noise for an even seed, and for an odd one what looks like an image with writing, or a signal."""
     rng = np.random.default_rng(seed)
-    return {name: _smooth(rng, shape) if seed % 2 else rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+    return {name: _natural(rng, shape) if seed % 2 else rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
 
 
-def _smooth(rng: np.random.Generator, shape: list[int]) -> np.ndarray:
+def _natural(rng: np.random.Generator, shape: list[int]) -> np.ndarray:
+    if len(shape) == 4 and 3 in (shape[1], shape[3]):
+        images = np.stack([_writing(rng, shape[1:3] if shape[3] == 3 else shape[2:]) for _ in range(shape[0])])
+        return np.stack([images] * 3, axis=3 if shape[3] == 3 else 1)
     array = rng.standard_normal(shape, np.float32)
     for axis, size in enumerate(shape):
         if size >= 8:
             array = sum(np.roll(array, shift, axis) for shift in range(-3, 4)) / np.float32(np.sqrt(7))
     return array.astype(np.float32)
+
+
+def _writing(rng: np.random.Generator, size: list[int]) -> np.ndarray:
+    """Lines of dark strokes on light paper, between -1 and 1."""
+    height, width = size
+    paper = np.full(size, rng.uniform(0.5, 1), np.float32) + 0.05 * rng.standard_normal(size, np.float32)
+    tall = int(rng.integers(10, 25))
+    for top in range(4, height - tall, tall + 8):
+        at = 6
+        while at + tall < width - 4 and rng.random() < 0.95:
+            # A letter: an upright, and one or two bars.
+            paper[top : top + tall, at : at + 2] = -0.9
+            for bar in rng.integers(0, tall - 2, 2):
+                paper[top + bar : top + bar + 2, at : at + tall // 2] = -0.9
+            at += tall // 2 + 4
+    return np.clip(paper, -1, 1)

@@ -4,77 +4,19 @@ A graph follows from its generator of random numbers alone. Its weights are rand
 """
 
 from collections.abc import Callable
-from itertools import count
 from random import Random
 
 import numpy as np
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto
 
-import random_weights
+from graph_builder import Builder
 
 MOST_ELEMENTS = 30_000
 """Of a value; what would make more is left out."""
 
 
-class Builder:
-    """A graph so far. The shape of each value is found by computing it."""
-
-    def __init__(self, rng: Random) -> None:
-        self.rng, self.opset = rng, rng.choice((11, 13, 13, 17, 18))
-        self.nodes, self.constants, self.inputs, self.count = [], [], [], count()
-        self.fixed: set[str] = set()
-        """Constants whose values matter."""
-        self.values: dict[str, np.ndarray] = {}
-        self.bare = helper.make_model(helper.make_graph([], "bare", [], []), opset_imports=[helper.make_opsetid("", self.opset)])
-
-    def input(self, *shape: int) -> str:
-        name = f"input_{len(self.inputs)}"
-        self.inputs.append(name)
-        self.values[name] = np.zeros(shape, np.float32)
-        return name
-
-    def constant(self, array: np.ndarray) -> str:
-        name = f"constant_{next(self.count)}"
-        self.constants.append(name)
-        self.values[name] = array
-        return name
-
-    def weights(self, *shape: int) -> str:
-        return self.constant(np.zeros(shape, np.float32))
-
-    def sizes(self, *sizes: int) -> str:
-        return self.constant(np.array(sizes, np.int64))
-
-    def numbers(self, value: float | list[float]) -> str:
-        """An initializer or a node: exporters write both."""
-        array = np.array(value, np.float32)
-        if self.rng.random() < 0.5:
-            return self.add("Constant", value=numpy_helper.from_array(array))
-        name = self.constant(array)
-        self.fixed.add(name)
-        return name
-
-    def add(self, operator: str, *inputs: str, **attributes: object) -> str:
-        name = f"{operator.lower()}_{next(self.count)}"
-        node = helper.make_node(operator, inputs, [name], name, **attributes)
-        self.values[name] = random_weights.run_node(self.bare, node, self.values)[0]
-        self.nodes.append(node)
-        return name
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        return self.values[name].shape
-
-    def model(self, outputs: list[str], seed: int) -> ModelProto:
-        typed = lambda names: [helper.make_tensor_value_info(name, TensorProto.FLOAT, self.shape(name)) for name in names]
-        constants = [numpy_helper.from_array(self.values[name], name) for name in self.constants]
-        graph = helper.make_graph(self.nodes, "random", typed(self.inputs), typed(outputs), constants)
-        model = helper.make_model(graph, opset_imports=self.bare.opset_import, ir_version=random_weights.IR)
-        random_weights.draw(model, seed, self.fixed)
-        return model
-
-
 def make(rng: Random) -> ModelProto:
-    build = Builder(rng)
+    build = Builder(rng, rng.choice((11, 13, 13, 17, 18)))
     rank = rng.choices((1, 2, 3), (3, 8, 1))[0]
     spatial = [rng.randint(*((16, 60), (6, 20), (4, 8))[rank - 1]) for _ in range(rank)]
     batch, channels = rng.choice((1, 1, 2, 3)), rng.choice((1, 2, 3, 4, 8, 16))

@@ -99,15 +99,16 @@ def bound(model: ModelProto, factor: float) -> float:
     return factor * 2.0**-24 * sqrt(roundings(model))
 
 
-def difference(left: np.ndarray, right: np.ndarray) -> float:
-    """The greatest difference, over the root mean square of `right`; infinite, if one of the two is not finite."""
+def difference(left: np.ndarray, right: np.ndarray, least: float = 0.0) -> float:
+    """The greatest difference, over the root mean square of `right` or over `least`; infinite, if one of the two is not finite."""
     left, right = left.astype(np.float64), right.astype(np.float64)
     if not right.size:
         return 0.0
     if not (np.isfinite(left).all() and np.isfinite(right).all()):
         return np.inf
     most = np.max(abs(left - right))
-    return float(most / sqrt(np.mean(right**2))) if most else 0.0
+    size = max(least, sqrt(np.mean(right**2)))
+    return float(most / size) if size else float(np.inf if most else 0.0)
 
 
 def _terms(node: NodeProto, weights: list[int]) -> int:
