@@ -29,7 +29,7 @@ FACTOR = 256
 
 def write(name: str, folder: Path) -> None:
     """The description comes last: where it is, the rest is whole."""
-    model = SMALL[name]() if name in SMALL else light_models.with_random_weights(name)
+    model = TINY[name]() if name in TINY else light_models.with_random_weights(name)
     (sizes,) = random_weights.inputs(model).values()
     x = np.random.default_rng(2).standard_normal(sizes, np.float32)
     (source,), (output,) = random_weights.inputs(model), model.graph.output
@@ -48,33 +48,33 @@ def difference(left: Path, right: Path) -> float:
     return random_weights.difference(left.reshape(right.shape), right)
 
 
-class Small(Builder):
+class Tiny(Builder):
     """A network of one branch: each layer takes what the one before makes."""
 
     def __init__(self, *sizes: int) -> None:
         super().__init__(Random(1), 13)
         self.last = self.input(*sizes)
 
-    def then(self, operator: str, *constants: str, **attributes: object) -> "Small":
+    def then(self, operator: str, *constants: str, **attributes: object) -> "Tiny":
         self.last = self.add(operator, self.last, *constants, **attributes)
         return self
 
-    def conv(self, channels: int, side: int, stride: int = 1, groups: int = 1) -> "Small":
+    def conv(self, channels: int, side: int, stride: int = 1, groups: int = 1) -> "Tiny":
         """With zeros around the image, bias and ReLU."""
         _, given, *spatial = self.shape(self.last)
         weights, bias = self.weights(channels, given // groups, *[side] * len(spatial)), self.weights(channels)
         pads, strides = [side // 2] * (2 * len(spatial)), [stride] * len(spatial)
         return self.then("Conv", weights, bias, pads=pads, strides=strides, group=groups).then("Relu")
 
-    def separable(self, channels: int, side: int, stride: int = 1) -> "Small":
+    def separable(self, channels: int, side: int, stride: int = 1) -> "Tiny":
         given = self.shape(self.last)[1]
         return self.conv(given, side, stride, groups=given).conv(channels, 1)
 
-    def pool(self) -> "Small":
+    def pool(self) -> "Tiny":
         sides = [2] * (len(self.shape(self.last)) - 2)
         return self.then("MaxPool", kernel_shape=sides, strides=sides)
 
-    def linear(self, channels: int) -> "Small":
+    def linear(self, channels: int) -> "Tiny":
         return self.then("Gemm", self.weights(channels, self.shape(self.last)[1]), self.weights(channels), transB=1)
 
     def classify(self, classes: int) -> ModelProto:
@@ -83,22 +83,22 @@ class Small(Builder):
 
 def sensor() -> ModelProto:
     """Movements from three accelerations."""
-    return Small(1, 3, 128).conv(8, 5).pool().conv(16, 5).pool().then("GlobalAveragePool").then("Flatten").classify(6)
+    return Tiny(1, 3, 128).conv(10, 5).pool().conv(16, 5).pool().then("GlobalAveragePool").then("Flatten").classify(6)
 
 
 def perceptron() -> ModelProto:
     """Convolutions of one tap, and layers of all elements."""
-    return Small(1, 16, 16).conv(32, 1).conv(16, 1).then("Flatten").linear(24).then("Relu").classify(8)
+    return Tiny(1, 16, 16).conv(32, 1).conv(16, 1).then("Flatten").linear(24).then("Relu").classify(8)
 
 
 def digits() -> ModelProto:
     """MNIST's."""
-    return Small(1, 1, 28, 28).conv(8, 3).pool().conv(16, 3).pool().then("Flatten").classify(10)
+    return Tiny(1, 1, 28, 28).conv(8, 3).pool().conv(16, 3).pool().then("Flatten").classify(10)
 
 
 def keywords() -> ModelProto:
     """Words from 40 coefficients of 101 moments."""
-    net = Small(1, 40, 101).conv(64, 3)
+    net = Tiny(1, 40, 101).conv(64, 3)
     for stride in (2, 1, 2, 1):
         net = net.separable(64, 9, stride)
     return net.then("GlobalAveragePool").then("Flatten").classify(12)
@@ -106,7 +106,7 @@ def keywords() -> ModelProto:
 
 def pictures() -> ModelProto:
     """CIFAR's, with separable layers as in MobileNet."""
-    net = Small(1, 3, 32, 32).conv(16, 3)
+    net = Tiny(1, 3, 32, 32).conv(16, 3)
     for channels, stride in ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1)):
         net = net.separable(channels, 3, stride)
     return net.then("GlobalAveragePool").then("Flatten").classify(10)
@@ -114,11 +114,11 @@ def pictures() -> ModelProto:
 
 def nothing() -> ModelProto:
     """What a call takes."""
-    net = Small(1, 1, 16).then("Relu")
+    net = Tiny(1, 1, 16).then("Relu")
     return net.model([net.last], 1)
 
 
-SMALL: dict[str, Callable[[], ModelProto]] = {made.__name__: made for made in (nothing, sensor, perceptron, digits, keywords, pictures)}
+TINY: dict[str, Callable[[], ModelProto]] = {made.__name__: made for made in (nothing, sensor, perceptron, digits, keywords, pictures)}
 
 if __name__ == "__main__":
     write(sys.argv[1], Path(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""An ONNX graph, built node by node. Needs what `random_weights` needs; benches/peers builds its small networks with it too."""
+"""An ONNX graph, built node by node. Needs what `random_weights` needs; benches/peers builds its tiny networks with it too."""
 
 from itertools import count
 from random import Random
