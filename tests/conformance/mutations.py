@@ -237,13 +237,22 @@ def _wrong_data(rng: Random, _: Path) -> bytes:
 
 def _outside(rng: Random, folder: Path) -> bytes:
     """Data in a file that is not beside the model, which must not be read."""
+    secret = _secret(folder)
+    return _external(rng, rng.choice((str(secret), "../secret", "folder/../../secret", "./../secret", "/dev/zero", "/etc/passwd")), 0)
+
+
+def _linked(rng: Random, folder: Path) -> bytes:
+    """The same by a symbolic link beside the model."""
+    (folder / "link").symlink_to(_secret(folder))
+    (folder / "folder" / "up").symlink_to(folder.parent, target_is_directory=True)
+    return _external(rng, rng.choice(("link", "folder/up/secret")), 0)
+
+
+def _secret(folder: Path) -> Path:
+    (folder / "folder").mkdir()
     secret = folder.parent / "secret"
     secret.write_bytes(bytes(1 << 20))
-    (folder / "link").symlink_to(secret)
-    (folder / "folder").mkdir()
-    (folder / "folder" / "up").symlink_to(folder.parent, target_is_directory=True)
-    place = rng.choice((str(secret), "../secret", "folder/../../secret", "./../secret", "link", "folder/up/secret", "/dev/zero", "/etc/passwd"))
-    return _external(rng, place, offset=0)
+    return secret
 
 
 def _missing_data(rng: Random, folder: Path) -> bytes:
@@ -354,7 +363,8 @@ def _wrong_attributes(rng: Random, _: Path) -> bytes:
     model = _model(rng)
     node = rng.choice([node for node in model.graph.node if node.attribute] or model.graph.node)
     if not node.attribute or rng.random() < 0.2:
-        node.attribute.append(helper.make_attribute(rng.choice(("group", "axis", "auto_pad", "mystery", "ceil_mode")), rng.choice((2, "SAME", [1, 1]))))
+        name, value = rng.choice(("group", "axis", "auto_pad", "mystery", "ceil_mode")), rng.choice((2, "SAME", [1, 1]))
+        node.attribute.append(helper.make_attribute(name, value))
         return model.SerializeToString()
     attribute = rng.choice(node.attribute)
     numbers = (0, -1, 2, 3, 7, 2**31, 2**62, -(2**63), 2**63 - 1)
@@ -375,7 +385,8 @@ def _wrong_attributes(rng: Random, _: Path) -> bytes:
 def _odd_names(rng: Random, _: Path) -> bytes:
     """Names that are legal in ONNX and no identifiers."""
     model = _model(rng)
-    odd = ("input", "output", "network", "fn", "conv2d", "self", "1", "a b", "a/b:0", "../../x", "é", "\n", '"', "`", "}", "//", "x" * 3000, "_", "\0")
+    odd = ("input", "output", "network", "fn", "conv2d", "self", "1", "a b", "a/b:0", "../../x", "é", "\n", '"', "`", "}", "//", "x" * 3000,
+           "_", "\0")
     for value in rng.sample(list(model.graph.node), min(4, len(model.graph.node))):
         old, new = value.output[0], rng.choice(odd)
         value.name = rng.choice(odd)
@@ -393,7 +404,8 @@ def _versions(rng: Random, _: Path) -> bytes:
     if rng.random() < 0.5:
         del model.opset_import[:]
     for _ in range(rng.choice((0, 1, 2))):
-        model.opset_import.add(domain=rng.choice(("", "", "ai.onnx", "com.example")), version=rng.choice((-1, 0, 1, 5, 8, 10, 12, 25, 1000, 2**62)))
+        version = rng.choice((-1, 0, 1, 5, 8, 10, 12, 25, 1000, 2**62))
+        model.opset_import.add(domain=rng.choice(("", "", "ai.onnx", "com.example")), version=version)
     model.ir_version = rng.choice((0, 1, 3, 8, 12, 99, -1))
     return model.SerializeToString()
 
@@ -409,6 +421,7 @@ KINDS: dict[str, Callable[[Random, Path], bytes]] = {
     "numbers in constants": _shapes_in_constants,
     "other data": _wrong_data,
     "data outside": _outside,
+    "data outside by a link": _linked,
     "data that is not there": _missing_data,
     "a cycle": _cyclic,
     "a value that nothing makes": _without_input,
@@ -419,4 +432,4 @@ KINDS: dict[str, Callable[[Random, Path], bytes]] = {
     "odd names": _odd_names,
     "versions": _versions,
 }
-REFUSED = {"data outside", "a cycle", "a value that nothing makes", "an unknown operator"}
+REFUSED = {"data outside", "data outside by a link", "a cycle", "a value that nothing makes", "an unknown operator"}

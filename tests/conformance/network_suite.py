@@ -9,7 +9,7 @@ But for the first, outputs may be `random_weights.bound` apart.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -58,7 +58,11 @@ def _stored(name: str, convoke: Convoke) -> Outcome:
         if why := _misshapen(found, expected):
             return why
         off = abs(found.reshape(expected.shape) - expected) - (ATOL + RTOL * abs(expected))
-        return None if (off <= 0).all() else f"{np.sum(~(off <= 0))} of {off.size} values are wrong; the first should be {expected.flat[0]}, is {found.flat[0]}"
+        wrong = np.flatnonzero(~(off <= 0))
+        if not len(wrong):
+            return None
+        at = wrong[0]
+        return f"{len(wrong)} of {off.size} values are wrong, the first at {at}: {found.flat[at]}, expected {expected.flat[at]}"
 
     return _imported(case, path, {}, convoke, compare)
 
@@ -73,7 +77,9 @@ def _random(seed: int, number: int, convoke: Convoke) -> Outcome:
     return _beside(f"networks/random {number} of seed {seed}", model, convoke, rng.choice((1, 1, 2)), [rng.getrandbits(32)])
 
 
-def _beside(case: str, model: ModelProto, convoke: Convoke, threads: int, seeds: list[int], sizes: dict[str, int] | None = None, least: float = 0.0) -> Outcome:
+def _beside(
+    case: str, model: ModelProto, convoke: Convoke, threads: int, seeds: list[int], sizes: dict[str, int] | None = None, least: float = 0.0
+) -> Outcome:
     """Beside ONNX Runtime, with an input a seed."""
     path = convoke.folder / "model.onnx"
     onnx.save(model, path)
@@ -106,7 +112,7 @@ def _misshapen(found: np.ndarray | None, expected: np.ndarray) -> str | None:
     return None
 
 
-def _imported(case: str, model: Path, sizes: dict[str, int], convoke: Convoke, compare: object) -> Outcome:
+def _imported(case: str, model: Path, sizes: dict[str, int], convoke: Convoke, compare: Callable[[Network], str | None]) -> Outcome:
     try:
         why = compare(convoke.import_network(model, sizes))
     except Refused as refused:

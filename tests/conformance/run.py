@@ -243,7 +243,8 @@ def parse() -> argparse.Namespace:
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     extra = [p for p in environment.PACKAGES if p not in environment.DEFAULT]
-    parser.add_argument("--with", dest="packages", action="append", default=[], choices=extra, help="a package that is large; `models` are networks of other packages")
+    large = "a package that is large; `models` are networks of other packages"
+    parser.add_argument("--with", dest="packages", action="append", default=[], choices=extra, help=large)
     parser.add_argument("--convoke", type=Path, metavar="FILE", help="the command; built if it is not given")
     parser.add_argument("--only", metavar="GROUP", help="only this group, or those of this folder")
     parser.add_argument("--case", type=int, metavar="N", help="only the case of this number")
