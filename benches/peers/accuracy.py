@@ -17,7 +17,7 @@ from pathlib import Path
 
 import environment
 import onnx_file
-from environment import BUILD, HERE, PEERS, Unavailable, progress
+from environment import BUILD, PEERS, ROOT, Unavailable, convoke_command, progress
 from layers import Layer, by, conv
 from run import cpu_model
 from worker import Worker, WorkerDied
@@ -26,7 +26,6 @@ environment.enter("numpy", "ncnn")
 
 import numpy as np
 
-ROOT = HERE.parent.parent
 DOCUMENT = ROOT / "docs" / "accuracy.md"
 MARKS = ("<!-- measured -->", "<!-- end -->")
 
@@ -144,13 +143,7 @@ class Convoke:
     """The command, built from this tree."""
 
     def __init__(self, binary: Path | None, scratch: Path) -> None:
-        self.binary, self.scratch = binary or self.build(), scratch
-
-    @staticmethod
-    def build() -> Path:
-        progress("building convoke")
-        subprocess.run(["cargo", "build", "--release", "-p", "convoke-cli"], cwd=ROOT, check=True)
-        return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "convoke"
+        self.binary, self.scratch = convoke_command(binary), scratch
 
     def run(self, layer: Layer, fields: str, x: np.ndarray, w: np.ndarray) -> np.ndarray:
         text, files = self.scratch / "x.conv", {name: self.scratch / f"{name}-last.npy" for name in "xwy"}

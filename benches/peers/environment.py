@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
 VENV = HERE / ".venv"
 BUILD = HERE / ".build"
 WORKERS = HERE / "workers"
@@ -86,7 +87,7 @@ def enter(module: str, name: str) -> None:
     """Without `module`, starts again in the environment of the peer `name`, which has it and is made if need be."""
     if importlib.util.find_spec(module) is not None:
         return
-    python = install(PEERS[name])
+    python = install(MODELS if name == MODELS.name else PEERS[name])
     if Path(sys.prefix) == python.parent.parent:
         sys.exit(f"{python} has no {module}; remove {python.parent.parent} and start again")
     os.execv(python, [str(python), *sys.argv])
@@ -152,6 +153,19 @@ PEERS = {peer.name: peer for peer in (
     Peer("torch", python_worker, {"nchw": {"channels_last": False}, "nhwc": {"channels_last": True}},
          ("numpy", "torch"), "torch", default=False),
 )}
+
+
+MODELS = Peer("models", lambda peer: [str(install(peer))], requirements=("numpy", "onnx==1.17.0", "onnxruntime"))
+"""No peer, but what writes the networks that the peers are given."""
+
+
+def convoke_command(given: Path | None) -> Path:
+    """The command, built from this tree if it is not given."""
+    if given is not None:
+        return given
+    progress("building convoke")
+    subprocess.run(["cargo", "build", "--release", "-p", "convoke-cli"], cwd=ROOT, check=True)
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "convoke"
 
 
 def prepare(names: Iterable[str]) -> tuple[dict[str, list[str]], dict[str, str]]:

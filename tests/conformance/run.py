@@ -27,12 +27,13 @@ examples:
   run.py                               ONNX's backend tests, ONNX Runtime, JAX, and what is refused
   run.py --with torch                  PyTorch too: 1.3 GB
   run.py --only onnx/node              one group; onnx for all three
+  run.py --only networks               ONNX files that are imported: right ones and wrong ones
   run.py --only jax --case 17          one random layer; its files are kept if it fails
   run.py --seed 5 --count jax=2000     other layers, and more of them
 """
 
 CHUNK = 25
-"""Cases that a process takes at once."""
+"""Cases that a process takes at once; of those that take seconds, one."""
 
 
 @dataclass
@@ -62,16 +63,22 @@ def groups(counts: dict[str, int]) -> list[Group]:
     needs = {"onnxruntime": ("numpy", "onnx", "onnxruntime"), "jax": ("numpy", "jax"), "torch": ("numpy", "torch")}
     needs |= {"integers": ("numpy", "onnx", "onnxruntime"), "complex": ("numpy",), "deformable": ("numpy",)}
     needs |= {"refusals": ("numpy",), "edge": ("numpy", "torch")}
-    return onnx + [Group(name, needs[name], counts[name]) for name in COUNTS]
+    needs |= dict.fromkeys([name for name in COUNTS | NETWORKS if name.startswith("networks/")], needs["onnxruntime"])
+    needs["networks/models"] += ("models",)
+    return onnx + [Group(name, needs[name], cases) for name, cases in (counts | NETWORKS).items()]
 
 
 ONNX = {"node": 85, "pytorch-converted": 48, "pytorch-operator": 3}
 """Cases in each of ONNX's folders, in version 1.17.0."""
 
 COUNTS = {
-    "onnxruntime": 1250, "integers": 300, "complex": 150, "deformable": 200, "jax": 625, "torch": 3750, "refusals": 360, "edge": 500
+    "onnxruntime": 1250, "integers": 300, "complex": 150, "deformable": 200, "jax": 625, "torch": 3750, "refusals": 360, "edge": 500,
+    "networks/random": 100, "networks/mutated": 2000
 }
 """Random cases of each group."""
+
+NETWORKS = {"networks/light": 9, "networks/weights": 9, "networks/models": 13}
+"""Those that are given. Each takes seconds."""
 
 
 def checks(group: str, seed: int, numbers: range, torch: bool) -> Iterator[Callable]:
@@ -82,6 +89,10 @@ def checks(group: str, seed: int, numbers: range, torch: bool) -> Iterator[Calla
     if kind == "onnx":
         return iter(list(importlib.import_module("onnx_suite").checks(folder))[numbers.start : numbers.stop])
     pytorch = oracles.load("torch") if torch and kind in ("torch", "refusals", "edge") else None
+    if group == "networks/mutated":
+        return importlib.import_module("mutations").checks(seed, numbers)
+    if kind == "networks":
+        return importlib.import_module("network_suite").checks(folder, seed, numbers)
     if kind == "integers":
         return importlib.import_module("integer_suite").checks(seed, numbers)
     if kind == "deformable":
@@ -100,12 +111,14 @@ def work(command: Path, group: str, seed: int, numbers: range, torch: bool) -> l
     with tempfile.TemporaryDirectory() as folder:
         outcomes = []
         for number, check in enumerate(checks(group, seed, numbers, torch)):
+            own = _fresh(Path(folder) / str(number))
             try:
-                outcome = check(Convoke(command, _fresh(Path(folder) / str(number))))
+                outcome = check(Convoke(command, own))
                 outcomes.append((outcome.case, outcome.status, outcome.reason))
             except Exception as error:
                 where = f"{group} {numbers.start + number} of seed {seed}"
                 outcomes.append((where, "failed", f"the suite itself failed: {type(error).__name__}: {error}"))
+            shutil.rmtree(own)
         return outcomes
 
 
@@ -159,7 +172,8 @@ def main() -> int:
             start = time.monotonic()
             one = arguments.case
             numbers = range(one, one + 1) if one is not None else range(group.cases)
-            chunks = [numbers[at : at + CHUNK] for at in range(0, len(numbers), CHUNK)]
+            size = 1 if group.name in NETWORKS else CHUNK
+            chunks = [numbers[at : at + size] for at in range(0, len(numbers), size)]
             jobs = [pool.submit(work, command, group.name, arguments.seed, chunk, not missing["torch"]) for chunk in chunks]
             for job in as_completed(jobs):
                 for outcome in job.result():
@@ -229,7 +243,8 @@ def parse() -> argparse.Namespace:
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     extra = [p for p in environment.PACKAGES if p not in environment.DEFAULT]
-    parser.add_argument("--with", dest="packages", action="append", default=[], choices=extra, help="a package that is large")
+    large = "a package that is large; `models` are networks of other packages"
+    parser.add_argument("--with", dest="packages", action="append", default=[], choices=extra, help=large)
     parser.add_argument("--convoke", type=Path, metavar="FILE", help="the command; built if it is not given")
     parser.add_argument("--only", metavar="GROUP", help="only this group, or those of this folder")
     parser.add_argument("--case", type=int, metavar="N", help="only the case of this number")

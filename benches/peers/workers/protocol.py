@@ -28,6 +28,17 @@ class Task:
         return [self.layer["batch"], self.layer["out_channels"], *self.layer["output"]]
 
 
+@dataclass
+class Network:
+    """A network to get ready, and its input."""
+
+    model: str
+    """As an ONNX file, of one input and one output."""
+    input: np.ndarray
+    output_shape: list[int]
+    threads: int
+
+
 class Skip(Exception):
     """The layer is beyond what the peer can do: no failure."""
 
@@ -65,6 +76,10 @@ class Peer(ABC):
 
     @abstractmethod
     def prepare(self, task: Task) -> Prepared: ...
+
+    def load(self, network: Network) -> Prepared:
+        """Whole networks, where they are measured."""
+        raise Skip("whole networks are not measured with it")
 
 
 CLOCKS = {"cpu": time.process_time_ns, "wall": time.perf_counter_ns}

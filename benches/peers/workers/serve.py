@@ -1,9 +1,10 @@
 """The workers in Python: `serve.py PEER ARGUMENTS` answers requests, one JSON object a line, until its input ends.
 
-`runner/src/protocol.rs` is the same in Rust. A worker has one layer at a time:
+`runner/src/protocol.rs` is the same in Rust. A worker has one layer or network at a time:
 
     {"op": "hello"}                                                 -> {"version"}
     {"op": "prepare", "layer", "input", "weights", "options", …}    -> {"create_us", "kernel"} or {"skip": reason}
+    {"op": "load", "model", "input", "output_shape", "threads", …}  -> {"load_us", "before_kib", "peak_kib", "resident_kib"} or {"skip": reason}
     {"op": "run", "ms", "min_calls", "clock"}                       -> {"samples": [microseconds a call]}
     {"op": "output", "path"}                                        -> {}
     {"op": "clear"}                                                 -> {}
@@ -19,11 +20,15 @@ import sys
 import time
 from typing import Any
 
+import memory
 import numpy as np
-from protocol import Peer, Prepared, Skip, Task
+from protocol import Network, Peer, Prepared, Skip, Stopwatch, Task
 
 LEAST_US = 50.0
 """Short calls are timed together until they take this long."""
+
+FIRST_RUNS = 5
+"""Of a network, before its memory is read."""
 
 PATIENCE = 20
 """A slice ends after this many times its length, however few calls there were."""
@@ -62,6 +67,9 @@ def main() -> None:
                     ready = peer.prepare(task(request))
                     ready.run()
                     answer = {"create_us": ready.create_us, "kernel": ready.kernel}
+                case {"op": "load", **request}:
+                    ready = None
+                    ready, answer = load(peer, request)
                 case {"op": "run", "ms": ms, "min_calls": min_calls, "clock": clock}:
                     answer = {"samples": samples(ready, ms, min_calls, clock)}
                 case {"op": "output", "path": path}:
@@ -77,6 +85,17 @@ def main() -> None:
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers, flush=True)
+
+
+def load(peer: Peer, request: dict[str, Any]) -> tuple[Prepared, dict[str, Any]]:
+    """Gets a network ready and runs it; how long the first took, and how much memory there was before, at most and at the end."""
+    network = Network(request["model"], np.load(request["input"]), request["output_shape"], request["threads"])
+    before = memory.reset()
+    with Stopwatch() as watch:
+        ready = peer.load(network)
+    for _ in range(FIRST_RUNS):
+        ready.run()
+    return ready, {"load_us": watch.us, "before_kib": before, "peak_kib": memory.most(), "resident_kib": memory.now()}
 
 
 def task(request: dict[str, Any]) -> Task:

