@@ -200,9 +200,9 @@ pub(crate) enum Stage {
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) layers: Layers,
-    /// The input: .npy, .png or .wav
-    #[arg(short, long, value_name = "FILE")]
-    pub(crate) input: PathBuf,
+    /// The input: .npy, .png or .wav; once for each input of a network, in their order
+    #[arg(short, long, value_name = "FILE", required = true)]
+    pub(crate) input: Vec<PathBuf>,
     /// The weights: an .npy file, or the name of a filter (see below); without it random ones. Pooling has none
     #[arg(short, long, value_name = "FILE|FILTER")]
     pub(crate) weights: Option<String>,
@@ -232,12 +232,12 @@ pub(crate) struct Run {
     /// What a step of the weights of a layer of integers stands for, one an output channel, .npy; where it says `per_channel`
     #[arg(long, value_name = "FILE")]
     pub(crate) scales: Option<PathBuf>,
-    /// The parameters of a network by their names: .safetensors
+    /// The parameters of a network by their names: .safetensors; by default the file that is called as the network's
     #[arg(short, long, value_name = "FILE")]
     pub(crate) parameters: Option<PathBuf>,
-    /// Write the result to this file: .npy, .png or .wav
+    /// Write the result to this file: .npy, .png or .wav; once for each output of a network, in their order
     #[arg(short, long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
+    pub(crate) output: Vec<PathBuf>,
     /// What computes
     #[arg(long, value_enum, default_value_t = RunBackend::Jit)]
     pub(crate) backend: RunBackend,

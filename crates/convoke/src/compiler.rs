@@ -107,6 +107,14 @@ impl Compiler {
         Network::new(self, spec, |name| Ok(parameters(name).map(Cow::Borrowed)))
     }
 
+    /// As [`Compiler::network`], with the parameters in a file, which are read and packed one by one.
+    ///
+    /// # Errors
+    /// As [`Compiler::network`] and [`Parameters::read`].
+    pub fn network_from<T: Float>(&self, spec: &NetworkSpec, parameters: &mut Parameters) -> Result<Network<T>, Error> {
+        Network::new(self, spec, |name| Ok(parameters.read(name)?.map(Cow::Owned)))
+    }
+
     /// Reads a network and its parameters from files and compiles it, as [`Network::load`] does.
     ///
     /// # Errors
@@ -115,8 +123,7 @@ impl Compiler {
         let failed = |reason: String| Error::File { path: conv.to_owned(), reason };
         let text = std::fs::read_to_string(conv).map_err(|e| failed(e.to_string()))?;
         let spec: NetworkSpec = text.parse().map_err(|e: SpecTextError| failed(format!("\n{e}")))?;
-        let mut parameters = Parameters::open(parameters)?;
-        Network::new(self, &spec, |name| Ok(parameters.read(name)?.map(Cow::Owned)))
+        self.network_from(&spec, &mut Parameters::open(parameters)?)
     }
 
     /// A layer for any numbers of the names in its text, which keeps the kernels of the `capacity` sizes that were used last; 0 counts as 1.

@@ -49,5 +49,5 @@ fn shapes_that_overflow_are_errors() {
     let message = format!("a tensor of shape {huge:?} has more than {} elements", isize::MAX);
     assert_eq!(Tensor::<f32>::zeros(huge).unwrap_err().to_string(), message);
     assert_eq!(Tensor::new(huge, vec![0.0f32]).unwrap_err().to_string(), message);
-    assert_eq!(Tensor::<f32>::zeros([usize::MAX, 0]).unwrap().data(), []);
+    assert_eq!(Tensor::<f32>::zeros([usize::MAX, 0]).unwrap().data(), [0.0f32; 0]);
 }

@@ -1,11 +1,10 @@
-//! Files with numbers: arrays (npy), pictures (png), recordings (wav), parameters of networks (safetensors).
+//! Files with numbers: arrays (npy), pictures (png), recordings (wav).
 //!
 //! In come the bytes of a file, out goes an [`Array`], or the other way round. What a file says of its own size is checked
 //! against its length before memory is taken for it. Which axis is which is for [`fit`] to say.
 
 pub(crate) mod fit;
 mod npy;
-pub(crate) mod parameters;
 mod png;
 mod wav;
 

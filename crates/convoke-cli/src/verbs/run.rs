@@ -24,15 +24,21 @@ const DEFAULT_RATE: u32 = 16_000;
 const SHOWN: usize = 12;
 
 pub(crate) fn run(args: &Run, out: &mut dyn Write) -> Result<(), Failure> {
-    if let Some(path) = &args.output {
-        data::check_name(path)?;
-    }
+    args.output.iter().try_for_each(|path| data::check_name(path))?;
     let target = super::runnable_target(&args.target)?;
     let sources = source::read(&args.layers)?;
     if let Some(network) = source::select_network(&sources, &args.layers) {
         return network::run(args, &target, network, out);
     }
     let layer = source::select_one(&sources, &args.layers)?;
+    for (option, given) in [("--input", args.input.len()), ("--output", args.output.len())] {
+        if given > 1 {
+            let name = layer.name();
+            return Err(Failure::Usage(format!(
+                "{option} is given {given} times, and {name} is a layer, which has one"
+            )));
+        }
+    }
     if args.parameters.is_some() {
         return Err(Failure::Usage(format!("--parameters is for networks, and {} is a layer", layer.name())));
     }
@@ -56,7 +62,7 @@ fn run_typed<T: Float>(args: &Run, target: &Target, layer: Selected<'_>, out: &m
     let (tensors, rate) = read_tensors::<T>(args, layer.spec, out)?;
     let Output { dst, indices } = compute(args, target, layer, &tensors, out)?;
     let output = Output { dst: dst.into_iter().map(T::to_number).collect(), indices };
-    finish(args, layer.spec, tensors.batch, output, rate, out)
+    finish(args, layer.spec, tensors.batch, output, (args.output.first().map(PathBuf::as_path), rate), out)
 }
 
 /// Writes and shows the result, as memory has it.
@@ -65,13 +71,13 @@ fn finish(
     spec: &LayerSpec,
     batch: usize,
     output: Output<f64>,
-    rate: Option<u32>,
+    (path, rate): (Option<&Path>, Option<u32>),
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let Output { dst, indices } = output;
     let dst = fit::output(spec, dst);
     summarize(spec, &dst, out)?;
-    if let Some(path) = &args.output {
+    if let Some(path) = path {
         write(path, spec, batch, &dst, args.tone, rate, out)?;
     }
     if let (Some(path), true) = (&args.indices, spec.return_indices) {
@@ -80,7 +86,7 @@ fn finish(
         data::write(path, &fit::array(spec, batch, &indices), integers)?;
         writeln!(out, "wrote {}: where the maxima are", path.display())?;
     }
-    if args.output.is_none() || args.preview {
+    if path.is_none() || args.preview {
         show(spec, batch, &dst, args.tone, out)?;
     }
     Ok(())
@@ -92,9 +98,10 @@ fn read_tensors<T: Float>(
     spec: &LayerSpec,
     out: &mut dyn Write,
 ) -> Result<(Tensors<T>, Option<u32>), Failure> {
-    let array = data::read(&args.input)?;
+    let path = &args.input[0];
+    let array = data::read(path)?;
     let rate = if let Kind::Wav { rate } = array.kind { Some(rate) } else { None };
-    let input = fit::input(spec, &array).map_err(|e| Failure::file(&args.input, e))?;
+    let input = fit::input(spec, &array).map_err(|e| Failure::file(path, e))?;
     let (weights, named) = weights(args, spec, rate)?;
     let mut bias = match &args.bias {
         Some(path) if spec.bias => channels("the bias is", spec, path)?,
@@ -110,7 +117,7 @@ fn read_tensors<T: Float>(
     let note = input.note.map_or(String::new(), |note| format!(", {note}"));
     let zeros = if spec.bias && args.bias.is_none() { ", bias 0" } else { "" };
     let named = named.map_or(String::new(), |named| format!(", weights {named}"));
-    writeln!(out, "{}: {}{note}{named}{zeros}", spec.name, args.input.display())?;
+    writeln!(out, "{}: {}{note}{named}{zeros}", spec.name, path.display())?;
     let typed = |values: Vec<f64>| values.into_iter().map(T::from_number).collect();
     let residual = residual(args, spec, input.batch)?;
     let indices = indices(args, spec, input.batch)?;

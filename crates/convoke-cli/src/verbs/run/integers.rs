@@ -20,18 +20,19 @@ pub(super) fn run(args: &Run, target: &Target, layer: Selected<'_>, out: &mut dy
     let tensors = read(args, layer.spec, out)?;
     let Output { dst, indices } = compute(args, target, layer, &tensors, out)?;
     let output = Output { dst: dst.into_iter().map(f64::from).collect(), indices };
-    finish(args, layer.spec, tensors.batch, output, None, out)
+    finish(args, layer.spec, tensors.batch, output, (args.output.first().map(PathBuf::as_path), None), out)
 }
 
 fn read(args: &Run, spec: &LayerSpec, out: &mut dyn Write) -> Result<Integers, Failure> {
-    let mut array = data::read(&args.input)?;
+    let path = &args.input[0];
+    let mut array = data::read(path)?;
     if array.kind == Kind::Png {
         let (least, most) = spec.src_storage().range();
         let spread = f64::from(most - least);
         array.data.iter_mut().for_each(|x| *x = (*x * spread).round() + f64::from(least));
     }
-    let input = fit::input(spec, &array).map_err(|e| Failure::file(&args.input, e))?;
-    let src = whole(&args.input, &input.data, spec.src_storage())?;
+    let input = fit::input(spec, &array).map_err(|e| Failure::file(path, e))?;
+    let src = whole(path, &input.data, spec.src_storage())?;
     let random = Integers::random(spec, 1, 1);
     let pooling = spec.operation.is_pooling();
     if pooling && args.weights.is_some() {
@@ -68,7 +69,7 @@ fn read(args: &Run, spec: &LayerSpec, out: &mut dyn Write) -> Result<Integers, F
     };
     let note = input.note.map_or(String::new(), |note| format!(", {note}"));
     let named = if pooling { String::new() } else { format!(", weights {named}") };
-    writeln!(out, "{}: {}{note}{named}", spec.name, args.input.display())?;
+    writeln!(out, "{}: {}{note}{named}", spec.name, path.display())?;
     Ok(Integers { batch: input.batch, src, weights, bias, zero_points, scales })
 }
 

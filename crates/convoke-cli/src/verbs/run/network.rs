@@ -1,17 +1,18 @@
-//! `run` of a network: one input, parameters by name from a file.
+//! `run` of a network: a file for each input and output, parameters by name from a file.
 
 use super::{best_of, finish};
 use crate::args::{Run, RunBackend};
 use crate::compute::Output;
-use crate::data::{self, Kind, fit, parameters};
+use crate::data::{self, Kind, fit};
 use crate::failure::Failure;
 use crate::numbers::{short, time};
-use convoke::{Bf16, Compiler, F16, Float};
+use convoke::{Bf16, Compiler, F16, Float, Parameters};
 use convoke_core::eval::reference;
 use convoke_core::spec::{LayerSpec, NetworkSpec, NetworkValue, Storage};
 use convoke_core::target::Target;
 use std::collections::HashMap;
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Instant;
 
 pub(super) fn run(args: &Run, target: &Target, network: &NetworkSpec, out: &mut dyn Write) -> Result<(), Failure> {
@@ -41,71 +42,127 @@ fn check(args: &Run, network: &NetworkSpec) -> Result<(), Failure> {
     if let Some((option, _)) = of_layers.iter().find(|option| option.1) {
         return usage(format!("{option} is for single layers; a network has --parameters"));
     }
-    if network.inputs != 1 {
-        return usage(format!("it has {} inputs, and this takes networks of one", network.inputs));
-    }
-    if network.outputs.len() > 1 && args.output.is_some() {
-        return usage(format!("it has {} outputs, and --output names one file", network.outputs.len()));
+    let lists = [("input", network.inputs, args.input.len()), ("output", network.outputs.len(), args.output.len())];
+    for (what, expected, given) in lists {
+        if given != expected && (what == "input" || given > 0) {
+            let plural = if expected == 1 { "" } else { "s" };
+            return usage(format!("it has {expected} {what}{plural}, and --{what} is given {given} times"));
+        }
     }
     if args.backend == RunBackend::Interp {
         return usage("the backends of networks are jit and reference".to_owned());
     }
-    match args.parameters {
-        None if network.parameters_len() > 0 => usage("name the file of its parameters with --parameters".to_owned()),
-        _ => Ok(()),
+    Ok(())
+}
+
+/// The file of parameters: the one that is named, or the one beside the network.
+fn parameters_file(args: &Run, network: &NetworkSpec) -> Result<Option<PathBuf>, Failure> {
+    if args.parameters.is_some() || network.parameters_len() == 0 {
+        return Ok(args.parameters.clone());
     }
+    let beside = args.layers.files[0].with_extension("safetensors");
+    if beside.exists() {
+        return Ok(Some(beside));
+    }
+    let name = &network.name;
+    Err(Failure::Usage(format!(
+        "network {name}: name the file of its parameters with --parameters; there is no {}",
+        beside.display()
+    )))
 }
 
 fn run_typed<T: Float>(args: &Run, target: &Target, network: &NetworkSpec, out: &mut dyn Write) -> Result<(), Failure> {
-    let array = data::read(&args.input)?;
-    let rate = if let Kind::Wav { rate } = array.kind { Some(rate) } else { None };
-    let input = fit::input(&alone(&network.values[0])?, &array).map_err(|e| Failure::file(&args.input, e))?;
-    let note = input.note.map_or(String::new(), |note| format!(", {note}"));
-    writeln!(out, "{}: {}{note}", network.name, args.input.display())?;
-    let given = match &args.parameters {
-        Some(path) => parameters::read(path)?,
-        None => HashMap::new(),
-    };
-    let typed = |values: &[f64]| values.iter().map(|&x| T::from_number(x)).collect::<Vec<T>>();
-    let (src, batch) = (typed(&input.data), input.batch);
-    let given: HashMap<String, Vec<T>> = given.into_iter().map(|(name, values)| (name, typed(&values))).collect();
-    let failed = |e: convoke::Error| match &args.parameters {
+    let mut rate = None;
+    let mut inputs: Vec<(Vec<T>, usize)> = Vec::new();
+    for (path, value) in args.input.iter().zip(network.input_values()) {
+        let array = data::read(path)?;
+        if let Kind::Wav { rate: found } = array.kind {
+            rate = Some(found);
+        }
+        let input = fit::input(&alone(value)?, &array).map_err(|e| Failure::file(path, e))?;
+        let note = input.note.map_or(String::new(), |note| format!(", {note}"));
+        let named = if network.inputs > 1 { format!(" {}", value.name) } else { String::new() };
+        writeln!(out, "{}{named}: {}{note}", network.name, path.display())?;
+        inputs.push((typed(&input.data), input.batch));
+    }
+    let batch = inputs[0].1;
+    let inputs: Vec<&[T]> = inputs.iter().map(|(input, _)| input.as_slice()).collect();
+    let file = parameters_file(args, network)?;
+    let failed = |e: convoke::Error| match &file {
         Some(path) if matches!(e, convoke::Error::NetworkParameter { .. }) => Failure::file(path, e),
         _ => Failure::Input(e.to_string()),
     };
-    let start = Instant::now();
-    let threads = usize::from(args.threads);
-    let compiler = Compiler::new().target(target.clone()).threads(threads);
-    let compiled = compiler.network(network, |name| given.get(name).map(Vec::as_slice)).map_err(failed)?;
-    let seconds = start.elapsed().as_secs_f64();
+    let mut parameters = file.as_deref().map(Parameters::open).transpose().map_err(failed)?;
     let outputs: Vec<Vec<f64>> = if args.backend == RunBackend::Reference {
+        let exact = all_parameters(network, parameters.as_mut()).map_err(failed)?;
         let start = Instant::now();
-        let numbers = |values: &[T]| values.iter().map(|x| x.to_number()).collect::<Vec<f64>>();
-        let exact: HashMap<&str, Vec<f64>> = given.iter().map(|(name, p)| (name.as_str(), numbers(p))).collect();
-        let outputs = reference::run_network(network, batch, &[&numbers(&src)[..]], |name| &exact[name]);
+        let inputs: Vec<Vec<f64>> = inputs.iter().map(|input| numbers(input)).collect();
+        let inputs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+        let outputs = reference::run_network(network, batch, &inputs, |name| &exact[name]);
         writeln!(out, "reference: {}", time(start.elapsed().as_secs_f64()))?;
-        outputs.iter().map(|output| numbers(&typed(output))).collect()
+        outputs.iter().map(|output| numbers(&typed::<T>(output))).collect()
     } else {
+        let start = Instant::now();
+        let threads = usize::from(args.threads);
+        let compiler = Compiler::new().target(target.clone()).threads(threads);
+        let compiled = match &mut parameters {
+            Some(parameters) => compiler.network_from(network, parameters),
+            None => compiler.network(network, |_| None),
+        };
+        let compiled = compiled.map_err(failed)?;
+        let seconds = start.elapsed().as_secs_f64();
         let mut dst: Vec<Vec<T>> =
             network.output_values().map(|value| vec![T::default(); batch * value.shape.image()]).collect();
         let run = || {
             let mut slices: Vec<&mut [T]> = dst.iter_mut().map(Vec::as_mut_slice).collect();
-            compiled.run(&[&src], &mut slices).map_err(failed)
+            compiled.run(&inputs, &mut slices).map_err(failed)
         };
         let best = best_of(run)?;
         let speed = short(2.0 * network.macs_per_image() as f64 * batch as f64 / best);
         let on = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
         let (compiled, best) = (time(seconds), time(best));
         writeln!(out, "compiled and packed in {compiled}, run in {best} on {on}, {speed}FLOP/s")?;
-        dst.iter().map(|output| output.iter().map(|x| x.to_number()).collect()).collect()
+        dst.iter().map(|output| numbers(output)).collect()
     };
-    for (value, dst) in network.output_values().zip(outputs) {
+    for (i, (value, dst)) in network.output_values().zip(outputs).enumerate() {
         if network.outputs.len() > 1 {
             write!(out, "{}: ", value.name)?;
         }
-        finish(args, &alone(value)?, batch, Output { dst, indices: Vec::new() }, rate, out)?;
+        let path = args.output.get(i).map(PathBuf::as_path);
+        finish(args, &alone(value)?, batch, Output { dst, indices: Vec::new() }, (path, rate), out)?;
     }
     Ok(())
+}
+
+fn typed<T: Float>(values: &[f64]) -> Vec<T> {
+    values.iter().map(|&x| T::from_number(x)).collect()
+}
+
+fn numbers<T: Float>(values: &[T]) -> Vec<f64> {
+    values.iter().map(|x| x.to_number()).collect()
+}
+
+/// All parameters of a network, as they are in the file.
+fn all_parameters(
+    network: &NetworkSpec,
+    mut file: Option<&mut Parameters>,
+) -> Result<HashMap<String, Vec<f64>>, convoke::Error> {
+    let mut all = HashMap::new();
+    for parameter in network.parameters() {
+        let elements = match &mut file {
+            Some(file) => file.read::<f64>(&parameter.name)?,
+            None => None,
+        };
+        let (given, expected) = (elements.as_ref().map(Vec::len), parameter.len);
+        match elements.filter(|elements| elements.len() == expected) {
+            Some(elements) => all.insert(parameter.name, elements),
+            None => {
+                let (network, name) = (network.name.clone(), parameter.name);
+                return Err(convoke::Error::NetworkParameter { network, name, expected, given });
+            }
+        };
+    }
+    Ok(all)
 }
 
 /// A layer that has the value as its input and as its output, for who asks what its axes are.
