@@ -1,0 +1,187 @@
+//! The graph of a file with its names resolved.
+//!
+//! In comes a [`GraphProto`], out comes a [`Graph`] in which values are numbers, every one of them made once and before it is used.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::error::{ImportError, Reason};
+use crate::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+
+/// The newest version of the operators that is known.
+pub(crate) const NEWEST_OPSET: i64 = 23;
+
+/// A graph of nodes and values.
+#[derive(Debug)]
+pub(crate) struct Graph<'a> {
+    /// The version of its operators.
+    pub(crate) opset: i64,
+    /// Values that are constants of the file.
+    pub(crate) constants: Vec<(usize, &'a TensorProto)>,
+    /// Values that are given.
+    pub(crate) inputs: Vec<(usize, &'a ValueInfoProto)>,
+    /// Values that are wanted.
+    pub(crate) outputs: Vec<(usize, &'a ValueInfoProto)>,
+    /// The operators in order.
+    pub(crate) nodes: Vec<Node<'a>>,
+    /// What each value is called.
+    pub(crate) names: Vec<&'a str>,
+    /// For each value the nodes that take it.
+    pub(crate) users: Vec<Vec<usize>>,
+}
+
+/// One use of an operator.
+#[derive(Debug)]
+pub(crate) struct Node<'a> {
+    pub(crate) proto: &'a NodeProto,
+    /// Values; none for an input that is left out.
+    pub(crate) inputs: Vec<Option<usize>>,
+    /// Values; none for an output that has no name.
+    pub(crate) outputs: Vec<Option<usize>>,
+    /// The version of the operators.
+    pub(crate) opset: i64,
+}
+
+impl<'a> Graph<'a> {
+    pub(crate) fn read(model: &'a ModelProto) -> Result<Self, ImportError> {
+        let proto = model.graph.as_ref().ok_or(ImportError::NoGraph)?;
+        let own = model.opset_import.iter().filter(|set| is_own(&set.domain));
+        let opset = own.map(|set| set.version).max().unwrap_or(0);
+        if !(7..=NEWEST_OPSET).contains(&opset) {
+            return Err(ImportError::Opset { found: opset, newest: NEWEST_OPSET });
+        }
+        let mut reader = Reader { places: HashMap::new(), makers: Vec::new(), names: Vec::new() };
+        let mut constants = Vec::new();
+        for tensor in &proto.initializer {
+            constants.push((reader.make(&tensor.name, "a constant")?, tensor));
+        }
+        let (mut inputs, mut given) = (Vec::new(), HashSet::new());
+        for input in &proto.input {
+            // Old files list constants among the inputs.
+            if !given.insert(input.name.as_str()) || !reader.places.contains_key(input.name.as_str()) {
+                inputs.push((reader.make(&input.name, "the inputs")?, input));
+            }
+        }
+        let mut nodes = Vec::with_capacity(proto.node.len());
+        for node in &proto.node {
+            let inputs = node.input.iter().map(|name| reader.take(name, node, proto)).collect::<Result<_, _>>()?;
+            let outputs = node.output.iter().map(|name| match name.as_str() {
+                "" => Ok(None),
+                name => reader.make(name, &describe(node)).map(Some),
+            });
+            nodes.push(Node { proto: node, inputs, outputs: outputs.collect::<Result<_, _>>()?, opset });
+        }
+        let mut outputs = Vec::new();
+        for output in &proto.output {
+            let Some(&at) = reader.places.get(output.name.as_str()) else {
+                let (node, name) = ("the graph".to_owned(), output.name.clone());
+                return Err(ImportError::Missing { node, name, later: false });
+            };
+            outputs.push((at, output));
+        }
+        let mut users = vec![Vec::new(); reader.names.len()];
+        for (at, node) in nodes.iter().enumerate() {
+            node.inputs.iter().flatten().for_each(|&value| users[value].push(at));
+        }
+        Ok(Self { opset, constants, inputs, outputs, nodes, names: reader.names, users })
+    }
+}
+
+/// Names while a graph is read.
+struct Reader<'a> {
+    places: HashMap<&'a str, usize>,
+    makers: Vec<String>,
+    names: Vec<&'a str>,
+}
+
+impl<'a> Reader<'a> {
+    fn make(&mut self, name: &'a str, maker: &str) -> Result<usize, ImportError> {
+        let at = self.names.len();
+        if let Some(first) = self.places.insert(name, at) {
+            let (name, first, second) = (name.to_owned(), self.makers[first].clone(), maker.to_owned());
+            return Err(ImportError::Duplicate { name, first, second });
+        }
+        self.makers.push(maker.to_owned());
+        self.names.push(name);
+        Ok(at)
+    }
+
+    fn take(&self, name: &str, node: &NodeProto, graph: &GraphProto) -> Result<Option<usize>, ImportError> {
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let at = self.places.get(name).copied();
+        at.map(Some).ok_or_else(|| {
+            let later = graph.node.iter().any(|other| other.output.iter().any(|output| output == name));
+            ImportError::Missing { node: describe(node), name: name.to_owned(), later }
+        })
+    }
+}
+
+fn is_own(domain: &str) -> bool {
+    matches!(domain, "" | "ai.onnx")
+}
+
+/// The node as messages call it: its name, or what it makes.
+pub(crate) fn describe(node: &NodeProto) -> String {
+    if !node.name.is_empty() {
+        return format!("node `{}`", node.name);
+    }
+    match node.output.iter().find(|name| !name.is_empty()) {
+        Some(output) => format!("the node that makes `{output}`"),
+        None => format!("a node of {}", node.op_type),
+    }
+}
+
+impl<'a> Node<'a> {
+    /// The operator; of another set than ONNX's own with its domain.
+    pub(crate) fn op(&self) -> String {
+        let NodeProto { op_type, domain, .. } = self.proto;
+        if is_own(domain) { op_type.clone() } else { format!("{domain}.{op_type}") }
+    }
+
+    fn attribute(&self, name: &str) -> Option<&'a AttributeProto> {
+        self.proto.attribute.iter().find(|attribute| attribute.name == name)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.attribute(name).is_some()
+    }
+
+    pub(crate) fn int(&self, name: &str, default: i64) -> i64 {
+        self.attribute(name).map_or(default, |attribute| attribute.i)
+    }
+
+    pub(crate) fn float(&self, name: &str, default: f32) -> f64 {
+        f64::from(self.attribute(name).map_or(default, |attribute| attribute.f))
+    }
+
+    pub(crate) fn ints(&self, name: &str) -> Option<&'a [i64]> {
+        self.attribute(name).map(|attribute| attribute.ints.as_slice())
+    }
+
+    pub(crate) fn floats(&self, name: &str) -> Option<&'a [f32]> {
+        self.attribute(name).map(|attribute| attribute.floats.as_slice())
+    }
+
+    pub(crate) fn tensor(&self, name: &str) -> Option<&'a TensorProto> {
+        self.attribute(name).and_then(|attribute| attribute.t.as_ref())
+    }
+
+    /// A word; what is no UTF-8 is none that is known.
+    pub(crate) fn word(&self, name: &str, default: &'static str) -> &'a str {
+        self.attribute(name).map_or(default, |attribute| std::str::from_utf8(&attribute.s).unwrap_or("?"))
+    }
+
+    /// A whole number that says yes or no.
+    pub(crate) fn flag(&self, name: &'static str, default: bool) -> Result<bool, Reason> {
+        match self.int(name, i64::from(default)) {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(Reason::Attribute { name, value: other.to_string(), known: "0 and 1" }),
+        }
+    }
+
+    pub(crate) fn input(&self, at: usize) -> Option<usize> {
+        self.inputs.get(at).copied().flatten()
+    }
+}

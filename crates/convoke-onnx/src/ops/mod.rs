@@ -1,0 +1,230 @@
+//! What each operator of ONNX becomes.
+//!
+//! In comes a [`Call`], a node with its inputs as constants and views; out come views of values that layers make. Each module has the operators of a kind. What
+//! an operator can say and the language cannot is refused with a [`Reason`].
+
+mod binary;
+mod conv;
+mod linear;
+mod moves;
+mod numbers;
+mod pool;
+mod resize;
+mod steps;
+
+pub(crate) use moves::contiguous;
+
+use crate::error::Reason;
+use crate::ir::{Network, Op, Role, Shape, Step};
+use crate::shapes::Params;
+use crate::tensor::Budget;
+use crate::view::{View, Views, default_roles};
+
+/// Elements that a value may have.
+const MAX_ELEMENTS: u64 = 1 << 40;
+
+/// A size of a value.
+const MAX_SIZE: usize = i32::MAX as usize;
+
+/// Operators that are translated, or computed where all inputs are constants, in the order of the alphabet.
+pub const OPERATORS: &[&str] = &[
+    "Abs",
+    "Add",
+    "And",
+    "AveragePool",
+    "BatchNormalization",
+    "Cast",
+    "Ceil",
+    "Celu",
+    "Clip",
+    "Concat",
+    "Constant",
+    "ConstantOfShape",
+    "Conv",
+    "ConvTranspose",
+    "Div",
+    "Dropout",
+    "Elu",
+    "Equal",
+    "Erf",
+    "Exp",
+    "Expand",
+    "Flatten",
+    "Floor",
+    "Gather",
+    "Gelu",
+    "Gemm",
+    "GlobalAveragePool",
+    "GlobalLpPool",
+    "GlobalMaxPool",
+    "Greater",
+    "GreaterOrEqual",
+    "HardSigmoid",
+    "HardSwish",
+    "Identity",
+    "LRN",
+    "LeakyRelu",
+    "Less",
+    "LessOrEqual",
+    "Log",
+    "LpPool",
+    "MatMul",
+    "Max",
+    "MaxPool",
+    "Min",
+    "Mish",
+    "Mod",
+    "Mul",
+    "Neg",
+    "Not",
+    "Or",
+    "PRelu",
+    "Pad",
+    "Pow",
+    "Range",
+    "Reciprocal",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+    "Relu",
+    "Reshape",
+    "Resize",
+    "Round",
+    "Selu",
+    "Shape",
+    "Sigmoid",
+    "Size",
+    "Slice",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "Split",
+    "Sqrt",
+    "Squeeze",
+    "Sub",
+    "Sum",
+    "Tanh",
+    "Tile",
+    "Transpose",
+    "Unsqueeze",
+    "Upsample",
+    "Where",
+];
+
+/// A node and its inputs.
+pub(crate) struct Call<'n, 'g> {
+    pub(crate) params: Params<'n, 'g>,
+    /// For each input the view, if it is one.
+    pub(crate) views: Vec<Option<View>>,
+    /// Names that its layers could have.
+    pub(crate) hints: Vec<String>,
+}
+
+impl Call<'_, '_> {
+    /// An input that is a value.
+    fn view(&self, input: usize) -> Result<&View, Reason> {
+        if self.params.node.input(input).is_none() {
+            return Err(Reason::NoInput(input));
+        }
+        self.views.get(input).and_then(Option::as_ref).ok_or(Reason::IsConstant(input))
+    }
+}
+
+/// What is being made.
+pub(crate) struct Build {
+    pub(crate) net: Network,
+    pub(crate) views: Views,
+    pub(crate) budget: Budget,
+    /// Images of every value.
+    pub(crate) batch: usize,
+}
+
+impl Build {
+    /// A value in which the axes of the view have these roles.
+    fn value(&mut self, view: &View, roles: &[Role]) -> Result<usize, Reason> {
+        let value = self.views.value(&mut self.net, view, roles);
+        value.ok_or_else(|| Reason::Moves(format!("{:?}", view.dims())))
+    }
+
+    /// The view with axes of the value it is of, and what they are; none of an axis of one element that is no axis of it.
+    fn aligned(&mut self, view: &View) -> Result<(View, Vec<Option<Role>>), Reason> {
+        if let Some(roles) = view.roles(self.net.shape(view.value)) {
+            return Ok((view.clone(), roles));
+        }
+        let dims = view.dims();
+        let roles =
+            default_roles(&dims, self.batch).ok_or(Reason::Axes { expected: "up to five", found: dims.len() })?;
+        let value = self.value(view, &roles)?;
+        let view = View::of(value, self.net.shape(value), &roles);
+        Ok((view, roles.into_iter().map(Some).collect()))
+    }
+
+    /// Adds a layer.
+    fn push(
+        &mut self,
+        op: Op,
+        inputs: Vec<usize>,
+        then: Vec<Step>,
+        shape: Shape,
+        hints: &[String],
+    ) -> Result<usize, Reason> {
+        checked(&shape)?;
+        Ok(self.net.push(op, inputs, then, shape, hints))
+    }
+
+    /// The steps alone, on every element.
+    fn steps(&mut self, view: &View, then: Vec<Step>, hints: &[String]) -> Result<View, Reason> {
+        let shape = self.net.shape(view.value).clone();
+        let value = self.push(Op::Elementwise, vec![view.value], then, shape, hints)?;
+        Ok(View { value, axes: view.axes.clone() })
+    }
+}
+
+/// Refuses sizes whose product is too large.
+pub(crate) fn checked(shape: &Shape) -> Result<(), Reason> {
+    let sizes = shape.sizes.iter().chain([&shape.batch, &shape.channels]);
+    let product = sizes.clone().try_fold(1_u64, |product, &size| product.checked_mul(size as u64));
+    match product {
+        Some(1..=MAX_ELEMENTS) if sizes.clone().all(|&size| size <= MAX_SIZE) => Ok(()),
+        Some(0) => Err(Reason::Number { what: "a size", found: "0".to_owned(), expected: "values have elements" }),
+        _ => Err(Reason::Overflow),
+    }
+}
+
+/// What the node makes; `None` if its operator is not known.
+pub(crate) fn translate(build: &mut Build, call: &Call<'_, '_>) -> Result<Option<Vec<View>>, Reason> {
+    let op = call.params.node.op();
+    let one = match op.as_str() {
+        "Conv" => conv::conv(build, call)?,
+        "ConvTranspose" => conv::conv_transpose(build, call)?,
+        "MaxPool" | "AveragePool" | "LpPool" => pool::pool(build, call, &op)?,
+        "GlobalMaxPool" | "GlobalAveragePool" | "GlobalLpPool" => pool::global(build, call, &op)?,
+        "ReduceMean" => pool::mean(build, call)?,
+        "LRN" => pool::lrn(build, call)?,
+        "Gemm" => linear::gemm(build, call)?,
+        "MatMul" => linear::matmul(build, call)?,
+        "BatchNormalization" => binary::batch_normalization(build, call)?,
+        "PRelu" => binary::prelu(build, call)?,
+        "Add" | "Sum" => binary::sum(build, call)?,
+        "Sub" => binary::difference(build, call)?,
+        "Mul" => binary::product(build, call)?,
+        "Div" => binary::quotient(build, call)?,
+        "Pow" => binary::power(build, call)?,
+        "Max" | "Min" => binary::bound(build, call, &op)?,
+        "Softmax" => steps::softmax(build, call)?,
+        "Concat" => moves::concat(build, call)?,
+        "Slice" => moves::slice(build, call)?,
+        "Split" => return moves::split(build, call).map(Some),
+        "Pad" => moves::pad(build, call)?,
+        "Transpose" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => moves::renamed(build, call, &op)?,
+        "Identity" | "Dropout" | "Cast" => moves::same(call, &op)?,
+        "Resize" | "Upsample" => resize::resize(build, call)?,
+        _ => match steps::steps(call, &op)? {
+            Some(then) => build.steps(call.view(0)?, then, &call.hints)?,
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(vec![one]))
+}

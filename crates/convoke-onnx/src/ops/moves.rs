@@ -1,0 +1,255 @@
+//! Operators that move elements, or only name them otherwise.
+
+use super::{Build, Call};
+use crate::error::Reason;
+use crate::ir::{Op, Role, Shape};
+use crate::shapes::{Cut, axis, differ_dims};
+use crate::tensor::DType;
+use crate::view::{Factor, View, default_roles, shape_of};
+
+/// `Identity` and what is that here.
+pub(super) fn same(call: &Call<'_, '_>, op: &str) -> Result<View, Reason> {
+    let node = call.params.node;
+    if op == "Dropout"
+        && node.opset >= 12
+        && call.params.known.get(2).is_some_and(|mode| mode.as_ref().is_some_and(|mode| mode.uniform() != Some(0.0)))
+    {
+        return Err(Reason::No("it is in training mode"));
+    }
+    if op == "Cast" {
+        let to = DType::of_onnx(i32::try_from(node.int("to", 1)).unwrap_or(-1)).map_err(Reason::Type)?;
+        if to != DType::F32 {
+            return Err(Reason::Type(to.name().to_owned()));
+        }
+    }
+    call.view(0).cloned()
+}
+
+/// Operators that change only sizes and their order.
+pub(super) fn renamed(build: &mut Build, call: &Call<'_, '_>, op: &str) -> Result<View, Reason> {
+    let view = call.view(0)?;
+    let dims = view.dims();
+    let dims = match op {
+        "Transpose" => return Ok(view.transposed(&call.params.order(dims.len())?)),
+        "Reshape" => call.params.reshaped(&dims)?,
+        "Flatten" => call.params.flattened(&dims)?,
+        "Squeeze" => call.params.squeezed(&dims)?,
+        _ => call.params.unsqueezed(&dims)?,
+    };
+    reshaped(build, view, &dims)
+}
+
+/// The elements in ONNX's order with other sizes.
+pub(super) fn reshaped(build: &mut Build, view: &View, dims: &[usize]) -> Result<View, Reason> {
+    if let Some(view) = view.reshaped(dims) {
+        return Ok(view);
+    }
+    let view = contiguous(build, view)?;
+    view.reshaped(dims).ok_or_else(|| differ_dims("sizes", &view.dims(), dims))
+}
+
+/// A view whose elements lie in memory in ONNX's order.
+pub(crate) fn contiguous(build: &mut Build, view: &View) -> Result<View, Reason> {
+    let dims = view.dims();
+    let axes: Vec<Vec<Factor>> = dims
+        .iter()
+        .zip(crate::fold::strides(&dims))
+        .map(|(&size, stride)| if size == 1 { vec![] } else { vec![Factor { size, stride }] })
+        .collect();
+    if axes == view.axes {
+        return Ok(view.clone());
+    }
+    let own = build.net.shape(view.value);
+    let shape = match default_roles(&dims, build.batch) {
+        Some(roles) => shape_of(&dims, &roles, build.batch, false),
+        None => Shape { channels: own.image(), sizes: vec![1], last: false, ..own.clone() },
+    };
+    let value = build.views.arranged(&mut build.net, view, &axes, &shape);
+    let value = value.ok_or_else(|| Reason::Moves(format!("{dims:?}")))?;
+    Ok(View { value, axes })
+}
+
+pub(super) fn concat(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {
+    let count = call.params.node.inputs.len();
+    let first = call.view(0)?;
+    let rank = first.axes.len();
+    let at = axis(call.params.node.int("axis", 1), rank)?;
+    if count == 1 {
+        return Ok(first.clone());
+    }
+    let mut views = Vec::new();
+    for input in 0..count {
+        let view = call.view(input)?;
+        let (dims, other) = (first.dims(), view.dims());
+        if other.len() != rank || (0..rank).any(|axis| axis != at && dims[axis] != other[axis]) {
+            return Err(differ_dims("parts", &dims, &other));
+        }
+        views.push(view);
+    }
+    // Axes of a value that all parts can have; of one element along the axis nothing says what it is.
+    let known = views.iter().find_map(|view| {
+        let roles = view.roles(build.net.shape(view.value))?;
+        let last = build.net.shape(view.value).last;
+        let rank = build.net.shape(view.value).sizes.len();
+        filled(roles, build.batch, rank).map(|roles| (roles, last))
+    });
+    let dims = first.dims();
+    let (roles, last) = match known {
+        Some(known) => known,
+        None => {
+            let roles = default_roles(&dims, build.batch);
+            (roles.ok_or(Reason::Axes { expected: "up to five", found: rank })?, build.net.shape(first.value).last)
+        }
+    };
+    if roles[at] == Role::Batch {
+        return Err(Reason::No("it joins images of a batch"));
+    }
+    let mut values = Vec::new();
+    let mut total = 0;
+    for view in &views {
+        let dims = view.dims();
+        let shape = shape_of(&dims, &roles, build.batch, last);
+        let axes = View::of(0, &shape, &roles).axes;
+        let value = build.views.arranged(&mut build.net, view, &axes, &shape);
+        values.push(value.ok_or_else(|| Reason::Moves(format!("{dims:?}")))?);
+        total += dims[at];
+    }
+    let mut dims = dims;
+    dims[at] = total;
+    let shape = shape_of(&dims, &roles, build.batch, last);
+    let value = build.push(Op::Concat(roles[at]), values, vec![], shape.clone(), &call.hints)?;
+    Ok(View::of(value, &shape, &roles))
+}
+
+/// Roles for all axes, those of one element too; `None` if that cannot be.
+fn filled(roles: Vec<Option<Role>>, batch: usize, rank: usize) -> Option<Vec<Role>> {
+    let all = [Role::Batch, Role::Channel].into_iter().chain((0..rank).map(Role::Space));
+    let mut free: Vec<_> = all.filter(|role| !roles.contains(&Some(*role))).collect();
+    if batch > 1 {
+        free.retain(|&role| role != Role::Batch);
+    }
+    free.reverse();
+    roles.into_iter().map(|role| role.or_else(|| free.pop())).collect()
+}
+
+/// The parts of a view, cut along its axes.
+fn cut(build: &mut Build, call: &Call<'_, '_>, view: &View, cuts: &[Cut]) -> Result<View, Reason> {
+    let (mut view, mut roles) = build.aligned(view)?;
+    let is_bad = |axis: usize, role: Option<Role>| {
+        let dims = view.dims();
+        let whole = cuts[axis] == Cut { start: 0, step: 1, len: dims[axis] };
+        !whole && (role == Some(Role::Batch) || role == Some(Role::Channel) && cuts[axis].step != 1)
+    };
+    if (0..roles.len()).any(|axis| is_bad(axis, roles[axis])) {
+        let other = default_roles(&view.dims(), build.batch).ok_or(Reason::Moves(format!("{:?}", view.dims())))?;
+        let value = build.value(&view, &other)?;
+        view = View::of(value, build.net.shape(value), &other);
+        roles = other.into_iter().map(Some).collect();
+    }
+    let shape = build.net.shape(view.value).clone();
+    let (mut made, mut channels, mut changed) = (shape.clone(), None, false);
+    let mut space: Vec<_> = shape.sizes.iter().map(|&size| (0, size, 1)).collect();
+    for (axis, &cut) in cuts.iter().enumerate() {
+        let size = view.dims()[axis];
+        if cut == (Cut { start: 0, step: 1, len: size }) || size == 1 && cut.len == 1 {
+            continue;
+        }
+        if cut.len == 0 {
+            return Err(Reason::No("it takes nothing"));
+        }
+        let step = usize::try_from(cut.step).map_err(|_| Reason::No("it runs backwards"))?;
+        let end = cut.start + (cut.len - 1) * step + 1;
+        match roles[axis] {
+            Some(Role::Channel) if step == 1 => {
+                channels = Some((cut.start, end));
+                made.channels = cut.len;
+            }
+            Some(Role::Space(at)) => {
+                space[at] = (cut.start, end, step);
+                made.sizes[at] = cut.len;
+            }
+            Some(Role::Channel) => return Err(Reason::No("it leaves channels out between others")),
+            _ => return Err(Reason::No("it cuts a batch")),
+        }
+        changed = true;
+    }
+    let value = if changed {
+        build.push(Op::Slice { channels, space }, vec![view.value], vec![], made.clone(), &call.hints)?
+    } else {
+        view.value
+    };
+    let axes = roles.iter().map(|role| role.map_or(vec![], |role| View::of(value, &made, &[role]).axes.remove(0)));
+    Ok(View { value, axes: axes.collect() })
+}
+
+pub(super) fn slice(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {
+    let view = call.view(0)?;
+    let cuts = call.params.cuts(&view.dims())?;
+    cut(build, call, view, &cuts)
+}
+
+pub(super) fn split(build: &mut Build, call: &Call<'_, '_>) -> Result<Vec<View>, Reason> {
+    let view = call.view(0)?;
+    let dims = view.dims();
+    let at = axis(call.params.node.int("axis", 0), dims.len())?;
+    let (mut start, mut parts) = (0, Vec::new());
+    for len in call.params.parts(dims[at], call.params.node.outputs.len())? {
+        let mut cuts: Vec<_> = dims.iter().map(|&len| Cut { start: 0, step: 1, len }).collect();
+        cuts[at] = Cut { start, step: 1, len };
+        parts.push(cut(build, call, view, &cuts)?);
+        start += len;
+    }
+    Ok(parts)
+}
+
+pub(super) fn pad(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {
+    let view = call.view(0)?;
+    let dims = view.dims();
+    let node = call.params.node;
+    let mode = node.word("mode", "constant");
+    if mode != "constant" {
+        return Err(Reason::Attribute { name: "mode", value: mode.to_owned(), known: "constant" });
+    }
+    let (given, value) = match node.ints("pads") {
+        Some(pads) => (pads.to_vec(), node.float("value", 0.0)),
+        None => (
+            call.params.ints(1, "the padding")?.ok_or(Reason::NoInput(1))?,
+            call.params.number(2, "the value")?.unwrap_or(0.0),
+        ),
+    };
+    let axes = match call.params.ints(3, "the axes")? {
+        Some(axes) => axes.iter().map(|&at| axis(at, dims.len())).collect::<Result<Vec<_>, _>>()?,
+        None => (0..dims.len()).collect(),
+    };
+    if given.len() != 2 * axes.len() {
+        return Err(crate::shapes::differ("axes and padding", &axes, &given));
+    }
+    let (view, roles) = build.aligned(view)?;
+    let shape = build.net.shape(view.value).clone();
+    let (mut padding, mut made) = (vec![(0, 0); shape.sizes.len()], shape.clone());
+    for (at, &axis) in axes.iter().enumerate() {
+        let number = |n: i64| {
+            let number = usize::try_from(n).ok().filter(|&n| n <= super::MAX_SIZE);
+            number.ok_or(Reason::Number {
+                what: "a padding",
+                found: n.to_string(),
+                expected: "it is from 0 to 2147483647",
+            })
+        };
+        let (lower, upper) = (number(given[at])?, number(given[at + axes.len()])?);
+        match roles[axis] {
+            _ if (lower, upper) == (0, 0) => {}
+            Some(Role::Space(at)) => {
+                padding[at] = (lower, upper);
+                made.sizes[at] = shape.sizes[at] + lower + upper;
+            }
+            _ => return Err(Reason::No("it pads another axis than those of space")),
+        }
+    }
+    if made == shape {
+        return Ok(view);
+    }
+    let value = build.push(Op::Pad { padding, value }, vec![view.value], vec![], made.clone(), &call.hints)?;
+    let axes = roles.iter().map(|role| role.map_or(vec![], |role| View::of(value, &made, &[role]).axes.remove(0)));
+    Ok(View { value, axes: axes.collect() })
+}
