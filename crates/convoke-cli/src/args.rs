@@ -26,6 +26,11 @@ pub(crate) enum Verb {
     #[command(after_help = "Examples:\n  convoke check specs/*.conv\n  convoke check net.conv --json | jq .macs\n  \
         echo 'conv1d a { input: f32[1, 1, 9], out_channels: 1, kernel_size: 3 }' | convoke check -")]
     Check(Check),
+    /// Read a network from an ONNX file: writes its text, and its parameters beside it
+    #[command(after_help = "Examples:\n  convoke import squeezenet.onnx\n  \
+        convoke import model.onnx -o net.conv --size height=48,width=192\n  \
+        convoke import model.onnx --json | jq .inputs")]
+    Import(Import),
     /// Print the plan of each layer as a `schedule { }` block, to be pasted back into the layer
     #[command(
         after_help = "Examples:\n  convoke plan specs/resnet50.conv --layer r04\n  convoke plan net.conv --target avx512"
@@ -123,6 +128,25 @@ fn size(text: &str) -> Result<(String, usize), String> {
     let pair = text.split_once('=').and_then(|(name, number)| Some((name.to_owned(), number.parse().ok()?)));
     pair.filter(|(name, _)| !name.is_empty())
         .ok_or_else(|| "a size is a name and a whole number, such as H=480".to_owned())
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The model: .onnx
+    #[arg(value_name = "FILE")]
+    pub(crate) model: PathBuf,
+    /// Where the network's text goes, .conv; its parameters go beside it, .safetensors. By default the model's name, in this folder
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The network's name; by default the file's
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Numbers for sizes that the model leaves open: by their name, or by input and axis, such as x.2=224
+    #[arg(long = "size", value_name = "NAME=NUMBER", value_delimiter = ',', value_parser = size)]
+    pub(crate) sizes: Vec<(String, usize)>,
+    /// An object instead of lines
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -11,7 +11,6 @@ mod wav;
 use crate::failure::Failure;
 use crate::interrupt::Unfinished;
 use convoke_core::spec::{LayerSpec, Storage};
-use std::io::Write as _;
 use std::path::Path;
 
 /// Numbers, where they come from, and how they are arranged there, the last axis contiguous. Every `f32` and every 16-bit
@@ -137,12 +136,17 @@ pub(crate) const TEMPORARY: &str = ".convoke-";
 
 /// Writes a file so that it is there whole or not at all. Devices and pipes are written to as they are.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let write = || {
+    if std::fs::metadata(path).is_ok_and(|m| !m.is_file()) {
+        return std::fs::write(path, bytes).map_err(|e| Failure::file(path, e));
+    }
+    write_file(path, |path| std::fs::write(path, bytes))
+}
+
+/// The same, of a file that `write` writes, under another name first.
+pub(crate) fn write_file(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<(), Failure> {
+    let whole = || -> std::io::Result<()> {
         let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let old = std::fs::metadata(&target).ok();
-        if old.as_ref().is_some_and(|m| !m.is_file()) {
-            return std::fs::write(&target, bytes);
-        }
         let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
         builder.prefix(TEMPORARY);
@@ -150,16 +154,16 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         let all_may_read = std::os::unix::fs::PermissionsExt::from_mode(0o666);
         #[cfg(unix)]
         builder.permissions(all_may_read);
-        let mut file = builder.tempfile_in(folder)?;
+        let file = builder.tempfile_in(folder)?;
         let _unfinished = Unfinished::new(file.path());
-        file.write_all(bytes)?;
+        write(file.path())?;
         if let Some(old) = old {
             file.as_file().set_permissions(old.permissions())?;
         }
         file.persist(&target).map_err(|e| e.error)?;
         Ok(())
     };
-    write().map_err(|e| Failure::file(path, e))
+    whole().map_err(|e: std::io::Error| Failure::file(path, e))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod check;
 mod emit;
 mod explain;
 mod fmt;
+mod import;
 mod plan;
 mod plan_line;
 mod run;
@@ -21,6 +22,7 @@ use std::io::Write;
 pub(crate) fn run(verb: Verb, out: &mut dyn Write) -> Result<(), Failure> {
     match verb {
         Verb::Check(args) => check::run(&args, out),
+        Verb::Import(args) => import::run(&args, out),
         Verb::Plan(args) => plan::run(&args, out),
         Verb::Explain(args) => explain::run(&args, out),
         Verb::Emit(args) => emit::run(&args, out),
