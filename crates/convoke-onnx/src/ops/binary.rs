@@ -94,20 +94,31 @@ pub(super) fn quotient(build: &mut Build, call: &Call<'_, '_>) -> Result<View, R
         (Operand::Value(view), Operand::Constant(constant)) => {
             affine(build, call, view, constant, |each| (each.zip(&Numbers::One(1.0), |x, y| y / x), Numbers::One(0.0)))
         }
-        _ => Err(Reason::NotConstant { input: 1, what: "what is divided by" }),
+        (Operand::Constant(constant), Operand::Value(view)) => {
+            let view = build.steps(view, vec![Step::Pow(-1.0)], &call.hints)?;
+            affine(build, call, &view, constant, |each| (each, Numbers::One(0.0)))
+        }
+        (Operand::Value(first), Operand::Value(second)) => {
+            let second = build.steps(second, vec![Step::Pow(-1.0)], &call.hints)?;
+            both(build, call, &Op::Mul, first, &second)
+        }
+        (Operand::Constant(_), Operand::Constant(_)) => Err(Reason::IsConstant(0)),
     }
 }
 
 pub(super) fn power(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {
     let view = call.view(0)?;
-    match call.params.number(1, "the exponent")? {
-        Some(1.0) => Ok(view.clone()),
-        Some(2.0) => both(build, call, &Op::Mul, view, view),
-        Some(other) => {
-            Err(Reason::Number { what: "the exponent", found: other.to_string(), expected: "it has to be 1 or 2" })
-        }
-        None => Err(Reason::NoInput(1)),
+    let exponent = call.params.needed(1, "the exponent")?;
+    let wrong = |found: String| {
+        let expected = "it has to be one number, a multiple of 0.25 from -4 to 4 other than 0";
+        Err(Reason::Number { what: "the exponent", found, expected })
+    };
+    let Some(one) = exponent.uniform() else { return wrong(format!("{:?} numbers", exponent.dims)) };
+    if one == 0.0 || one.abs() > 4.0 || (4.0 * one).fract() != 0.0 {
+        return wrong(one.to_string());
     }
+    let (view, _) = numbers(build, view, exponent)?;
+    if one == 1.0 { Ok(view) } else { build.steps(&view, vec![Step::Pow(one)], &call.hints) }
 }
 
 /// `Max` and `Min` with one number.
@@ -155,7 +166,7 @@ fn both(build: &mut Build, call: &Call<'_, '_>, op: &Op, first: &View, second: &
     };
     let small_dims = small.dims();
     if !small_dims.iter().enumerate().all(|(axis, &size)| fits(axis, size)) {
-        let what = "a value, and one that has neither its sizes nor one element a channel,";
+        let what = "a value and one that has neither its sizes nor one element a channel";
         return Err(differ_dims(what, &dims, &small_dims));
     }
     let axes: Vec<_> =

@@ -161,6 +161,42 @@ impl Build {
         Ok((view, roles.into_iter().map(Some).collect()))
     }
 
+    /// The view with axes of the value it is of, each of which is one: of one element too.
+    fn placed(&mut self, view: &View) -> Result<(View, Vec<Role>), Reason> {
+        let (view, roles) = self.aligned(view)?;
+        let rank = self.net.shape(view.value).sizes.len();
+        if let Some(roles) = filled(roles, self.batch, rank) {
+            return Ok((view, roles));
+        }
+        let dims = view.dims();
+        let roles =
+            default_roles(&dims, self.batch).ok_or(Reason::Axes { expected: "up to five", found: dims.len() })?;
+        let value = self.value(&view, &roles)?;
+        Ok((View::of(value, self.net.shape(value), &roles), roles))
+    }
+
+    /// The view with axes that are those of a value, in which `wanted` ones are of space: where they are not, one whose only channel is all of an image.
+    fn spatial(&mut self, view: &View, wanted: impl Fn(usize) -> bool) -> Result<(View, Vec<Role>), Reason> {
+        let is_space = |(axis, role): (usize, &Role)| matches!(role, Role::Space(_)) || !wanted(axis);
+        let dims = view.dims();
+        if let Ok((view, roles)) = self.placed(view)
+            && roles.iter().enumerate().all(is_space)
+        {
+            return Ok((view, roles));
+        }
+        let has_batch = dims.first() == Some(&self.batch) && (self.batch > 1 || !wanted(0));
+        if self.batch > 1 && (!has_batch || wanted(0)) {
+            return Err(Reason::No("it changes how many images there are"));
+        }
+        let lead = if has_batch { vec![Role::Batch] } else { vec![] };
+        let roles: Vec<_> = lead.into_iter().chain((0..3).map(Role::Space)).take(dims.len()).collect();
+        if roles.len() < dims.len() {
+            return Err(Reason::Axes { expected: "fewer, where channels are changed as space is,", found: dims.len() });
+        }
+        let value = self.value(view, &roles)?;
+        Ok((View::of(value, self.net.shape(value), &roles), roles))
+    }
+
     /// Adds a layer.
     fn push(
         &mut self,
@@ -180,6 +216,17 @@ impl Build {
         let value = self.push(Op::Elementwise, vec![view.value], then, shape, hints)?;
         Ok(View { value, axes: view.axes.clone() })
     }
+}
+
+/// Roles for all axes, those of one element too; `None` if that cannot be.
+fn filled(roles: Vec<Option<Role>>, batch: usize, rank: usize) -> Option<Vec<Role>> {
+    let all = [Role::Batch, Role::Channel].into_iter().chain((0..rank).map(Role::Space));
+    let mut free: Vec<_> = all.filter(|role| !roles.contains(&Some(*role))).collect();
+    if batch > 1 {
+        free.retain(|&role| role != Role::Batch);
+    }
+    free.reverse();
+    roles.into_iter().map(|role| role.or_else(|| free.pop())).collect()
 }
 
 /// Refuses sizes whose product is too large.
@@ -223,6 +270,9 @@ pub(crate) fn translate(build: &mut Build, call: &Call<'_, '_>) -> Result<Option
         "Resize" | "Upsample" => resize::resize(build, call)?,
         _ => match steps::steps(call, &op)? {
             Some(then) => build.steps(call.view(0)?, then, &call.hints)?,
+            None if OPERATORS.contains(&op.as_str()) => {
+                return Err(Reason::No("it is computed of constants alone, not translated"));
+            }
             None => return Ok(None),
         },
     };
