@@ -203,9 +203,9 @@ impl Fuser<'_> {
             let source = self.net.layers[layer].inputs[0];
             let then = &self.net.layers[layer].then;
             if source == value
-                && let Some(steps) = product(then)
+                && let Some((steps, again)) = product(then, source)
             {
-                self.uses[source] -= 1;
+                self.uses[source] -= 1 + again;
                 self.uses[gate] = 0;
                 let layer = &mut self.net.layers[at];
                 (layer.op, layer.inputs, layer.then) = (Op::Elementwise, vec![source], steps);
@@ -222,9 +222,9 @@ impl Fuser<'_> {
             if shift.one() != Some(0.0) {
                 continue;
             }
-            if let Some(mut steps) = product(then) {
+            if let Some((mut steps, again)) = product(then, source) {
                 steps.push(Step::Affine(factor.clone(), Numbers::One(0.0)));
-                self.uses[source] -= 1;
+                self.uses[source] -= 1 + again;
                 (self.uses[gate], self.uses[value]) = (0, 0);
                 let layer = &mut self.net.layers[at];
                 (layer.op, layer.inputs, layer.then) = (Op::Elementwise, vec![source], steps);
@@ -329,6 +329,7 @@ fn push(steps: &mut Vec<Step>, step: Step) {
             *shift = shift.zip(more, |x, y| x * y).zip(plus, |x, y| x + y);
             *scale = scale.zip(more, |x, y| x * y);
         }
+        (Some(Step::Pow(exponent)), Step::Pow(-1.0)) => *exponent = -*exponent,
         _ => steps.push(step),
     }
     let last = steps.last().and_then(scalars).map(|(scale, shift)| (scale as f32, shift as f32));
@@ -353,26 +354,36 @@ fn push(steps: &mut Vec<Step>, step: Step) {
     }
 }
 
-/// The steps that `x` times these steps of `x` are, if they are some.
-fn product(steps: &[Step]) -> Option<Vec<Step>> {
+/// The steps that `x` times these steps of `x` are, if they are some, and how often the steps take `x` again.
+fn product(steps: &[Step], x: usize) -> Option<(Vec<Step>, usize)> {
     let times = |word: &'static str, factor: f64| {
         let mut steps = vec![Step::Plain(word)];
         push(&mut steps, Step::Affine(Numbers::One(factor), Numbers::One(0.0)));
-        steps
+        Some((steps, 0))
     };
     match steps {
-        [Step::Plain("sigmoid")] => Some(times("silu", 1.0)),
-        [Step::Pow(exponent)] if (1.0..=3.0).contains(exponent) => Some(vec![Step::Pow(exponent + 1.0)]),
-        [Step::Plain("hard_sigmoid")] => Some(times("hardswish", 1.0)),
-        [Step::Plain("softplus"), Step::Plain("tanh")] => Some(times("mish", 1.0)),
+        [Step::Plain("sigmoid")] => times("silu", 1.0),
+        [Step::Pow(exponent)] if (1.0..=3.0).contains(exponent) => Some((vec![Step::Pow(exponent + 1.0)], 0)),
+        [Step::Plain("hard_sigmoid")] => times("hardswish", 1.0),
+        [Step::Plain("softplus"), Step::Plain("tanh")] => times("mish", 1.0),
         [first, Step::Clamp(0.0, 6.0)] => {
             let (scale, shift) = scalars(first)?;
-            (is(scale, 1.0) && is(shift, 3.0)).then(|| times("hardswish", 6.0))
+            if is(scale, 1.0) && is(shift, 3.0) { times("hardswish", 6.0) } else { None }
         }
         [first, Step::Erf, last] => {
             let ((inner, zero), (outer, plus)) = (scalars(first)?, scalars(last)?);
             let fits = is(inner, std::f64::consts::FRAC_1_SQRT_2) && zero == 0.0 && is(outer, plus) && plus != 0.0;
-            fits.then(|| times("gelu", 2.0 * outer))
+            if fits { times("gelu", 2.0 * outer) } else { None }
+        }
+        // Of `tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))`.
+        [Step::Pow(3.0), cube, Step::Residual(same), inner, Step::Plain("tanh"), last] if *same == x => {
+            let ((cube, none), (inner, zero), (outer, plus)) = (scalars(cube)?, scalars(inner)?, scalars(last)?);
+            let root = (2.0 / std::f64::consts::PI).sqrt();
+            let fits = is(cube, 0.044_715) && none == 0.0 && is(inner, root) && zero == 0.0;
+            if !(fits && is(outer, plus) && plus != 0.0) {
+                return None;
+            }
+            times("gelu_tanh", 2.0 * outer).map(|(steps, _)| (steps, 1))
         }
         _ => None,
     }

@@ -9,7 +9,9 @@ mod linear;
 mod moves;
 mod numbers;
 mod pool;
+mod reduce;
 mod resize;
+mod spread;
 mod steps;
 
 pub(crate) use moves::contiguous;
@@ -22,6 +24,9 @@ use crate::view::{View, Views, default_roles};
 
 /// Elements that a value may have.
 const MAX_ELEMENTS: u64 = 1 << 40;
+
+/// Parts that one value may be joined of.
+const MAX_PARTS: usize = 1024;
 
 /// A size of a value.
 const MAX_SIZE: usize = i32::MAX as usize;
@@ -42,6 +47,7 @@ pub const OPERATORS: &[&str] = &[
     "ConstantOfShape",
     "Conv",
     "ConvTranspose",
+    "DepthToSpace",
     "Div",
     "Dropout",
     "Elu",
@@ -59,10 +65,13 @@ pub const OPERATORS: &[&str] = &[
     "GlobalMaxPool",
     "Greater",
     "GreaterOrEqual",
+    "GroupNormalization",
     "HardSigmoid",
     "HardSwish",
     "Identity",
+    "InstanceNormalization",
     "LRN",
+    "LayerNormalization",
     "LeakyRelu",
     "Less",
     "LessOrEqual",
@@ -71,6 +80,7 @@ pub const OPERATORS: &[&str] = &[
     "MatMul",
     "Max",
     "MaxPool",
+    "Mean",
     "Min",
     "Mish",
     "Mod",
@@ -83,11 +93,14 @@ pub const OPERATORS: &[&str] = &[
     "Pow",
     "Range",
     "Reciprocal",
+    "ReduceL1",
+    "ReduceL2",
     "ReduceMax",
     "ReduceMean",
     "ReduceMin",
     "ReduceProd",
     "ReduceSum",
+    "ReduceSumSquare",
     "Relu",
     "Reshape",
     "Resize",
@@ -100,6 +113,7 @@ pub const OPERATORS: &[&str] = &[
     "Softmax",
     "Softplus",
     "Softsign",
+    "SpaceToDepth",
     "Split",
     "Sqrt",
     "Squeeze",
@@ -191,7 +205,7 @@ impl Build {
         let lead = if has_batch { vec![Role::Batch] } else { vec![] };
         let roles: Vec<_> = lead.into_iter().chain((0..3).map(Role::Space)).take(dims.len()).collect();
         if roles.len() < dims.len() {
-            return Err(Reason::Axes { expected: "fewer, where channels are changed as space is,", found: dims.len() });
+            return Err(Reason::No("it changes channels as space is changed, which is translated of up to three axes"));
         }
         let value = self.value(view, &roles)?;
         Ok((View::of(value, self.net.shape(value), &roles), roles))
@@ -248,13 +262,17 @@ pub(crate) fn translate(build: &mut Build, call: &Call<'_, '_>) -> Result<Option
         "ConvTranspose" => conv::conv_transpose(build, call)?,
         "MaxPool" | "AveragePool" | "LpPool" => pool::pool(build, call, &op)?,
         "GlobalMaxPool" | "GlobalAveragePool" | "GlobalLpPool" => pool::global(build, call, &op)?,
-        "ReduceMean" => pool::mean(build, call)?,
+        "ReduceMean" | "ReduceSum" | "ReduceSumSquare" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" => {
+            reduce::reduce(build, call, &op)?
+        }
+        "LayerNormalization" => reduce::layer_normalization(build, call)?,
+        "InstanceNormalization" | "GroupNormalization" => reduce::instance_normalization(build, call, &op)?,
         "LRN" => pool::lrn(build, call)?,
         "Gemm" => linear::gemm(build, call)?,
         "MatMul" => linear::matmul(build, call)?,
         "BatchNormalization" => binary::batch_normalization(build, call)?,
         "PRelu" => binary::prelu(build, call)?,
-        "Add" | "Sum" => binary::sum(build, call)?,
+        "Add" | "Sum" | "Mean" => binary::sum(build, call, &op)?,
         "Sub" => binary::difference(build, call)?,
         "Mul" => binary::product(build, call)?,
         "Div" => binary::quotient(build, call)?,
@@ -268,6 +286,10 @@ pub(crate) fn translate(build: &mut Build, call: &Call<'_, '_>) -> Result<Option
         "Transpose" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => moves::renamed(build, call, &op)?,
         "Identity" | "Dropout" | "Cast" => moves::same(call, &op)?,
         "Resize" | "Upsample" => resize::resize(build, call)?,
+        "Expand" => spread::expand(build, call)?,
+        "Tile" => spread::tile(build, call)?,
+        "DepthToSpace" | "SpaceToDepth" => spread::depth_and_space(build, call, &op)?,
+        "Gather" => spread::gather(build, call)?,
         _ => match steps::steps(call, &op)? {
             Some(then) => build.steps(call.view(0)?, then, &call.hints)?,
             None if OPERATORS.contains(&op.as_str()) => {

@@ -1,11 +1,14 @@
 //! Operators that move elements, or only name them otherwise.
 
-use super::{Build, Call, filled};
+use super::{Build, Call, MAX_PARTS, filled};
 use crate::error::Reason;
 use crate::ir::{Fill, Op, Role, Shape};
 use crate::shapes::{Cut, axis, differ_dims};
 use crate::tensor::DType;
 use crate::view::{Factor, View, default_roles, shape_of};
+
+/// What is joined of more parts.
+const MANY: Reason = Reason::No("it is made of more than 1024 parts");
 
 /// `Identity` and what is that here.
 pub(super) fn same(call: &Call<'_, '_>, op: &str) -> Result<View, Reason> {
@@ -79,9 +82,19 @@ pub(super) fn concat(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Rea
     if parts.len() == 1 {
         return Ok(first.clone());
     }
+    let views = parts.into_iter().map(|input| call.view(input)).collect::<Result<Vec<_>, _>>()?;
+    joined(build, call, &views, at)
+}
+
+/// Tensors one behind the other along an axis.
+pub(super) fn joined(build: &mut Build, call: &Call<'_, '_>, parts: &[&View], at: usize) -> Result<View, Reason> {
+    if parts.len() > MAX_PARTS {
+        return Err(MANY);
+    }
+    let first = parts[0];
+    let rank = first.axes.len();
     let mut views = Vec::new();
-    for input in parts {
-        let view = call.view(input)?;
+    for view in parts {
         let (dims, other) = (first.dims(), view.dims());
         if other.len() != rank || (0..rank).any(|axis| axis != at && dims[axis] != other[axis]) {
             return Err(differ_dims("parts", &dims, &other));
@@ -129,13 +142,8 @@ fn cut(build: &mut Build, call: &Call<'_, '_>, view: &View, cuts: &[Cut]) -> Res
     let is_whole = |axis: usize| {
         cuts[axis].start == 0 && cuts[axis].len == dims[axis] && (cuts[axis].step == 1 || dims[axis] == 1)
     };
-    for (axis, cut) in cuts.iter().enumerate() {
-        if cut.len == 0 {
-            return Err(Reason::No("it takes nothing"));
-        }
-        if !is_whole(axis) && cut.step < 0 {
-            return Err(Reason::No("it runs backwards"));
-        }
+    if cuts.iter().any(|cut| cut.len == 0) {
+        return Err(Reason::No("it takes nothing"));
     }
     let placed = build.placed(view);
     let is_fit = |(axis, role): (usize, &Role)| match role {
@@ -172,10 +180,54 @@ fn cut(build: &mut Build, call: &Call<'_, '_>, view: &View, cuts: &[Cut]) -> Res
     Ok(View::of(value, &made, &roles))
 }
 
+/// What lies at these indices along an axis.
+pub(super) fn picked(
+    build: &mut Build,
+    call: &Call<'_, '_>,
+    view: &View,
+    axis: usize,
+    indices: &[usize],
+) -> Result<View, Reason> {
+    let dims = view.dims();
+    let mut parts = Vec::new();
+    let mut at = 0;
+    while at < indices.len() {
+        let (start, next) = (indices[at], indices.get(at + 1).copied());
+        let step = next.and_then(|next| next.checked_sub(start)).filter(|&step| step > 0).unwrap_or(1);
+        let rest = indices[at..].iter().enumerate();
+        let len =
+            rest.take_while(|&(i, &index)| i.checked_mul(step).and_then(|far| far.checked_add(start)) == Some(index));
+        let len = len.count();
+        if parts.len() == MAX_PARTS {
+            return Err(MANY);
+        }
+        let mut cuts: Vec<_> = dims.iter().map(|&len| Cut { start: 0, step: 1, len }).collect();
+        cuts[axis] = Cut { start, step: step as i64, len };
+        parts.push(cut(build, call, view, &cuts)?);
+        at += len;
+    }
+    match &parts[..] {
+        [] => Err(Reason::No("it takes nothing")),
+        [one] => Ok(one.clone()),
+        many => joined(build, call, &many.iter().collect::<Vec<_>>(), axis),
+    }
+}
+
 pub(super) fn slice(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {
     let view = call.view(0)?;
-    let cuts = call.params.cuts(&view.dims())?;
-    cut(build, call, view, &cuts)
+    let mut cuts = call.params.cuts(&view.dims())?;
+    let mut view = view.clone();
+    for axis in 0..cuts.len() {
+        if let Cut { start, step: step @ ..0, len } = cuts[axis]
+            && len > 1
+        {
+            let back = usize::try_from(step.unsigned_abs()).unwrap_or(usize::MAX);
+            let indices: Vec<_> = (0..len).map(|at| start.saturating_sub(at.saturating_mul(back))).collect();
+            view = picked(build, call, &view, axis, &indices)?;
+            cuts[axis] = Cut { start: 0, step: 1, len };
+        }
+    }
+    cut(build, call, &view, &cuts)
 }
 
 pub(super) fn split(build: &mut Build, call: &Call<'_, '_>) -> Result<Vec<View>, Reason> {

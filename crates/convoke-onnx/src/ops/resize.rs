@@ -11,6 +11,11 @@ pub(super) fn resize(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Rea
     let dims = view.dims();
     let factors = factors(call, &dims)?;
     nearest(call, &factors)?;
+    repeated(build, call, view, &factors)
+}
+
+/// Each element so often along each axis.
+pub(super) fn repeated(build: &mut Build, call: &Call<'_, '_>, view: &View, factors: &[usize]) -> Result<View, Reason> {
     let (view, roles) = build.spatial(view, |axis| factors[axis] != 1)?;
     let shape = build.net.shape(view.value).clone();
     let mut scale = vec![1; shape.sizes.len()];
