@@ -4,7 +4,10 @@
 //! a convolution right in front of them, in `f64`; `x * sigmoid(x)` and its like become the one step that they are; a sum becomes a step of the layer that
 //! makes one of its parts. In the end every layer is behind those that it takes values of.
 
-use crate::ir::{Network, Numbers, Op, Step, Weights};
+use std::rc::Rc;
+
+use crate::ir::{Conv, Fill, Network, Numbers, Op, Step, Weights, Window};
+use crate::tensor::{DType, Data, Elements, Tensor};
 
 /// Puts layers together, and leaves out those that no output needs. The outputs are named anew.
 pub(crate) fn fuse(net: &mut Network, outputs: &mut [usize]) {
@@ -16,6 +19,7 @@ pub(crate) fn fuse(net: &mut Network, outputs: &mut [usize]) {
         }
     }
     outputs.iter_mut().for_each(|output| *output = fuser.alias[*output]);
+    copies(net);
     let order = order(net, outputs);
     let mut layers: Vec<_> = std::mem::take(&mut net.layers).into_iter().map(Some).collect();
     net.values.iter_mut().for_each(|value| value.layer = None);
@@ -27,10 +31,35 @@ pub(crate) fn fuse(net: &mut Network, outputs: &mut [usize]) {
     }
 }
 
+/// Makes what is filled with copies of elements the padding of convolutions that do nothing else: only those have such padding.
+fn copies(net: &mut Network) {
+    for layer in &mut net.layers {
+        let Op::Pad { padding, fill: fill @ Fill::Mode(_) } = &layer.op else { continue };
+        let (channels, rank) = (net.values[layer.output].shape.channels, padding.len());
+        let ones = || vec![1; rank];
+        let window = Window { kernel: ones(), stride: ones(), dilation: ones(), padding: padding.clone() };
+        let dims = [channels, 1].into_iter().chain(ones()).collect();
+        let tensor = Tensor { dtype: DType::F32, dims, elements: Elements::Float(Data::Splat(1.0)) };
+        layer.op = Op::Conv(Box::new(Conv {
+            transposed: false,
+            out_channels: channels,
+            groups: channels,
+            window,
+            output_padding: vec![0; rank],
+            fill: *fill,
+            weights: Weights {
+                tensor: Rc::new(tensor),
+                scale: Numbers::One(1.0),
+                shift: Numbers::One(0.0),
+                bias: false,
+            },
+        }));
+    }
+}
+
 /// The values that a layer takes.
 pub(crate) fn taken(layer: &crate::ir::Layer) -> impl Iterator<Item = usize> {
-    let more = layer.then.iter().filter_map(|step| if let Step::Residual(value) = step { Some(*value) } else { None });
-    layer.inputs.iter().copied().chain(more)
+    layer.inputs.iter().copied().chain(layer.then.iter().filter_map(Step::taken))
 }
 
 /// The layers that outputs need, each behind those whose values it takes.
@@ -90,19 +119,29 @@ impl Fuser<'_> {
         match self.net.layers[at].op {
             Op::Mul => self.gate(at),
             Op::Elementwise => {}
-            Op::Add => return self.residual(at),
+            Op::Add => return self.joined(at, Step::Residual),
             Op::Conv(_) => return self.padding(at),
             Op::Slice { .. } => return self.slice(at),
             _ => return,
         }
-        if self.net.layers[at].op == Op::Elementwise {
-            self.steps(at);
+        match self.net.layers[at].op {
+            Op::Mul => self.joined(at, Step::Multiply),
+            _ => self.steps(at),
         }
     }
 
     /// The layer that makes a value, if nothing else than one layer takes it.
     fn only_producer(&self, value: usize) -> Option<usize> {
         self.net.values[value].layer.filter(|_| self.uses[value] == 1)
+    }
+
+    /// Whether a sum or product is of a value and one with one element a channel, behind which no steps take numbers of channels.
+    fn is_by_channel(&self, at: usize) -> bool {
+        let layer = &self.net.layers[at];
+        match (&layer.op, &layer.inputs[..]) {
+            (Op::Add | Op::Mul, &[first, second]) => self.net.shape(first) != self.net.shape(second),
+            _ => false,
+        }
     }
 
     /// Lets a layer stand for another, whose value is then its.
@@ -124,7 +163,9 @@ impl Fuser<'_> {
         let before = self.only_producer(input).filter(|&before| {
             let layer = &self.net.layers[before];
             let has_erf = steps.contains(&Step::Erf) || layer.then.contains(&Step::Erf);
-            layer.op.has_steps() && !layer.then.contains(&Step::Softmax) && (!has_erf || layer.op == Op::Elementwise)
+            let is_per_channel = steps.iter().any(Step::is_per_channel);
+            let fits = (!has_erf || layer.op == Op::Elementwise) && !(is_per_channel && self.is_by_channel(before));
+            layer.op.has_steps() && !layer.then.contains(&Step::Softmax) && fits
         });
         let Some(before) = before else {
             self.net.layers[at].then = steps;
@@ -148,6 +189,12 @@ impl Fuser<'_> {
     /// A product of a value and steps of it becomes one step.
     fn gate(&mut self, at: usize) {
         let [first, second] = self.net.layers[at].inputs[..] else { return };
+        if first == second {
+            self.uses[first] -= 1;
+            let layer = &mut self.net.layers[at];
+            (layer.op, layer.inputs, layer.then) = (Op::Elementwise, vec![first], vec![Step::Pow(2.0)]);
+            return;
+        }
         for (value, gate) in [(first, second), (second, first)] {
             let Some(layer) = self.only_producer(gate).filter(|&layer| self.net.layers[layer].op == Op::Elementwise)
             else {
@@ -156,9 +203,9 @@ impl Fuser<'_> {
             let source = self.net.layers[layer].inputs[0];
             let then = &self.net.layers[layer].then;
             if source == value
-                && let Some(steps) = product(then)
+                && let Some((steps, again)) = product(then, source)
             {
-                self.uses[source] -= 1;
+                self.uses[source] -= 1 + again;
                 self.uses[gate] = 0;
                 let layer = &mut self.net.layers[at];
                 (layer.op, layer.inputs, layer.then) = (Op::Elementwise, vec![source], steps);
@@ -175,9 +222,9 @@ impl Fuser<'_> {
             if shift.one() != Some(0.0) {
                 continue;
             }
-            if let Some(mut steps) = product(then) {
+            if let Some((mut steps, again)) = product(then, source) {
                 steps.push(Step::Affine(factor.clone(), Numbers::One(0.0)));
-                self.uses[source] -= 1;
+                self.uses[source] -= 1 + again;
                 (self.uses[gate], self.uses[value]) = (0, 0);
                 let layer = &mut self.net.layers[at];
                 (layer.op, layer.inputs, layer.then) = (Op::Elementwise, vec![source], steps);
@@ -186,8 +233,8 @@ impl Fuser<'_> {
         }
     }
 
-    /// A sum becomes a step of the layer that makes one part, the one that is made last.
-    fn residual(&mut self, at: usize) {
+    /// A sum or product becomes a step of the layer that makes one part, the one that is made last.
+    fn joined(&mut self, at: usize, step: fn(usize) -> Step) {
         let [first, second] = self.net.layers[at].inputs[..] else { return };
         if self.net.shape(first) != self.net.shape(second) {
             return;
@@ -195,8 +242,9 @@ impl Fuser<'_> {
         let takes = |value: usize| {
             self.only_producer(value).filter(|&layer| {
                 let layer = &self.net.layers[layer];
-                let free = !layer.then.iter().any(|step| matches!(step, Step::Residual(_) | Step::Softmax | Step::Erf));
-                free && layer.op.has_steps() && !matches!(layer.op, Op::Add | Op::Mul)
+                let is_bad = |step: &Step| step.taken().is_some() || matches!(step, Step::Softmax | Step::Erf);
+                let is_pair = matches!(layer.op, Op::Add | Op::Mul);
+                layer.op.has_steps() && !layer.then.iter().any(is_bad) && !is_pair
             })
         };
         let (part, other) = match (takes(first), takes(second)) {
@@ -206,21 +254,23 @@ impl Fuser<'_> {
             (None, None) => return,
         };
         if let Some(layer) = self.net.values[part].layer {
-            self.net.layers[layer].then.push(Step::Residual(other));
+            self.net.layers[layer].then.push(step(other));
             self.replace(at, part);
         }
     }
 
-    /// Zeros around the input become the padding of a convolution.
+    /// What lies around the input becomes the padding of a convolution.
     fn padding(&mut self, at: usize) {
         let input = self.net.layers[at].inputs[0];
         let Some(before) = self.only_producer(input) else { return };
-        let Op::Pad { padding, value: 0.0 } = &self.net.layers[before].op else { return };
-        let (padding, source) = (padding.clone(), self.net.layers[before].inputs[0]);
+        let Op::Pad { padding, fill } = &self.net.layers[before].op else { return };
+        let (padding, fill, source) = (padding.clone(), *fill, self.net.layers[before].inputs[0]);
         let Op::Conv(conv) = &mut self.net.layers[at].op else { return };
-        if conv.transposed || conv.padding_mode.is_some() {
+        let is_padded = conv.window.padding.iter().any(|&padding| padding != (0, 0));
+        if conv.transposed || is_padded && fill != conv.fill || is_padded && fill != Fill::Number(0.0) {
             return;
         }
+        conv.fill = fill;
         for (own, more) in conv.window.padding.iter_mut().zip(padding) {
             *own = (own.0 + more.0, own.1 + more.1);
         }
@@ -279,6 +329,7 @@ fn push(steps: &mut Vec<Step>, step: Step) {
             *shift = shift.zip(more, |x, y| x * y).zip(plus, |x, y| x + y);
             *scale = scale.zip(more, |x, y| x * y);
         }
+        (Some(Step::Pow(exponent)), Step::Pow(-1.0)) => *exponent = -*exponent,
         _ => steps.push(step),
     }
     let last = steps.last().and_then(scalars).map(|(scale, shift)| (scale as f32, shift as f32));
@@ -303,25 +354,36 @@ fn push(steps: &mut Vec<Step>, step: Step) {
     }
 }
 
-/// The steps that `x` times these steps of `x` are, if they are some.
-fn product(steps: &[Step]) -> Option<Vec<Step>> {
+/// The steps that `x` times these steps of `x` are, if they are some, and how often the steps take `x` again.
+fn product(steps: &[Step], x: usize) -> Option<(Vec<Step>, usize)> {
     let times = |word: &'static str, factor: f64| {
         let mut steps = vec![Step::Plain(word)];
         push(&mut steps, Step::Affine(Numbers::One(factor), Numbers::One(0.0)));
-        steps
+        Some((steps, 0))
     };
     match steps {
-        [Step::Plain("sigmoid")] => Some(times("silu", 1.0)),
-        [Step::Plain("hard_sigmoid")] => Some(times("hardswish", 1.0)),
-        [Step::Plain("softplus"), Step::Plain("tanh")] => Some(times("mish", 1.0)),
+        [Step::Plain("sigmoid")] => times("silu", 1.0),
+        [Step::Pow(exponent)] if (1.0..=3.0).contains(exponent) => Some((vec![Step::Pow(exponent + 1.0)], 0)),
+        [Step::Plain("hard_sigmoid")] => times("hardswish", 1.0),
+        [Step::Plain("softplus"), Step::Plain("tanh")] => times("mish", 1.0),
         [first, Step::Clamp(0.0, 6.0)] => {
             let (scale, shift) = scalars(first)?;
-            (is(scale, 1.0) && is(shift, 3.0)).then(|| times("hardswish", 6.0))
+            if is(scale, 1.0) && is(shift, 3.0) { times("hardswish", 6.0) } else { None }
         }
         [first, Step::Erf, last] => {
             let ((inner, zero), (outer, plus)) = (scalars(first)?, scalars(last)?);
             let fits = is(inner, std::f64::consts::FRAC_1_SQRT_2) && zero == 0.0 && is(outer, plus) && plus != 0.0;
-            fits.then(|| times("gelu", 2.0 * outer))
+            if fits { times("gelu", 2.0 * outer) } else { None }
+        }
+        // Of `tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))`.
+        [Step::Pow(3.0), cube, Step::Residual(same), inner, Step::Plain("tanh"), last] if *same == x => {
+            let ((cube, none), (inner, zero), (outer, plus)) = (scalars(cube)?, scalars(inner)?, scalars(last)?);
+            let root = (2.0 / std::f64::consts::PI).sqrt();
+            let fits = is(cube, 0.044_715) && none == 0.0 && is(inner, root) && zero == 0.0;
+            if !(fits && is(outer, plus) && plus != 0.0) {
+                return None;
+            }
+            times("gelu_tanh", 2.0 * outer).map(|(steps, _)| (steps, 1))
         }
         _ => None,
     }

@@ -145,7 +145,7 @@ fn inputs<'g>(graph: &Graph<'g>, options: &Options) -> Result<Vec<Given<'g>>, Im
         for (axis, dim) in shape.dim.iter().enumerate() {
             let place = format!("{}.{axis}", info.name);
             let param = dim.dim_param.as_deref().filter(|name| is_key(name));
-            let keys: Vec<&str> = param.into_iter().chain([place.as_str()]).collect();
+            let keys: Vec<&str> = dim.dim_param.as_deref().into_iter().chain([place.as_str()]).collect();
             let bound = options.sizes.iter().find(|(key, _)| keys.contains(&key.as_str()));
             let value = dim.dim_value.and_then(|size| usize::try_from(size).ok()).filter(|&size| size > 0);
             let size = match (bound, value) {
@@ -189,7 +189,7 @@ impl<'g> Importer<'_, 'g> {
         let mut roles = default_roles(dims, self.build.batch).ok_or_else(|| {
             if rank <= 5 {
                 let (first, second) = (format!("{} images", self.build.batch), format!("sizes {dims:?}"));
-                Reason::Differ { what: "the batch of the first input, and an input,", first, second }
+                Reason::Differ { what: "the batch of the first input and another input", first, second }
             } else {
                 Reason::Axes { expected: "up to five", found: rank }
             }

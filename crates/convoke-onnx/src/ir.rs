@@ -148,8 +148,12 @@ pub(crate) enum Step {
     Prelu(Numbers),
     /// No step of the language, but part of one: the error function.
     Erf,
+    /// To a power, a multiple of a quarter.
+    Pow(f64),
     /// Plus another value.
     Residual(usize),
+    /// Times another value.
+    Multiply(usize),
     Softmax,
 }
 
@@ -162,6 +166,14 @@ pub(crate) struct Window {
     pub(crate) padding: Vec<(usize, usize)>,
 }
 
+/// What lies around a value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Fill {
+    Number(f64),
+    /// Elements of the value, by the language's word for which.
+    Mode(&'static str),
+}
+
 /// A convolution, transposed or not.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Conv {
@@ -170,8 +182,7 @@ pub(crate) struct Conv {
     pub(crate) groups: usize,
     pub(crate) window: Window,
     pub(crate) output_padding: Vec<usize>,
-    /// The word for what lies in the padding, if it is not zeros.
-    pub(crate) padding_mode: Option<&'static str>,
+    pub(crate) fill: Fill,
     pub(crate) weights: Weights,
 }
 
@@ -218,7 +229,7 @@ pub(crate) enum Op {
     },
     Pad {
         padding: Vec<(usize, usize)>,
-        value: f64,
+        fill: Fill,
     },
     Resize(Vec<usize>),
     Lrn {
@@ -231,6 +242,26 @@ pub(crate) enum Op {
     Reorder,
     Transpose(Vec<usize>),
     Flatten,
+}
+
+impl Step {
+    /// Whether it takes numbers of channels.
+    pub(crate) fn is_per_channel(&self) -> bool {
+        let each = |numbers: &Numbers| numbers.one().is_none_or(|one| !one.is_finite());
+        match self {
+            Self::Affine(scale, shift) => each(scale) || each(shift),
+            Self::Prelu(_) => true,
+            _ => false,
+        }
+    }
+
+    /// The other value that it takes.
+    pub(crate) fn taken(&self) -> Option<usize> {
+        match self {
+            Self::Residual(value) | Self::Multiply(value) => Some(*value),
+            _ => None,
+        }
+    }
 }
 
 impl Op {

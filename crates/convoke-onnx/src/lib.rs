@@ -74,7 +74,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { name: None, sizes: Vec::new(), limit: 8 << 30 }
+        Self { name: None, sizes: Vec::new(), limit: 4 << 30 }
     }
 }
 
@@ -133,7 +133,11 @@ fn import_model(model: &ModelProto, path: &Path, name: &str, options: &Options) 
     let name = names::single(name, "imported", &[spec::NETWORK.to_owned()]);
     let mut imported = import::import(&graph, External::beside(path), options, &name, &producer)?;
     let text = std::mem::take(&mut imported.text);
-    imported.text = front::format(&text).map_err(|diagnostics| ImportError::Refused { text, diagnostics })?;
+    let checked = front::format(&text).and_then(|formatted| {
+        front::contents(&formatted, &spec::Limits::default(), &[])?;
+        Ok(formatted)
+    });
+    imported.text = checked.map_err(|diagnostics| ImportError::Refused { text, diagnostics })?;
     Ok(imported)
 }
 

@@ -48,7 +48,7 @@ fn parts(path: &str) -> Vec<String> {
             .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
             .collect();
         let clean = clean.trim_matches('_').to_owned();
-        let clean = ["_w_0", "_b_0", "_w", "_weight", "_kernel"]
+        let clean = ["_w_0", "_b_0", "_w", "_weight", "_weights", "_kernel"]
             .iter()
             .find_map(|end| clean.strip_suffix(end))
             .unwrap_or(&clean)

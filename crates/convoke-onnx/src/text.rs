@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::error::LimitError;
-use crate::ir::{Conv, Layer, Network, Numbers, Op, Pooling, Role, Shape, Step, Weights, Window};
+use crate::ir::{Conv, Fill, Layer, Network, Numbers, Op, Pooling, Role, Shape, Step, Weights, Window};
 use crate::tensor::{Budget, Data, Elements, Tensor};
 use crate::{Parameter, names};
 
@@ -105,7 +105,9 @@ fn main_word(step: &Step) -> Option<&'static str> {
         Step::Celu(_) => Some("celu"),
         Step::Prelu(_) => Some("prelu"),
         Step::Erf => Some("erf"),
+        Step::Pow(_) => Some("power"),
         Step::Residual(_) => Some("sum"),
+        Step::Multiply(_) => Some("product"),
         Step::Softmax => Some("softmax"),
     }
 }
@@ -159,10 +161,11 @@ fn written(net: &Network, layer: &Layer, previous: Option<usize>, names: &[Strin
             slice(*channels, space, from, &mut fields);
             "slice".to_owned()
         }
-        Op::Pad { padding, value } => {
+        Op::Pad { padding, fill } => {
             fields.push(format!("padding: {}", paddings(padding)));
-            if *value != 0.0 {
-                fields.push(format!("value: {}", number(*value)));
+            match fill {
+                Fill::Number(0.0) | Fill::Mode(_) => {}
+                Fill::Number(value) => fields.push(format!("value: {}", number(*value))),
             }
             "pad".to_owned()
         }
@@ -207,8 +210,10 @@ fn convolution(conv: &Conv, from: &Shape, fields: &mut Vec<String>) {
     let window = &conv.window;
     fields.push(format!("out_channels: {}, kernel_size: {}", conv.out_channels, each(&window.kernel)));
     common(window, fields);
-    if let Some(mode) = conv.padding_mode {
-        fields.push(format!("padding_mode: {mode}"));
+    match conv.fill {
+        Fill::Number(0.0) => {}
+        Fill::Number(value) => fields.push(format!("padding_mode: constant({})", number(value))),
+        Fill::Mode(word) => fields.push(format!("padding_mode: {word}")),
     }
     if conv.output_padding.iter().any(|&n| n > 0) {
         fields.push(format!("output_padding: {}", each(&conv.output_padding)));
@@ -336,7 +341,9 @@ fn words(step: &Step, names: &[String]) -> Vec<String> {
         Step::Celu(alpha) => of("celu", *alpha, 1.0),
         Step::Prelu(_) => "prelu".to_owned(),
         Step::Erf => "erf".to_owned(),
+        Step::Pow(exponent) => format!("pow({})", number(*exponent)),
         Step::Residual(value) => format!("residual({})", names[*value]),
+        Step::Multiply(value) => format!("multiply({})", names[*value]),
         Step::Softmax => "softmax".to_owned(),
     }]
 }

@@ -28,7 +28,7 @@ fn two<'c>(call: &'c Call<'_, '_>) -> Result<(Operand<'c>, Operand<'c>), Reason>
 }
 
 /// A value times and plus constants.
-fn affine(
+pub(super) fn affine(
     build: &mut Build,
     call: &Call<'_, '_>,
     view: &View,
@@ -40,7 +40,8 @@ fn affine(
     build.steps(&view, vec![Step::Affine(scale, shift)], &call.hints)
 }
 
-pub(super) fn sum(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {
+/// `Add`, `Sum`, and `Mean` of several.
+pub(super) fn sum(build: &mut Build, call: &Call<'_, '_>, op: &str) -> Result<View, Reason> {
     let count = call.params.node.inputs.len();
     if count == 1 {
         return call.view(0).cloned();
@@ -59,7 +60,11 @@ pub(super) fn sum(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason
             Operand::Constant(constant) => affine(build, call, &out, constant, |each| (Numbers::One(1.0), each))?,
         };
     }
-    Ok(out)
+    if op != "Mean" {
+        return Ok(out);
+    }
+    let factor = Numbers::One(1.0 / count as f64);
+    build.steps(&out, vec![Step::Affine(factor, Numbers::One(0.0))], &call.hints)
 }
 
 pub(super) fn difference(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {
@@ -94,20 +99,31 @@ pub(super) fn quotient(build: &mut Build, call: &Call<'_, '_>) -> Result<View, R
         (Operand::Value(view), Operand::Constant(constant)) => {
             affine(build, call, view, constant, |each| (each.zip(&Numbers::One(1.0), |x, y| y / x), Numbers::One(0.0)))
         }
-        _ => Err(Reason::NotConstant { input: 1, what: "what is divided by" }),
+        (Operand::Constant(constant), Operand::Value(view)) => {
+            let view = build.steps(view, vec![Step::Pow(-1.0)], &call.hints)?;
+            affine(build, call, &view, constant, |each| (each, Numbers::One(0.0)))
+        }
+        (Operand::Value(first), Operand::Value(second)) => {
+            let second = build.steps(second, vec![Step::Pow(-1.0)], &call.hints)?;
+            both(build, call, &Op::Mul, first, &second)
+        }
+        (Operand::Constant(_), Operand::Constant(_)) => Err(Reason::IsConstant(0)),
     }
 }
 
 pub(super) fn power(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {
     let view = call.view(0)?;
-    match call.params.number(1, "the exponent")? {
-        Some(1.0) => Ok(view.clone()),
-        Some(2.0) => both(build, call, &Op::Mul, view, view),
-        Some(other) => {
-            Err(Reason::Number { what: "the exponent", found: other.to_string(), expected: "it has to be 1 or 2" })
-        }
-        None => Err(Reason::NoInput(1)),
+    let exponent = call.params.needed(1, "the exponent")?;
+    let wrong = |found: String| {
+        let expected = "it has to be one number, a multiple of 0.25 from -4 to 4 other than 0";
+        Err(Reason::Number { what: "the exponent", found, expected })
+    };
+    let Some(one) = exponent.uniform() else { return wrong(format!("{:?} numbers", exponent.dims)) };
+    if one == 0.0 || one.abs() > 4.0 || (4.0 * one).fract() != 0.0 {
+        return wrong(one.to_string());
     }
+    let (view, _) = numbers(build, view, exponent)?;
+    if one == 1.0 { Ok(view) } else { build.steps(&view, vec![Step::Pow(one)], &call.hints) }
 }
 
 /// `Max` and `Min` with one number.
@@ -127,7 +143,13 @@ pub(super) fn bound(build: &mut Build, call: &Call<'_, '_>, op: &str) -> Result<
 }
 
 /// Sum or product of two values.
-fn both(build: &mut Build, call: &Call<'_, '_>, op: &Op, first: &View, second: &View) -> Result<View, Reason> {
+pub(super) fn both(
+    build: &mut Build,
+    call: &Call<'_, '_>,
+    op: &Op,
+    first: &View,
+    second: &View,
+) -> Result<View, Reason> {
     let dims = broadcast(&first.dims(), &second.dims())?;
     let wide = |view: &View| {
         let mut view = view.clone();
@@ -141,9 +163,7 @@ fn both(build: &mut Build, call: &Call<'_, '_>, op: &Op, first: &View, second: &
         (true, true) => return alike(build, call, op, &first, &second),
         (true, false) => (first, second),
         (false, true) => (second, first),
-        (false, false) => {
-            return Err(differ_dims("two values that each stand for more elements", &first.dims(), &second.dims()));
-        }
+        (false, false) => return super::spread::both_spread(build, call, op, (&first, &second), &dims),
     };
     // One element a channel of the smaller stands for all.
     let (large, roles) = build.aligned(&large)?;
@@ -155,8 +175,7 @@ fn both(build: &mut Build, call: &Call<'_, '_>, op: &Op, first: &View, second: &
     };
     let small_dims = small.dims();
     if !small_dims.iter().enumerate().all(|(axis, &size)| fits(axis, size)) {
-        let what = "a value, and one that has neither its sizes nor one element a channel,";
-        return Err(differ_dims(what, &dims, &small_dims));
+        return super::spread::both_spread(build, call, op, (&large, &small), &dims);
     }
     let axes: Vec<_> =
         roles.iter().map(|role| role.map_or(vec![], |role| View::of(0, &one, &[role]).axes.remove(0))).collect();
@@ -167,7 +186,13 @@ fn both(build: &mut Build, call: &Call<'_, '_>, op: &Op, first: &View, second: &
 }
 
 /// Of two tensors of the same sizes.
-fn alike(build: &mut Build, call: &Call<'_, '_>, op: &Op, first: &View, second: &View) -> Result<View, Reason> {
+pub(super) fn alike(
+    build: &mut Build,
+    call: &Call<'_, '_>,
+    op: &Op,
+    first: &View,
+    second: &View,
+) -> Result<View, Reason> {
     let shape = build.net.shape(first.value).clone();
     let other = build.views.arranged(&mut build.net, second, &first.axes, &shape);
     let other = other.ok_or_else(|| Reason::Moves(format!("{:?}", second.dims())))?;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{Build, Call};
 use crate::error::Reason;
-use crate::ir::{Conv, Numbers, Op, Role, Shape, Weights, Window};
+use crate::ir::{Conv, Fill, Numbers, Op, Role, Shape, Weights, Window};
 use crate::shapes::{differ, differ_dims};
 use crate::tensor::Tensor;
 use crate::view::View;
@@ -77,7 +77,7 @@ pub(super) fn conv(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reaso
         out_channels: *out_channels,
         groups,
         output_padding: vec![0; kernel.len()],
-        padding_mode: None,
+        fill: Fill::Number(0.0),
         weights: weights(Rc::clone(tensor), bias.map(Rc::as_ref), *out_channels)?,
         window,
     };
@@ -104,7 +104,7 @@ pub(super) fn conv_transpose(build: &mut Build, call: &Call<'_, '_>) -> Result<V
         out_channels,
         groups,
         output_padding,
-        padding_mode: None,
+        fill: Fill::Number(0.0),
         weights: weights(Rc::clone(tensor), call.params.constant(2, "the bias")?.map(Rc::as_ref), out_channels)?,
         window: Window::default(),
     };

@@ -7,7 +7,7 @@ use super::numbers::numbers;
 use super::{Build, Call};
 use crate::error::Reason;
 use crate::fold::{places, strides, transpose};
-use crate::ir::{Conv, Numbers, Op, Role, Shape, Step, Weights, Window};
+use crate::ir::{Conv, Fill, Numbers, Op, Role, Shape, Step, Weights, Window};
 use crate::shapes::differ_dims;
 use crate::tensor::{Data, Tensor};
 use crate::view::{Factor, View, default_roles, roles_with_channel};
@@ -159,7 +159,7 @@ fn pointwise(
             padding: vec![(0, 0); rank],
         },
         output_padding: vec![0; rank],
-        padding_mode: None,
+        fill: Fill::Number(0.0),
         weights: Weights { scale: Numbers::One(alpha), ..weights(tensor, None, out_channels)? },
     };
     let shape = Shape { channels: out_channels, ..shape };

@@ -9,7 +9,9 @@ mod linear;
 mod moves;
 mod numbers;
 mod pool;
+mod reduce;
 mod resize;
+mod spread;
 mod steps;
 
 pub(crate) use moves::contiguous;
@@ -22,6 +24,9 @@ use crate::view::{View, Views, default_roles};
 
 /// Elements that a value may have.
 const MAX_ELEMENTS: u64 = 1 << 40;
+
+/// Parts that one value may be joined of.
+const MAX_PARTS: usize = 1024;
 
 /// A size of a value.
 const MAX_SIZE: usize = i32::MAX as usize;
@@ -42,6 +47,7 @@ pub const OPERATORS: &[&str] = &[
     "ConstantOfShape",
     "Conv",
     "ConvTranspose",
+    "DepthToSpace",
     "Div",
     "Dropout",
     "Elu",
@@ -59,10 +65,13 @@ pub const OPERATORS: &[&str] = &[
     "GlobalMaxPool",
     "Greater",
     "GreaterOrEqual",
+    "GroupNormalization",
     "HardSigmoid",
     "HardSwish",
     "Identity",
+    "InstanceNormalization",
     "LRN",
+    "LayerNormalization",
     "LeakyRelu",
     "Less",
     "LessOrEqual",
@@ -71,6 +80,7 @@ pub const OPERATORS: &[&str] = &[
     "MatMul",
     "Max",
     "MaxPool",
+    "Mean",
     "Min",
     "Mish",
     "Mod",
@@ -83,11 +93,14 @@ pub const OPERATORS: &[&str] = &[
     "Pow",
     "Range",
     "Reciprocal",
+    "ReduceL1",
+    "ReduceL2",
     "ReduceMax",
     "ReduceMean",
     "ReduceMin",
     "ReduceProd",
     "ReduceSum",
+    "ReduceSumSquare",
     "Relu",
     "Reshape",
     "Resize",
@@ -100,6 +113,7 @@ pub const OPERATORS: &[&str] = &[
     "Softmax",
     "Softplus",
     "Softsign",
+    "SpaceToDepth",
     "Split",
     "Sqrt",
     "Squeeze",
@@ -161,6 +175,42 @@ impl Build {
         Ok((view, roles.into_iter().map(Some).collect()))
     }
 
+    /// The view with axes of the value it is of, each of which is one: of one element too.
+    fn placed(&mut self, view: &View) -> Result<(View, Vec<Role>), Reason> {
+        let (view, roles) = self.aligned(view)?;
+        let rank = self.net.shape(view.value).sizes.len();
+        if let Some(roles) = filled(roles, self.batch, rank) {
+            return Ok((view, roles));
+        }
+        let dims = view.dims();
+        let roles =
+            default_roles(&dims, self.batch).ok_or(Reason::Axes { expected: "up to five", found: dims.len() })?;
+        let value = self.value(&view, &roles)?;
+        Ok((View::of(value, self.net.shape(value), &roles), roles))
+    }
+
+    /// The view with axes that are those of a value, in which `wanted` ones are of space: where they are not, one whose only channel is all of an image.
+    fn spatial(&mut self, view: &View, wanted: impl Fn(usize) -> bool) -> Result<(View, Vec<Role>), Reason> {
+        let is_space = |(axis, role): (usize, &Role)| matches!(role, Role::Space(_)) || !wanted(axis);
+        let dims = view.dims();
+        if let Ok((view, roles)) = self.placed(view)
+            && roles.iter().enumerate().all(is_space)
+        {
+            return Ok((view, roles));
+        }
+        let has_batch = dims.first() == Some(&self.batch) && (self.batch > 1 || !wanted(0));
+        if self.batch > 1 && (!has_batch || wanted(0)) {
+            return Err(Reason::No("it changes how many images there are"));
+        }
+        let lead = if has_batch { vec![Role::Batch] } else { vec![] };
+        let roles: Vec<_> = lead.into_iter().chain((0..3).map(Role::Space)).take(dims.len()).collect();
+        if roles.len() < dims.len() {
+            return Err(Reason::No("it changes channels as space is changed, which is translated of up to three axes"));
+        }
+        let value = self.value(view, &roles)?;
+        Ok((View::of(value, self.net.shape(value), &roles), roles))
+    }
+
     /// Adds a layer.
     fn push(
         &mut self,
@@ -182,6 +232,17 @@ impl Build {
     }
 }
 
+/// Roles for all axes, those of one element too; `None` if that cannot be.
+fn filled(roles: Vec<Option<Role>>, batch: usize, rank: usize) -> Option<Vec<Role>> {
+    let all = [Role::Batch, Role::Channel].into_iter().chain((0..rank).map(Role::Space));
+    let mut free: Vec<_> = all.filter(|role| !roles.contains(&Some(*role))).collect();
+    if batch > 1 {
+        free.retain(|&role| role != Role::Batch);
+    }
+    free.reverse();
+    roles.into_iter().map(|role| role.or_else(|| free.pop())).collect()
+}
+
 /// Refuses sizes whose product is too large.
 pub(crate) fn checked(shape: &Shape) -> Result<(), Reason> {
     let sizes = shape.sizes.iter().chain([&shape.batch, &shape.channels]);
@@ -201,13 +262,17 @@ pub(crate) fn translate(build: &mut Build, call: &Call<'_, '_>) -> Result<Option
         "ConvTranspose" => conv::conv_transpose(build, call)?,
         "MaxPool" | "AveragePool" | "LpPool" => pool::pool(build, call, &op)?,
         "GlobalMaxPool" | "GlobalAveragePool" | "GlobalLpPool" => pool::global(build, call, &op)?,
-        "ReduceMean" => pool::mean(build, call)?,
+        "ReduceMean" | "ReduceSum" | "ReduceSumSquare" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" => {
+            reduce::reduce(build, call, &op)?
+        }
+        "LayerNormalization" => reduce::layer_normalization(build, call)?,
+        "InstanceNormalization" | "GroupNormalization" => reduce::instance_normalization(build, call, &op)?,
         "LRN" => pool::lrn(build, call)?,
         "Gemm" => linear::gemm(build, call)?,
         "MatMul" => linear::matmul(build, call)?,
         "BatchNormalization" => binary::batch_normalization(build, call)?,
         "PRelu" => binary::prelu(build, call)?,
-        "Add" | "Sum" => binary::sum(build, call)?,
+        "Add" | "Sum" | "Mean" => binary::sum(build, call, &op)?,
         "Sub" => binary::difference(build, call)?,
         "Mul" => binary::product(build, call)?,
         "Div" => binary::quotient(build, call)?,
@@ -221,8 +286,15 @@ pub(crate) fn translate(build: &mut Build, call: &Call<'_, '_>) -> Result<Option
         "Transpose" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => moves::renamed(build, call, &op)?,
         "Identity" | "Dropout" | "Cast" => moves::same(call, &op)?,
         "Resize" | "Upsample" => resize::resize(build, call)?,
+        "Expand" => spread::expand(build, call)?,
+        "Tile" => spread::tile(build, call)?,
+        "DepthToSpace" | "SpaceToDepth" => spread::depth_and_space(build, call, &op)?,
+        "Gather" => spread::gather(build, call)?,
         _ => match steps::steps(call, &op)? {
             Some(then) => build.steps(call.view(0)?, then, &call.hints)?,
+            None if OPERATORS.contains(&op.as_str()) => {
+                return Err(Reason::No("it is computed of constants alone, not translated"));
+            }
             None => return Ok(None),
         },
     };

@@ -1,11 +1,14 @@
 //! Operators that move elements, or only name them otherwise.
 
-use super::{Build, Call};
+use super::{Build, Call, MAX_PARTS, filled};
 use crate::error::Reason;
-use crate::ir::{Op, Role, Shape};
+use crate::ir::{Fill, Op, Role, Shape};
 use crate::shapes::{Cut, axis, differ_dims};
 use crate::tensor::DType;
 use crate::view::{Factor, View, default_roles, shape_of};
+
+/// What is joined of more parts.
+const MANY: Reason = Reason::No("it is made of more than 1024 parts");
 
 /// `Identity` and what is that here.
 pub(super) fn same(call: &Call<'_, '_>, op: &str) -> Result<View, Reason> {
@@ -70,16 +73,28 @@ pub(crate) fn contiguous(build: &mut Build, view: &View) -> Result<View, Reason>
 }
 
 pub(super) fn concat(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {
-    let count = call.params.node.inputs.len();
-    let first = call.view(0)?;
+    // Constants without elements are what exporters begin lists with.
+    let is_empty = |input: &usize| matches!(call.params.known.get(*input), Some(Some(tensor)) if tensor.len() == 0);
+    let parts: Vec<_> = (0..call.params.node.inputs.len()).filter(|input| !is_empty(input)).collect();
+    let first = call.view(parts.first().copied().unwrap_or(0))?;
     let rank = first.axes.len();
     let at = axis(call.params.node.int("axis", 1), rank)?;
-    if count == 1 {
+    if parts.len() == 1 {
         return Ok(first.clone());
     }
+    let views = parts.into_iter().map(|input| call.view(input)).collect::<Result<Vec<_>, _>>()?;
+    joined(build, call, &views, at)
+}
+
+/// Tensors one behind the other along an axis.
+pub(super) fn joined(build: &mut Build, call: &Call<'_, '_>, parts: &[&View], at: usize) -> Result<View, Reason> {
+    if parts.len() > MAX_PARTS {
+        return Err(MANY);
+    }
+    let first = parts[0];
+    let rank = first.axes.len();
     let mut views = Vec::new();
-    for input in 0..count {
-        let view = call.view(input)?;
+    for view in parts {
         let (dims, other) = (first.dims(), view.dims());
         if other.len() != rank || (0..rank).any(|axis| axis != at && dims[axis] != other[axis]) {
             return Err(differ_dims("parts", &dims, &other));
@@ -121,71 +136,98 @@ pub(super) fn concat(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Rea
     Ok(View::of(value, &shape, &roles))
 }
 
-/// Roles for all axes, those of one element too; `None` if that cannot be.
-fn filled(roles: Vec<Option<Role>>, batch: usize, rank: usize) -> Option<Vec<Role>> {
-    let all = [Role::Batch, Role::Channel].into_iter().chain((0..rank).map(Role::Space));
-    let mut free: Vec<_> = all.filter(|role| !roles.contains(&Some(*role))).collect();
-    if batch > 1 {
-        free.retain(|&role| role != Role::Batch);
-    }
-    free.reverse();
-    roles.into_iter().map(|role| role.or_else(|| free.pop())).collect()
-}
-
 /// The parts of a view, cut along its axes.
 fn cut(build: &mut Build, call: &Call<'_, '_>, view: &View, cuts: &[Cut]) -> Result<View, Reason> {
-    let (mut view, mut roles) = build.aligned(view)?;
-    let is_bad = |axis: usize, role: Option<Role>| {
-        let dims = view.dims();
-        let whole = cuts[axis] == Cut { start: 0, step: 1, len: dims[axis] };
-        !whole && (role == Some(Role::Batch) || role == Some(Role::Channel) && cuts[axis].step != 1)
+    let dims = view.dims();
+    let is_whole = |axis: usize| {
+        cuts[axis].start == 0 && cuts[axis].len == dims[axis] && (cuts[axis].step == 1 || dims[axis] == 1)
     };
-    if (0..roles.len()).any(|axis| is_bad(axis, roles[axis])) {
-        let other = default_roles(&view.dims(), build.batch).ok_or(Reason::Moves(format!("{:?}", view.dims())))?;
-        let value = build.value(&view, &other)?;
-        view = View::of(value, build.net.shape(value), &other);
-        roles = other.into_iter().map(Some).collect();
+    if cuts.iter().any(|cut| cut.len == 0) {
+        return Err(Reason::No("it takes nothing"));
     }
+    let placed = build.placed(view);
+    let is_fit = |(axis, role): (usize, &Role)| match role {
+        Role::Batch => is_whole(axis),
+        Role::Channel => is_whole(axis) || cuts[axis].step == 1,
+        Role::Space(_) => true,
+    };
+    let (view, roles) = match placed {
+        Ok((view, roles)) if roles.iter().enumerate().all(is_fit) => (view, roles),
+        _ => build.spatial(view, |axis| !is_whole(axis))?,
+    };
     let shape = build.net.shape(view.value).clone();
-    let (mut made, mut channels, mut changed) = (shape.clone(), None, false);
+    let (mut made, mut channels) = (shape.clone(), None);
     let mut space: Vec<_> = shape.sizes.iter().map(|&size| (0, size, 1)).collect();
-    for (axis, &cut) in cuts.iter().enumerate() {
-        let size = view.dims()[axis];
-        if cut == (Cut { start: 0, step: 1, len: size }) || size == 1 && cut.len == 1 {
-            continue;
-        }
-        if cut.len == 0 {
-            return Err(Reason::No("it takes nothing"));
-        }
-        let step = usize::try_from(cut.step).map_err(|_| Reason::No("it runs backwards"))?;
+    for (axis, &cut) in cuts.iter().enumerate().filter(|&(axis, _)| !is_whole(axis)) {
+        let step = usize::try_from(cut.step).unwrap_or(1);
         let end = cut.start + (cut.len - 1) * step + 1;
         match roles[axis] {
-            Some(Role::Channel) if step == 1 => {
-                channels = Some((cut.start, end));
-                made.channels = cut.len;
-            }
-            Some(Role::Space(at)) => {
+            Role::Space(at) => {
                 space[at] = (cut.start, end, step);
                 made.sizes[at] = cut.len;
             }
-            Some(Role::Channel) => return Err(Reason::No("it leaves channels out between others")),
-            _ => return Err(Reason::No("it cuts a batch")),
+            _ => {
+                channels = Some((cut.start, end));
+                made.channels = cut.len;
+            }
         }
-        changed = true;
     }
-    let value = if changed {
-        build.push(Op::Slice { channels, space }, vec![view.value], vec![], made.clone(), &call.hints)?
-    } else {
+    let value = if (0..cuts.len()).all(is_whole) {
         view.value
+    } else {
+        build.push(Op::Slice { channels, space }, vec![view.value], vec![], made.clone(), &call.hints)?
     };
-    let axes = roles.iter().map(|role| role.map_or(vec![], |role| View::of(value, &made, &[role]).axes.remove(0)));
-    Ok(View { value, axes: axes.collect() })
+    Ok(View::of(value, &made, &roles))
+}
+
+/// What lies at these indices along an axis.
+pub(super) fn picked(
+    build: &mut Build,
+    call: &Call<'_, '_>,
+    view: &View,
+    axis: usize,
+    indices: &[usize],
+) -> Result<View, Reason> {
+    let dims = view.dims();
+    let mut parts = Vec::new();
+    let mut at = 0;
+    while at < indices.len() {
+        let (start, next) = (indices[at], indices.get(at + 1).copied());
+        let step = next.and_then(|next| next.checked_sub(start)).filter(|&step| step > 0).unwrap_or(1);
+        let rest = indices[at..].iter().enumerate();
+        let len =
+            rest.take_while(|&(i, &index)| i.checked_mul(step).and_then(|far| far.checked_add(start)) == Some(index));
+        let len = len.count();
+        if parts.len() == MAX_PARTS {
+            return Err(MANY);
+        }
+        let mut cuts: Vec<_> = dims.iter().map(|&len| Cut { start: 0, step: 1, len }).collect();
+        cuts[axis] = Cut { start, step: step as i64, len };
+        parts.push(cut(build, call, view, &cuts)?);
+        at += len;
+    }
+    match &parts[..] {
+        [] => Err(Reason::No("it takes nothing")),
+        [one] => Ok(one.clone()),
+        many => joined(build, call, &many.iter().collect::<Vec<_>>(), axis),
+    }
 }
 
 pub(super) fn slice(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {
     let view = call.view(0)?;
-    let cuts = call.params.cuts(&view.dims())?;
-    cut(build, call, view, &cuts)
+    let mut cuts = call.params.cuts(&view.dims())?;
+    let mut view = view.clone();
+    for axis in 0..cuts.len() {
+        if let Cut { start, step: step @ ..0, len } = cuts[axis]
+            && len > 1
+        {
+            let back = usize::try_from(step.unsigned_abs()).unwrap_or(usize::MAX);
+            let indices: Vec<_> = (0..len).map(|at| start.saturating_sub(at.saturating_mul(back))).collect();
+            view = picked(build, call, &view, axis, &indices)?;
+            cuts[axis] = Cut { start: 0, step: 1, len };
+        }
+    }
+    cut(build, call, &view, &cuts)
 }
 
 pub(super) fn split(build: &mut Build, call: &Call<'_, '_>) -> Result<Vec<View>, Reason> {
@@ -206,16 +248,26 @@ pub(super) fn pad(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason
     let view = call.view(0)?;
     let dims = view.dims();
     let node = call.params.node;
-    let mode = node.word("mode", "constant");
-    if mode != "constant" {
-        return Err(Reason::Attribute { name: "mode", value: mode.to_owned(), known: "constant" });
-    }
     let (given, value) = match node.ints("pads") {
         Some(pads) => (pads.to_vec(), node.float("value", 0.0)),
         None => (
             call.params.ints(1, "the padding")?.ok_or(Reason::NoInput(1))?,
             call.params.number(2, "the value")?.unwrap_or(0.0),
         ),
+    };
+    let fill = match node.word("mode", "constant") {
+        "constant" if value.is_finite() => Fill::Number(value),
+        "constant" => {
+            let (found, expected) = (value.to_string(), "it has to be a finite number");
+            return Err(Reason::Number { what: "the value", found, expected });
+        }
+        "reflect" => Fill::Mode("reflect"),
+        "edge" => Fill::Mode("replicate"),
+        "wrap" => Fill::Mode("circular"),
+        other => {
+            let known = "constant, reflect, edge and wrap";
+            return Err(Reason::Attribute { name: "mode", value: other.to_owned(), known });
+        }
     };
     let axes = match call.params.ints(3, "the axes")? {
         Some(axes) => axes.iter().map(|&at| axis(at, dims.len())).collect::<Result<Vec<_>, _>>()?,
@@ -224,32 +276,30 @@ pub(super) fn pad(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason
     if given.len() != 2 * axes.len() {
         return Err(crate::shapes::differ("axes and padding", &axes, &given));
     }
-    let (view, roles) = build.aligned(view)?;
-    let shape = build.net.shape(view.value).clone();
-    let (mut padding, mut made) = (vec![(0, 0); shape.sizes.len()], shape.clone());
+    let mut each = vec![(0, 0); dims.len()];
     for (at, &axis) in axes.iter().enumerate() {
         let number = |n: i64| {
             let number = usize::try_from(n).ok().filter(|&n| n <= super::MAX_SIZE);
             number.ok_or(Reason::Number {
                 what: "a padding",
                 found: n.to_string(),
-                expected: "it is from 0 to 2147483647",
+                expected: "it has to be from 0 to 2147483647",
             })
         };
-        let (lower, upper) = (number(given[at])?, number(given[at + axes.len()])?);
-        match roles[axis] {
-            _ if (lower, upper) == (0, 0) => {}
-            Some(Role::Space(at)) => {
-                padding[at] = (lower, upper);
-                made.sizes[at] = shape.sizes[at] + lower + upper;
-            }
-            _ => return Err(Reason::No("it pads another axis than those of space")),
+        each[axis] = (number(given[at])?, number(given[at + axes.len()])?);
+    }
+    let (view, roles) = build.spatial(view, |axis| each[axis] != (0, 0))?;
+    let shape = build.net.shape(view.value).clone();
+    let (mut padding, mut made) = (vec![(0, 0); shape.sizes.len()], shape.clone());
+    for (&role, &(lower, upper)) in roles.iter().zip(&each) {
+        if let Role::Space(at) = role {
+            padding[at] = (lower, upper);
+            made.sizes[at] = shape.sizes[at] + lower + upper;
         }
     }
     if made == shape {
         return Ok(view);
     }
-    let value = build.push(Op::Pad { padding, value }, vec![view.value], vec![], made.clone(), &call.hints)?;
-    let axes = roles.iter().map(|role| role.map_or(vec![], |role| View::of(value, &made, &[role]).axes.remove(0)));
-    Ok(View { value, axes: axes.collect() })
+    let value = build.push(Op::Pad { padding, fill }, vec![view.value], vec![], made.clone(), &call.hints)?;
+    Ok(View::of(value, &made, &roles))
 }

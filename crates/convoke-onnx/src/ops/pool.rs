@@ -1,4 +1,4 @@
-//! Pooling, means over space, and `LRN`.
+//! Pooling and `LRN`.
 
 use super::conv::{made, outputs, window};
 use super::{Build, Call};
@@ -74,67 +74,6 @@ pub(super) fn global(build: &mut Build, call: &Call<'_, '_>, op: &str) -> Result
     let sizes = vec![1; shape.sizes.len()];
     let value = build.push(op, vec![input], vec![], Shape { sizes, ..shape }, &call.hints)?;
     Ok(made(build, value))
-}
-
-/// `ReduceMean` along spatial axes, or what can be seen as such.
-pub(super) fn mean(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {
-    let given = call.view(0)?;
-    let dims = given.dims();
-    let rank = dims.len();
-    let axes = call.params.axes(1, rank)?.filter(|axes| !axes.is_empty());
-    let none = call.params.node.flag("noop_with_empty_axes", false)?;
-    let axes = match axes {
-        None if none => return Ok(given.clone()),
-        None => (0..rank).collect(),
-        Some(axes) => axes,
-    };
-    let is_space = |role: Option<Role>| matches!(role, None | Some(Role::Space(_)));
-    let (mut view, mut roles) = build.aligned(given)?;
-    if axes.iter().any(|&axis| !is_space(roles[axis])) {
-        let other = default_roles(&dims, build.batch).ok_or(Reason::Axes { expected: "up to five", found: rank })?;
-        let value = build.value(given, &other)?;
-        view = View::of(value, build.net.shape(value), &other);
-        roles = other.into_iter().map(Some).collect();
-    }
-    if axes.iter().any(|&axis| !is_space(roles[axis]) && dims[axis] != 1) {
-        return Err(Reason::No("it takes means over channels or images, and pooling is over space"));
-    }
-    let shape = build.net.shape(view.value).clone();
-    let mut window = Window {
-        kernel: vec![1; shape.sizes.len()],
-        stride: vec![1; shape.sizes.len()],
-        dilation: vec![1; shape.sizes.len()],
-        padding: vec![(0, 0); shape.sizes.len()],
-    };
-    for &axis in &axes {
-        if let Some(Role::Space(at)) = roles[axis] {
-            window.kernel[at] = shape.sizes[at];
-        }
-    }
-    let sizes: Vec<_> = shape.sizes.iter().zip(&window.kernel).map(|(size, kernel)| size - kernel + 1).collect();
-    let value = if sizes == shape.sizes {
-        view.value
-    } else {
-        let made = Shape { sizes, ..shape.clone() };
-        let window = if window.kernel == shape.sizes { None } else { Some(window) };
-        let op = Op::Pool { pooling: Pooling::Average(true), window, ceil: false };
-        build.push(op, vec![view.value], vec![], made, &call.hints)?
-    };
-    let keep = call.params.node.flag("keepdims", true)?;
-    let made = build.net.shape(value).clone();
-    let mut out = View { value, axes: Vec::new() };
-    for (axis, role) in roles.iter().enumerate() {
-        let reduced = axes.contains(&axis);
-        if !reduced {
-            out.axes.extend(View::of(value, &made, &role.map_or(vec![], |role| vec![role])).axes);
-            if role.is_none() {
-                out.axes.push(vec![]);
-            }
-        } else if keep {
-            out.axes.push(vec![]);
-        }
-    }
-    Ok(out)
 }
 
 pub(super) fn lrn(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {

@@ -11,13 +11,18 @@ pub(super) fn resize(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Rea
     let dims = view.dims();
     let factors = factors(call, &dims)?;
     nearest(call, &factors)?;
-    let (view, roles) = build.aligned(view)?;
+    repeated(build, call, view, &factors)
+}
+
+/// Each element so often along each axis.
+pub(super) fn repeated(build: &mut Build, call: &Call<'_, '_>, view: &View, factors: &[usize]) -> Result<View, Reason> {
+    let (view, roles) = build.spatial(view, |axis| factors[axis] != 1)?;
     let shape = build.net.shape(view.value).clone();
     let mut scale = vec![1; shape.sizes.len()];
     for (axis, &factor) in factors.iter().enumerate() {
         match roles[axis] {
             _ if factor == 1 => {}
-            Some(Role::Space(at)) => scale[at] = factor,
+            Role::Space(at) => scale[at] = factor,
             _ => return Err(Reason::No("it resizes another axis than those of space")),
         }
     }
@@ -27,8 +32,7 @@ pub(super) fn resize(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Rea
     let sizes = shape.sizes.iter().zip(&scale).map(|(&size, &factor)| size.checked_mul(factor).ok_or(Reason::Overflow));
     let made = Shape { sizes: sizes.collect::<Result<_, _>>()?, ..shape };
     let value = build.push(Op::Resize(scale), vec![view.value], vec![], made.clone(), &call.hints)?;
-    let axes = roles.iter().map(|role| role.map_or(vec![], |role| View::of(value, &made, &[role]).axes.remove(0)));
-    Ok(View { value, axes: axes.collect() })
+    Ok(View::of(value, &made, &roles))
 }
 
 /// How often each axis is repeated.
