@@ -63,7 +63,14 @@ impl From<CompileError> for Diagnostic {
 /// # Errors
 /// If the schedule pins what cannot hold, or the kernel would exceed `limits`.
 pub fn compile(spec: &LayerSpec, target: &Target, limits: &Limits) -> Result<Compiled, CompileError> {
-    let plan = plan::choose(spec, target)?;
+    compile_plan(spec, plan::choose(spec, target)?, target, limits)
+}
+
+/// Compiles `spec` for `target` as `plan` says, which is one that was chosen for both.
+///
+/// # Errors
+/// If the kernel would exceed `limits`.
+pub fn compile_plan(spec: &LayerSpec, plan: Plan, target: &Target, limits: &Limits) -> Result<Compiled, CompileError> {
     let kernel = lower(spec, &plan, target);
     let ops = kernel.tiles.iter().map(|t| count_ops(&t.body)).sum();
     if ops > limits.code_ops {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use convoke_core::eval::Float;
 use convoke_core::pipeline::{self, Compiled};
+use convoke_core::plan::Plan;
 use convoke_core::spec::{LayerSpec, LayerTemplate, Limits, NetworkSpec, Sizes, SpecTextError};
 use convoke_core::target::Target;
 use convoke_jit::{Element, Program};
@@ -87,7 +88,15 @@ impl Compiler {
     /// If its schedule cannot hold, if it takes more code than the limits allow, or if this machine cannot run the
     /// target's code.
     pub fn compile(&self, spec: &LayerSpec) -> Result<Kernel, Error> {
-        let compiled = pipeline::compile(spec, &self.target, &self.limits);
+        self.compile_planned(spec, None)
+    }
+
+    /// As [`Compiler::compile`], as `plan` says if there is one, which was chosen for the layer.
+    pub(crate) fn compile_planned(&self, spec: &LayerSpec, plan: Option<Plan>) -> Result<Kernel, Error> {
+        let compiled = match plan {
+            Some(plan) => pipeline::compile_plan(spec, plan, &self.target, &self.limits),
+            None => pipeline::compile(spec, &self.target, &self.limits),
+        };
         let Compiled { plan, kernel } =
             compiled.map_err(|source| Error::Compile { layer: spec.name.clone(), source })?;
         let program = Program::compile(&kernel)?;

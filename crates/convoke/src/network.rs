@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use convoke_core::eval::Float;
-use convoke_core::plan::{Arena, Place, arrange};
+use convoke_core::plan::{Arena, Place, arrange_planned, like};
 use convoke_core::spec::{LayerSpec, Moves, NetworkSpec, Node, Parameter};
 
 use crate::compiler::Compiler;
@@ -93,7 +93,7 @@ impl<T: Float> Network<T> {
             let (expected, given) = (spec.storage().name(), T::STORAGE.name());
             return Err(Error::NetworkType { network: spec.name.clone(), expected, given });
         }
-        let arranged = arrange(spec, compiler.target_ref());
+        let (arranged, mut plans) = arrange_planned(spec, compiler.target_ref());
         let arena = Arena::of(&arranged);
         let mut kernels: HashMap<String, Arc<Kernel>> = HashMap::new();
         let mut steps = Vec::new();
@@ -105,10 +105,14 @@ impl<T: Float> Network<T> {
             };
             let given = Self::parameters_of(spec, node, &mut fetch)?;
             let given: Vec<&[T]> = given.iter().map(Cow::as_ref).collect();
-            let text = LayerSpec { name: String::from("like"), ..layer.clone() }.to_string();
+            let text = like(layer);
             let kernel = match kernels.get(&text) {
                 Some(kernel) => kernel.clone(),
-                None => kernels.entry(text).or_insert(Arc::new(compiler.compile(layer)?)).clone(),
+                None => {
+                    let kernel = Arc::new(compiler.compile_planned(layer, plans.remove(&text))?);
+                    kernels.insert(text, kernel.clone());
+                    kernel
+                }
             };
             steps.push(if node.kind.is_by_channel() {
                 Step::ByChannel(kernel)

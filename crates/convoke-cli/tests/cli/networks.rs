@@ -50,7 +50,7 @@ error: the kernel reaches past the padded input
 "#]]);
     let net = net.replace("kernel_size: 9", "kernel_size: 3");
     with_input("check -", &net).code(1).stderr_eq(str![[r#"
-error: only tensors of one type can be added: one is f32[1, 4, 6, 6] @ nchw, the other f32[1, 3, 8, 8] @ nchw
+error: only tensors of one type can be added or multiplied: one is f32[1, 4, 6, 6] @ nchw, the other f32[1, 3, 8, 8] @ nchw
  --> <stdin>:4:30
   |
 4 |     add sum { inputs: [stem, input] }
@@ -74,7 +74,8 @@ fn layers_of_networks_are_layers() {
     verify("plan - --size H=6 --layer scores").code(2);
     verify("check -").code(1);
     convoke("verify specs/networks.conv --backend interp --layer lenet_c1").assert().success();
-    convoke("fmt --check specs/networks.conv").assert().success();
+    convoke("fmt --check specs/networks.conv examples/faces/faces.conv").assert().success();
+    convoke("check examples/faces/faces.conv").assert().success();
 }
 
 /// A file of tensors of f32, each with its name and shape.

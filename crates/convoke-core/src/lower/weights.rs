@@ -245,13 +245,17 @@ impl WeightsPacking {
                 let some = first..self.ic.min(first + PACKED_TOGETHER);
                 for lane in 0..self.lanes {
                     let from = g * self.group_stride + (oc0 + lane) * self.oc_stride;
-                    for (ic, (at, tap)) in some.clone().flat_map(|ic| taps.iter().enumerate().map(move |tap| (ic, tap)))
-                    {
-                        to[(at * self.ic + ic) * self.lanes + lane] = if lane < used {
-                            plain[from + tap * self.tap_stride + ic * self.ic_stride].to_lane()
-                        } else {
-                            T::Lane::default()
-                        };
+                    for (at, tap) in taps.iter().enumerate() {
+                        let lines =
+                            to[(at * self.ic + some.start) * self.lanes..][..some.len() * self.lanes].iter_mut();
+                        let slots = lines.skip(lane).step_by(self.lanes);
+                        if lane >= used {
+                            slots.for_each(|slot| *slot = T::Lane::default());
+                            continue;
+                        }
+                        let weights = &plain[from + tap * self.tap_stride + some.start * self.ic_stride..];
+                        let weights = weights.iter().step_by(self.ic_stride.max(1));
+                        slots.zip(weights).for_each(|(slot, weight)| *slot = weight.to_lane());
                     }
                 }
             }

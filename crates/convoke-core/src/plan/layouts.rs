@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::choose;
+use super::{Plan, choose};
 use crate::spec::{LayerSpec, Layout, Loop, Moves, NetworkSpec, NetworkValue, Node, NodeKind, Schedule, TensorShape};
 use crate::target::Target;
 
@@ -18,19 +18,28 @@ const SINGLE: f64 = 2.5;
 const RUN: f64 = 8.0;
 /// Cycles to move a byte of a run.
 const BYTE: f64 = 0.15;
+/// Channels from which on sums over them have nothing to gain from channels that lie apart.
+const DENSE: usize = 16;
 /// Times that all layers are looked at; they are hardly ever changed in the third.
 const ROUNDS: usize = 8;
 
-/// The same network with other layouts inside: what it takes and gives is as it was, and parameters have the same names.
-pub(super) fn choose_layouts(network: &NetworkSpec, target: &Target) -> NetworkSpec {
+/// Plans of layers, by [`like`].
+pub type Plans = HashMap<String, Plan>;
+
+/// The text that layers share which are alike but for their names.
+pub fn like(spec: &LayerSpec) -> String {
+    LayerSpec { name: "like".to_owned(), ..spec.clone() }.to_string()
+}
+
+/// The same network with other layouts inside: what it takes and gives is as it was, and parameters have the same names. And the plans of its layers.
+pub(super) fn choose_layouts(network: &NetworkSpec, target: &Target) -> (NetworkSpec, Plans) {
     let prices = Prices::of(network, target);
     let starts = LAYOUTS.map(|layout| prices.start(|options| options.iter().find(|option| option.0 == layout)));
-    let cheapest = |options: &[Priced]| options.iter().min_by(|a, b| a.1.total_cmp(&b.1)).copied();
-    let own =
-        prices.start(|options| cheapest(options).as_ref().and_then(|best| options.iter().find(|o| o.0 == best.0)));
+    let own = prices.start(|options| options.iter().min_by(|a, b| a.1.total_cmp(&b.1)));
     let ends = starts.into_iter().chain([own]).map(|start| prices.improve(start));
     let best = ends.min_by(|a, b| prices.total(a).total_cmp(&prices.total(b)));
-    best.map_or_else(|| network.clone(), |layouts| rewrite(network, &layouts))
+    let arranged = best.map_or_else(|| network.clone(), |layouts| rewrite(network, &layouts));
+    (arranged, prices.plans)
 }
 
 type Priced = (Layout, f64);
@@ -38,6 +47,7 @@ type Priced = (Layout, f64);
 /// What it costs to have layers and values in layouts.
 struct Prices<'a> {
     network: &'a NetworkSpec,
+    plans: Plans,
     /// For each layer the layouts that it may have, of what it takes.
     options: Vec<Vec<Priced>>,
     /// For each value the layer that makes it and those that take it.
@@ -49,20 +59,24 @@ struct Prices<'a> {
 
 impl<'a> Prices<'a> {
     fn of(network: &'a NetworkSpec, target: &Target) -> Self {
-        let mut known: HashMap<String, f64> = HashMap::new();
+        let mut plans = Plans::new();
         let mut price = |spec: &LayerSpec| -> Option<f64> {
-            let text = LayerSpec { name: "like".to_owned(), ..spec.clone() }.to_string();
-            if let Some(cost) = known.get(&text) {
-                return Some(*cost);
+            let text = like(spec);
+            if let Some(plan) = plans.get(&text) {
+                return Some(plan.cost.total());
             }
             // What is legal in another layout is for the language to say.
-            let cost = choose(&text.parse().ok()?, target).ok()?.cost.total();
-            known.insert(text, cost);
+            let plan = choose(&text.parse().ok()?, target).ok()?;
+            let cost = plan.cost.total();
+            plans.insert(text, plan);
             Some(cost)
         };
         let options = network.nodes.iter().map(|node| {
             let own = network.values[node.inputs[0]].shape.layout;
-            let all = LAYOUTS.into_iter().filter(|&layout| layout == own || may_change(node));
+            let may = |layout: Layout| {
+                layout == own && !may_change(node) || may_change(node) && is_worth_a_look(node, layout)
+            };
+            let all = LAYOUTS.into_iter().filter(|&layout| may(layout));
             let priced = all.filter_map(|layout| {
                 let changed = relaid(network, node, layout)?;
                 match changed.kind.spec() {
@@ -76,7 +90,7 @@ impl<'a> Prices<'a> {
             }
             options
         });
-        let options = options.collect();
+        let options: Vec<Vec<Priced>> = options.collect();
         let mut makers = vec![None; network.values.len()];
         let mut takers = vec![Vec::new(); network.values.len()];
         for (at, node) in network.nodes.iter().enumerate() {
@@ -87,7 +101,7 @@ impl<'a> Prices<'a> {
             shape if shape.pixels() == 1 => RUN,
             shape => shape.image() as f64 * SINGLE,
         };
-        Self { network, options, makers, takers, moving: network.values.iter().map(moving).collect() }
+        Self { network, plans, options, makers, takers, moving: network.values.iter().map(moving).collect() }
     }
 
     /// The option of each layer that is picked, or its first.
@@ -144,6 +158,12 @@ impl<'a> Prices<'a> {
         }
         layouts
     }
+}
+
+/// Whether a layout is looked at: dense sums over many channels are never cheapest where channels lie apart.
+fn is_worth_a_look(node: &Node, layout: Layout) -> bool {
+    let is_dense = |spec: &LayerSpec| spec.groups == 1 && spec.weights_len() > 0 && spec.in_channels >= DENSE;
+    layout != Layout::ChannelsFirst || !node.kind.spec().is_some_and(is_dense)
 }
 
 /// Whether a layer may have another layout than in the text.

@@ -20,7 +20,8 @@ mod winograd;
 pub use accuracy::error_times;
 pub use arena::{Arena, Place};
 pub use choose::{Candidate, PlanError, Refusal, candidates, choose};
-pub use network::arrange;
+pub use layouts::{Plans, like};
+pub use network::{arrange, arrange_planned};
 
 pub use crate::spec::{Algorithm, Axis, PackInput, VectorAxis};
 

@@ -1,12 +1,17 @@
 //! What is decided across the layers of a network, before each is planned for itself.
 
-use super::layouts::choose_layouts;
+use super::layouts::{Plans, choose_layouts};
 use crate::spec::{NetworkSpec, NodeKind};
 use crate::target::Target;
 
 /// The network that is compiled in place of `network`: the same inputs, outputs and parameters, with additions and steps that stand alone in the
 /// layers before them, and each value in the layout that makes the layers cheapest.
 pub fn arrange(network: &NetworkSpec, target: &Target) -> NetworkSpec {
+    arrange_planned(network, target).0
+}
+
+/// As [`arrange`], with the plans that were made on the way, of more layers than there are.
+pub fn arrange_planned(network: &NetworkSpec, target: &Target) -> (NetworkSpec, Plans) {
     choose_layouts(&fuse(network), target)
 }
 
