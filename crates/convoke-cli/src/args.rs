@@ -259,6 +259,15 @@ pub(crate) struct Run {
     /// The parameters of a network by their names: .safetensors; by default the file that is called as the network's
     #[arg(short, long, value_name = "FILE")]
     pub(crate) parameters: Option<PathBuf>,
+    /// Names of the channels of a network's output, a line each; the greatest are named
+    #[arg(long, value_name = "FILE")]
+    pub(crate) labels: Option<PathBuf>,
+    /// How many of the greatest channels of a network's output are listed; 5 with --labels
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) top: Option<usize>,
+    /// Say what each layer of a network takes; with a file, .svg, draw it too
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub(crate) profile: Option<Option<PathBuf>>,
     /// Write the result to this file: .npy, .png or .wav; once for each output of a network, in their order
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Vec<PathBuf>,

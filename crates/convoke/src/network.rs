@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use convoke_core::eval::Float;
 use convoke_core::plan::{Arena, Place, arrange};
@@ -166,20 +167,50 @@ impl<T: Float> Network<T> {
     /// # Errors
     /// If the number of inputs or outputs or a length is not the network's, or there is no memory. The outputs are unchanged then.
     pub fn run(&self, inputs: &[&[T]], outputs: &mut [&mut [T]]) -> Result<(), Error> {
+        self.run_watched(inputs, outputs, |_| {})
+    }
+
+    /// As [`Network::run`], and says how long each layer of [`Network::arranged`] took.
+    ///
+    /// # Errors
+    /// As [`Network::run`].
+    pub fn run_timed(&self, inputs: &[&[T]], outputs: &mut [&mut [T]]) -> Result<Vec<Duration>, Error> {
+        let mut ends = vec![Instant::now()];
+        self.run_watched(inputs, outputs, |at| {
+            if at == 0 {
+                ends.clear();
+            }
+            ends.push(Instant::now());
+        })?;
+        ends.push(Instant::now());
+        let steps = self.steps.len();
+        Ok(ends.windows(2).take(steps).map(|pair| pair[1] - pair[0]).collect())
+    }
+
+    /// Runs, and tells `watch` before each layer which it is.
+    fn run_watched(&self, inputs: &[&[T]], outputs: &mut [&mut [T]], watch: impl FnMut(usize)) -> Result<(), Error> {
         let batch = self.check(inputs, outputs)?;
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let mut room = idle().pop().unwrap_or_default();
-        let result = self.run_in(&mut room, batch, inputs, outputs);
+        let result = self.run_in(&mut room, batch, inputs, outputs, watch);
         idle().push(room);
         result
     }
 
-    fn run_in(&self, room: &mut Room, batch: usize, inputs: &[&[T]], outputs: &mut [&mut [T]]) -> Result<(), Error> {
+    fn run_in(
+        &self,
+        room: &mut Room,
+        batch: usize,
+        inputs: &[&[T]],
+        outputs: &mut [&mut [T]],
+        mut watch: impl FnMut(usize),
+    ) -> Result<(), Error> {
         let elements = self.arena.len.saturating_mul(batch);
         let lines = elements.div_ceil(Memory::per_line::<T>());
         let arena = room.values.grow(lines).and_then(|()| Some(room.values.split::<T>(lines)?.0));
         let arena = arena.ok_or_else(|| Error::NetworkMemory { network: self.spec.name.clone(), elements })?;
-        for (node, step) in self.arranged.nodes.iter().zip(&self.steps) {
+        for (at, (node, step)) in self.arranged.nodes.iter().zip(&self.steps).enumerate() {
+            watch(at);
             self.step(node, step, batch, inputs, arena, &mut room.workspace)?;
         }
         for (output, &value) in outputs.iter_mut().zip(&self.arranged.outputs) {

@@ -80,19 +80,10 @@ fn picture(spec: &LayerSpec, array: &Array) -> Result<Input, FitError> {
     let [height, width, channels] = [array.shape[0], array.shape[1], array.shape[2]];
     let [_, h, w] = spec.spatial.map(|a| a.input);
     let wanted = spec.in_channels;
-    let pixels: Vec<&[f64]> = array.data.chunks_exact(channels).collect();
-    let grey = |p: &[f64]| if p.len() < 3 { p[0] } else { 0.2126 * p[0] + 0.7152 * p[1] + 0.0722 * p[2] };
-    let (data, note): (Vec<f64>, _) = match (channels, wanted) {
-        (have, want) if have == want => (array.data.clone(), None),
-        (2, 1) => (pixels.iter().map(|p| p[0]).collect(), Some("opacity left out")),
-        (4, 3) => (pixels.iter().flat_map(|p| &p[..3]).copied().collect(), Some("opacity left out")),
-        (3 | 4, 1) => (pixels.iter().map(|p| grey(p)).collect(), Some("colours made grey")),
-        (1 | 2, 3) => (pixels.iter().flat_map(|p| [p[0]; 3]).collect(), Some("grey used for every colour")),
-        _ => {
-            let fixed = declaration(spec, channels, &[height, width]);
-            let (found, expected) = (channels.to_string(), wanted.to_string());
-            return Err(FitError::Size { what, unit: "channels", found, expected, fixed });
-        }
+    let Some((data, note)) = with_channels(array, wanted) else {
+        let fixed = declaration(spec, channels, &[height, width]);
+        let (found, expected) = (channels.to_string(), wanted.to_string());
+        return Err(FitError::Size { what, unit: "channels", found, expected, fixed });
     };
     if (height, width) != (h, w) {
         let fixed = declaration(spec, wanted, &[height, width]);
@@ -100,6 +91,26 @@ fn picture(spec: &LayerSpec, array: &Array) -> Result<Input, FitError> {
         return Err(FitError::Size { what, unit: "rows x columns", found, expected, fixed });
     }
     Ok(Input { data: channels_to_layout(spec, &data, wanted), batch: 1, note })
+}
+
+/// A picture with so many channels, if colours can be made such.
+pub(crate) fn colours(picture: &Array, wanted: usize) -> Option<Array> {
+    let (data, _) = with_channels(picture, wanted)?;
+    Some(Array { shape: vec![picture.shape[0], picture.shape[1], wanted], data, kind: Kind::Png })
+}
+
+/// The values of a picture with so many channels, and what was done to get them.
+fn with_channels(picture: &Array, wanted: usize) -> Option<(Vec<f64>, Option<&'static str>)> {
+    let pixels = || picture.data.chunks_exact(picture.shape[2]);
+    let grey = |p: &[f64]| if p.len() < 3 { p[0] } else { 0.2126 * p[0] + 0.7152 * p[1] + 0.0722 * p[2] };
+    Some(match (picture.shape[2], wanted) {
+        (have, want) if have == want => (picture.data.clone(), None),
+        (2, 1) => (pixels().map(|p| p[0]).collect(), Some("opacity left out")),
+        (4, 3) => (pixels().flat_map(|p| &p[..3]).copied().collect(), Some("opacity left out")),
+        (3 | 4, 1) => (pixels().map(grey).collect(), Some("colours made grey")),
+        (1 | 2, 3) => (pixels().flat_map(|p| [p[0]; 3]).collect(), Some("grey used for every colour")),
+        _ => return None,
+    })
 }
 
 fn recording(spec: &LayerSpec, array: &Array) -> Result<Input, FitError> {

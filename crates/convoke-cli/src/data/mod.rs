@@ -6,6 +6,7 @@
 pub(crate) mod fit;
 mod npy;
 mod png;
+pub(crate) mod preprocess;
 mod wav;
 
 use crate::failure::Failure;

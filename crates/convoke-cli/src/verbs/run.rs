@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 mod integers;
 mod network;
+mod profile;
 
 /// Frames a second of a recording whose input does not tell.
 const DEFAULT_RATE: u32 = 16_000;
@@ -39,8 +40,14 @@ pub(crate) fn run(args: &Run, out: &mut dyn Write) -> Result<(), Failure> {
             )));
         }
     }
-    if args.parameters.is_some() {
-        return Err(Failure::Usage(format!("--parameters is for networks, and {} is a layer", layer.name())));
+    let of_networks = [
+        ("--parameters", args.parameters.is_some()),
+        ("--labels", args.labels.is_some()),
+        ("--top", args.top.is_some()),
+        ("--profile", args.profile.is_some()),
+    ];
+    if let Some((option, _)) = of_networks.iter().find(|option| option.1) {
+        return Err(Failure::Usage(format!("{option} is for networks, and {} is a layer", layer.name())));
     }
     for (option, path) in [("--zero-points", &args.zero_points), ("--scales", &args.scales)] {
         if path.is_some() && layer.spec.integers.is_none() {

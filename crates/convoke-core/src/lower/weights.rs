@@ -26,6 +26,9 @@ use crate::spec::{
 /// A panel's channels are those of a block of a blocked `dst`, so that what lies within the one lies within the other.
 pub const PANEL_BYTES: usize = BLOCK_BYTES;
 
+/// Input channels that are packed before the next output channel is.
+const PACKED_TOGETHER: usize = 16;
+
 /// Where each packed weight comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WeightsPacking {
@@ -233,16 +236,23 @@ impl WeightsPacking {
         let (packed, positions) = packed.split_at_mut(self.panels_len());
         positions.iter_mut().zip(self.each_position()).for_each(|(slot, at)| *slot = T::Lane::from_f64(at));
         let taps = self.taps_in_order();
-        let mut rows = packed.chunks_exact_mut(self.lanes);
+        let mut panels = packed.chunks_exact_mut(self.panel_len().max(1));
         for (g, panel) in (0..self.groups).flat_map(|g| (0..self.panels()).map(move |panel| (g, panel))) {
-            let oc0 = panel * self.lanes;
-            let used = self.lanes.min(self.oc - oc0);
-            for (tap, ic) in taps.iter().flat_map(|tap| (0..self.ic).map(move |ic| (tap, ic))) {
-                let Some(row) = rows.next() else { return };
-                let from = g * self.group_stride + oc0 * self.oc_stride + tap * self.tap_stride + ic * self.ic_stride;
-                for (lane, slot) in row.iter_mut().enumerate() {
-                    *slot =
-                        if lane < used { plain[from + lane * self.oc_stride].to_lane() } else { T::Lane::default() };
+            let Some(to) = panels.next() else { return };
+            let (oc0, used) = (panel * self.lanes, self.lanes.min(self.oc - panel * self.lanes));
+            // A lane after the other, each for some input channels: what the user has side by side is read so, and what is written stays in the cache.
+            for first in (0..self.ic).step_by(PACKED_TOGETHER) {
+                let some = first..self.ic.min(first + PACKED_TOGETHER);
+                for lane in 0..self.lanes {
+                    let from = g * self.group_stride + (oc0 + lane) * self.oc_stride;
+                    for (ic, (at, tap)) in some.clone().flat_map(|ic| taps.iter().enumerate().map(move |tap| (ic, tap)))
+                    {
+                        to[(at * self.ic + ic) * self.lanes + lane] = if lane < used {
+                            plain[from + tap * self.tap_stride + ic * self.ic_stride].to_lane()
+                        } else {
+                            T::Lane::default()
+                        };
+                    }
                 }
             }
         }

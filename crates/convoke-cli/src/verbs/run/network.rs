@@ -1,18 +1,18 @@
 //! `run` of a network: a file for each input and output, parameters by name from a file.
 
-use super::{best_of, finish};
+use super::{best_of, finish, profile};
 use crate::args::{Run, RunBackend};
 use crate::compute::Output;
-use crate::data::{self, Kind, fit};
+use crate::data::{self, Array, Kind, fit, preprocess};
 use crate::failure::Failure;
 use crate::numbers::{short, time};
-use convoke::{Bf16, Compiler, F16, Float, Parameters};
+use convoke::{Bf16, Compiler, F16, Float, Network, Parameters};
 use convoke_core::eval::reference;
-use convoke_core::spec::{LayerSpec, NetworkSpec, NetworkValue, Storage};
+use convoke_core::spec::{LayerSpec, NetworkSpec, NetworkValue, Storage, TensorShape};
 use convoke_core::target::Target;
 use std::collections::HashMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 pub(super) fn run(args: &Run, target: &Target, network: &NetworkSpec, out: &mut dyn Write) -> Result<(), Failure> {
@@ -75,7 +75,7 @@ fn run_typed<T: Float>(args: &Run, target: &Target, network: &NetworkSpec, out: 
     let mut rate = None;
     let mut inputs: Vec<(Vec<T>, usize)> = Vec::new();
     for (path, value) in args.input.iter().zip(network.input_values()) {
-        let array = data::read(path)?;
+        let array = prepared(data::read(path)?, network, value).map_err(|e| Failure::file(path, e))?;
         if let Kind::Wav { rate: found } = array.kind {
             rate = Some(found);
         }
@@ -120,19 +120,105 @@ fn run_typed<T: Float>(args: &Run, target: &Target, network: &NetworkSpec, out: 
         let best = best_of(run)?;
         let speed = short(2.0 * network.macs_per_image() as f64 * batch as f64 / best);
         let on = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
-        let (compiled, best) = (time(seconds), time(best));
-        writeln!(out, "compiled and packed in {compiled}, run in {best} on {on}, {speed}FLOP/s")?;
+        let (ready, best) = (time(seconds), time(best));
+        writeln!(out, "compiled and packed in {ready}, run in {best} on {on}, {speed}FLOP/s")?;
+        if let Some(file) = &args.profile {
+            let mut slices: Vec<&mut [T]> = dst.iter_mut().map(Vec::as_mut_slice).collect();
+            let parts = profiled(&compiled, &inputs, &mut slices).map_err(failed)?;
+            profile::table(&parts, out)?;
+            if let Some(path) = file {
+                profile::svg(&parts, path)?;
+                writeln!(out, "wrote {}", path.display())?;
+            }
+        }
         dst.iter().map(|output| numbers(output)).collect()
     };
+    let labels = args.labels.as_deref().map(labels).transpose()?;
     for (i, (value, dst)) in network.output_values().zip(outputs).enumerate() {
         if network.outputs.len() > 1 {
             write!(out, "{}: ", value.name)?;
         }
         let path = args.output.get(i).map(PathBuf::as_path);
+        if (labels.is_some() || args.top.is_some()) && value.shape.pixels() == 1 {
+            top(&value.shape, batch, &dst, labels.as_deref(), args.top.unwrap_or(TOP), out)?;
+            if path.is_none() {
+                continue;
+            }
+        }
         finish(args, &alone(value)?, batch, Output { dst, indices: Vec::new() }, (path, rate), out)?;
     }
     Ok(())
 }
+
+/// Channels that are listed of a result with labels.
+const TOP: usize = 5;
+
+/// A picture as the network takes it: its colours, then the steps of `preprocess`. Arrays and recordings are as they are.
+fn prepared(array: Array, network: &NetworkSpec, value: &NetworkValue) -> Result<Array, String> {
+    if array.kind != Kind::Png || network.preprocess.is_empty() {
+        return Ok(array);
+    }
+    let picture = fit::colours(&array, value.shape.channels).ok_or_else(|| {
+        format!("the picture has {} channels, and the network takes {}", array.shape[2], value.shape.channels)
+    })?;
+    preprocess::apply(&network.preprocess, picture)
+}
+
+/// A name a line.
+fn labels(path: &Path) -> Result<Vec<String>, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::file(path, e))?;
+    Ok(text.lines().map(|line| line.trim().to_owned()).collect())
+}
+
+/// The greatest channels of each image, with their names.
+fn top(
+    shape: &TensorShape,
+    batch: usize,
+    values: &[f64],
+    labels: Option<&[String]>,
+    count: usize,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    if let Some(labels) = labels.filter(|labels| labels.len() != shape.channels) {
+        let (channels, lines) = (shape.channels, labels.len());
+        return Err(Failure::Input(format!("there are {lines} labels, and the output has {channels} channels")));
+    }
+    for n in 0..batch {
+        let mut all: Vec<(usize, f64)> =
+            (0..shape.channels).map(|c| (c, values[n * shape.image() + shape.index(c, 0)])).collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        for (channel, value) in all.into_iter().take(count) {
+            let name = labels.map_or_else(|| channel.to_string(), |labels| labels[channel].clone());
+            writeln!(out, "{value:10.4}  {name}")?;
+        }
+    }
+    Ok(())
+}
+
+/// What each layer takes: the least of a few runs.
+fn profiled<T: Float>(
+    compiled: &Network<T>,
+    inputs: &[&[T]],
+    outputs: &mut [&mut [T]],
+) -> Result<Vec<profile::Part>, convoke::Error> {
+    let arranged = compiled.arranged();
+    let mut seconds = vec![f64::INFINITY; arranged.nodes.len()];
+    for _ in 0..RUNS {
+        let times = compiled.run_timed(inputs, outputs)?;
+        seconds.iter_mut().zip(times).for_each(|(least, time)| *least = least.min(time.as_secs_f64()));
+    }
+    let parts = arranged.nodes.iter().zip(seconds).map(|(node, seconds)| profile::Part {
+        name: node.name.clone(),
+        kind: node.kind.name(),
+        plan: compiled.kernel(&node.name).map_or_else(String::new, |kernel| kernel.name().to_owned()),
+        operations: node.kind.spec().map_or(0.0, |spec| spec.operations_per_image() as f64),
+        seconds,
+    });
+    Ok(parts.collect())
+}
+
+/// Runs of a profile.
+const RUNS: usize = 5;
 
 fn typed<T: Float>(values: &[f64]) -> Vec<T> {
     values.iter().map(|&x| T::from_number(x)).collect()

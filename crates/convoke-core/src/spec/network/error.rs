@@ -44,6 +44,8 @@ pub(super) enum NetworkError {
     Slice { what: &'static str, start: usize, end: usize, size: usize, span: Span },
     #[error("{0}", refusal(why))]
     Refused { why: Refusal, span: Span },
+    #[error("{what}")]
+    Preprocess { what: String, span: Span },
     #[error("a network stands among layers")]
     NotHere { network: Spanned<String> },
 }
@@ -142,7 +144,7 @@ impl NetworkError {
             Self::Empty { network } => at(network.span, "")
                 .with_help("write layers behind the input: `conv2d stem { out_channels: 8, kernel_size: 3 }`"),
             Self::Differ { span, .. } => at(*span, "these do not fit together"),
-            Self::Count { span, .. } | Self::TooLarge { span, .. } => at(*span, ""),
+            Self::Count { span, .. } | Self::TooLarge { span, .. } | Self::Preprocess { span, .. } => at(*span, ""),
             Self::Slice { what, size, span, .. } => at(*span, &format!("{what}: 0..{size} are there"))
                 .with_help("a range begins before its end, and ends with the last at most"),
             Self::Refused { why, span } => {

@@ -9,6 +9,7 @@ mod error;
 mod layers;
 mod moves;
 mod moving;
+mod preprocess;
 mod read;
 mod text;
 
@@ -17,6 +18,7 @@ mod tests;
 
 use super::{Batch, DType, LayerSpec, Layout, Storage};
 pub use moves::{Loop, Move, Moves};
+pub use preprocess::Preprocess;
 pub(super) use read::refuse;
 pub use read::validate;
 
@@ -24,7 +26,7 @@ pub use read::validate;
 pub const NETWORK: &str = "network";
 
 /// The fields of a network.
-pub const NETWORK_FIELDS: [&str; 4] = ["input", "inputs", "output", "outputs"];
+pub const NETWORK_FIELDS: [&str; 5] = ["input", "inputs", "output", "outputs", "preprocess"];
 
 /// The kinds of layers that only networks have.
 pub const NETWORK_KINDS: [&str; 13] = [
@@ -56,6 +58,8 @@ pub struct NetworkSpec {
     pub nodes: Vec<Node>,
     /// Which values a run gives, in order; at least one.
     pub outputs: Vec<usize>,
+    /// How a picture becomes the input; nothing of it is part of a run.
+    pub preprocess: Vec<Preprocess>,
 }
 
 /// A tensor of a network.

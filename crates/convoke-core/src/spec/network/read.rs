@@ -64,6 +64,7 @@ fn read(
             inputs: 0,
             nodes: vec![],
             outputs: vec![],
+            preprocess: vec![],
         },
     };
     graph.name(&network.name);
@@ -82,6 +83,9 @@ fn read(
         (None, None) => {}
     }
     graph.out.inputs = graph.out.values.len();
+    if let Some(field) = fields.get("preprocess") {
+        graph.preprocess(field);
+    }
     let mut whole = graph.out.inputs > 0 && graph.errors.len() == before;
     for item in &network.items {
         // Behind a layer that cannot be read, or that is too large, there is nothing to say of those that use it.

@@ -50,6 +50,7 @@ network graph {
 const MOVING: &str = "
 network moving {
     input: f32[N, 6, 4, 8] @ nhwc,
+    preprocess: [resize(8), crop(6, 4), mul(255), mean(0.5), std(1, 2, 3, 4, 5, 6, 7, 8)],
     resize big { scale: (2, 3) }
     pad edge { padding: (1..2, 0..3), value: 0.5 }
     slice some { input: big, channels: 1..5, height: 0..4, width: 1..12, stride: (1, 2) }
@@ -193,6 +194,19 @@ fn what_does_not_fit_is_refused() {
         ("flatten a { axis: 1 }", "flatten `a` has no field `axis`"),
         ("dense a { out_channels: 4 }", "there is no kind of layer `dense`"),
         ("max_pool2d a { kernel_size: 2, return_indices: true }", "networks have no such layer yet"),
+        ("preprocess: crop(9, 8), flatten a { }", "the steps end with 9 x 8 pixels, and the input has 8 x 8"),
+        (
+            "preprocess: [mean(1, 2)], flatten a { }",
+            "`mean` takes a number for each of 3 channels, or one, and here are 2",
+        ),
+        ("preprocess: [std(1, 0, 1)], flatten a { }", "`std` divides, and one of its numbers is 0"),
+        ("preprocess: [crop(0)], flatten a { }", "`crop` takes one or two sizes from 1 to 65535"),
+        ("preprocess: [bgr(1)], flatten a { }", "`bgr` takes no numbers"),
+        ("preprocess: [mul(x)], flatten a { }", "`mul` takes numbers"),
+        (
+            "preprocess: [blur], flatten a { }",
+            "there is no step `blur`; there are `resize(256)`, `resize(224, 224)`, `crop(224)`, `bgr`, `mul(255)`, `mean(0.5)` and `std(0.5)`",
+        ),
         ("", "network `net` has no layers"),
         (&format!("stride: 2, {stem}"), "a network has no field `stride`"),
         (&format!("{stem} output: c"), "there is no value `c`"),

@@ -28,6 +28,10 @@ impl fmt::Display for NetworkSpec {
                 writeln!(f, "    inputs: [{}],", each.join(", "))?;
             }
         }
+        if !self.preprocess.is_empty() {
+            let steps: Vec<_> = self.preprocess.iter().map(ToString::to_string).collect();
+            writeln!(f, "    preprocess: [{}],", steps.join(", "))?;
+        }
         for node in &self.nodes {
             self.write_node(f, node)?;
         }
