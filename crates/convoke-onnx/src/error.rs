@@ -34,6 +34,9 @@ pub enum ImportError {
     /// It has no graph.
     #[error("this is not an ONNX file: there is no graph in it")]
     NoGraph,
+    /// Constants of which only some elements are written.
+    #[error("the model has {0} sparse constants, which are not read: write them with all their elements")]
+    Sparse(usize),
     /// Operators of a version that is not known.
     #[error("the model has version {found} of ONNX's operators; known are 7 to {newest}")]
     Opset {

@@ -67,6 +67,12 @@ fn every_refusal_says_what_and_where() {
         model(&x(), vec![node("Relu", &["b"], "a", vec![]), node("Relu", &["a"], "b", vec![])], vec![], &["b"]),
         model(&x(), vec![node("Relu", &["x"], "y", vec![])], vec![], &["z"]),
         model(&x(), vec![node("Relu", &["x"], "y", vec![])], vec![some("c", &[3])], &["y", "c"]),
+        ModelProto {
+            graph: one("Relu", &["x"], vec![], vec![])
+                .graph
+                .map(|graph| GraphProto { sparse_initializer: vec!["".into()], ..graph }),
+            ..one("Relu", &["x"], vec![], vec![])
+        },
         ModelProto { graph: None, ..one("Relu", &["x"], vec![], vec![]) },
         ModelProto { opset_import: vec![], ..one("Relu", &["x"], vec![], vec![]) },
     ];
@@ -86,6 +92,7 @@ fn sizes_are_given_by_name_or_by_place() {
     assert_eq!(given(&[-1, 3, -7, -8], &[("s7", 4), ("x.3", 5)]), Ok(vec![1, 3, 4, 5]));
     assert_eq!(given(&[-1, 3, -7, -7], &[("s7", 4), ("s1", 2)]), Ok(vec![2, 3, 4, 4]));
     assert_eq!(given(&[1, 3, 4, 4], &[("x.0", 6)]), Ok(vec![6, 3, 4, 4]));
+    assert_eq!(given(&[1, 3, -7, 4], &[("x.2", 6), ("s7", 6)]), Ok(vec![1, 3, 6, 4]));
     let expected = "there is no size `s9` in the model; it has s1, s7";
     assert_eq!(given(&[-1, 3, 4, -7], &[("s9", 4), ("s7", 3)]), Err(expected.to_owned()));
     let expected = "there is no size `h` in the model; all its sizes are numbers";
