@@ -6,6 +6,9 @@ use std::path::PathBuf;
 
 use convoke_core::diagnostic::{self, Diagnostic};
 
+/// Bytes that an ONNX file may have, by the format's own rule.
+pub(crate) const MAX_FILE: u64 = i32::MAX as u64;
+
 /// Why a file could not be imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
@@ -17,12 +20,23 @@ pub enum ImportError {
         /// What the system says.
         source: io::Error,
     },
+    /// More bytes than a file of the format has.
+    #[error("{} has {found} bytes, and an ONNX file has at most {MAX_FILE}; more data is in files beside it", path.display())]
+    Large {
+        /// Which file.
+        path: PathBuf,
+        /// Its bytes.
+        found: u64,
+    },
     /// The bytes are no ONNX file.
     #[error("this is not an ONNX file: {0}")]
     Decode(#[from] prost::DecodeError),
     /// It has no graph.
     #[error("this is not an ONNX file: there is no graph in it")]
     NoGraph,
+    /// Constants of which only some elements are written.
+    #[error("the model has {0} sparse constants, which are not read: write them with all their elements")]
+    Sparse(usize),
     /// Operators of a version that is not known.
     #[error("the model has version {found} of ONNX's operators; known are 7 to {newest}")]
     Opset {
@@ -215,6 +229,14 @@ pub enum TensorError {
     #[error("its data is in `{location}`, which is not in the model's folder: only files below it are read")]
     Outside {
         /// Which file.
+        location: String,
+    },
+    /// A link to a file that is not in the model's folder.
+    #[error(
+        "its data is in `{location}`, a link that leads out of the model's folder: only files below it are read, put the file itself there"
+    )]
+    Link {
+        /// Which link.
         location: String,
     },
     /// A file that cannot be read.

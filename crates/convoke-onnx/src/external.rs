@@ -31,7 +31,7 @@ impl External {
     pub(crate) fn read(
         &self,
         entries: &[StringStringEntryProto],
-        expected: usize,
+        (dims, expected): (&[usize], usize),
         budget: &mut Budget,
     ) -> Result<Bytes, TensorError> {
         let entry = |key: &str| entries.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str());
@@ -44,7 +44,7 @@ impl External {
             entry("location").ok_or(TensorError::Entry { key: "location", value: String::new() })?.to_owned();
         let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?);
         if let Some(found) = length.filter(|&length| length != expected as u64) {
-            return Err(TensorError::Bytes { dims: Vec::new(), expected: expected as u64, found });
+            return Err(TensorError::Bytes { dims: dims.to_vec(), expected: expected as u64, found });
         }
         let path = self.inside(&location)?;
         let failed =
@@ -79,6 +79,9 @@ impl External {
             |error: std::io::Error| TensorError::File { location: location.to_owned(), message: error.to_string() };
         let folder = fs::canonicalize(&self.folder).map_err(failed)?;
         let path = fs::canonicalize(folder.join(relative)).map_err(failed)?;
-        if path.starts_with(&folder) { Ok(path) } else { Err(outside()) }
+        if path.starts_with(&folder) {
+            return Ok(path);
+        }
+        Err(TensorError::Link { location: location.to_owned() })
     }
 }

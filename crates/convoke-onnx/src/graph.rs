@@ -49,6 +49,9 @@ impl<'a> Graph<'a> {
         if !(7..=NEWEST_OPSET).contains(&opset) {
             return Err(ImportError::Opset { found: opset, newest: NEWEST_OPSET });
         }
+        if !proto.sparse_initializer.is_empty() {
+            return Err(ImportError::Sparse(proto.sparse_initializer.len()));
+        }
         let mut reader = Reader { places: HashMap::new(), makers: Vec::new(), names: Vec::new() };
         let mut constants = Vec::new();
         for tensor in &proto.initializer {

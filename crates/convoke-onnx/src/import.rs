@@ -146,7 +146,12 @@ fn inputs<'g>(graph: &Graph<'g>, options: &Options) -> Result<Vec<Given<'g>>, Im
             let place = format!("{}.{axis}", info.name);
             let param = dim.dim_param.as_deref().filter(|name| is_key(name));
             let keys: Vec<&str> = dim.dim_param.as_deref().into_iter().chain([place.as_str()]).collect();
-            let bound = options.sizes.iter().find(|(key, _)| keys.contains(&key.as_str()));
+            let mut named = options.sizes.iter().filter(|(key, _)| keys.contains(&key.as_str()));
+            let bound = named.next();
+            // The same size by both of its names.
+            used.extend(
+                named.filter(|(_, size)| bound.is_some_and(|(_, first)| first == size)).map(|(key, _)| key.clone()),
+            );
             let value = dim.dim_value.and_then(|size| usize::try_from(size).ok()).filter(|&size| size > 0);
             let size = match (bound, value) {
                 (Some((key, size)), _) if value.is_none() || axis == 0 || value == Some(*size) => {

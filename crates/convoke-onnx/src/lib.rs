@@ -118,7 +118,12 @@ pub struct Port {
 /// # Errors
 /// What cannot be read, is no ONNX model, or is one that networks cannot say.
 pub fn import(path: &Path, options: &Options) -> Result<Imported, ImportError> {
-    let bytes = std::fs::read(path).map_err(|source| ImportError::Read { path: path.to_owned(), source })?;
+    let failed = |source| ImportError::Read { path: path.to_owned(), source };
+    let found = std::fs::metadata(path).map_err(failed)?.len();
+    if found > error::MAX_FILE {
+        return Err(ImportError::Large { path: path.to_owned(), found });
+    }
+    let bytes = std::fs::read(path).map_err(failed)?;
     let model = ModelProto::decode(Bytes::from(bytes))?;
     let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("network");
     import_model(&model, path, options.name.as_deref().unwrap_or(stem), options)

@@ -11,7 +11,7 @@ const TAKEN: &str = " abstract as async await become box break const continue cr
     input inputs output outputs ";
 
 /// Parts at the end of a path that say what a tensor is, not whose.
-const ENDS: [&str; 18] = [
+const ENDS: [&str; 17] = [
     "weight",
     "weights",
     "w",
@@ -20,7 +20,6 @@ const ENDS: [&str; 18] = [
     "b",
     "conv",
     "output_0",
-    "0",
     "readvariableop",
     "gemm",
     "matmul",
@@ -41,6 +40,8 @@ const MAX_PARTS: usize = 6;
 /// A name that stands for what it is of: the parts of a path, the last of which is the most telling.
 fn parts(path: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
+    // TensorFlow's names end with the number of an output.
+    let path = path.strip_suffix(":0").unwrap_or(path);
     for part in path.rsplit(['/', '.', ':', '@', ' ', ';']).take(2 * MAX_PARTS) {
         let clean: String = part
             .chars()

@@ -252,7 +252,7 @@ pub(crate) fn read(proto: &TensorProto, external: &External, budget: &mut Budget
     let dtype = DType::of_onnx(proto.data_type).map_err(TensorError::Type)?;
     let bytes = len.checked_mul(dtype.bytes()).ok_or_else(too_large)?;
     let raw = if proto.data_location == 1 {
-        Some(external.read(&proto.external_data, bytes, budget)?)
+        Some(external.read(&proto.external_data, (&dims, bytes), budget)?)
     } else if !proto.raw_data.is_empty() {
         Some(proto.raw_data.clone())
     } else {

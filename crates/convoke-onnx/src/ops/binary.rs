@@ -120,7 +120,7 @@ pub(super) fn power(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reas
     };
     let Some(one) = exponent.uniform() else { return wrong(format!("{:?} numbers", exponent.dims)) };
     if one == 0.0 || one.abs() > 4.0 || (4.0 * one).fract() != 0.0 {
-        return wrong(one.to_string());
+        return wrong((one as f32).to_string());
     }
     let (view, _) = numbers(build, view, exponent)?;
     if one == 1.0 { Ok(view) } else { build.steps(&view, vec![Step::Pow(one)], &call.hints) }

@@ -196,12 +196,13 @@ fn extent(window: &Window, axis: usize) -> usize {
 
 fn window_without_padding(call: &Call<'_, '_>, kernel: Option<&[usize]>, rank: usize) -> Result<Window, Reason> {
     let given = numbers(call, "kernel_shape", rank, 0, 1)?;
+    let is_given = given.iter().all(|&size| size > 0);
     let kernel = match kernel {
-        Some(kernel) if call.params.node.has("kernel_shape") && kernel != given => {
+        Some(kernel) if is_given && kernel != given => {
             return Err(differ_dims("`kernel_shape` and weights", &given, kernel));
         }
         Some(kernel) => kernel.iter().map(|&n| number("the window", n as i64, 1)).collect::<Result<_, _>>()?,
-        None if call.params.node.has("kernel_shape") => given,
+        None if is_given => given,
         None => return Err(Reason::NoAttribute("kernel_shape")),
     };
     let (stride, dilation) = (numbers(call, "strides", rank, 1, 1)?, numbers(call, "dilations", rank, 1, 1)?);

@@ -1,6 +1,9 @@
 //! Tiny models, made here message by message.
 
+mod files;
 mod hostile;
+mod numbers;
+mod refusals;
 mod texts;
 
 use std::path::Path;
@@ -35,7 +38,7 @@ fn input(name: &str, dims: &[i64]) -> ValueInfoProto {
         .iter()
         .map(|&size| DimensionProto {
             dim_value: (size >= 0).then_some(size),
-            dim_param: (size < 0).then(|| format!("s{}", -size)),
+            dim_param: (size < 0).then(|| format!("s{}", size.unsigned_abs())),
         })
         .collect();
     let tensor = TensorTypeProto { elem_type: 1, shape: Some(TensorShapeProto { dim }) };
@@ -54,6 +57,28 @@ fn node(op: &str, inputs: &[&str], output: &str, attributes: Vec<AttributeProto>
 
 fn ints(name: &str, ints: &[i64]) -> AttributeProto {
     AttributeProto { name: name.to_owned(), ints: ints.to_vec(), ..AttributeProto::default() }
+}
+
+fn int(name: &str, i: i64) -> AttributeProto {
+    AttributeProto { name: name.to_owned(), i, ..AttributeProto::default() }
+}
+
+fn float(name: &str, f: f32) -> AttributeProto {
+    AttributeProto { name: name.to_owned(), f, ..AttributeProto::default() }
+}
+
+fn word(name: &str, s: &'static str) -> AttributeProto {
+    AttributeProto { name: name.to_owned(), s: s.into(), ..AttributeProto::default() }
+}
+
+fn integers(name: &str, values: &[i64]) -> TensorProto {
+    TensorProto {
+        name: name.to_owned(),
+        dims: vec![values.len() as i64],
+        data_type: 7,
+        int64_data: values.to_vec(),
+        ..TensorProto::default()
+    }
 }
 
 fn floats(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
