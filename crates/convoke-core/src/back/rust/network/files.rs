@@ -1,6 +1,6 @@
 //! The files of a crate beside `src/lib.rs`.
 
-use super::library::{self, Named, named};
+use super::library::{self, Named, call, named};
 use super::{Budget, Example, Plan, Step};
 
 /// All of them.
@@ -99,7 +99,7 @@ fn readme(plan: &Plan<'_>, has_example: bool) -> String {
     format!(
         "# {crate_name}
 
-The network `{name}` as a function, written by [Convoke](https://crates.io/crates/convoke). It needs neither the standard library nor
+The network `{name}` as a function, written by Convoke. It needs neither the standard library nor
 another crate, and allocates nothing.
 
 | | | elements | bytes |
@@ -223,7 +223,7 @@ fn the_stored_example_is_computed() {{
 {taken}    assert!(inputs.is_empty(), \"the stored inputs are the network's\");
     let run = || {{
         let mut arena = ARENA.lock().unwrap_or_else(PoisonError::into_inner);
-{spaces}        network::run({});
+{spaces}{};
         [{}]
     }};
     let first = run();
@@ -245,7 +245,7 @@ fn check(name: &str, found: &[f32], stored: &[f32]) {{
 }}
 ",
         package(plan),
-        arguments.join(", "),
+        call("        ", "network::run", &arguments, ";"),
         results.join(", "),
     )
 }

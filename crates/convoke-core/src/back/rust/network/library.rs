@@ -16,6 +16,22 @@ pub(super) struct Named<'a> {
     pub(super) len: usize,
 }
 
+/// Arguments that clippy lets pass.
+const MANY: usize = 7;
+
+/// Columns of a line.
+const WIDTH: usize = 120;
+
+/// A call or what looks like one, with `end` behind it: a line an argument where it is too long for one.
+pub(super) fn call(indent: &str, what: &str, arguments: &[String], end: &str) -> String {
+    let line = format!("{indent}{what}({})", arguments.join(", "));
+    if line.len() + end.len() <= WIDTH {
+        return line;
+    }
+    let each: String = arguments.iter().map(|one| format!("{indent}    {one},\n")).collect();
+    format!("{indent}{what}(\n{each}{indent})")
+}
+
 /// The inputs and the outputs. One alone is called `Input` or `Output`, several have the names of their values behind that.
 pub(super) fn named<'a>(plan: &Plan<'a>) -> [Vec<Named<'a>>; 2] {
     let mut taken = HashSet::new();
@@ -52,6 +68,7 @@ pub(super) fn text(plan: &Plan<'_>, budget: &Budget) -> String {
 fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget) -> std::fmt::Result {
     let [inputs, outputs] = &named(plan);
     let (name, has_weights) = (&plan.network.name, plan.weights_bytes > 0);
+    let has_moves = plan.steps.iter().any(|step| matches!(step, Step::Moves(_)));
     writeln!(out, "//! The network `{name}`, compiled by Convoke: [`run`] computes its outputs from its inputs.")?;
     writeln!(
         out,
@@ -65,11 +82,14 @@ fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget) -> std::fmt::Result
     }
     writeln!(out, "\n#[cfg(target_arch = \"x86_64\")]\nmod cpu;")?;
     writeln!(out, "pub mod layers;\nmod memory;")?;
-    if plan.steps.iter().any(|step| matches!(step, Step::Moves(_))) {
+    if has_moves {
         writeln!(out, "mod moves;")?;
     }
     if has_weights {
         writeln!(out, "pub mod weights;")?;
+    }
+    if has_moves {
+        writeln!(out, "\nuse moves::{{Loop, Move}};")?;
     }
     writeln!(out)?;
     for (what, all) in [("input", inputs), ("output", outputs)] {
@@ -87,16 +107,15 @@ fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget) -> std::fmt::Result
         }
     }
     arena(out, plan)?;
-    let panics = "\n/// Computes the outputs from the inputs. What is in the arena before does not matter.";
-    writeln!(out, "{panics}\npub fn run(")?;
-    for Named { argument, kind, .. } in inputs {
-        writeln!(out, "    {argument}: &{kind},")?;
+    let of = |all: &[Named<'_>], kind: &str| -> Vec<String> {
+        all.iter().map(|one| format!("{}: &{kind}{}", one.argument, one.kind)).collect()
+    };
+    let parameters = [of(inputs, ""), vec!["arena: &mut Arena".to_owned()], of(outputs, "mut ")].concat();
+    writeln!(out, "\n/// Computes the outputs from the inputs. What is in the arena before does not matter.")?;
+    if parameters.len() > MANY {
+        writeln!(out, "#[allow(clippy::too_many_arguments)]")?;
     }
-    writeln!(out, "    arena: &mut Arena,")?;
-    for Named { argument, kind, .. } in outputs {
-        writeln!(out, "    {argument}: &mut {kind},")?;
-    }
-    writeln!(out, ") {{")?;
+    writeln!(out, "{} {{", call("", "pub fn run", &parameters, " {"))?;
     let fields: Vec<&str> = fields(plan).map(|(field, ..)| field).collect();
     writeln!(out, "    let Arena {{ {} }} = arena;", fields.join(", "))?;
     let mut writer = Writer { out, plan, inputs };
@@ -118,8 +137,8 @@ fn fields(plan: &Plan<'_>) -> impl Iterator<Item = (&'static str, usize, &'stati
     let [values, scratch, local] = plan.arena_parts();
     let fields = [
         ("values", values, "What layers make, two in one place where they are not needed at the same time."),
-        ("scratch", scratch, "What one layer needs for itself, in all its threads."),
-        ("local", local, "What one layer needs for itself."),
+        ("scratch", scratch, "What a layer writes for itself, such as a copy of its input."),
+        ("local", local, "What a layer writes for itself while it makes a part of its output."),
     ];
     fields.into_iter().filter(|field| field.0 == "values" || field.1 > 0)
 }
@@ -135,6 +154,11 @@ fn arena(out: &mut String, plan: &Plan<'_>) -> std::fmt::Result {
         "    /// An arena, which any number of runs may use one after the other.\n    pub const fn new() -> Self {";
     writeln!(out, "}}\n\nimpl Arena {{\n{new}\n        Self {{ {} }}\n    }}\n}}", zeros.join(", "))?;
     writeln!(out, "\nimpl Default for Arena {{\n    fn default() -> Self {{\n        Self::new()\n    }}\n}}")
+}
+
+/// `x` as Rust writes it.
+fn literal(x: f32) -> String {
+    if x.is_finite() { format!("{x:?}") } else { format!("f32::from_bits({:#x})", x.to_bits()) }
 }
 
 /// How much of a value is read.
@@ -238,7 +262,8 @@ impl Writer<'_, '_> {
         arguments.push(made.to_owned());
         arguments.extend(layer.scratch.then(|| "memory::part_mut(scratch, 0)".to_owned()));
         arguments.extend(layer.local.then(|| "memory::part_mut(local, 0)".to_owned()));
-        writeln!(self.out, "{indent}layers::{}::run({});", layer.name, arguments.join(", "))
+        let run = format!("layers::{}::run", layer.name);
+        writeln!(self.out, "{};", call(indent, &run, &arguments, ";"))
     }
 
     fn by_channel(&mut self, node: &Node, layer: usize, what: &str) -> std::fmt::Result {
@@ -275,17 +300,14 @@ impl Writer<'_, '_> {
                 continue;
             }
             read.push(Some(value));
-            let loops = one
-                .loops
-                .iter()
-                .map(|Loop { len, from, to }| format!("moves::Loop {{ len: {len}, from: {from}, to: {to} }}"));
+            let loops = one.loops.iter().map(|Loop { len, from, to }| format!("Loop({len}, {from}, {to})"));
             let loops = loops.collect::<Vec<_>>().join(", ");
-            let table = format!("moves::Move {{ from: {}, to: {}, loops: &[{loops}] }}", one.from, one.to);
+            calls.push(format!("let part = Move {{ from: {}, to: {}, loops: &[{loops}] }};", one.from, one.to));
             let (from, sizes) = (self.source(value, Taken::Whole), (image(value), image(node.output)));
-            calls.push(format!("moves::run(&{table}, {from}, {}, made, {}, {batch});", sizes.0, sizes.1));
+            calls.push(format!("moves::run(&part, {from}, {}, made, {}, {batch});", sizes.0, sizes.1));
         }
         if let Some(fill) = fill {
-            calls.insert(0, format!("made.fill({:?});", *fill as f32));
+            calls.insert(0, format!("made.fill({});", literal(*fill as f32)));
         }
         if calls.is_empty() {
             return writeln!(self.out, "{what}, where its parts are");

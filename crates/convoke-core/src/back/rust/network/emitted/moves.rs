@@ -9,15 +9,9 @@ pub(crate) struct Move {
     pub(crate) loops: &'static [Loop],
 }
 
-/// One extent of a box.
+/// One extent of a box: how many, and elements from one to the next where they are read, and where they are written.
 #[derive(Clone, Copy)]
-pub(crate) struct Loop {
-    /// How many.
-    pub(crate) len: usize,
-    /// Elements from one to the next where they are read, and where they are written.
-    pub(crate) from: usize,
-    pub(crate) to: usize,
-}
+pub(crate) struct Loop(pub(crate) usize, pub(crate) usize, pub(crate) usize);
 
 /// Loops of fewer elements than this a step are walked in squares, so that what is read in one order and written in another is in the cache both times.
 const SQUARE: usize = 16;
@@ -32,24 +26,24 @@ pub(crate) fn run(one: &Move, src: &[f32], read: usize, dst: &mut [f32], written
 fn copy(loops: &[Loop], src: &[f32], from: usize, dst: &mut [f32], to: usize) {
     match *loops {
         [] => dst[to] = src[from],
-        [Loop { len, from: 1, to: 1 }] => dst[to..to + len].copy_from_slice(&src[from..from + len]),
-        [Loop { len, from: 0, to: 1 }] => dst[to..to + len].fill(src[from]),
-        [one] => (0..one.len).for_each(|i| dst[to + i * one.to] = src[from + i * one.from]),
-        [outer, inner] if inner.from > 1 && outer.from < inner.from => {
-            for first in (0..outer.len).step_by(SQUARE) {
-                let rows = SQUARE.min(outer.len - first);
-                for start in (0..inner.len).step_by(SQUARE) {
-                    let columns = Loop { len: SQUARE.min(inner.len - start), ..inner };
+        [Loop(len, 1, 1)] => dst[to..to + len].copy_from_slice(&src[from..from + len]),
+        [Loop(len, 0, 1)] => dst[to..to + len].fill(src[from]),
+        [Loop(len, read, written)] => (0..len).for_each(|i| dst[to + i * written] = src[from + i * read]),
+        [outer, inner] if inner.1 > 1 && outer.1 < inner.1 => {
+            for first in (0..outer.0).step_by(SQUARE) {
+                let rows = SQUARE.min(outer.0 - first);
+                for start in (0..inner.0).step_by(SQUARE) {
+                    let columns = Loop(SQUARE.min(inner.0 - start), inner.1, inner.2);
                     for i in first..first + rows {
-                        let (read, written) = (i * outer.from + start * inner.from, i * outer.to + start * inner.to);
+                        let (read, written) = (i * outer.1 + start * inner.1, i * outer.2 + start * inner.2);
                         copy(&[columns], src, from + read, dst, to + written);
                     }
                 }
             }
         }
-        [outer, ref inner @ ..] => {
-            for i in 0..outer.len {
-                copy(inner, src, from + i * outer.from, dst, to + i * outer.to);
+        [Loop(len, read, written), ref inner @ ..] => {
+            for i in 0..len {
+                copy(inner, src, from + i * read, dst, to + i * written);
             }
         }
     }
