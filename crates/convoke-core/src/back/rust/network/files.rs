@@ -1,6 +1,6 @@
 //! The files of a crate beside `src/lib.rs`.
 
-use super::library::{self, Named, call, named};
+use super::library::{self, Named, list, named};
 use super::{Budget, Example, Plan, Step};
 
 /// All of them.
@@ -202,7 +202,7 @@ fn stored(plan: &Plan<'_>) -> String {
         .chain(["&mut arena".to_owned()])
         .chain(outputs.iter().map(|one| format!("(&mut {}[..]).try_into().expect(\"it is as long\")", one.argument)))
         .collect();
-    let results: Vec<&str> = outputs.iter().map(|one| one.argument.as_str()).collect();
+    let results: Vec<String> = outputs.iter().map(|one| one.argument.clone()).collect();
     format!(
         "//! A stored example: the outputs of the inputs, and that what is left in the arena does not matter.
 
@@ -223,8 +223,8 @@ fn the_stored_example_is_computed() {{
 {taken}    assert!(inputs.is_empty(), \"the stored inputs are the network's\");
     let run = || {{
         let mut arena = ARENA.lock().unwrap_or_else(PoisonError::into_inner);
-{spaces}{};
-        [{}]
+{spaces}{}
+{}
     }};
     let first = run();
 {checks}    assert!(outputs.is_empty(), \"the stored outputs are the network's\");
@@ -245,7 +245,7 @@ fn check(name: &str, found: &[f32], stored: &[f32]) {{
 }}
 ",
         package(plan),
-        call("        ", "network::run", &arguments, ";"),
-        results.join(", "),
+        list("        ", "network::run(", &arguments, ");"),
+        list("        ", "[", &results, "]"),
     )
 }

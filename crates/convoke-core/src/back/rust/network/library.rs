@@ -19,17 +19,20 @@ pub(super) struct Named<'a> {
 /// Arguments that clippy lets pass.
 const MANY: usize = 7;
 
+/// What is in front of a step's statements.
+const INDENT: &str = "        ";
+
 /// Columns of a line.
 const WIDTH: usize = 120;
 
-/// A call or what looks like one, with `end` behind it: a line an argument where it is too long for one.
-pub(super) fn call(indent: &str, what: &str, arguments: &[String], end: &str) -> String {
-    let line = format!("{indent}{what}({})", arguments.join(", "));
-    if line.len() + end.len() <= WIDTH {
+/// `items` between `open` and `close`: a line each where one line is too short for them.
+pub(super) fn list(indent: &str, open: &str, items: &[String], close: &str) -> String {
+    let line = format!("{indent}{open}{}{close}", items.join(", "));
+    if line.len() <= WIDTH {
         return line;
     }
-    let each: String = arguments.iter().map(|one| format!("{indent}    {one},\n")).collect();
-    format!("{indent}{what}(\n{each}{indent})")
+    let each: String = items.iter().map(|one| format!("{indent}    {one},\n")).collect();
+    format!("{indent}{}\n{each}{indent}{}", open.trim_end(), close.trim_start())
 }
 
 /// The inputs and the outputs. One alone is called `Input` or `Output`, several have the names of their values behind that.
@@ -115,7 +118,7 @@ fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget) -> std::fmt::Result
     if parameters.len() > MANY {
         writeln!(out, "#[allow(clippy::too_many_arguments)]")?;
     }
-    writeln!(out, "{} {{", call("", "pub fn run", &parameters, " {"))?;
+    writeln!(out, "{}", list("", "pub fn run(", &parameters, ") {"))?;
     let fields: Vec<&str> = fields(plan).map(|(field, ..)| field).collect();
     writeln!(out, "    let Arena {{ {} }} = arena;", fields.join(", "))?;
     let mut writer = Writer { out, plan, inputs };
@@ -262,8 +265,8 @@ impl Writer<'_, '_> {
         arguments.push(made.to_owned());
         arguments.extend(layer.scratch.then(|| "memory::part_mut(scratch, 0)".to_owned()));
         arguments.extend(layer.local.then(|| "memory::part_mut(local, 0)".to_owned()));
-        let run = format!("layers::{}::run", layer.name);
-        writeln!(self.out, "{};", call(indent, &run, &arguments, ";"))
+        let run = format!("layers::{}::run(", layer.name);
+        writeln!(self.out, "{}", list(indent, &run, &arguments, ");"))
     }
 
     fn by_channel(&mut self, node: &Node, layer: usize, what: &str) -> std::fmt::Result {
@@ -296,25 +299,26 @@ impl Writer<'_, '_> {
                 // A part of one image, that has been made here: where it belongs, or it stands twice.
                 let from = self.start(value) - own;
                 let end = from + self.plan.len(value);
-                calls.extend((from != one.to).then(|| format!("made.copy_within({from}..{end}, {});", one.to)));
+                calls.extend((from != one.to).then(|| format!("{INDENT}made.copy_within({from}..{end}, {});", one.to)));
                 continue;
             }
             read.push(Some(value));
             let loops = one.loops.iter().map(|Loop { len, from, to }| format!("Loop({len}, {from}, {to})"));
             let loops = loops.collect::<Vec<_>>().join(", ");
-            calls.push(format!("let part = Move {{ from: {}, to: {}, loops: &[{loops}] }};", one.from, one.to));
+            let fields = [format!("from: {}", one.from), format!("to: {}", one.to), format!("loops: &[{loops}]")];
+            calls.push(list(INDENT, "let part = Move { ", &fields, " };"));
             let (from, sizes) = (self.source(value, Taken::Whole), (image(value), image(node.output)));
-            calls.push(format!("moves::run(&part, {from}, {}, made, {}, {batch});", sizes.0, sizes.1));
+            calls.push(format!("{INDENT}moves::run(&part, {from}, {}, made, {}, {batch});", sizes.0, sizes.1));
         }
         if let Some(fill) = fill {
-            calls.insert(0, format!("made.fill({});", literal(*fill as f32)));
+            calls.insert(0, format!("{INDENT}made.fill({});", literal(*fill as f32)));
         }
         if calls.is_empty() {
             return writeln!(self.out, "{what}, where its parts are");
         }
         writeln!(self.out, "{what}\n    {{")?;
         self.begin(node, &read)?;
-        calls.iter().try_for_each(|call| writeln!(self.out, "        {call}"))?;
+        calls.iter().try_for_each(|call| writeln!(self.out, "{call}"))?;
         writeln!(self.out, "    }}")
     }
 
