@@ -215,18 +215,24 @@ fn what_moves_is_a_crate() {
     }
 }
 
-/// Under clippy's default lints, and on a machine that is not this one.
+/// Under clippy's default lints: a network of everything, one whose outputs are its input, and one that only joins what is joined where it is made.
 #[test]
 fn crates_pass_clippy() {
-    let made = Case::new(&GRAPH.replace("{N}", "2")).emit(&TARGETS, &Budget::default()).expect("it has a crate");
-    let dir = written("clippy", &made.files);
+    let graph = GRAPH.replace("{N}", "2");
+    let view = "network graph { input: f32[1, 2, 3, 4], flatten all { } }";
+    let joined = "network graph { input: f32[1, 2, 3, 4], max_pool2d a { input: input, kernel_size: 2 }
+        avg_pool2d b { input: input, kernel_size: 2 } concat both { inputs: [a, b] } }";
     let rustc = std::env::var_os("RUSTC").unwrap_or("rustc".into());
     let sysroot = Command::new(rustc).args(["--print", "sysroot"]).output().expect("rustc runs").stdout;
     let driver = Path::new(String::from_utf8_lossy(&sysroot).trim()).join("bin/clippy-driver");
-    let mut command = Command::new(driver);
-    command.args(["--edition=2024", "--crate-type=lib", "--emit=metadata", "--crate-name=graph"]);
-    command.args(["-Dwarnings", "-Dmissing_docs"]);
-    run(command.arg("--out-dir").args([&dir, &dir.join("src/lib.rs")]));
+    for (name, text) in [("clippy", &graph[..]), ("clippy_view", view), ("clippy_joined", joined)] {
+        let made = Case::new(text).emit(&TARGETS, &Budget::default()).expect("it has a crate");
+        let dir = written(name, &made.files);
+        let mut command = Command::new(&driver);
+        command.args(["--edition=2024", "--crate-type=lib", "--emit=metadata", "--crate-name=graph"]);
+        command.args(["-Dwarnings", "-Dmissing_docs"]);
+        run(command.arg("--out-dir").args([&dir, &dir.join("src/lib.rs")]));
+    }
 }
 
 #[test]

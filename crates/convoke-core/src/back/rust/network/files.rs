@@ -14,12 +14,14 @@ pub(super) fn all(
     let mut text = |path: &str, text: String| files.push((path.to_owned(), text.into_bytes()));
     text("Cargo.toml", manifest(plan));
     text("README.md", readme(plan, example.is_some()));
-    text("src/lib.rs", library::text(plan, budget));
+    let library = library::text(plan, budget);
+    let has_moves = library.contains("\nmod moves;");
+    text("src/lib.rs", library);
     text("src/layers.rs", layers(plan));
     plan.layers.iter().for_each(|layer| text(&format!("src/layers/{}.rs", layer.name), layer.source.clone()));
     text("src/cpu.rs", include_str!("emitted/cpu.rs").to_owned());
     text("src/memory.rs", include_str!("emitted/memory.rs").to_owned());
-    if plan.steps.iter().any(|step| matches!(step, Step::Moves(_))) {
+    if has_moves {
         text("src/moves.rs", include_str!("emitted/moves.rs").to_owned());
     }
     if !weights.is_empty() {

@@ -69,9 +69,9 @@ pub(super) fn text(plan: &Plan<'_>, budget: &Budget) -> String {
 }
 
 fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget) -> std::fmt::Result {
-    let [inputs, outputs] = &named(plan);
-    let (name, has_weights) = (&plan.network.name, plan.weights_bytes > 0);
-    let has_moves = plan.steps.iter().any(|step| matches!(step, Step::Moves(_)));
+    let named = named(plan);
+    let ([inputs, outputs], body) = (&named, body(plan, &named)?);
+    let (name, has_weights, has_moves) = (&plan.network.name, plan.weights_bytes > 0, body.contains("moves::run("));
     writeln!(out, "//! The network `{name}`, compiled by Convoke: [`run`] computes its outputs from its inputs.")?;
     writeln!(
         out,
@@ -119,11 +119,19 @@ fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget) -> std::fmt::Result
         writeln!(out, "#[allow(clippy::too_many_arguments)]")?;
     }
     writeln!(out, "{}", list("", "pub fn run(", &parameters, ") {"))?;
-    let fields: Vec<&str> = fields(plan).map(|(field, ..)| field).collect();
-    writeln!(out, "    let Arena {{ {} }} = arena;", fields.join(", "))?;
-    let mut writer = Writer { out, plan, inputs };
-    for (at, node) in plan.arranged.nodes.iter().enumerate() {
-        writer.step(node, &plan.steps[at])?;
+    match used(plan, &body) {
+        none if none.is_empty() => writeln!(out, "    let _ = &arena.values;")?,
+        fields => writeln!(out, "    let Arena {{ {} }} = arena;", fields.join(", "))?,
+    }
+    writeln!(out, "{body}}}")
+}
+
+/// The statements of `run`: each layer, then the outputs.
+fn body(plan: &Plan<'_>, [inputs, outputs]: &[Vec<Named<'_>>; 2]) -> Result<String, std::fmt::Error> {
+    let mut out = String::new();
+    let mut writer = Writer { out: &mut out, plan, inputs };
+    for (node, step) in plan.arranged.nodes.iter().zip(&plan.steps) {
+        writer.step(node, step)?;
     }
     for (named, &value) in outputs.iter().zip(&plan.arranged.outputs) {
         let from = match plan.arena.places[value] {
@@ -132,7 +140,12 @@ fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget) -> std::fmt::Result
         };
         writeln!(writer.out, "    {}.copy_from_slice({from});", named.argument)?;
     }
-    writeln!(out, "}}")
+    Ok(out)
+}
+
+/// The parts of the arena that the statements use.
+fn used(plan: &Plan<'_>, body: &str) -> Vec<&'static str> {
+    fields(plan).map(|(field, ..)| field).filter(|field| body.contains(&format!("({field}, "))).collect()
 }
 
 /// The parts of the arena that there are: their names, elements and what they are.
