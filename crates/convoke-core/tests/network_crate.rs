@@ -242,11 +242,11 @@ fn budgets_and_what_does_not_fit_are_refused() {
     let made = case.emit(&TARGETS, &Budget::default()).expect("it has a crate");
     let (weights, arena) = (made.weights_bytes, made.arena_bytes);
     let expected = format!(
-        "the weights of network `lenet` takes {weights} bytes, and the budget is 1000: raise it, or make the network smaller"
+        "network `lenet` takes {weights} bytes for its weights, and the budget is 1000: raise it, or make the network smaller"
     );
     assert_eq!(refused(Budget { weights: Some(1000), arena: None }), expected);
     let expected = format!(
-        "the arena of network `lenet` takes {arena} bytes, and the budget is {}: raise it, or make the network smaller",
+        "network `lenet` takes {arena} bytes for its arena, and the budget is {}: raise it, or make the network smaller",
         arena - 1
     );
     assert_eq!(refused(Budget { weights: Some(weights), arena: Some(arena - 1) }), expected);

@@ -53,7 +53,7 @@ pub enum Detection {
     RunTime,
     /// It uses what the compiler was told that every CPU has.
     CompileTime,
-    /// It asks the CPU through `crate::cpu`, which [`network_crate`](super::network_crate) writes.
+    /// It asks the CPU through `crate::cpu`, which is part of a network's crate.
     Cpuid,
 }
 

@@ -61,29 +61,48 @@ pub(super) struct File {
     pub local: Option<i64>,
 }
 
-/// The layer, whose elements are floats, as [`module`] has it, but as a file.
+/// The layer, whose elements are floats, as [`module`] has it, but as a file. Weights are packed when it is written, so that `target` may say
+/// whether its windows are transformed.
 ///
 /// # Errors
 /// As [`module`].
 #[cfg(feature = "pretty")]
 pub(super) fn file(
     spec: &LayerSpec,
+    target: &Target,
     targets: &[Target],
     limits: &Limits,
     detection: Detection,
 ) -> Result<File, Diagnostic> {
-    let exact = &exact(spec);
-    let compiled = kernels(exact, targets, limits, ScratchFrom::Argument)?;
-    let versions: Vec<Version> = compiled.into_iter().map(|c| Version::of(exact, c)).collect();
+    let kernels = |spec: LayerSpec| -> Result<_, Diagnostic> {
+        let compiled = kernels(&spec, targets, limits, ScratchFrom::Argument)?;
+        let versions: Vec<Version> = compiled.into_iter().map(|c| Version::of(&spec, c)).collect();
+        Ok((spec, versions))
+    };
+    // Not every instruction set may have it.
+    let transformed = transformed(spec, target).and_then(|spec| kernels(spec).ok());
+    let (spec, versions) = match transformed {
+        Some(made) => made,
+        None => kernels(exact(spec))?,
+    };
     let longest = |role| versions.iter().filter_map(move |v| super::kernel::buffer_len(&v.kernel, role)).max();
     let code =
-        super::layer::file(&Layer { spec: exact, versions: &versions, detection, scratch: ScratchFrom::Argument });
+        super::layer::file(&Layer { spec: &spec, versions: &versions, detection, scratch: ScratchFrom::Argument });
     Ok(File {
         code: code.map_err(refused)?,
         packing: versions[0].packing,
         scratch: longest(Role::Scratch),
         local: longest(Role::Local).map(|len| len.0),
     })
+}
+
+/// The layer with Winograd's algorithm pinned, if that is what `target` takes for it.
+#[cfg(feature = "pretty")]
+fn transformed(spec: &LayerSpec, target: &Target) -> Option<LayerSpec> {
+    let plan = plan::choose(spec, &suited(target)).ok().filter(|plan| plan.algorithm.winograd().is_some())?;
+    let mut spec = spec.clone();
+    spec.schedule.algorithm = Some(Spanned::new(plan.algorithm, Span::default()));
+    Some(spec)
 }
 
 impl Version {

@@ -98,7 +98,7 @@ pub enum CrateError<E> {
     },
     /// The budget is too small.
     #[error(
-        "the {what} of network `{network}` takes {bytes} bytes, and the budget is {limit}: raise it, or make the network smaller"
+        "network `{network}` takes {bytes} bytes for its {what}, and the budget is {limit}: raise it, or make the network smaller"
     )]
     Budget {
         /// The network's name.
@@ -150,6 +150,8 @@ struct Plan<'a> {
     arranged: NetworkSpec,
     arena: Arena,
     batch: usize,
+    /// Names of what each layer has a version for.
+    versions: Vec<&'static str>,
     layers: Vec<LayerFile>,
     /// For each node of `arranged`.
     steps: Vec<Step>,
@@ -181,7 +183,7 @@ enum Step {
     ByChannel(usize),
 }
 
-/// The crate of `network`: layouts are chosen for `target`, and each layer has a version for each of `targets`, of which one is
+/// The crate of `network`: layouts, and whether windows are transformed, are chosen for `target`, and each layer has a version for each of `targets`, of which one is
 /// [`Target::PORTABLE`]; [`TARGETS`](super::TARGETS) are all that there are. `parameters` gives each parameter by its name. With an
 /// example, there is a test that runs it.
 ///
@@ -263,7 +265,7 @@ fn plan<'a, E>(
             Some(&layer) => layer,
             None => {
                 let spec = LayerSpec { name: file_name(&node.name, &mut taken), ..spec.clone() };
-                let (layer, needs) = layer_file(node, &spec, targets, limits)?;
+                let (layer, needs) = layer_file(node, &spec, (target, targets), limits)?;
                 (scratch, local) = (needs.0.max(scratch), needs.1.max(local));
                 layers.push(layer);
                 known.insert(text, layers.len() - 1);
@@ -278,7 +280,9 @@ fn plan<'a, E>(
         let elements = layers[layer].packing.packed_len() + spec.bias_len();
         weights_bytes += (elements * size_of::<f32>()).next_multiple_of(BLOCK_BYTES);
     }
-    Ok(Plan { network, arranged, arena, batch, layers, steps, weights_bytes, scratch, local })
+    // Those are for integers.
+    let versions = targets.iter().filter(|target| !target.vnni).map(Target::name).collect();
+    Ok(Plan { network, arranged, arena, batch, versions, layers, steps, weights_bytes, scratch, local })
 }
 
 /// A name for a file that no other has, on disks too on which `A` is `a`.
@@ -294,11 +298,11 @@ fn file_name(name: &str, taken: &mut HashSet<String>) -> String {
 fn layer_file<E>(
     node: &Node,
     spec: &LayerSpec,
-    targets: &[Target],
+    (target, targets): (&Target, &[Target]),
     limits: &Limits,
 ) -> Result<(LayerFile, (usize, usize)), CrateError<E>> {
     let layer = || node.name.clone();
-    let File { code, packing, scratch, local } = module::file(spec, targets, limits, Detection::Cpuid)
+    let File { code, packing, scratch, local } = module::file(spec, target, targets, limits, Detection::Cpuid)
         .map_err(|diagnostic| CrateError::Layer { layer: layer(), diagnostic })?;
     if let Some((elements, true)) = scratch {
         return Err(CrateError::Scratch { layer: layer(), elements });

@@ -120,14 +120,15 @@ let mut arena = ARENA.lock().unwrap_or_else(PoisonError::into_inner);
 {}{}run({});
 ```
 
-Each layer has versions for several instruction sets; the best that the CPU has is taken. One thread runs it, and any number of threads may
-each run it with an arena of their own. `weights.bin` is little-endian, and so must be the machine.
+Each layer has these versions, of which the best that the CPU has is taken: {}. One thread runs it, and any number of
+threads may each run it with an arena of their own. `weights.bin` is little-endian, and so must be the machine.
 {tested}",
         plan.weights_bytes,
         plan.arena_bytes(),
         arrays(inputs, ""),
         arrays(outputs, "mut "),
         arguments.join(", "),
+        plan.versions.join(", "),
     )
 }
 
