@@ -275,6 +275,20 @@ fn budgets_and_what_does_not_fit_are_refused() {
     assert_eq!(refused(&net, 64, &[vec![0.0; 3]]), expected);
 }
 
+#[test]
+fn windows_are_transformed_where_there_is_room() {
+    let case = Case::new(
+        "network net { input: f32[1, 64, 28, 28], conv2d a { out_channels: 64, kernel_size: 3, padding: 1 } }",
+    );
+    let weights = |budget: Budget| {
+        let made = case.emit(&[Target::AVX2, Target::PORTABLE], &budget).expect("it has a crate");
+        (made.weights_bytes / size_of::<f32>(), text(&made, "src/layers/a.rs").contains("winograd"))
+    };
+    let (plain, transformed) = (64 * 64 * 9, 64 * 64 * 36);
+    assert_eq!(weights(Budget::default()), (transformed, true));
+    assert_eq!(weights(Budget { weights: Some(plain * size_of::<f32>()), arena: None }), (plain, false));
+}
+
 /// What the crates ask the CPU, beside what the standard library asks.
 #[test]
 #[cfg(target_arch = "x86_64")]

@@ -61,15 +61,15 @@ pub(super) struct File {
     pub local: Option<i64>,
 }
 
-/// The layer, whose elements are floats, as [`module`] has it, but as a file. Weights are packed when it is written, so that `target` may say
-/// whether its windows are transformed.
+/// The layer, whose elements are floats, as [`module`] has it, but as a file. Weights are packed when it is written, so that a target, if there is one,
+/// may say whether its windows are transformed.
 ///
 /// # Errors
 /// As [`module`].
 #[cfg(feature = "pretty")]
 pub(super) fn file(
     spec: &LayerSpec,
-    target: &Target,
+    target: Option<&Target>,
     targets: &[Target],
     limits: &Limits,
     detection: Detection,
@@ -80,7 +80,7 @@ pub(super) fn file(
         Ok((spec, versions))
     };
     // Not every instruction set may have it.
-    let transformed = transformed(spec, target).and_then(|spec| kernels(spec).ok());
+    let transformed = target.and_then(|target| kernels(transformed(spec, target)?).ok());
     let (spec, versions) = match transformed {
         Some(made) => made,
         None => kernels(exact(spec))?,

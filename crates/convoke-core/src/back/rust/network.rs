@@ -183,7 +183,7 @@ enum Step {
     ByChannel(usize),
 }
 
-/// The crate of `network`: layouts, and whether windows are transformed, are chosen for `target`, and each layer has a version for each of `targets`, of which one is
+/// The crate of `network`: layouts, and whether windows are transformed (Winograd's algorithm; not if the budget is too small for that), are chosen for `target`; each layer has a version for each of `targets`, of which one is
 /// [`Target::PORTABLE`]; [`TARGETS`](super::TARGETS) are all that there are. `parameters` gives each parameter by its name. With an
 /// example, there is a test that runs it.
 ///
@@ -201,13 +201,13 @@ pub fn network_crate<E>(
     if let Some(example) = example {
         check_example(network, example)?;
     }
-    let plan = plan(network, target, targets, limits)?;
-    for (what, bytes, limit) in
-        [("weights", plan.weights_bytes, budget.weights), ("arena", plan.arena_bytes(), budget.arena)]
-    {
-        if let Some(limit) = limit.filter(|&limit| bytes > limit) {
-            return Err(CrateError::Budget { network: network.name.clone(), what, bytes, limit });
-        }
+    let mut plan = planned(network, target, (Some(target), targets), limits)?;
+    if plan.beyond(budget).is_some() {
+        // Transformed windows are larger, and so is what is computed of them.
+        plan = planned(network, target, (None, targets), limits)?;
+    }
+    if let Some((what, bytes, limit)) = plan.beyond(budget) {
+        return Err(CrateError::Budget { network: network.name.clone(), what, bytes, limit });
     }
     let weights = weights(&plan, parameters)?;
     Ok(Crate {
@@ -234,11 +234,11 @@ fn check_example<E>(network: &NetworkSpec, (inputs, outputs): Example<'_>) -> Re
     Ok(())
 }
 
-/// Everything but the numbers.
-fn plan<'a, E>(
+/// Everything but the numbers. `target` is for layouts; of the others the first, if there is one, says whether windows are transformed.
+fn planned<'a, E>(
     network: &'a NetworkSpec,
     target: &Target,
-    targets: &[Target],
+    targets: (Option<&Target>, &[Target]),
     limits: &Limits,
 ) -> Result<Plan<'a>, CrateError<E>> {
     let name = || network.name.clone();
@@ -265,7 +265,7 @@ fn plan<'a, E>(
             Some(&layer) => layer,
             None => {
                 let spec = LayerSpec { name: file_name(&node.name, &mut taken), ..spec.clone() };
-                let (layer, needs) = layer_file(node, &spec, (target, targets), limits)?;
+                let (layer, needs) = layer_file(node, &spec, targets, limits)?;
                 (scratch, local) = (needs.0.max(scratch), needs.1.max(local));
                 layers.push(layer);
                 known.insert(text, layers.len() - 1);
@@ -281,7 +281,7 @@ fn plan<'a, E>(
         weights_bytes += (elements * size_of::<f32>()).next_multiple_of(BLOCK_BYTES);
     }
     // Those are for integers.
-    let versions = targets.iter().filter(|target| !target.vnni).map(Target::name).collect();
+    let versions = targets.1.iter().filter(|target| !target.vnni).map(Target::name).collect();
     Ok(Plan { network, arranged, arena, batch, versions, layers, steps, weights_bytes, scratch, local })
 }
 
@@ -298,7 +298,7 @@ fn file_name(name: &str, taken: &mut HashSet<String>) -> String {
 fn layer_file<E>(
     node: &Node,
     spec: &LayerSpec,
-    (target, targets): (&Target, &[Target]),
+    (target, targets): (Option<&Target>, &[Target]),
     limits: &Limits,
 ) -> Result<(LayerFile, (usize, usize)), CrateError<E>> {
     let layer = || node.name.clone();
@@ -347,6 +347,12 @@ impl Plan<'_> {
     fn arena_parts(&self) -> [usize; 3] {
         let line = BLOCK_BYTES / DType::F32.bytes();
         [self.arena.len * self.batch, self.scratch, self.local].map(|len| len.next_multiple_of(line))
+    }
+
+    /// What takes more than it may, with both numbers.
+    fn beyond(&self, budget: &Budget) -> Option<(&'static str, usize, usize)> {
+        let all = [("weights", self.weights_bytes, budget.weights), ("arena", self.arena_bytes(), budget.arena)];
+        all.into_iter().find_map(|(what, bytes, limit)| Some((what, bytes, limit.filter(|&limit| bytes > limit)?)))
     }
 
     fn arena_bytes(&self) -> usize {
