@@ -77,8 +77,9 @@ pub(super) fn items(layer: &Layer<'_>, versions: &[&Version], scratch: bool, loc
         false => (quote!(dst: &mut #dst_type), quote!(dst)),
     };
     // The versions that are compiled may all be ones without.
-    let unused = (local && versions.iter().any(|v| kernel::buffer_len(&v.kernel, Role::Local).is_none()))
-        .then(|| quote!(#[allow(unused_variables)]));
+    let lacks = |role| versions.iter().any(|v| kernel::buffer_len(&v.kernel, role).is_none());
+    let unused =
+        (local && lacks(Role::Local) || scratch && lacks(Role::Scratch)).then(|| quote!(#[allow(unused_variables)]));
     let check = batch.is_none().then(|| {
         let scratch =
             scratch.then(|| quote!(assert_eq!(src.len(), scratch.len(), "src and scratch must have as many images");));
@@ -259,5 +260,9 @@ fn has(detection: Detection, version: &Verified) -> TokenStream {
     match detection {
         Detection::RunTime => quote!(#(::std::arch::is_x86_feature_detected!(#features))&&*),
         Detection::CompileTime => quote!(cfg!(all(#(target_feature = #features),*))),
+        Detection::Cpuid => {
+            let bits = features.iter().map(|feature| ident(&feature.to_uppercase()));
+            quote!(crate::cpu::has(#(crate::cpu::#bits)|*))
+        }
     }
 }

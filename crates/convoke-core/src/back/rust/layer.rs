@@ -53,6 +53,8 @@ pub enum Detection {
     RunTime,
     /// It uses what the compiler was told that every CPU has.
     CompileTime,
+    /// It asks the CPU through `crate::cpu`, which is part of a network's crate.
+    Cpuid,
 }
 
 /// The module of a layer.
@@ -61,6 +63,27 @@ pub enum Detection {
 /// If there is no portable version, two are for one instruction set, a kernel's buffers are not the layer's, weights would be packed
 /// in several ways, or a kernel has no Rust source.
 pub fn layer(layer: &Layer<'_>) -> Result<TokenStream, RustError> {
+    let (module, doc, items) = (ident(&layer.spec.name), format!(" {}", summary(layer.spec)), items(layer)?);
+    Ok(quote! {
+        #[doc = #doc]
+        #[allow(dead_code, clippy::approx_constant, clippy::excessive_precision)]
+        pub mod #module { #items }
+    })
+}
+
+/// The module as a file.
+#[cfg(feature = "pretty")]
+pub(super) fn file(layer: &Layer<'_>) -> Result<TokenStream, RustError> {
+    let (doc, items) = (format!(" {}", summary(layer.spec)), items(layer)?);
+    Ok(quote! {
+        #![doc = #doc]
+        #![allow(dead_code, clippy::approx_constant, clippy::excessive_precision)]
+        #items
+    })
+}
+
+/// What is in the module.
+fn items(layer: &Layer<'_>) -> Result<TokenStream, RustError> {
     let versions = sorted(layer)?;
     let packings = packings(layer)?;
     let longest =
@@ -70,7 +93,6 @@ pub fn layer(layer: &Layer<'_>) -> Result<TokenStream, RustError> {
         ScratchFrom::Stack => None,
     };
     let local = longest(Role::Local);
-    let module = ident(&layer.spec.name);
     let types = types(layer.spec, &packings, scratch, local);
     let (pack, widen) = (pack(layer.spec, &packings), widen(layer.spec));
     let dispatch = dispatch::items(layer, &versions, scratch.is_some(), local.is_some());
@@ -85,17 +107,12 @@ pub fn layer(layer: &Layer<'_>) -> Result<TokenStream, RustError> {
             mod #name { #items }
         });
     }
-    let doc = format!(" {}", summary(layer.spec));
     Ok(quote! {
-        #[doc = #doc]
-        #[allow(dead_code, clippy::approx_constant, clippy::excessive_precision)]
-        pub mod #module {
-            #types
-            #pack
-            #widen
-            #dispatch
-            #modules
-        }
+        #types
+        #pack
+        #widen
+        #dispatch
+        #modules
     })
 }
 

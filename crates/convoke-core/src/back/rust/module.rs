@@ -1,6 +1,6 @@
 //! A layer to its module: every stage of the compiler, once an instruction set.
 
-use super::{Detection, Layer, ScratchFrom, Version, layer};
+use super::{Detection, Layer, RustError, ScratchFrom, Version, layer};
 use crate::diagnostic::Diagnostic;
 use crate::ir::Role;
 use crate::lower::weights::WeightsPacking;
@@ -38,26 +38,106 @@ pub fn module(
     limits: &Limits,
     detection: Detection,
 ) -> Result<TokenStream, Diagnostic> {
-    // The arguments of `run` and the layout of packed weights are not for the cost model to decide.
+    let exact = &exact(spec);
+    let compiled = kernels(exact, targets, limits, ScratchFrom::Stack)?;
+    let scratch = match compiled.iter().all(|c| fits_on_stack(exact, c)) {
+        true => ScratchFrom::Stack,
+        false => ScratchFrom::Argument,
+    };
+    let versions: Vec<Version> = compiled.into_iter().map(|c| Version::of(exact, c)).collect();
+    layer(&Layer { spec: exact, versions: &versions, detection, scratch }).map_err(refused)
+}
+
+/// A layer as a file of its own, and what who calls its `run` has to know. Its scratch, however much, is an argument.
+#[cfg(feature = "pretty")]
+pub(super) struct File {
+    /// Items, behind the attributes of the file.
+    pub code: TokenStream,
+    /// How `Packed` holds the weights.
+    pub packing: WeightsPacking,
+    /// Elements of `Scratch`, if `run` takes it, and whether that is for each image.
+    pub scratch: Option<(i64, bool)>,
+    /// Elements of `Local`, if `run` takes it.
+    pub local: Option<i64>,
+}
+
+/// The layer, whose elements are floats, as [`module`] has it, but as a file. Weights are packed when it is written, so that a target, if there is one,
+/// may say whether its windows are transformed.
+///
+/// # Errors
+/// As [`module`].
+#[cfg(feature = "pretty")]
+pub(super) fn file(
+    spec: &LayerSpec,
+    target: Option<&Target>,
+    targets: &[Target],
+    limits: &Limits,
+    detection: Detection,
+) -> Result<File, Diagnostic> {
+    let kernels = |spec: LayerSpec| -> Result<_, Diagnostic> {
+        let compiled = kernels(&spec, targets, limits, ScratchFrom::Argument)?;
+        let versions: Vec<Version> = compiled.into_iter().map(|c| Version::of(&spec, c)).collect();
+        Ok((spec, versions))
+    };
+    // Not every instruction set may have it.
+    let transformed = target.and_then(|target| kernels(transformed(spec, target)?).ok());
+    let (spec, versions) = match transformed {
+        Some(made) => made,
+        None => kernels(exact(spec))?,
+    };
+    let longest = |role| versions.iter().filter_map(move |v| super::kernel::buffer_len(&v.kernel, role)).max();
+    let code =
+        super::layer::file(&Layer { spec: &spec, versions: &versions, detection, scratch: ScratchFrom::Argument });
+    Ok(File {
+        code: code.map_err(refused)?,
+        packing: versions[0].packing,
+        scratch: longest(Role::Scratch),
+        local: longest(Role::Local).map(|len| len.0),
+    })
+}
+
+/// The layer with Winograd's algorithm pinned, if that is what `target` takes for it.
+#[cfg(feature = "pretty")]
+fn transformed(spec: &LayerSpec, target: &Target) -> Option<LayerSpec> {
+    let plan = plan::choose(spec, &suited(target)).ok().filter(|plan| plan.algorithm.winograd().is_some())?;
+    let mut spec = spec.clone();
+    spec.schedule.algorithm = Some(Spanned::new(plan.algorithm, Span::default()));
+    Some(spec)
+}
+
+impl Version {
+    fn of(spec: &LayerSpec, compiled: Compiled) -> Self {
+        Self { packing: WeightsPacking::new(spec, compiled.plan.algorithm), kernel: compiled.kernel }
+    }
+}
+
+fn refused(e: RustError) -> Diagnostic {
+    Diagnostic { message: e.to_string(), labels: Vec::new(), help: None }
+}
+
+/// The layer as modules compute it: the arguments of `run` and the layout of packed weights are not for the cost model to decide.
+fn exact(spec: &LayerSpec) -> LayerSpec {
     let accuracy = if spec.schedule.algorithm.is_some() { spec.accuracy } else { Accuracy::Exact };
-    let spec = &LayerSpec { accuracy, ..spec.clone() };
-    let compiled = versions(spec, &distinct(spec, targets), limits)?;
+    LayerSpec { accuracy, ..spec.clone() }
+}
+
+/// The kernels of a module, one a target, at least one.
+fn kernels(
+    spec: &LayerSpec,
+    targets: &[Target],
+    limits: &Limits,
+    scratch: ScratchFrom,
+) -> Result<Vec<Compiled>, Diagnostic> {
+    let compiled = versions(spec, &distinct(spec, targets), limits, scratch)?;
+    if compiled.is_empty() {
+        return Err(refused(RustError::NoPortable { layer: spec.name.clone() }));
+    }
     if let (Algorithm::Fft, Some(pin)) = (compiled[0].plan.algorithm, &spec.schedule.algorithm) {
         let reason = "each instruction set packs transformed filters in its own way, and a module packs them once";
         return Err(Diagnostic::at(pin.span, "a module cannot use fft", reason)
             .with_help("pin another algorithm, or compile the layer at run time"));
     }
-    let scratch = match compiled.iter().all(|c| fits_on_stack(spec, c)) {
-        true => ScratchFrom::Stack,
-        false => ScratchFrom::Argument,
-    };
-    let version = |c: Compiled| Version { packing: WeightsPacking::new(spec, c.plan.algorithm), kernel: c.kernel };
-    let versions: Vec<Version> = compiled.into_iter().map(version).collect();
-    layer(&Layer { spec, versions: &versions, detection, scratch }).map_err(|e| Diagnostic {
-        message: e.to_string(),
-        labels: Vec::new(),
-        help: None,
-    })
+    Ok(compiled)
 }
 
 /// `targets` without VNNI where the layer's plan does not use it, each once.
@@ -86,20 +166,25 @@ fn unpinned(spec: &LayerSpec) -> LayerSpec {
 }
 
 /// A kernel a target. Pins count where they hold; they must hold somewhere.
-fn versions(spec: &LayerSpec, targets: &[Target], limits: &Limits) -> Result<Vec<Compiled>, CompileError> {
+fn versions(
+    spec: &LayerSpec,
+    targets: &[Target],
+    limits: &Limits,
+    scratch: ScratchFrom,
+) -> Result<Vec<Compiled>, CompileError> {
     let unplanned = |result: &Result<Compiled, CompileError>| matches!(result, Err(CompileError::Plan(_)));
-    let pinned: Vec<_> = targets.iter().map(|target| version(spec, target, limits)).collect();
+    let pinned: Vec<_> = targets.iter().map(|target| version(spec, target, limits, scratch)).collect();
     if pinned.iter().all(unplanned) {
         return pinned.into_iter().collect();
     }
     let free = unpinned(spec);
-    let either = |(pinned, target)| if unplanned(&pinned) { version(&free, target, limits) } else { pinned };
+    let either = |(pinned, target)| if unplanned(&pinned) { version(&free, target, limits, scratch) } else { pinned };
     pinned.into_iter().zip(targets).map(either).collect()
 }
 
-/// The kernel for `target`. Without a pin that asks for it, no plan may need more scratch than the stack has room for:
+/// The kernel for `target`. Where scratch is on the stack, no plan may need more than that has room for without a pin that asks for it:
 /// what `run` takes is not for the cost model to decide.
-fn version(spec: &LayerSpec, target: &Target, limits: &Limits) -> Result<Compiled, CompileError> {
+fn version(spec: &LayerSpec, target: &Target, limits: &Limits, scratch: ScratchFrom) -> Result<Compiled, CompileError> {
     let target = &suited(target);
     // How weights are packed is not for the cost model to decide either.
     let mut spec = spec.clone();
@@ -108,7 +193,8 @@ fn version(spec: &LayerSpec, target: &Target, limits: &Limits) -> Result<Compile
     }
     let spec = &spec;
     let compiled = compile(spec, target, limits)?;
-    if spec.schedule.pack_input.is_some() || fits_on_stack(spec, &compiled) {
+    let may_be_any = scratch == ScratchFrom::Argument || spec.schedule.pack_input.is_some();
+    if may_be_any || fits_on_stack(spec, &compiled) {
         return Ok(compiled);
     }
     let mut direct = spec.clone();

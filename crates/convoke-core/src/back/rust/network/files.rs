@@ -1,0 +1,254 @@
+//! The files of a crate beside `src/lib.rs`.
+
+use super::library::{self, Named, list, named};
+use super::{Budget, Example, Plan, Step};
+
+/// All of them.
+pub(super) fn all(
+    plan: &Plan<'_>,
+    weights: Vec<u8>,
+    example: Option<Example<'_>>,
+    budget: &Budget,
+) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut text = |path: &str, text: String| files.push((path.to_owned(), text.into_bytes()));
+    text("Cargo.toml", manifest(plan));
+    text("README.md", readme(plan, example.is_some()));
+    let library = library::text(plan, budget);
+    let has_moves = library.contains("\nmod moves;");
+    text("src/lib.rs", library);
+    text("src/layers.rs", layers(plan));
+    plan.layers.iter().for_each(|layer| text(&format!("src/layers/{}.rs", layer.name), layer.source.clone()));
+    text("src/cpu.rs", include_str!("emitted/cpu.rs").to_owned());
+    text("src/memory.rs", include_str!("emitted/memory.rs").to_owned());
+    if has_moves {
+        text("src/moves.rs", include_str!("emitted/moves.rs").to_owned());
+    }
+    if !weights.is_empty() {
+        text("src/weights.rs", weights_text(plan));
+    }
+    if example.is_some() {
+        text("tests/stored.rs", stored(plan));
+    }
+    if !weights.is_empty() {
+        files.push(("weights.bin".to_owned(), weights));
+    }
+    if let Some((inputs, outputs)) = example {
+        for (path, tensors) in [("tests/example_input.bin", inputs), ("tests/example_output.bin", outputs)] {
+            files.push((path.to_owned(), tensors.iter().flatten().flat_map(|x| x.to_le_bytes()).collect()));
+        }
+    }
+    files
+}
+
+/// The crate's name: the network's, but for names that Rust has itself.
+fn package(plan: &Plan<'_>) -> String {
+    let name = &plan.network.name;
+    let is_taken = ["alloc", "core", "proc_macro", "std", "test"].contains(&name.as_str());
+    if is_taken { format!("{name}_network") } else { name.clone() }
+}
+
+fn manifest(plan: &Plan<'_>) -> String {
+    let name = package(plan);
+    format!(
+        "[package]
+name = \"{name}\"
+description = \"The network {}, compiled by Convoke.\"
+version = \"0.1.0\"
+edition = \"2024\"
+rust-version = \"{}\"
+
+[dependencies]
+
+# These count where this is the crate that is built.
+[profile.release]
+opt-level = 3
+panic = \"abort\"
+
+# Kernels that are not optimized take a hundred times as long.
+[profile.dev]
+opt-level = 3
+",
+        plan.network.name,
+        env!("CARGO_PKG_RUST_VERSION"),
+    )
+}
+
+fn readme(plan: &Plan<'_>, has_example: bool) -> String {
+    let (name, crate_name, [inputs, outputs]) = (&plan.network.name, package(plan), &named(plan));
+    let rows: String = [("input", inputs), ("output", outputs)]
+        .into_iter()
+        .flat_map(|(what, all)| all.iter().map(move |one| (what, one)))
+        .map(|(what, Named { kind, value, len, .. })| {
+            format!("| `{kind}` | {what} `{}` | `{}` | {} |\n", value.name, value.shape, len * size_of::<f32>())
+        })
+        .collect();
+    let arrays = |all: &[Named<'_>], is_mutable: &str| -> String {
+        let one = |Named { argument, len, .. }: &Named<'_>| format!("let {is_mutable}{argument} = [0.0; {len}];\n");
+        all.iter().map(one).collect()
+    };
+    let arguments: Vec<String> = inputs
+        .iter()
+        .map(|one| format!("&{}", one.argument))
+        .chain(["&mut arena".to_owned()])
+        .chain(outputs.iter().map(|one| format!("&mut {}", one.argument)))
+        .collect();
+    let tested = if has_example {
+        "\n`cargo test` runs a stored example: the bound on the difference is in `tests/stored.rs`.\n"
+    } else {
+        ""
+    };
+    format!(
+        "# {crate_name}
+
+The network `{name}` as a function, written by Convoke. It needs neither the standard library nor
+another crate, and allocates nothing.
+
+| | | elements | bytes |
+|---|---|---|---|
+{rows}| `WEIGHTS_BYTES` | weights, packed, read only | | {} |
+| `ARENA_BYTES` | memory of a run | | {} |
+
+```rust
+use std::sync::{{Mutex, PoisonError}};
+use {crate_name}::{{Arena, run}};
+
+// A `static` takes neither stack nor heap.
+static ARENA: Mutex<Arena> = Mutex::new(Arena::new());
+
+let mut arena = ARENA.lock().unwrap_or_else(PoisonError::into_inner);
+{}{}run({});
+```
+
+Each layer has these versions, of which the best that the CPU has is taken: {}. One thread runs it, and any number of
+threads may each run it with an arena of their own. `weights.bin` is little-endian, and so must be the machine.
+{tested}",
+        plan.weights_bytes,
+        plan.arena_bytes(),
+        arrays(inputs, ""),
+        arrays(outputs, "mut "),
+        arguments.join(", "),
+        plan.versions.join(", "),
+    )
+}
+
+fn layers(plan: &Plan<'_>) -> String {
+    let modules: String = plan.layers.iter().map(|layer| format!("pub mod {};\n", layer.name)).collect();
+    format!("//! The layers, each alone. Those that are alike but for their weights are one.\n\n{modules}")
+}
+
+fn weights_text(plan: &Plan<'_>) -> String {
+    let mut out = String::from(
+        "//! The weights, packed as the layers read them.
+
+use crate::layers;
+
+#[cfg(target_endian = \"big\")]
+compile_error!(\"the weights are little-endian, and this machine is not: write the crate's weights.bin in its order\");
+
+mod bytes {
+    #[repr(C, align(64))]
+    struct Aligned([u8; crate::WEIGHTS_BYTES]);
+
+    static WEIGHTS: Aligned = Aligned(*include_bytes!(\"../weights.bin\"));
+
+    /// The `T` that begins at byte `AT`.
+    ///
+    /// # Safety
+    /// Any bytes are a `T`.
+    pub(super) const unsafe fn part<T, const AT: usize>() -> &'static T {
+        const {
+            assert!(align_of::<T>() <= align_of::<Aligned>() && AT.is_multiple_of(align_of::<T>()));
+            assert!(AT + size_of::<T>() <= crate::WEIGHTS_BYTES);
+        }
+        // SAFETY: from `AT` on there are as many bytes as `T` has, aligned for it and never written; that they are one, the caller says.
+        unsafe { &*(&raw const WEIGHTS).cast::<u8>().add(AT).cast::<T>() }
+    }
+}
+",
+    );
+    for (node, step) in plan.arranged.nodes.iter().zip(&plan.steps) {
+        let &Step::Layer(layer, at) = step else { continue };
+        let layer = &plan.layers[layer];
+        if layer.has_packed {
+            out += &format!(
+                "
+/// Of `{0}`.
+pub const fn {0}() -> &'static layers::{1}::Packed {{
+    // SAFETY: `Packed` is `f32` from end to end, but for what aligns it.
+    unsafe {{ bytes::part::<layers::{1}::Packed, {at}>() }}
+}}
+",
+                node.name, layer.name
+            );
+        }
+    }
+    out
+}
+
+fn stored(plan: &Plan<'_>) -> String {
+    let [inputs, outputs] = &named(plan);
+    let mut taken = String::new();
+    for Named { argument, kind, len, .. } in inputs {
+        taken += &format!("    let ({argument}, inputs) = inputs.split_at({len});\n");
+        taken += &format!("    let {argument}: &network::{kind} = {argument}.try_into().expect(\"it is as long\");\n");
+    }
+    let (mut spaces, mut checks) = (String::new(), String::new());
+    for (at, Named { argument, len, .. }) in outputs.iter().enumerate() {
+        spaces += &format!("        let mut {argument} = vec![f32::NAN; {len}];\n");
+        checks += &format!("    let (stored, outputs) = outputs.split_at({len});\n");
+        checks += &format!("    check(\"{argument}\", &first[{at}], stored);\n");
+    }
+    let arguments: Vec<String> = inputs
+        .iter()
+        .map(|one| one.argument.clone())
+        .chain(["&mut arena".to_owned()])
+        .chain(outputs.iter().map(|one| format!("(&mut {}[..]).try_into().expect(\"it is as long\")", one.argument)))
+        .collect();
+    let results: Vec<String> = outputs.iter().map(|one| one.argument.clone()).collect();
+    format!(
+        "//! A stored example: the outputs of the inputs, and that what is left in the arena does not matter.
+
+use std::sync::{{Mutex, PoisonError}};
+
+use {} as network;
+
+/// How far an output may be from the stored one, as part of the greatest.
+const BOUND: f32 = 1e-4;
+
+static ARENA: Mutex<network::Arena> = Mutex::new(network::Arena::new());
+
+#[test]
+fn the_stored_example_is_computed() {{
+    let inputs = numbers(include_bytes!(\"example_input.bin\"));
+    let outputs = numbers(include_bytes!(\"example_output.bin\"));
+    let (inputs, outputs) = (&inputs[..], &outputs[..]);
+{taken}    assert!(inputs.is_empty(), \"the stored inputs are the network's\");
+    let run = || {{
+        let mut arena = ARENA.lock().unwrap_or_else(PoisonError::into_inner);
+{spaces}{}
+{}
+    }};
+    let first = run();
+{checks}    assert!(outputs.is_empty(), \"the stored outputs are the network's\");
+    let bits = |all: &[Vec<f32>]| all.iter().flatten().map(|x| x.to_bits()).collect::<Vec<u32>>();
+    assert_eq!(bits(&first), bits(&run()), \"a second run in the same arena gives the same bits\");
+}}
+
+fn numbers(bytes: &[u8]) -> Vec<f32> {{
+    bytes.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect()
+}}
+
+fn check(name: &str, found: &[f32], stored: &[f32]) {{
+    let greatest = stored.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
+    for (at, (found, stored)) in found.iter().zip(stored).enumerate() {{
+        let off = (found - stored).abs();
+        assert!(off <= BOUND * greatest, \"{{name}}[{{at}}] is {{found}}, and {{stored}} is stored\");
+    }}
+}}
+",
+        package(plan),
+        list("        ", "network::run(", &arguments, ");"),
+        list("        ", "[", &results, "]"),
+    )
+}

@@ -1,0 +1,344 @@
+//! `src/lib.rs`: types, sizes, and the function that runs all layers.
+
+use std::collections::HashSet;
+use std::fmt::Write;
+
+use super::{Budget, Plan, Step};
+use crate::plan::Place;
+use crate::spec::{Loop, Moves, NetworkValue, Node};
+
+/// Names of an input or output: that of its type and of the argument.
+pub(super) struct Named<'a> {
+    pub(super) kind: String,
+    pub(super) argument: String,
+    pub(super) value: &'a NetworkValue,
+    /// Elements of all images.
+    pub(super) len: usize,
+}
+
+/// Arguments that clippy lets pass.
+const MANY: usize = 7;
+
+/// What is in front of a step's statements.
+const INDENT: &str = "        ";
+
+/// Columns of a line.
+const WIDTH: usize = 120;
+
+/// `items` between `open` and `close`: a line each where one line is too short for them.
+pub(super) fn list(indent: &str, open: &str, items: &[String], close: &str) -> String {
+    let line = format!("{indent}{open}{}{close}", items.join(", "));
+    if line.len() <= WIDTH {
+        return line;
+    }
+    let each: String = items.iter().map(|one| format!("{indent}    {one},\n")).collect();
+    format!("{indent}{}\n{each}{indent}{}", open.trim_end(), close.trim_start())
+}
+
+/// The inputs and the outputs. One alone is called `Input` or `Output`, several have the names of their values behind that.
+pub(super) fn named<'a>(plan: &Plan<'a>) -> [Vec<Named<'a>>; 2] {
+    let mut taken = HashSet::new();
+    let mut all = |what: &str, values: Vec<&'a NetworkValue>| -> Vec<Named<'a>> {
+        let is_one = values.len() == 1;
+        let named = values.into_iter().map(|value| {
+            let name = if is_one { what.to_owned() } else { format!("{what}_{}", value.name) };
+            let (mut kind, mut argument) = (camel_case(&name), name);
+            while !taken.insert(kind.clone()) || !taken.insert(argument.clone()) {
+                kind.push('2');
+                argument.push_str("_2");
+            }
+            Named { kind, argument, value, len: value.shape.image() * plan.batch }
+        });
+        named.collect()
+    };
+    [all("input", plan.network.input_values().iter().collect()), all("output", plan.network.output_values().collect())]
+}
+
+fn camel_case(name: &str) -> String {
+    let words = name.split('_').filter(|word| !word.is_empty());
+    let word = |word: &str| word[..1].to_uppercase() + &word[1..];
+    words.map(word).collect()
+}
+
+/// The text.
+pub(super) fn text(plan: &Plan<'_>, budget: &Budget) -> String {
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    let _ = write(&mut out, plan, budget);
+    out
+}
+
+fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget) -> std::fmt::Result {
+    let named = named(plan);
+    let ([inputs, outputs], body) = (&named, body(plan, &named)?);
+    let (name, has_weights, has_moves) = (&plan.network.name, plan.weights_bytes > 0, body.contains("moves::run("));
+    writeln!(out, "//! The network `{name}`, compiled by Convoke: [`run`] computes its outputs from its inputs.")?;
+    writeln!(
+        out,
+        "//!\n//! Nothing is allocated: weights are part of the program, and all else lies in an [`Arena`]."
+    )?;
+    writeln!(out, "#![no_std]")?;
+    let has_capitals = |name: &str| name.contains(|c: char| c.is_ascii_uppercase());
+    let mut names = [name].into_iter().chain(plan.arranged.values.iter().map(|value| &value.name));
+    if names.any(|name| has_capitals(name)) {
+        writeln!(out, "#![allow(non_snake_case, reason = \"layers have the names that the network gives them\")]")?;
+    }
+    writeln!(out, "\n#[cfg(target_arch = \"x86_64\")]\nmod cpu;")?;
+    writeln!(out, "pub mod layers;\nmod memory;")?;
+    if has_moves {
+        writeln!(out, "mod moves;")?;
+    }
+    if has_weights {
+        writeln!(out, "pub mod weights;")?;
+    }
+    if has_moves {
+        writeln!(out, "\nuse moves::{{Loop, Move}};")?;
+    }
+    writeln!(out)?;
+    for (what, all) in [("input", inputs), ("output", outputs)] {
+        for Named { kind, value, len, .. } in all {
+            writeln!(out, "/// The {what} `{}`: `{}`.\npub type {kind} = [f32; {len}];", value.name, value.shape)?;
+        }
+    }
+    writeln!(out, "\n/// Bytes of the weights.\npub const WEIGHTS_BYTES: usize = {};", plan.weights_bytes)?;
+    writeln!(out, "/// Bytes of an [`Arena`].\npub const ARENA_BYTES: usize = size_of::<Arena>();")?;
+    writeln!(out, "const _: () = assert!(ARENA_BYTES == {});", plan.arena_bytes())?;
+    for (constant, limit) in [("WEIGHTS_BYTES", budget.weights), ("ARENA_BYTES", budget.arena)] {
+        if let Some(limit) = limit {
+            let message = format!("the budget of {constant} is {limit}");
+            writeln!(out, "const _: () = assert!({constant} <= {limit}, \"{message}\");")?;
+        }
+    }
+    arena(out, plan)?;
+    let of = |all: &[Named<'_>], kind: &str| -> Vec<String> {
+        all.iter().map(|one| format!("{}: &{kind}{}", one.argument, one.kind)).collect()
+    };
+    let parameters = [of(inputs, ""), vec!["arena: &mut Arena".to_owned()], of(outputs, "mut ")].concat();
+    writeln!(out, "\n/// Computes the outputs from the inputs. What is in the arena before does not matter.")?;
+    if parameters.len() > MANY {
+        writeln!(out, "#[allow(clippy::too_many_arguments)]")?;
+    }
+    writeln!(out, "{}", list("", "pub fn run(", &parameters, ") {"))?;
+    match used(plan, &body) {
+        none if none.is_empty() => writeln!(out, "    let _ = &arena.values;")?,
+        fields => writeln!(out, "    let Arena {{ {} }} = arena;", fields.join(", "))?,
+    }
+    writeln!(out, "{body}}}")
+}
+
+/// The statements of `run`: each layer, then the outputs.
+fn body(plan: &Plan<'_>, [inputs, outputs]: &[Vec<Named<'_>>; 2]) -> Result<String, std::fmt::Error> {
+    let mut out = String::new();
+    let mut writer = Writer { out: &mut out, plan, inputs };
+    for (node, step) in plan.arranged.nodes.iter().zip(&plan.steps) {
+        writer.step(node, step)?;
+    }
+    for (named, &value) in outputs.iter().zip(&plan.arranged.outputs) {
+        let from = match plan.arena.places[value] {
+            Place::Arena(offset) => format!("memory::part::<{}>(values, {})", named.len, offset * plan.batch),
+            Place::Input(..) => writer.source(value, Taken::Whole),
+        };
+        writeln!(writer.out, "    {}.copy_from_slice({from});", named.argument)?;
+    }
+    Ok(out)
+}
+
+/// The parts of the arena that the statements use.
+fn used(plan: &Plan<'_>, body: &str) -> Vec<&'static str> {
+    fields(plan).map(|(field, ..)| field).filter(|field| body.contains(&format!("({field}, "))).collect()
+}
+
+/// The parts of the arena that there are: their names, elements and what they are.
+fn fields(plan: &Plan<'_>) -> impl Iterator<Item = (&'static str, usize, &'static str)> {
+    let [values, scratch, local] = plan.arena_parts();
+    let fields = [
+        ("values", values, "What layers make, two in one place where they are not needed at the same time."),
+        ("scratch", scratch, "What a layer writes for itself, such as a copy of its input."),
+        ("local", local, "What a layer writes for itself while it makes a part of its output."),
+    ];
+    fields.into_iter().filter(|field| field.0 == "values" || field.1 > 0)
+}
+
+fn arena(out: &mut String, plan: &Plan<'_>) -> std::fmt::Result {
+    writeln!(out, "\n/// The memory of a run. As a `static` in a lock it takes neither stack nor heap.")?;
+    writeln!(out, "#[repr(C, align(64))]\npub struct Arena {{")?;
+    for (field, len, what) in fields(plan) {
+        writeln!(out, "    /// {what}\n    {field}: [f32; {len}],")?;
+    }
+    let zeros: Vec<String> = fields(plan).map(|(field, len, _)| format!("{field}: [0.0; {len}]")).collect();
+    let new =
+        "    /// An arena, which any number of runs may use one after the other.\n    pub const fn new() -> Self {";
+    writeln!(out, "}}\n\nimpl Arena {{\n{new}\n        Self {{ {} }}\n    }}\n}}", zeros.join(", "))?;
+    writeln!(out, "\nimpl Default for Arena {{\n    fn default() -> Self {{\n        Self::new()\n    }}\n}}")
+}
+
+/// `x` as Rust writes it.
+fn literal(x: f32) -> String {
+    if x.is_finite() { format!("{x:?}") } else { format!("f32::from_bits({:#x})", x.to_bits()) }
+}
+
+/// How much of a value is read.
+#[derive(Clone, Copy)]
+enum Taken {
+    /// All images.
+    Whole,
+    /// An image, whose number is `n`.
+    Image,
+    /// The channels of an image of one element.
+    Channels,
+}
+
+struct Writer<'o, 'a> {
+    out: &'o mut String,
+    plan: &'o Plan<'a>,
+    inputs: &'o [Named<'a>],
+}
+
+impl Writer<'_, '_> {
+    /// First element of a value in the arena or in its input, of all images.
+    fn start(&self, value: usize) -> usize {
+        let (Place::Arena(offset) | Place::Input(_, offset)) = self.plan.arena.places[value];
+        offset * self.plan.batch
+    }
+
+    /// An expression of an array that a layer reads while another is made.
+    fn source(&self, value: usize, taken: Taken) -> String {
+        let shape = &self.plan.arranged.values[value].shape;
+        let (image, start) = (shape.image(), self.start(value));
+        let len = match taken {
+            Taken::Whole => self.plan.len(value),
+            Taken::Image => image,
+            // In any layout they come first.
+            Taken::Channels => shape.channels,
+        };
+        let at = match (taken, self.plan.batch, start) {
+            (Taken::Whole, ..) | (_, 1, _) => start.to_string(),
+            (_, _, 0) => format!("n * {image}"),
+            _ => format!("{start} + n * {image}"),
+        };
+        match self.plan.arena.places[value] {
+            Place::Arena(_) => format!("around.get::<{len}>({at})"),
+            Place::Input(input, _) => {
+                let Named { argument, len: all, .. } = &self.inputs[input];
+                match start == 0 && len == *all {
+                    true => argument.clone(),
+                    false => format!("memory::part::<{len}>({argument}, {at})"),
+                }
+            }
+        }
+    }
+
+    fn in_arena(&self, value: usize) -> bool {
+        matches!(self.plan.arena.places[value], Place::Arena(_))
+    }
+
+    fn step(&mut self, node: &Node, step: &Step) -> std::fmt::Result {
+        let (kind, shape) = (node.kind.name(), &self.plan.arranged.values[node.output].shape);
+        let what = format!("    // {kind} {}: {shape}", node.name);
+        match step {
+            Step::View => writeln!(self.out, "{what}, where it is"),
+            Step::Layer(layer, _) => {
+                writeln!(self.out, "{what}\n    {{")?;
+                self.begin(node, &[node.inputs.first().copied(), node.residual()])?;
+                let packed = format!("weights::{}()", node.name);
+                self.call(node, *layer, &packed, "made", Taken::Whole, "        ")?;
+                writeln!(self.out, "    }}")
+            }
+            Step::ByChannel(layer) => self.by_channel(node, *layer, &what),
+            Step::Moves(moves) => self.moves(node, moves, &what),
+        }
+    }
+
+    /// The place where the value is made, and what is around it if any of `read` lies there.
+    fn begin(&mut self, node: &Node, read: &[Option<usize>]) -> std::fmt::Result {
+        let reads = read.iter().flatten().any(|&value| self.in_arena(value));
+        let around = if reads { "around" } else { "_" };
+        writeln!(
+            self.out,
+            "        let ({around}, made) = memory::make::<{}>(values, {});",
+            self.plan.len(node.output),
+            self.start(node.output)
+        )
+    }
+
+    /// Runs a layer.
+    fn call(
+        &mut self,
+        node: &Node,
+        layer: usize,
+        packed: &str,
+        made: &str,
+        taken: Taken,
+        indent: &str,
+    ) -> std::fmt::Result {
+        let layer = &self.plan.layers[layer];
+        let mut arguments = vec![self.source(node.inputs[0], taken)];
+        arguments.extend(layer.has_packed.then(|| packed.to_owned()));
+        arguments.extend(node.residual().map(|value| self.source(value, taken)));
+        arguments.push(made.to_owned());
+        arguments.extend(layer.scratch.then(|| "memory::part_mut(scratch, 0)".to_owned()));
+        arguments.extend(layer.local.then(|| "memory::part_mut(local, 0)".to_owned()));
+        let run = format!("layers::{}::run(", layer.name);
+        writeln!(self.out, "{}", list(indent, &run, &arguments, ");"))
+    }
+
+    fn by_channel(&mut self, node: &Node, layer: usize, what: &str) -> std::fmt::Result {
+        writeln!(self.out, "{what}, for each image\n    {{")?;
+        self.begin(node, &[Some(node.inputs[0]), Some(node.inputs[1]), node.residual()])?;
+        let pack = format!("layers::{}::pack", self.plan.layers[layer].name);
+        let numbers = self.source(node.inputs[1], Taken::Channels);
+        if self.plan.batch == 1 {
+            writeln!(self.out, "        let packed = {pack}({numbers});")?;
+            self.call(node, layer, "&packed", "made", Taken::Image, "        ")?;
+        } else {
+            let image = self.plan.arranged.values[node.output].shape.image();
+            writeln!(self.out, "        for n in 0..{} {{", self.plan.batch)?;
+            writeln!(self.out, "            let packed = {pack}({numbers});")?;
+            let made = format!("memory::part_mut(made, n * {image})");
+            self.call(node, layer, "&packed", &made, Taken::Image, "            ")?;
+            writeln!(self.out, "        }}")?;
+        }
+        writeln!(self.out, "    }}")
+    }
+
+    fn moves(&mut self, node: &Node, Moves { fill, moves }: &Moves, what: &str) -> std::fmt::Result {
+        let (own, batch) = (self.start(node.output), self.plan.batch);
+        let image = |value: usize| self.plan.arranged.values[value].shape.image();
+        let mut calls = Vec::new();
+        let mut read = Vec::new();
+        for one in moves {
+            let value = node.inputs[one.input];
+            if self.is_within(value, node.output) {
+                // A part of one image, that has been made here: where it belongs, or it stands twice.
+                let from = self.start(value) - own;
+                let end = from + self.plan.len(value);
+                calls.extend((from != one.to).then(|| format!("{INDENT}made.copy_within({from}..{end}, {});", one.to)));
+                continue;
+            }
+            read.push(Some(value));
+            let loops = one.loops.iter().map(|Loop { len, from, to }| format!("Loop({len}, {from}, {to})"));
+            let loops = loops.collect::<Vec<_>>().join(", ");
+            let fields = [format!("from: {}", one.from), format!("to: {}", one.to), format!("loops: &[{loops}]")];
+            calls.push(list(INDENT, "let part = Move { ", &fields, " };"));
+            let (from, sizes) = (self.source(value, Taken::Whole), (image(value), image(node.output)));
+            calls.push(format!("{INDENT}moves::run(&part, {from}, {}, made, {}, {batch});", sizes.0, sizes.1));
+        }
+        if let Some(fill) = fill {
+            calls.insert(0, format!("{INDENT}made.fill({});", literal(*fill as f32)));
+        }
+        if calls.is_empty() {
+            return writeln!(self.out, "{what}, where its parts are");
+        }
+        writeln!(self.out, "{what}\n    {{")?;
+        self.begin(node, &read)?;
+        calls.iter().try_for_each(|call| writeln!(self.out, "{call}"))?;
+        writeln!(self.out, "    }}")
+    }
+
+    /// Whether a value lies within the one that is made.
+    fn is_within(&self, value: usize, made: usize) -> bool {
+        let range = |value: usize| self.start(value)..self.start(value) + self.plan.len(value);
+        let (part, whole) = (range(value), range(made));
+        self.in_arena(value) && whole.start <= part.start && part.end <= whole.end
+    }
+}
