@@ -44,7 +44,8 @@ pub(crate) enum Verb {
     /// Print the text of any stage of the compiler
     #[command(after_help = "Examples:\n  convoke emit specs/edges.conv --stage ir\n  \
         convoke emit specs/edges.conv --stage rust -o edges.rs\n  \
-        convoke emit specs/resnet50.conv --layer r04 --stage asm")]
+        convoke emit specs/resnet50.conv --layer r04 --stage asm\n  \
+        convoke emit net.conv --crate net --budget weights=2M,arena=500k")]
     Emit(Emit),
     /// Compute a layer or a network on an array, a picture or a recording
     #[command(after_help = "Examples:
@@ -190,8 +191,17 @@ pub(crate) struct Emit {
     #[command(flatten)]
     pub(crate) layers: Layers,
     /// Which stage
-    #[arg(long, value_enum)]
-    pub(crate) stage: Stage,
+    #[arg(long, value_enum, required_unless_present = "crate_folder")]
+    pub(crate) stage: Option<Stage>,
+    /// Write a network as a crate of its own, without std and dependencies, into this new folder
+    #[arg(long = "crate", id = "crate_folder", value_name = "FOLDER", conflicts_with_all = ["stage", "output"])]
+    pub(crate) crate_folder: Option<PathBuf>,
+    /// The parameters of the network, as for `run`
+    #[arg(short, long, value_name = "FILE", requires = "crate_folder")]
+    pub(crate) parameters: Option<PathBuf>,
+    /// Bytes that the crate may take at most, such as weights=100k,arena=64k: beyond it nothing is written
+    #[arg(long, value_name = "WHAT=BYTES", value_delimiter = ',', value_parser = budget, requires = "crate_folder")]
+    pub(crate) budget: Vec<(String, usize)>,
     /// As in `convoke plan`; the stage rust covers every instruction set unless one is named, clif and asm take what the
     /// run-time backend encodes
     #[arg(long, value_name = "TARGET", default_value = "native")]
@@ -199,6 +209,18 @@ pub(crate) struct Emit {
     /// Write to this file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+}
+
+/// `weights` or `arena` and its bytes, `k` and `M` being thousands and millions.
+fn budget(text: &str) -> Result<(String, usize), String> {
+    let expected = || "a budget is `weights` or `arena` and a number of bytes, such as weights=100k".to_owned();
+    let (name, number) = text.split_once('=').ok_or_else(expected)?;
+    let (digits, factor) = match number.strip_suffix(['k', 'M']) {
+        Some(digits) => (digits, if number.ends_with('k') { 1_000 } else { 1_000_000 }),
+        None => (number, 1),
+    };
+    let bytes = digits.parse::<usize>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(expected)?;
+    if ["weights", "arena"].contains(&name) { Ok((name.to_owned(), bytes)) } else { Err(expected()) }
 }
 
 /// A stage of the compiler.

@@ -9,7 +9,7 @@ use convoke_core::front::ast::{Field, Item, Value, ValueKind};
 use convoke_core::spec::{LayerSpec, Limits, NetworkSpec};
 use std::collections::HashSet;
 use std::io::{IsTerminal as _, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes that a file of layers may have.
 const MAX_BYTES: u64 = 16 << 20;
@@ -220,6 +220,24 @@ pub(crate) fn select_network<'a>(sources: &'a [Source], layers: &Layers) -> Opti
         (None, [one]) if sources.iter().all(|source| source.alone == 0) => Some(one),
         _ => None,
     }
+}
+
+/// The file of a network's parameters: the one that is named, or the one beside the network.
+pub(crate) fn parameters_file(
+    named: Option<&Path>,
+    layers: &Layers,
+    network: &NetworkSpec,
+) -> Result<Option<PathBuf>, Failure> {
+    if named.is_some() || network.parameters_len() == 0 {
+        return Ok(named.map(Path::to_owned));
+    }
+    let beside = layers.files[0].with_extension("safetensors");
+    if beside.exists() {
+        return Ok(Some(beside));
+    }
+    let (name, beside) = (&network.name, beside.display());
+    let what = format!("network {name}: name the file of its parameters with --parameters; there is no {beside}");
+    Err(Failure::Usage(what))
 }
 
 /// The only layer that a command is about.

@@ -12,9 +12,15 @@ use convoke_core::target::Target;
 use convoke_jit::JitError;
 use std::io::Write;
 
+mod crates;
+
 pub(crate) fn run(args: &Emit, out: &mut dyn Write) -> Result<(), Failure> {
     let target = super::target(&args.target)?;
-    let text = if args.stage == Stage::Ast { trees(args)? } else { stages(args, &target)? };
+    if let Some(folder) = &args.crate_folder {
+        return crates::run(args, folder, &target, out);
+    }
+    let stage = args.stage.unwrap_or(Stage::Spec);
+    let text = if stage == Stage::Ast { trees(args)? } else { stages(args, stage, &target)? };
     match &args.output {
         Some(path) => write_whole(path, text.as_bytes()),
         None => Ok(out.write_all(text.as_bytes())?),
@@ -44,11 +50,11 @@ fn trees(args: &Emit) -> Result<String, Failure> {
     }
 }
 
-fn stages(args: &Emit, target: &Target) -> Result<String, Failure> {
+fn stages(args: &Emit, which: Stage, target: &Target) -> Result<String, Failure> {
     let sources: Vec<Source> = source::read(&args.layers)?;
     let mut texts = Vec::new();
     for layer in source::select(&sources, &args.layers)? {
-        let mut text = stage(layer, args, target)?;
+        let mut text = stage(layer, args, which, target)?;
         if !text.ends_with('\n') {
             text.push('\n');
         }
@@ -57,7 +63,7 @@ fn stages(args: &Emit, target: &Target) -> Result<String, Failure> {
     Ok(texts.join("\n"))
 }
 
-fn stage(layer: Selected<'_>, args: &Emit, target: &Target) -> Result<String, Failure> {
+fn stage(layer: Selected<'_>, args: &Emit, which: Stage, target: &Target) -> Result<String, Failure> {
     let lowered = || lower_layer(layer, layer.spec, target);
     let failed = |e| match e {
         JitError::Isa { isa, accepted, .. } => Failure::Usage(format!(
@@ -65,7 +71,7 @@ fn stage(layer: Selected<'_>, args: &Emit, target: &Target) -> Result<String, Fa
         )),
         e => Failure::layer(&layer.name(), e),
     };
-    Ok(match args.stage {
+    Ok(match which {
         Stage::Ast | Stage::Spec => layer.spec.to_string(),
         Stage::Plan => super::plan::choose(layer, target)?.to_string(),
         Stage::Ir => lowered()?.kernel.to_string(),

@@ -6,6 +6,7 @@ use crate::compute::Output;
 use crate::data::{self, Array, Kind, fit, preprocess};
 use crate::failure::Failure;
 use crate::numbers::{short, time};
+use crate::source;
 use convoke::{Bf16, Compiler, F16, Float, Network, Parameters};
 use convoke_core::eval::reference;
 use convoke_core::spec::{LayerSpec, NetworkSpec, NetworkValue, Storage, TensorShape};
@@ -55,22 +56,6 @@ fn check(args: &Run, network: &NetworkSpec) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The file of parameters: the one that is named, or the one beside the network.
-fn parameters_file(args: &Run, network: &NetworkSpec) -> Result<Option<PathBuf>, Failure> {
-    if args.parameters.is_some() || network.parameters_len() == 0 {
-        return Ok(args.parameters.clone());
-    }
-    let beside = args.layers.files[0].with_extension("safetensors");
-    if beside.exists() {
-        return Ok(Some(beside));
-    }
-    let name = &network.name;
-    Err(Failure::Usage(format!(
-        "network {name}: name the file of its parameters with --parameters; there is no {}",
-        beside.display()
-    )))
-}
-
 fn run_typed<T: Float>(args: &Run, target: &Target, network: &NetworkSpec, out: &mut dyn Write) -> Result<(), Failure> {
     let mut rate = None;
     let mut inputs: Vec<(Vec<T>, usize)> = Vec::new();
@@ -87,7 +72,7 @@ fn run_typed<T: Float>(args: &Run, target: &Target, network: &NetworkSpec, out: 
     }
     let batch = inputs[0].1;
     let inputs: Vec<&[T]> = inputs.iter().map(|(input, _)| input.as_slice()).collect();
-    let file = parameters_file(args, network)?;
+    let file = source::parameters_file(args.parameters.as_deref(), &args.layers, network)?;
     let failed = |e: convoke::Error| match &file {
         Some(path) if matches!(e, convoke::Error::NetworkParameter { .. }) => Failure::file(path, e),
         _ => Failure::Input(e.to_string()),
