@@ -217,14 +217,14 @@ pub(super) fn slice(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reas
     let view = call.view(0)?;
     let mut cuts = call.params.cuts(&view.dims())?;
     let mut view = view.clone();
-    for axis in 0..cuts.len() {
-        if let Cut { start, step: step @ ..0, len } = cuts[axis]
+    for (axis, own) in cuts.iter_mut().enumerate() {
+        if let Cut { start, step: step @ ..0, len } = *own
             && len > 1
         {
             let back = usize::try_from(step.unsigned_abs()).unwrap_or(usize::MAX);
             let indices: Vec<_> = (0..len).map(|at| start.saturating_sub(at.saturating_mul(back))).collect();
             view = picked(build, call, &view, axis, &indices)?;
-            cuts[axis] = Cut { start: 0, step: 1, len };
+            *own = Cut { start: 0, step: 1, len };
         }
     }
     cut(build, call, &view, &cuts)

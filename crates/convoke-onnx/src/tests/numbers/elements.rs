@@ -126,7 +126,8 @@ fn operators_of_two_values() {
 #[test]
 fn gates_are_one_step() {
     let x = x();
-    let formulas: [(&str, Vec<NodeProto>, Vec<TensorProto>, fn(f64) -> f64); 5] = [
+    type Gate = (&'static str, Vec<NodeProto>, Vec<TensorProto>, fn(f64) -> f64);
+    let formulas: [Gate; 5] = [
         ("silu", vec![node("Sigmoid", &["x"], "s", vec![]), node("Mul", &["s", "x"], "y", vec![])], vec![], |x| {
             x * sigmoid(x)
         }),
