@@ -34,7 +34,8 @@ impl Memory {
 
     /// Grows to at least `lines` lines; `None` if there is no memory for them. What was in it is kept.
     pub(crate) fn grow(&mut self, lines: usize) -> Option<()> {
-        if lines <= self.lines {
+        // Memory of no lines begins where a line does too.
+        if lines <= self.lines && !self.words.is_empty() {
             return Some(());
         }
         let mut grown = Self::zeros(lines)?;

@@ -191,7 +191,7 @@ fn streamed(spec: LayerSpec) -> LayerSpec {
         batch: Batch::Fixed(spec.fixed_batch().unwrap_or(2).max(1)),
         layout: if spec.layout == Layout::Blocked { Layout::ChannelsLast } else { spec.layout },
         padding_mode: if is_copied { PaddingMode::Zeros } else { spec.padding_mode },
-        then: spec.then.into_iter().filter(|step| *step != Epilogue::Residual).collect(),
+        then: spec.then.into_iter().filter(|step| !step.takes_tensor()).collect(),
         ..spec
     }
 }

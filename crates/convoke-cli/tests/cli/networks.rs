@@ -126,7 +126,7 @@ result [N, 2, 1]: from 0.0000 to 7.0000, mean 2.7500
 "#]]);
     }
     run("", "").code(2).stderr_eq(str![[r#"
-error: network net: name the file of its parameters with --parameters
+error: network net: name the file of its parameters with --parameters; there is no /tmp/.tmpuxgYtt/net.safetensors
 ...
 "#]]);
     run("--bias none.npy", "p.safetensors").code(2);
@@ -136,7 +136,7 @@ error: [..]few.safetensors: network net needs 2 elements for `a.bias`, and nothi
 
 "#]]);
     run("", "cut.safetensors").code(1).stderr_eq(str![[r#"
-error: [..]cut.safetensors: this is no safetensors file that can be read: [..]
+error: /tmp/.tmpuxgYtt/cut.safetensors: its list of tensors should have 65 bytes, and the file has 40
 
 "#]]);
 }

@@ -60,7 +60,7 @@ fn fusible(network: &NetworkSpec, at: usize) -> Option<usize> {
         };
         let uses = network.nodes.iter().flat_map(|node| &node.inputs).filter(|&&used| used == value).count();
         let is_free = uses == 1 && !network.outputs.contains(&value);
-        let fits = !first.has_softmax() && !(first.has_residual() && spec.has_residual());
+        let fits = !(first.has_softmax() || first.has_residual() && spec.has_residual());
         (is_free && fits).then_some(maker)
     })
 }
