@@ -1,6 +1,11 @@
 //! Networks on the command line.
 
 use super::{convoke, npy, scratch, with_input};
+use convoke_onnx::proto::{
+    DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
+    TensorTypeProto, TypeProto, ValueInfoProto,
+};
+use prost::Message as _;
 use snapbox::str;
 
 const NET: &str = "
@@ -126,7 +131,7 @@ result [N, 2, 1]: from 0.0000 to 7.0000, mean 2.7500
 "#]]);
     }
     run("", "").code(2).stderr_eq(str![[r#"
-error: network net: name the file of its parameters with --parameters; there is no /tmp/.tmpuxgYtt/net.safetensors
+error: network net: name the file of its parameters with --parameters; there is no [..]net.safetensors
 ...
 "#]]);
     run("--bias none.npy", "p.safetensors").code(2);
@@ -136,7 +141,150 @@ error: [..]few.safetensors: network net needs 2 elements for `a.bias`, and nothi
 
 "#]]);
     run("", "cut.safetensors").code(1).stderr_eq(str![[r#"
-error: /tmp/.tmpuxgYtt/cut.safetensors: its list of tensors should have 65 bytes, and the file has 40
+error: [..]cut.safetensors: its list of tensors should have 65 bytes, and the file has 40
+
+"#]]);
+}
+
+/// A model of one value to another, of `f32`.
+fn model(nodes: Vec<NodeProto>, input: &[i64], constants: &[(&str, &[i64], &[f32])]) -> Vec<u8> {
+    let dim = |&size: &i64| DimensionProto { dim_value: (size > 0).then_some(size), ..Default::default() };
+    let shape = TensorShapeProto { dim: input.iter().map(dim).collect() };
+    let value = |name: &str, shape: Option<TensorShapeProto>| ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(TypeProto { tensor_type: Some(TensorTypeProto { elem_type: 1, shape }) }),
+    };
+    let constant = |&(name, dims, data): &(&str, &[i64], &[f32])| TensorProto {
+        name: name.to_owned(),
+        dims: dims.to_vec(),
+        data_type: 1,
+        float_data: data.to_vec(),
+        ..Default::default()
+    };
+    let graph = GraphProto {
+        node: nodes,
+        name: "net".to_owned(),
+        initializer: constants.iter().map(constant).collect(),
+        input: vec![value("x", Some(shape))],
+        output: vec![value("y", None)],
+        ..Default::default()
+    };
+    let opset = OperatorSetIdProto { version: 13, ..Default::default() };
+    let model = ModelProto { ir_version: 8, graph: Some(graph), opset_import: vec![opset], ..Default::default() };
+    model.encode_to_vec()
+}
+
+fn node(operator: &str, input: &[&str], output: &str) -> NodeProto {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    NodeProto { op_type: operator.to_owned(), input: names(input), output: names(&[output]), ..Default::default() }
+}
+
+#[test]
+fn a_model_becomes_a_network_that_runs() {
+    let (folder, onnx) = scratch("two.onnx");
+    let file = |name: &str| folder.path().join(name);
+    let nodes = vec![node("Conv", &["x", "w"], "a"), node("Relu", &["a"], "y")];
+    let weights: (&str, &[i64], &[f32]) = ("w", &[2, 1, 2], &[1.0, 1.0, -1.0, 1.0]);
+    std::fs::write(&onnx, model(nodes, &[0, 1, 3], &[weights])).unwrap();
+    let import = |words: &str| {
+        convoke("import").arg(&onnx).arg("-o").arg(file("two.conv")).args(words.split_whitespace()).assert()
+    };
+    import("").success().stdout_eq(str![[r#"
+input x [1, 1, 3], called input
+output y [1, 2, 2][..]
+wrote [..]two.conv
+wrote [..]two.safetensors: 1 parameters, 4 elements
+
+"#]]);
+    import("--json").success().stdout_eq(str![[r#"
+{"conv":"[..]two.conv","parameters":"[..]two.safetensors","inputs":[{"onnx":"x","name":"[..]","shape":[1,1,3]}],"outputs":[{"onnx":"y","name":"[..]","shape":[1,2,2]}]}
+
+"#]]);
+    npy(&file("x.npy"), "<f4", "1, 1, 3", &[1.0f32, 4.0, 2.0].map(f32::to_le_bytes).concat());
+    convoke("run").arg(file("two.conv")).arg("-i").arg(file("x.npy")).assert().success().stdout_eq(str![[r#"
+two: [..]x.npy
+compiled and packed in [..]
+result [1, 2, 2]: from 0.0000 to 6.0000, mean 3.5000
+5.0000 6.0000 3.0000 0.0000
+
+"#]]);
+    convoke("run").arg(file("two.conv")).arg("-i").arg(file("x.npy")).arg("--profile").assert().success().stdout_eq(
+        str![[r#"
+...
+  in all [..]
+...
+"#]],
+    );
+    // As a crate, once into each folder.
+    let emit = |words: &str| {
+        convoke("emit").arg(file("two.conv")).arg("--crate").arg(file("two")).args(words.split_whitespace()).assert()
+    };
+    emit("--budget weights=16").code(1).stderr_eq(str![[r#"
+error: network `two`[..]weights[..]
+
+"#]]);
+    assert!(!file("two").exists());
+    emit("--budget weights=1k,arena=1k").success().stdout_eq(str![[r#"
+wrote [..]two: [..] files, [..]B of weights, [..]B for a run
+
+"#]]);
+    assert!(file("two/Cargo.toml").exists() && file("two/tests/stored.rs").exists());
+    emit("").code(1).stderr_eq(str![[r#"
+error: [..]two: there is something in it; name a new folder
+
+"#]]);
+    emit("--budget code=1").code(2);
+}
+
+#[test]
+fn what_cannot_be_imported_leaves_nothing() {
+    let (folder, onnx) = scratch("bad.onnx");
+    let import = |bytes: &[u8], words: &str| {
+        std::fs::write(&onnx, bytes).unwrap();
+        let conv = folder.path().join("bad.conv");
+        let assert = convoke("import").arg(&onnx).arg("-o").arg(&conv).args(words.split_whitespace()).assert();
+        assert!(!conv.exists() && !conv.with_extension("safetensors").exists());
+        assert
+    };
+    import(b"no model", "").code(1);
+    let loops = model(vec![node("Loop", &["x"], "y")], &[1, 1, 3], &[]);
+    import(&loops, "").code(1).stderr_eq(str![[r#"
+error: /tmp/.tmpgmQgYS/bad.onnx: there is no translation of the operator Loop (the node that makes `y`, which takes `x` [1, 1, 3]); known are Abs, Add, And, AveragePool, BatchNormalization, Cast, Ceil, Celu, Clip, Concat, Constant, ConstantOfShape, Conv, ConvTranspose, DepthToSpace, Div, Dropout, Elu, Equal, Erf, Exp, Expand, Flatten, Floor, Gather, Gelu, Gemm, GlobalAveragePool, GlobalLpPool, GlobalMaxPool, Greater, GreaterOrEqual, GroupNormalization, HardSigmoid, HardSwish, Identity, InstanceNormalization, LRN, LayerNormalization, LeakyRelu, Less, LessOrEqual, Log, LpPool, MatMul, Max, MaxPool, Mean, Min, Mish, Mod, Mul, Neg, Not, Or, PRelu, Pad, Pow, Range, Reciprocal, ReduceL1, ReduceL2, ReduceMax, ReduceMean, ReduceMin, ReduceProd, ReduceSum, ReduceSumSquare, Relu, Reshape, Resize, Round, Selu, Shape, Sigmoid, Size, Slice, Softmax, Softplus, Softsign, SpaceToDepth, Split, Sqrt, Squeeze, Sub, Sum, Tanh, Tile, Transpose, Unsqueeze, Upsample, Where
+
+"#]]);
+    let open = model(vec![node("Relu", &["x"], "y")], &[1, 1, 0], &[]);
+    import(&open, "").code(1).stderr_eq(str![[r#"
+error: [..]bad.onnx: the size of axis 2 of the input `x` is not in the model: give it, such as `--size x.2=224`
+
+"#]]);
+    convoke("import bad.onnx -o net.txt").assert().code(2);
+}
+
+#[test]
+fn the_greatest_channels_are_named() {
+    let (folder, net) = scratch("net.conv");
+    let file = |name: &str| folder.path().join(name);
+    std::fs::write(&net, "network net { input: f32[N, 3], elementwise a { then: mul(2) } }").unwrap();
+    npy(&file("x.npy"), "<f4", "1, 3", &[1.0f32, 3.0, 2.0].map(f32::to_le_bytes).concat());
+    std::fs::write(file("labels.txt"), "cat\ndog\nbird\n").unwrap();
+    std::fs::write(file("few.txt"), "cat\n").unwrap();
+    let run = |labels: &str| {
+        let command = convoke("run").arg(&net).arg("-i").arg(file("x.npy")).args(["--top", "2"]);
+        command.arg("--labels").arg(file(labels)).assert()
+    };
+    run("labels.txt").success().stdout_eq(str![[r#"
+...
+    6.0000  dog
+    4.0000  bird
+
+"#]]);
+    run("few.txt").code(1).stderr_eq(str![[r#"
+error: there are 1 labels, and the output has 3 channels
+
+"#]]);
+    let twice = ["-i", "x.npy", "-i", "x.npy"];
+    convoke("run").arg(&net).args(twice).assert().code(2).stderr_eq(str![[r#"
+error: network net: it has 1 input, and --input is given 2 times
 
 "#]]);
 }
