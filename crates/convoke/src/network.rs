@@ -56,7 +56,7 @@ enum Step<T> {
     /// Elements are moved.
     Moves(Moves),
     /// A kernel runs, which layers that are alike share, with weights that have been packed.
-    Kernel(Arc<Kernel>, Packed<T>),
+    Kernel(Arc<Kernel>, Box<Packed<T>>),
     /// A kernel runs for each image, whose numbers of channels are another value.
     ByChannel(Arc<Kernel>),
 }
@@ -118,7 +118,7 @@ impl<T: Float> Network<T> {
                 Step::ByChannel(kernel)
             } else {
                 let packed = pack(&kernel, layer, &given)?;
-                Step::Kernel(kernel, packed)
+                Step::Kernel(kernel, Box::new(packed))
             });
         }
         Ok(Self { spec: spec.clone(), arranged, steps, arena, idle: Mutex::default() })

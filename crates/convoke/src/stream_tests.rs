@@ -1,6 +1,6 @@
 use super::*;
 use crate::compile;
-use convoke_core::spec::{Accuracy, Batch, DType, Epilogue, Layout, Operation, arbitrary};
+use convoke_core::spec::{Accuracy, Batch, DType, Layout, Operation, arbitrary};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};

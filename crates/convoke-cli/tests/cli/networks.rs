@@ -249,7 +249,7 @@ fn what_cannot_be_imported_leaves_nothing() {
     import(b"no model", "").code(1);
     let loops = model(vec![node("Loop", &["x"], "y")], &[1, 1, 3], &[]);
     import(&loops, "").code(1).stderr_eq(str![[r#"
-error: /tmp/.tmpgmQgYS/bad.onnx: there is no translation of the operator Loop (the node that makes `y`, which takes `x` [1, 1, 3]); known are Abs, Add, And, AveragePool, BatchNormalization, Cast, Ceil, Celu, Clip, Concat, Constant, ConstantOfShape, Conv, ConvTranspose, DepthToSpace, Div, Dropout, Elu, Equal, Erf, Exp, Expand, Flatten, Floor, Gather, Gelu, Gemm, GlobalAveragePool, GlobalLpPool, GlobalMaxPool, Greater, GreaterOrEqual, GroupNormalization, HardSigmoid, HardSwish, Identity, InstanceNormalization, LRN, LayerNormalization, LeakyRelu, Less, LessOrEqual, Log, LpPool, MatMul, Max, MaxPool, Mean, Min, Mish, Mod, Mul, Neg, Not, Or, PRelu, Pad, Pow, Range, Reciprocal, ReduceL1, ReduceL2, ReduceMax, ReduceMean, ReduceMin, ReduceProd, ReduceSum, ReduceSumSquare, Relu, Reshape, Resize, Round, Selu, Shape, Sigmoid, Size, Slice, Softmax, Softplus, Softsign, SpaceToDepth, Split, Sqrt, Squeeze, Sub, Sum, Tanh, Tile, Transpose, Unsqueeze, Upsample, Where
+error: [..]bad.onnx: there is no translation of the operator Loop (the node that makes `y`, which takes `x` [1, 1, 3]); known are Abs, Add,[..]
 
 "#]]);
     let open = model(vec![node("Relu", &["x"], "y")], &[1, 1, 0], &[]);

@@ -33,16 +33,16 @@ pub(super) fn run(args: &Emit, folder: &Path, target: &Target, out: &mut dyn Wri
     let failed = |e: convoke::Error| Failure::Input(e.to_string());
     let mut parameters = file.as_deref().map(Parameters::open).transpose().map_err(failed)?;
     let example = example(network, target, parameters.as_mut())?;
-    let mut fetch = |name: &str| -> Result<Vec<f32>, convoke::Error> {
+    let mut fetch = |name: &str| -> Result<Vec<f32>, String> {
         let expected = network.parameters().find(|parameter| parameter.name == name).map_or(0, |found| found.len);
-        let elements = parameters.as_mut().map(|file| file.read::<f32>(name)).transpose()?.flatten();
+        let elements = match &mut parameters {
+            Some(file) => file.read::<f32>(name).map_err(|e| e.to_string())?,
+            None => None,
+        };
         let (network, name, given) = (network.name.clone(), name.to_owned(), elements.as_ref().map(Vec::len));
-        elements.filter(|elements| elements.len() == expected).ok_or(convoke::Error::NetworkParameter {
-            network,
-            name,
-            expected,
-            given,
-        })
+        elements
+            .filter(|elements| elements.len() == expected)
+            .ok_or_else(|| convoke::Error::NetworkParameter { network, name, expected, given }.to_string())
     };
     let example = example.as_ref().map(|(inputs, outputs)| (inputs.as_slice(), outputs.as_slice()));
     let budget = |what: &str| args.budget.iter().find(|(name, _)| name == what).map(|(_, bytes)| *bytes);

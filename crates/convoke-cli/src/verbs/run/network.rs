@@ -79,7 +79,7 @@ fn run_typed<T: Float>(args: &Run, target: &Target, network: &NetworkSpec, out: 
     };
     let mut parameters = file.as_deref().map(Parameters::open).transpose().map_err(failed)?;
     let outputs: Vec<Vec<f64>> = if args.backend == RunBackend::Reference {
-        let exact = all_parameters(network, parameters.as_mut()).map_err(failed)?;
+        let exact = all_parameters(network, parameters.as_mut(), &failed)?;
         let start = Instant::now();
         let inputs: Vec<Vec<f64>> = inputs.iter().map(|input| numbers(input)).collect();
         let inputs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
@@ -109,7 +109,7 @@ fn run_typed<T: Float>(args: &Run, target: &Target, network: &NetworkSpec, out: 
         writeln!(out, "compiled and packed in {ready}, run in {best} on {on}, {speed}FLOP/s")?;
         if let Some(file) = &args.profile {
             let mut slices: Vec<&mut [T]> = dst.iter_mut().map(Vec::as_mut_slice).collect();
-            let parts = profiled(&compiled, &inputs, &mut slices).map_err(failed)?;
+            let parts = profiled(&compiled, &inputs, &mut slices)?;
             profile::table(&parts, out)?;
             if let Some(path) = file {
                 profile::svg(&parts, path)?;
@@ -185,11 +185,11 @@ fn profiled<T: Float>(
     compiled: &Network<T>,
     inputs: &[&[T]],
     outputs: &mut [&mut [T]],
-) -> Result<Vec<profile::Part>, convoke::Error> {
+) -> Result<Vec<profile::Part>, Failure> {
     let arranged = compiled.arranged();
     let mut seconds = vec![f64::INFINITY; arranged.nodes.len()];
     for _ in 0..RUNS {
-        let times = compiled.run_timed(inputs, outputs)?;
+        let times = compiled.run_timed(inputs, outputs).map_err(|e| Failure::Input(e.to_string()))?;
         seconds.iter_mut().zip(times).for_each(|(least, time)| *least = least.min(time.as_secs_f64()));
     }
     let parts = arranged.nodes.iter().zip(seconds).map(|(node, seconds)| profile::Part {
@@ -217,11 +217,12 @@ fn numbers<T: Float>(values: &[T]) -> Vec<f64> {
 fn all_parameters(
     network: &NetworkSpec,
     mut file: Option<&mut Parameters>,
-) -> Result<HashMap<String, Vec<f64>>, convoke::Error> {
+    failed: &impl Fn(convoke::Error) -> Failure,
+) -> Result<HashMap<String, Vec<f64>>, Failure> {
     let mut all = HashMap::new();
     for parameter in network.parameters() {
         let elements = match &mut file {
-            Some(file) => file.read::<f64>(&parameter.name)?,
+            Some(file) => file.read::<f64>(&parameter.name).map_err(failed)?,
             None => None,
         };
         let (given, expected) = (elements.as_ref().map(Vec::len), parameter.len);
@@ -229,7 +230,7 @@ fn all_parameters(
             Some(elements) => all.insert(parameter.name, elements),
             None => {
                 let (network, name) = (network.name.clone(), parameter.name);
-                return Err(convoke::Error::NetworkParameter { network, name, expected, given });
+                return Err(failed(convoke::Error::NetworkParameter { network, name, expected, given }));
             }
         };
     }
