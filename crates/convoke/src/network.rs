@@ -187,13 +187,18 @@ impl<T: Float> Network<T> {
             ends.push(Instant::now());
         })?;
         ends.push(Instant::now());
-        let steps = self.steps.len();
-        Ok(ends.windows(2).take(steps).map(|pair| pair[1] - pair[0]).collect())
+        // Of no images nothing takes any time.
+        let mut times: Vec<Duration> = ends.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        times.resize(self.steps.len(), Duration::ZERO);
+        Ok(times)
     }
 
     /// Runs, and tells `watch` before each layer which it is.
     fn run_watched(&self, inputs: &[&[T]], outputs: &mut [&mut [T]], watch: impl FnMut(usize)) -> Result<(), Error> {
         let batch = self.check(inputs, outputs)?;
+        if batch == 0 {
+            return Ok(());
+        }
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let mut room = idle().pop().unwrap_or_default();
         let result = self.run_in(&mut room, batch, inputs, outputs, watch);

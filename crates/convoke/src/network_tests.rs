@@ -205,3 +205,29 @@ fn wrong_sizes_are_refused() {
     let other = Compiler::new().network::<f64>(&spec, |_| None).unwrap_err().to_string();
     assert_eq!(other, "network net computes in f32, and the data are f64");
 }
+
+#[test]
+fn an_input_is_seen_as_something_else() {
+    for n in ["1", "3", "N"] {
+        let text = format!(
+            "network seen {{
+                input: f32[{n}, 2, 3, 4],
+                flatten all {{}}
+                linear scores {{ out_channels: 5, bias: true }}
+                reshape wide {{ input: input, to: f32[{n}, 6, 4] }}
+                slice part {{ input: input, channels: 1..2 }}
+                outputs: [scores, wide, all, part],
+            }}"
+        );
+        check::<f32>(&text, 1e-5);
+    }
+}
+
+#[test]
+fn no_images_give_nothing() {
+    let spec = network(&moving("N", "nhwc"));
+    let parameters: HashMap<String, Vec<f32>> = spec.parameters().map(|p| (p.name, vec![0.5; p.len])).collect();
+    let network = Compiler::new().network(&spec, |name| parameters.get(name).map(Vec::as_slice)).unwrap();
+    let mut outputs: Vec<Vec<f32>> = spec.output_values().map(|_| Vec::new()).collect();
+    network.run(&[&[]], &mut outputs.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>()).unwrap();
+}
