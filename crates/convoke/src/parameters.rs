@@ -73,6 +73,11 @@ impl Parameters {
     /// # Errors
     /// If the file cannot be read, or the tensor is of another type.
     pub fn read<T: Float>(&mut self, name: &str) -> Result<Option<Vec<T>>, Error> {
+        self.read_in(name, Vec::new())
+    }
+
+    /// As [`Parameters::read`], in the memory of `room`: what has been written once need not be asked of the system again.
+    pub(crate) fn read_in<T: Float>(&mut self, name: &str, room: Vec<T>) -> Result<Option<Vec<T>>, Error> {
         let Some(TensorInfo { dtype, data_offsets: (from, to), .. }) = self.metadata.info(name) else {
             return Ok(None);
         };
@@ -81,10 +86,10 @@ impl Parameters {
         let io = |e: std::io::Error| failed(format!("the {len} bytes of `{name}`: {e}"));
         self.file.seek(SeekFrom::Start(at)).map_err(io)?;
         match dtype {
-            Dtype::F32 => elements::<f32, T>(&self.file, len).map(Some).map_err(io),
-            Dtype::F64 => elements::<f64, T>(&self.file, len).map(Some).map_err(io),
-            Dtype::F16 => elements::<F16, T>(&self.file, len).map(Some).map_err(io),
-            Dtype::BF16 => elements::<Bf16, T>(&self.file, len).map(Some).map_err(io),
+            Dtype::F32 => elements::<f32, T>(&self.file, len, room).map(Some).map_err(io),
+            Dtype::F64 => elements::<f64, T>(&self.file, len, room).map(Some).map_err(io),
+            Dtype::F16 => elements::<F16, T>(&self.file, len, room).map(Some).map_err(io),
+            Dtype::BF16 => elements::<Bf16, T>(&self.file, len, room).map(Some).map_err(io),
             other => Err(failed(format!("`{name}` is of {other:?}, and parameters are floats"))),
         }
     }
@@ -103,12 +108,11 @@ fn check(info: &TensorInfo, bytes: u64) -> Result<(), String> {
     }
 }
 
-/// The next `len` bytes, which are little-endian `S`, as `T`.
-fn elements<S: Stored, T: Float>(mut file: &File, len: usize) -> std::io::Result<Vec<T>> {
+/// The next `len` bytes, which are little-endian `S`, as `T`, in place of what is in `all`.
+fn elements<S: Stored, T: Float>(mut file: &File, len: usize, mut all: Vec<T>) -> std::io::Result<Vec<T>> {
     let count = len / size_of::<S>();
     if S::STORAGE == T::STORAGE && cfg!(target_endian = "little") {
-        let mut all: Vec<T> = Vec::new();
-        all.try_reserve_exact(count)?;
+        all.try_reserve_exact(count.saturating_sub(all.len()))?;
         all.resize(count, T::default());
         file.read_exact(as_bytes_mut(&mut all))?;
         return Ok(all);
@@ -127,5 +131,7 @@ fn elements<S: Stored, T: Float>(mut file: &File, len: usize) -> std::io::Result
         // Halves and `f32` are exact in `f64`, so that nothing is rounded twice.
         T::from_number(S::from_bytes(&one).to_number())
     });
-    Ok(each.collect())
+    all.clear();
+    all.extend(each);
+    Ok(all)
 }
