@@ -63,6 +63,11 @@ impl Compiler {
         self
     }
 
+    /// How many threads, and where they are from.
+    pub(crate) fn team(&self) -> (usize, Arc<Pools>) {
+        (self.threads, self.pools.clone())
+    }
+
     /// What is planned for.
     pub(crate) fn target_ref(&self) -> &Target {
         &self.target

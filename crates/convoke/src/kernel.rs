@@ -19,8 +19,10 @@ use crate::threads::Pools;
 use crate::workspace::Workspace;
 
 mod deformable;
+mod packed;
 mod tensors;
 
+pub use packed::Packed;
 pub(crate) use tensors::Tensors;
 
 /// Native code for one layer. It owns the code, and any number of threads may run it at the same time.
@@ -38,41 +40,10 @@ pub struct Kernel {
     idle: Mutex<Vec<Workspace>>,
 }
 
-/// Weights and bias in the order in which the kernels of a layer read them, whose user has them as `T`; of a layer of integers, that is
-/// `i32`. They are lanes of the kernels: of [`F16`](crate::F16) and [`Bf16`](crate::Bf16) `f32`.
-#[derive(Clone, Debug)]
-pub struct Packed<T> {
-    layer: String,
-    packing: WeightsPacking,
-    weights: Memory,
-    /// Bytes of the weights.
-    len: usize,
-    bias: Vec<u8>,
-    of: PhantomData<T>,
-}
-
-impl<T> PartialEq for Packed<T> {
-    fn eq(&self, other: &Self) -> bool {
-        let parts = |p: &Self| (p.packing, p.layer.clone());
-        parts(self) == parts(other) && self.weights() == other.weights() && self.bias == other.bias
-    }
-}
-
-impl<T> Packed<T> {
-    /// The bytes of the packed weights, in the machine's order; see [`WeightsPacking`].
-    pub fn weights(&self) -> &[u8] {
-        &self.weights.elements()[..self.len]
-    }
-
-    /// The bytes of the bias, one lane an output channel, and as many for each step of the epilogue that takes them; empty without. Of a
-    /// layer of integers what is added to the sums, and then the factors that they are multiplied by, if there are any.
-    pub fn bias(&self) -> &[u8] {
-        &self.bias
-    }
-}
-
 /// Multiply-accumulates that are worth waking another thread for.
-const MACS_PER_THREAD: u64 = 1 << 19;
+pub(crate) const MACS_TO_WAKE: u64 = 1 << 19;
+/// Multiply-accumulates that are worth sharing with a thread that is awake.
+const MACS_TO_SHARE: u64 = 1 << 15;
 
 impl Kernel {
     pub(crate) fn new(
@@ -467,9 +438,31 @@ impl Kernel {
         Ok(Tensors::new(as_bytes(src), as_bytes_mut(dst)))
     }
 
-    pub(crate) fn run_with<P>(
+    fn run_with<P>(
         &self,
         threads: usize,
+        workspace: &mut Workspace,
+        packed: &Packed<P>,
+        tensors: Tensors<'_>,
+    ) -> Result<(), Error> {
+        let images = match self.spec.fixed_batch() {
+            Some(batch) => batch,
+            None => tensors.dst.len() / (self.spec.dst_image() * self.spec.dst_storage().bytes()).max(1),
+        };
+        let is_worth_it = self.macs(images) >= 2 * MACS_TO_WAKE;
+        let run = |executor: &dyn Executor| self.run_on(executor, workspace, packed, tensors);
+        self.pools.team(if is_worth_it { threads } else { 1 }, run)?
+    }
+
+    /// Multiply-accumulates of so many images.
+    fn macs(&self, images: usize) -> u64 {
+        self.spec.macs_per_image().saturating_mul(images as u64)
+    }
+
+    /// Runs with `executor` sharing out loops, if that is worth it.
+    pub(crate) fn run_on<P>(
+        &self,
+        executor: &dyn Executor,
         workspace: &mut Workspace,
         packed: &Packed<P>,
         tensors: Tensors<'_>,
@@ -500,14 +493,7 @@ impl Kernel {
             let given = elements(indices.len(), Storage::I32);
             self.check_len("indices", images(self.spec.dst_image()), given, Some(batch))?;
         }
-        let worth = self.spec.macs_per_image().saturating_mul(batch as u64) / MACS_PER_THREAD;
-        let pool;
-        let executor: &dyn Executor = if threads > 1 && worth > 1 {
-            pool = self.pools.get(threads)?;
-            &pool
-        } else {
-            &Serial
-        };
+        let executor = if self.macs(batch) < 2 * MACS_TO_SHARE { &Serial } else { executor };
         let elements = |len: i128| usize::try_from(len).unwrap_or(usize::MAX);
         let lane = self.spec.dtype.bytes();
         let scratch = elements(self.program.len(Role::Scratch, batch));

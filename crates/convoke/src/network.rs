@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use convoke_core::eval::Float;
 use convoke_core::plan::{Arena, Place, arrange_planned, like};
 use convoke_core::spec::{LayerSpec, Moves, NetworkSpec, Node, Parameter};
+use convoke_jit::Executor;
 
 use crate::compiler::Compiler;
 use crate::error::Error;
-use crate::kernel::{Kernel, Packed, Tensors};
+use crate::kernel::{Kernel, MACS_TO_WAKE, Packed, Tensors};
 use crate::memory::{Memory, as_bytes, as_bytes_mut};
+use crate::threads::Pools;
 use crate::workspace::Workspace;
 
 mod moves;
@@ -44,6 +46,8 @@ pub struct Network<T> {
     /// What makes the value of each layer.
     steps: Vec<Step<T>>,
     arena: Arena,
+    threads: usize,
+    pools: Arc<Pools>,
     /// Memory of runs that have ended.
     idle: Mutex<Vec<Room>>,
 }
@@ -127,7 +131,8 @@ impl<T: Float> Network<T> {
                 Cow::Borrowed(_) => None,
             }));
         }
-        Ok(Self { spec: spec.clone(), arranged, steps, arena, idle: Mutex::default() })
+        let (threads, pools) = compiler.team();
+        Ok(Self { spec: spec.clone(), arranged, steps, arena, threads, pools, idle: Mutex::default() })
     }
 
     /// The parameters of a layer, in the layer's order.
@@ -207,13 +212,16 @@ impl<T: Float> Network<T> {
         }
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let mut room = idle().pop().unwrap_or_default();
-        let result = self.run_in(&mut room, batch, inputs, outputs, watch);
+        let is_worth_it = self.arranged.macs_per_image().saturating_mul(batch as u64) >= 2 * MACS_TO_WAKE;
+        let run = |executor: &dyn Executor| self.run_in(executor, &mut room, batch, inputs, outputs, watch);
+        let result = self.pools.team(if is_worth_it { self.threads } else { 1 }, run);
         idle().push(room);
-        result
+        result?
     }
 
     fn run_in(
         &self,
+        executor: &dyn Executor,
         room: &mut Room,
         batch: usize,
         inputs: &[&[T]],
@@ -226,7 +234,7 @@ impl<T: Float> Network<T> {
         let arena = arena.ok_or_else(|| Error::NetworkMemory { network: self.spec.name.clone(), elements })?;
         for (at, (node, step)) in self.arranged.nodes.iter().zip(&self.steps).enumerate() {
             watch(at);
-            self.step(node, step, batch, inputs, arena, &mut room.workspace)?;
+            self.step(executor, node, step, batch, (inputs, arena), &mut room.workspace)?;
         }
         for (output, &value) in outputs.iter_mut().zip(&self.arranged.outputs) {
             output.copy_from_slice(match self.arena.places[value] {
@@ -240,11 +248,11 @@ impl<T: Float> Network<T> {
     /// Makes the value of one layer.
     fn step(
         &self,
+        executor: &dyn Executor,
         node: &Node,
         step: &Step<T>,
         batch: usize,
-        inputs: &[&[T]],
-        arena: &mut [T],
+        (inputs, arena): (&[&[T]], &mut [T]),
         workspace: &mut Workspace,
     ) -> Result<(), Error> {
         // What is seen as something else may lie in an input.
@@ -269,7 +277,7 @@ impl<T: Float> Network<T> {
                 let residual = node.residual().map(|value| as_bytes(source(value)));
                 let src = as_bytes(source(node.inputs[0]));
                 let tensors = Tensors { residual, ..Tensors::new(src, as_bytes_mut(dst)) };
-                kernel.run_with(kernel.threads(), workspace, packed, tensors)?;
+                kernel.run_on(executor, workspace, packed, tensors)?;
             }
             Step::ByChannel(kernel) => {
                 let (src, numbers) = (source(node.inputs[0]), source(node.inputs[1]));
@@ -282,7 +290,7 @@ impl<T: Float> Network<T> {
                     let packed = kernel.pack_with(&[], None, &[row])?;
                     let residual = residual.map(|residual| as_bytes(&residual[n * len..][..len]));
                     let tensors = Tensors { residual, ..Tensors::new(as_bytes(src), as_bytes_mut(dst)) };
-                    kernel.run_with(kernel.threads(), workspace, &packed, tensors)?;
+                    kernel.run_on(executor, workspace, &packed, tensors)?;
                 }
             }
             Step::Moves(Moves { fill, moves: all }) => {

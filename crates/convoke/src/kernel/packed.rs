@@ -1,0 +1,40 @@
+//! What a layer takes besides tensors, as its kernels read it.
+
+use std::marker::PhantomData;
+
+use convoke_core::lower::weights::WeightsPacking;
+
+use crate::memory::Memory;
+
+/// Weights and bias in the order in which the kernels of a layer read them, whose user has them as `T`; of a layer of integers, that is
+/// `i32`. They are lanes of the kernels: of [`F16`](crate::F16) and [`Bf16`](crate::Bf16) `f32`.
+#[derive(Clone, Debug)]
+pub struct Packed<T> {
+    pub(super) layer: String,
+    pub(super) packing: WeightsPacking,
+    pub(super) weights: Memory,
+    /// Bytes of the weights.
+    pub(super) len: usize,
+    pub(super) bias: Vec<u8>,
+    pub(super) of: PhantomData<T>,
+}
+
+impl<T> PartialEq for Packed<T> {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |p: &Self| (p.packing, p.layer.clone());
+        parts(self) == parts(other) && self.weights() == other.weights() && self.bias == other.bias
+    }
+}
+
+impl<T> Packed<T> {
+    /// The bytes of the packed weights, in the machine's order; see [`WeightsPacking`].
+    pub fn weights(&self) -> &[u8] {
+        &self.weights.elements()[..self.len]
+    }
+
+    /// The bytes of the bias, one lane an output channel, and as many for each step of the epilogue that takes them; empty without. Of a
+    /// layer of integers what is added to the sums, and then the factors that they are multiplied by, if there are any.
+    pub fn bias(&self) -> &[u8] {
+        &self.bias
+    }
+}
