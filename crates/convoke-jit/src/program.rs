@@ -224,16 +224,23 @@ fn share(range: Range<i64>, threads: usize, executor: &dyn Executor, run: &(dyn 
         };
     }
     let pieces = threads.saturating_mul(PIECES_PER_THREAD).min(count);
-    let (next, workers) = (AtomicI64::new(0), AtomicI64::new(0));
+    let workers = AtomicI64::new(0);
     let (size, longer) = (count / pieces, count % pieces);
+    // Each thread has pieces side by side, so that it often finds near what it made of the same part before.
+    let groups = threads.min(GROUPS as i64);
+    let first_of = |group: i64| pieces * group / groups;
+    let taken: [Taken; GROUPS] = Default::default();
     let work = |slot: usize| {
-        loop {
-            let piece = next.fetch_add(1, Ordering::Relaxed);
-            if piece >= pieces {
-                return;
+        for i in 0..groups {
+            let group = (slot as i64 + i) % groups;
+            loop {
+                let piece = first_of(group) + taken[group as usize].0.fetch_add(1, Ordering::Relaxed);
+                if piece >= first_of(group + 1) {
+                    break;
+                }
+                let lo = range.start + piece * size + piece.min(longer);
+                run(slot, lo..lo + size + i64::from(piece < longer));
             }
-            let lo = range.start + piece * size + piece.min(longer);
-            run(slot, lo..lo + size + i64::from(piece < longer));
         }
     };
     executor.broadcast(&|| {
@@ -246,6 +253,14 @@ fn share(range: Range<i64>, threads: usize, executor: &dyn Executor, run: &(dyn 
     // Every call has ended, so the first slot is free again.
     work(0);
 }
+
+/// Groups of pieces; threads beyond so many have one together.
+const GROUPS: usize = 16;
+
+/// How many pieces of a group are taken, on a cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Taken(AtomicI64);
 
 /// More pieces than threads, so that a thread that is late holds the others up less.
 const PIECES_PER_THREAD: i64 = 4;

@@ -43,7 +43,7 @@ pub struct Kernel {
 /// Multiply-accumulates that are worth waking another thread for.
 pub(crate) const MACS_TO_WAKE: u64 = 1 << 19;
 /// Multiply-accumulates that are worth sharing with a thread that is awake.
-const MACS_TO_SHARE: u64 = 1 << 15;
+const MACS_TO_SHARE: u64 = 1 << 17;
 
 impl Kernel {
     pub(crate) fn new(
