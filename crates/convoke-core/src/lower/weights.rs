@@ -343,8 +343,9 @@ impl WeightsPacking {
     fn pack_transformed<T: Float>(&self, matrix: &[Vec<f64>], plain: &[T], packed: &mut [T::Lane]) {
         let window = self.part_window();
         let taps: usize = window.iter().product();
+        // Where the taps of each part are, from the first of its window on.
         let sources: Vec<Option<usize>> = (0..self.ic / self.plain_ic.max(1))
-            .flat_map(|part| (0..taps).map(move |tap| self.tap_of_part(part, tap)))
+            .flat_map(|part| (0..taps).map(move |tap| Some(self.tap_of_part(part, tap)? * self.tap_stride)))
             .collect();
         let mut windows = [vec![0.0; self.taps * self.lanes], vec![0.0; self.taps * self.lanes]];
         let mut panels = packed.chunks_exact_mut(self.panel_len());
@@ -355,14 +356,17 @@ impl WeightsPacking {
             for ic in 0..self.ic {
                 let (part, channel) = (ic / self.plain_ic, ic % self.plain_ic);
                 let from = g * self.group_stride + oc0 * self.oc_stride + channel * self.ic_stride;
-                for (tap, lane) in (0..taps).flat_map(|tap| (0..self.lanes).map(move |lane| (tap, lane))) {
-                    let weight = match sources[part * taps + tap] {
-                        Some(source) if lane < used => {
-                            plain[from + lane * self.oc_stride + source * self.tap_stride].to_number()
-                        }
-                        _ => 0.0,
-                    };
-                    windows[0][tap * self.lanes + lane] = weight;
+                let sources = &sources[part * taps..][..taps];
+                for lane in 0..self.lanes {
+                    let slots = windows[0][lane..].iter_mut().step_by(self.lanes);
+                    if lane >= used {
+                        slots.take(taps).for_each(|slot| *slot = 0.0);
+                        continue;
+                    }
+                    let filter = &plain[from + lane * self.oc_stride..];
+                    for (slot, source) in slots.zip(sources) {
+                        *slot = source.map_or(0.0, |source| filter[source].to_number());
+                    }
                 }
                 winograd::transform_windows(matrix, window, self.lanes, &mut windows);
                 for (tap, line) in windows[0].chunks_exact(self.lanes).enumerate() {
