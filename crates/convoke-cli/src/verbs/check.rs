@@ -15,7 +15,7 @@ pub(crate) fn run(args: &Check, out: &mut dyn Write) -> Result<(), Failure> {
         return run_json(args, out);
     }
     let sources = source::read(&args.layers)?;
-    let selected = source::select(&sources, &args.layers)?;
+    let selected = source::select_beside_networks(&sources, &args.layers)?;
     let alone = selected.iter().filter(|s| args.layers.layer.is_some() || !s.of_network);
     let input = |spec: &LayerSpec| {
         let element = spec.element_name(spec.src_storage());
