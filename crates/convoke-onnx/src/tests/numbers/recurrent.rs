@@ -73,13 +73,10 @@ impl Layer {
                         })
                         .collect();
                     (h, c) = next.into_iter().unzip();
-                    for k in 0..hidden {
-                        made[0].values[((t * ways + way) * images + n) * hidden + k] = h[k];
-                    }
+                    made[0].values[((t * ways + way) * images + n) * hidden..][..hidden].copy_from_slice(&h);
                 }
-                for k in 0..hidden {
-                    made[1].values[(way * images + n) * hidden + k] = h[k];
-                    made[2].values[(way * images + n) * hidden + k] = c[k];
+                for (output, state) in [(1, &h), (2, &c)] {
+                    made[output].values[(way * images + n) * hidden..][..hidden].copy_from_slice(state);
                 }
             }
         }
