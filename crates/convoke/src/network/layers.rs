@@ -61,11 +61,14 @@ impl Kernels<'_> {
     }
 }
 
+/// The elements of a parameter, if there is one.
+type Fetched<'p, T> = Result<Option<Cow<'p, [T]>>, Error>;
+
 /// Where parameters come from.
 pub(super) struct Fetch<'f, 'p, T: Clone> {
     /// The network's name.
     pub(super) network: &'f str,
-    pub(super) one: &'f mut (dyn FnMut(&str) -> Result<Option<Cow<'p, [T]>>, Error> + 'f),
+    pub(super) one: &'f mut (dyn FnMut(&str) -> Fetched<'p, T> + 'f),
     /// Names that stand for others there.
     pub(super) names: HashMap<String, String>,
 }
