@@ -20,6 +20,7 @@ MODELS: dict[str, dict[str, list[int]]] = {
     "brainmaze_eeg_models/spindles/_models/spindle-detector-ieeg.onnx": {"raw_signal": [1, 1, 7500], "spectrogram": [1, 15, 7500]},
     "brainmaze_eeg_models/seizure/_models/modelA_paper.onnx": {"x": [1, 100, 40]},
     "brainmaze_eeg_models/seizure/_models/modelB_full.onnx": {"x": [1, 100, 40]},
+    "silero_vad/data/silero_vad_16k_sequence.onnx": {"input": [12, 576]},
 }
 """The file and the sizes of its inputs."""
 

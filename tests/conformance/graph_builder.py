@@ -48,11 +48,16 @@ class Builder:
         return name
 
     def add(self, operator: str, *inputs: str, **attributes: object) -> str:
+        return self.add_many(1, operator, *inputs, **attributes)[0]
+
+    def add_many(self, outputs: int, operator: str, *inputs: str, **attributes: object) -> list[str]:
+        """A node of several outputs."""
         name = f"{operator.lower()}_{next(self.count)}"
-        node = helper.make_node(operator, inputs, [name], name, **attributes)
-        self.values[name] = random_weights.run_node(self.bare, node, self.values)[0]
+        names = [name, *(f"{name}_{output}" for output in range(1, outputs))]
+        node = helper.make_node(operator, inputs, names, name, **attributes)
+        self.values |= dict(zip(names, random_weights.run_node(self.bare, node, self.values)))
         self.nodes.append(node)
-        return name
+        return names
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self.values[name].shape

@@ -9,6 +9,7 @@ from random import Random
 import numpy as np
 from onnx import ModelProto
 
+import random_weights
 from graph_builder import Builder
 
 MOST_ELEMENTS = 30_000
@@ -79,6 +80,7 @@ def _transposed(build: Builder, x: str) -> str:
     if 16 * np.prod([size * s for size, s in zip(spatial, strides)]) > MOST_ELEMENTS:
         return x
     pads = [rng.choice((0, 0, 1)) for _ in kernel * 2]
+    pads = [pad if size > 1 else 0 for pad, size in zip(pads, spatial * 2)]
     more = [rng.randrange(s) for s in strides]
     made, bias = rng.choice((1, 2, 3, 4)), rng.random() < 0.5
     operands = [x, build.weights(channels, made, *kernel), *([build.weights(made * groups)] if bias else [])]
@@ -237,6 +239,48 @@ def _neighbours(build: Builder, x: str) -> str:
     return build.add("LRN", x, size=build.rng.choice((3, 5)), alpha=0.1, beta=0.75, bias=1.0)
 
 
+def _recurrent(build: Builder, x: str) -> str:
+    """The last axis as positions, all others as channels, and the states of all positions or behind the last; several of those together."""
+    rng, (batch, channels, *spatial, length) = build.rng, build.shape(x)
+    flat = build.add("Reshape", x, build.sizes(batch, -1, length)) if spatial else x
+    operator, hidden = rng.choice(("LSTM", "GRU")), rng.randint(1, 12)
+    gates = random_weights.RECURRENT[operator]
+    direction = rng.choice(("forward", "reverse", "bidirectional"))
+    ways = 2 if direction == "bidirectional" else 1
+    signal = build.add("Transpose", flat, perm=[2, 0, 1])
+    weights = [build.weights(ways, gates * hidden, build.shape(signal)[2]), build.weights(ways, gates * hidden, hidden)]
+    bias = build.weights(ways, 2 * gates * hidden) if rng.random() < 0.7 else ""
+    states = _states(build, x, 2 if operator == "LSTM" else 1, (ways, batch, hidden))
+    attributes = {"linear_before_reset": 1} if operator == "GRU" else {}
+    count = rng.randint(1, 3 if operator == "LSTM" else 2)
+    made = build.add_many(count, operator, signal, *weights, bias, "", *states, hidden_size=hidden, direction=direction, **attributes)
+    whole = build.add("Reshape", build.add("Transpose", made[0], perm=[0, 2, 1, 3]), build.sizes(length, batch, ways * hidden))
+    whole = build.add("Transpose", whole, perm=[1, 2, 0])
+    parts = [build.add("Reshape", build.add("Transpose", one, perm=[1, 0, 2]), build.sizes(batch, ways * hidden, 1)) for one in made[1:]]
+    if parts and rng.random() < 0.3:
+        whole = parts.pop()
+    for part in parts:
+        whole = build.add(rng.choice(("Add", "Mul")), whole, part)
+    return build.add("Reshape", whole, build.sizes(batch, ways * hidden, *(1 for _ in spatial), -1)) if spatial else whole
+
+
+def _states(build: Builder, x: str, count: int, shape: tuple[int, int, int]) -> list[str]:
+    """States before the first position: none, zeros, inputs, or what layers make."""
+    rng, (ways, batch, hidden) = build.rng, shape
+    kind = rng.choice(("none", "zeros", "inputs", "layers"))
+    if kind == "zeros":
+        zeros = build.constant(np.zeros(shape, np.float32))
+        build.fixed.add(zeros)
+        return [zeros] * count
+    if kind == "inputs" and (ways == 1 or batch == 1):
+        return [build.input(*shape) for _ in range(count)]
+    if kind == "layers":
+        mean = build.add("Flatten", build.add("GlobalAveragePool", x), axis=1)
+        made = [build.add("Tanh", _linear(build, mean, ways * hidden)) for _ in range(count)]
+        return [build.add("Transpose", build.add("Reshape", one, build.sizes(batch, ways, hidden)), perm=[1, 0, 2]) for one in made]
+    return []
+
+
 def _classifier(build: Builder, x: str) -> str:
     """Features as a row, and one or two layers of them."""
     rng, shape = build.rng, build.shape(x)
@@ -264,6 +308,6 @@ def _linear(build: Builder, x: str, made: int) -> str:
 
 STEPS: dict[Step, int] = {
     _convolution: 6, _activation: 6, _normalization: 3, _pool: 2, _residual: 3, _branches: 2, _gate: 2, _scaled: 2, _slice: 1, _pad: 1,
-    _shuffle: 1, _resize: 1, _transposed: 2, _neighbours: 1
+    _shuffle: 1, _resize: 1, _transposed: 2, _neighbours: 1, _recurrent: 1
 }
 """What a network is made of, and how often."""

@@ -16,6 +16,8 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 IR = 8
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators whose second input may be weights, and the third a bias."""
+RECURRENT = {"LSTM": 4, "GRU": 3}
+"""Operators with weights of the input and of the hidden state, and how many gates they have."""
 NAMING = ("Unsqueeze", "Reshape", "Squeeze", "Identity")
 """Operators that hand on their first input as it is."""
 
@@ -90,7 +92,7 @@ def roundings(model: ModelProto) -> int:
     """How many products are summed for one element of each layer with weights, all layers together: what the error of a network grows with."""
     shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
     shapes |= {node.output[0]: list(a.t.dims) for node in model.graph.node if node.op_type == "Constant" for a in node.attribute}
-    return sum(_terms(node, shapes.get(node.input[1], [1])) + 1 for node in model.graph.node if node.op_type in WEIGHTED)
+    return sum(_terms(node, shapes.get(node.input[1], [1])) + 1 for node in model.graph.node if node.op_type in (*WEIGHTED, *RECURRENT))
 
 
 def bound(model: ModelProto, factor: float) -> float:
@@ -116,6 +118,8 @@ def _terms(node: NodeProto, weights: list[int]) -> int:
         return prod(weights[1:])
     if node.op_type == "ConvTranspose":
         return weights[0] * prod(weights[2:])
+    if node.op_type in RECURRENT:
+        return weights[-1] + weights[-2] // RECURRENT[node.op_type] if len(weights) > 1 else 1
     transposed = any(a.name == "transB" and a.i for a in node.attribute)
     return weights[-1] if transposed else prod(weights[-2:-1])
 

@@ -212,6 +212,14 @@ pub(crate) fn select<'a>(sources: &'a [Source], layers: &Layers) -> Result<Vec<S
     }
 }
 
+/// As [`select`], of all that is given; where there are networks, none of their layers need be one alone.
+pub(crate) fn select_beside_networks<'a>(sources: &'a [Source], layers: &Layers) -> Result<Vec<Selected<'a>>, Failure> {
+    match select(sources, layers) {
+        Err(_) if layers.layer.is_none() && sources.iter().any(|source| !source.networks.is_empty()) => Ok(Vec::new()),
+        selected => selected,
+    }
+}
+
 /// The network that a command is about: that of the name, or the only one where nothing else is.
 pub(crate) fn select_network<'a>(sources: &'a [Source], layers: &Layers) -> Option<&'a NetworkSpec> {
     let networks: Vec<_> = sources.iter().flat_map(|source| &source.networks).collect();
@@ -259,5 +267,8 @@ fn names<'a>(layers: impl Iterator<Item = Selected<'a>>) -> String {
     const MOST: usize = 12;
     let all: Vec<_> = layers.map(|s| s.spec.name.as_str()).collect();
     let shown = all[..all.len().min(MOST)].join(", ");
+    if all.is_empty() {
+        return "none that stand alone".to_owned();
+    }
     if all.len() > MOST { format!("{shown} and {} more", all.len() - MOST) } else { shown }
 }

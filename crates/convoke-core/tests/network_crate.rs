@@ -71,6 +71,21 @@ network moving {
     outputs: [b, some, whole, high, far, twice, turned, last, first, square, shuffled, grouped],
 }";
 
+/// Recurrent layers: both cells, every direction, with states and without, of an input and of what layers make, and names that others have.
+const RECURRENT: &str = "
+network recurrent {
+    inputs: [signal: f32[{N}, 3, 6], h: f32[{N}, 10], c: f32[{N}, 10]],
+    lstm memory { input: signal, hidden_size: 5, direction: bidirectional, bias: true, cells: true, states: [h, c] }
+    slice hidden { channels: 0..10 }
+    gru layers { hidden_size: 7, bias: true }
+    gru memory_hidden { input: hidden, hidden_size: 10, direction: reverse, state: h }
+    add memory_step { inputs: [hidden, memory_hidden], then: relu }
+    lstm Again { hidden_size: 20 }
+    slice last { input: memory, channels: 10..20, length: 5..6 }
+    gru single { input: last, hidden_size: 10, state: last }
+    outputs: [memory, layers, memory_hidden, Again, memory_step, single],
+}";
+
 /// A network, and numbers for all that it takes.
 struct Case {
     network: NetworkSpec,
@@ -215,7 +230,19 @@ fn what_moves_is_a_crate() {
     }
 }
 
-/// Under clippy's default lints: a network of everything, one whose outputs are its input, and one that only joins what is joined where it is made.
+#[test]
+fn recurrent_layers_are_a_crate() {
+    for (name, n) in [("recurrent", "1"), ("recurrent_two", "2")] {
+        let case = Case::new(&RECURRENT.replace("{N}", n));
+        let made = case.emit(&[Target::AVX2, Target::PORTABLE], &Budget::default()).expect("it has a crate");
+        test(name, made);
+    }
+    let case = Case::new("network net { input: f32[1, 3, 9], gru memory { hidden_size: 4, bias: true } }");
+    let made = case.emit(&[Target::AVX2, Target::PORTABLE], &Budget::default()).expect("it has a crate");
+    insta::assert_snapshot!("gru_steps", text(&made, "src/steps.rs"));
+}
+
+/// Under clippy's default lints: a network of everything, one of recurrent layers, one whose outputs are its input, and one that only joins what is joined where it is made.
 #[test]
 fn crates_pass_clippy() {
     let graph = GRAPH.replace("{N}", "2");
@@ -225,7 +252,10 @@ fn crates_pass_clippy() {
     let rustc = std::env::var_os("RUSTC").unwrap_or("rustc".into());
     let sysroot = Command::new(rustc).args(["--print", "sysroot"]).output().expect("rustc runs").stdout;
     let driver = Path::new(String::from_utf8_lossy(&sysroot).trim()).join("bin/clippy-driver");
-    for (name, text) in [("clippy", &graph[..]), ("clippy_view", view), ("clippy_joined", joined)] {
+    let recurrent = RECURRENT.replace("{N}", "2").replace("network recurrent", "network graph");
+    for (name, text) in
+        [("clippy", &graph[..]), ("clippy_view", view), ("clippy_joined", joined), ("clippy_recurrent", &recurrent)]
+    {
         let made = Case::new(text).emit(&TARGETS, &Budget::default()).expect("it has a crate");
         let dir = written(name, &made.files);
         let mut command = Command::new(&driver);

@@ -175,6 +175,12 @@ impl<'a> Node<'a> {
         self.attribute(name).map_or(default, |attribute| std::str::from_utf8(&attribute.s).unwrap_or("?"))
     }
 
+    /// Words; what is no UTF-8 is none that is known.
+    pub(crate) fn words(&self, name: &str) -> Vec<&'a str> {
+        let given = self.attribute(name).map_or(&[][..], |attribute| attribute.strings.as_slice());
+        given.iter().map(|word| std::str::from_utf8(word).unwrap_or("?")).collect()
+    }
+
     /// A whole number that says yes or no.
     pub(crate) fn flag(&self, name: &'static str, default: bool) -> Result<bool, Reason> {
         match self.int(name, i64::from(default)) {

@@ -8,7 +8,7 @@ use crate::external::External;
 use crate::fold;
 use crate::graph::{Graph, Node, describe};
 use crate::ir::{Network, Role, Step};
-use crate::ops::{self, Build, Call};
+use crate::ops::{self, Build, Call, Order};
 use crate::proto::{TensorProto, ValueInfoProto};
 use crate::shapes::Params;
 use crate::tensor::{self, Budget, DType, Tensor};
@@ -51,8 +51,32 @@ pub(crate) fn import(
     producer: &str,
 ) -> Result<Imported, ImportError> {
     let given = inputs(graph, options)?;
+    let recurrent = |op: &str| ["LSTM", "GRU"].contains(&op);
     // That of all values: of the first input that can have one.
-    let batch = given.iter().find(|given| given.dims.len() > 1).map_or(1, |given| given.dims[0]);
+    let first = given.iter().find(|given| given.dims.len() > 1);
+    let batch = first.map_or(1, |given| match given.dims[..] {
+        [_, images, _] if ops::order(graph, given.value).is_some() => images,
+        _ => given.dims[0],
+    });
+    let first = import_of(graph, external.clone(), options, (name, producer), &given, batch);
+    match first {
+        // What comes first may be positions that such a layer goes through.
+        Err(error) if batch > 1 && graph.nodes.iter().any(|node| recurrent(&node.op())) => {
+            import_of(graph, external, options, (name, producer), &given, 1).map_err(|_| error)
+        }
+        made => made,
+    }
+}
+
+/// Imports a graph of so many images.
+fn import_of(
+    graph: &Graph<'_>,
+    external: External,
+    options: &Options,
+    (name, producer): (&str, &str),
+    given: &[Given<'_>],
+    batch: usize,
+) -> Result<Imported, ImportError> {
     let mut importer = Importer {
         graph,
         external,
@@ -63,7 +87,7 @@ pub(crate) fn import(
     };
     let mut names = Vec::new();
     let mut ports = Vec::new();
-    for one in &given {
+    for one in given {
         let name = if given.len() == 1 {
             "input".to_owned()
         } else {
@@ -191,6 +215,28 @@ impl<'g> Importer<'_, 'g> {
     fn input(&mut self, given: &Given<'g>) -> Result<usize, Reason> {
         let dims = &given.dims;
         let rank = dims.len();
+        let order = ops::order(self.graph, given.value).filter(|_| rank == 3 && dims[1] == self.build.batch);
+        if let Some(order) = order
+            && (dims[1] == 1 || dims[0] == 1)
+        {
+            // Where there is one image, or one of what stands before, that is also the order with images first.
+            let roles = match order {
+                Order::State if dims[0] > 1 => [Role::Channel, Role::Batch, Role::Space(0)],
+                _ => [Role::Space(0), Role::Batch, Role::Channel],
+            };
+            let shape = shape_of(dims, &roles, self.build.batch, order == Order::Signal);
+            ops::checked(&shape)?;
+            let value = self.build.net.input(shape.clone());
+            self.known[given.value] = Some(Known::View(View::of(value, &shape, &roles)));
+            return Ok(value);
+        }
+        if order.is_some() {
+            return Err(Reason::Number {
+                what: "the batch, behind positions or directions of recurrent layers",
+                found: self.build.batch.to_string(),
+                expected: "images come first in a value: it has to be 1 there, or the model has to turn them",
+            });
+        }
         let mut roles = default_roles(dims, self.build.batch).ok_or_else(|| {
             if rank <= 5 {
                 let (first, second) = (format!("{} images", self.build.batch), format!("sizes {dims:?}"));
@@ -278,7 +324,11 @@ impl<'g> Importer<'_, 'g> {
             }
         }
         let hints = self.hints(node);
-        let mut call = Call { params, views, hints };
+        let is_used = |value: usize| {
+            !self.graph.users[value].is_empty() || self.graph.outputs.iter().any(|(output, _)| *output == value)
+        };
+        let used = node.outputs.iter().map(|output| output.is_some_and(is_used)).collect();
+        let mut call = Call { params, views, used, hints };
         match self.made(&mut call) {
             Ok(made) => {
                 let count = made.len();

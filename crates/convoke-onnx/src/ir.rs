@@ -207,6 +207,34 @@ pub(crate) enum Pooling {
     Norm(usize),
 }
 
+/// What a step of a recurrent layer computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cell {
+    Lstm,
+    Gru,
+}
+
+/// A recurrent layer. It takes the signal, and the states before the first position where those are not zeros.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Recurrent {
+    pub(crate) cell: Cell,
+    pub(crate) hidden: usize,
+    /// Whether its one way begins with the last position.
+    pub(crate) is_reverse: bool,
+    /// Whether cell states are channels behind the hidden ones.
+    pub(crate) cells: bool,
+    /// One or two.
+    pub(crate) ways: Vec<Way>,
+}
+
+/// The numbers of one way: of the input, and of the hidden state.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Way {
+    /// `[gates][channels]` and `[gates][hidden]`.
+    pub(crate) weights: [Rc<Tensor>; 2],
+    pub(crate) bias: Option<[Rc<Tensor>; 2]>,
+}
+
 /// What a layer does.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Op {
@@ -238,6 +266,7 @@ pub(crate) enum Op {
         beta: f64,
         k: f64,
     },
+    Recurrent(Box<Recurrent>),
     Reshape,
     Reorder,
     Transpose(Vec<usize>),

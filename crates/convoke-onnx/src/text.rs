@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use crate::error::LimitError;
-use crate::ir::{Conv, Fill, Layer, Network, Numbers, Op, Pooling, Role, Shape, Step, Weights, Window};
+use crate::ir::{
+    Cell, Conv, Fill, Layer, Network, Numbers, Op, Pooling, Recurrent, Role, Shape, Step, Way, Weights, Window,
+};
 use crate::tensor::{Budget, Data, Elements, Tensor};
 use crate::{Parameter, names};
 
@@ -87,6 +89,7 @@ fn short(layer: &Layer) -> &'static str {
         Op::Pad { .. } => "pad",
         Op::Resize(_) => "resize",
         Op::Lrn { .. } => "lrn",
+        Op::Recurrent(recurrent) => cell_name(recurrent),
         Op::Reshape => "reshape",
         Op::Reorder => "reorder",
         Op::Transpose(_) => "transpose",
@@ -177,6 +180,10 @@ fn written(net: &Network, layer: &Layer, previous: Option<usize>, names: &[Strin
             fields.push(format!("size: {size}, alpha: {}, beta: {}, k: {}", number(*alpha), number(*beta), number(*k)));
             "lrn".to_owned()
         }
+        Op::Recurrent(recurrent) => {
+            recurrent_fields(recurrent, &layer.inputs[1..], names, &mut fields);
+            cell_name(recurrent).to_owned()
+        }
         Op::Reshape => {
             fields.push(format!("to: {shape}"));
             "reshape".to_owned()
@@ -204,6 +211,36 @@ fn written(net: &Network, layer: &Layer, previous: Option<usize>, names: &[Strin
         false => format!("{kind} {name} {{ {} }}\n", fields.join(", ")),
     };
     if line.len() <= MAX_LINE { line } else { format!("{kind} {name} {{\n{},\n}}\n", fields.join(",\n")) }
+}
+
+fn cell_name(recurrent: &Recurrent) -> &'static str {
+    match recurrent.cell {
+        Cell::Lstm => "lstm",
+        Cell::Gru => "gru",
+    }
+}
+
+fn recurrent_fields(recurrent: &Recurrent, states: &[usize], names: &[String], fields: &mut Vec<String>) {
+    fields.push(format!("hidden_size: {}", recurrent.hidden));
+    match (recurrent.ways.len(), recurrent.is_reverse) {
+        (1, false) => {}
+        (1, true) => fields.push("direction: reverse".to_owned()),
+        _ => fields.push("direction: bidirectional".to_owned()),
+    }
+    if recurrent.ways[0].bias.is_some() {
+        fields.push("bias: true".to_owned());
+    }
+    if recurrent.cells {
+        fields.push("cells: true".to_owned());
+    }
+    match states {
+        [] => {}
+        [one] => fields.push(format!("state: {}", names[*one])),
+        many => {
+            let many: Vec<_> = many.iter().map(|&value| names[value].as_str()).collect();
+            fields.push(format!("states: [{}]", many.join(", ")));
+        }
+    }
 }
 
 fn convolution(conv: &Conv, from: &Shape, fields: &mut Vec<String>) {
@@ -369,6 +406,17 @@ fn numbers_of(
     match layer.op {
         Op::Conv(conv) => weights(name, conv.weights, (conv.out_channels, conv.groups, conv.transposed), budget, out)?,
         Op::Linear(linear, out_channels) => weights(name, *linear, (out_channels, 1, false), budget, out)?,
+        Op::Recurrent(recurrent) => {
+            for (way, Way { weights, bias }) in recurrent.ways.into_iter().enumerate() {
+                let names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
+                let suffix = if way == 1 { "_reverse" } else { "" };
+                for (what, tensor) in names.into_iter().zip(weights.into_iter().chain(bias.into_iter().flatten())) {
+                    let shape = tensor.dims.clone();
+                    let values = owned(tensor, budget)?;
+                    out.push(Parameter { name: format!("{name}.{what}_l0{suffix}"), shape, values });
+                }
+            }
+        }
         _ => {}
     }
     let mut counts = [0; 3];

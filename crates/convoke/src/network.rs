@@ -2,24 +2,26 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use convoke_core::eval::Float;
-use convoke_core::plan::{Arena, Place, arrange_planned, like};
-use convoke_core::spec::{LayerSpec, Moves, NetworkSpec, Node, Parameter};
+use convoke_core::plan::arrange_planned;
+use convoke_core::spec::NetworkSpec;
 use convoke_jit::Executor;
 
 use crate::compiler::Compiler;
 use crate::error::Error;
-use crate::kernel::{Kernel, MACS_TO_WAKE, Packed, Tensors};
-use crate::memory::{Memory, as_bytes, as_bytes_mut};
+use crate::kernel::{Kernel, MACS_TO_WAKE};
+use crate::memory::Memory;
 use crate::threads::Pools;
 use crate::workspace::Workspace;
+use layers::{Fetch, Kernels, Layers, Means, Step};
 
+mod layers;
 mod moves;
+mod recurrent;
 
 /// A network whose elements are `T`, compiled and with its weights packed. Any number of threads may run it at the same time.
 ///
@@ -42,30 +44,14 @@ mod moves;
 pub struct Network<T> {
     spec: NetworkSpec,
     /// The same, as it is computed.
-    arranged: NetworkSpec,
-    /// What makes the value of each layer.
-    steps: Vec<Step<T>>,
-    arena: Arena,
+    layers: Layers<T>,
     threads: usize,
     pools: Arc<Pools>,
     /// Memory of runs that have ended.
     idle: Mutex<Vec<Room>>,
 }
 
-/// How a layer's value is made.
-#[derive(Debug)]
-enum Step<T> {
-    /// It lies in the value that the layer takes.
-    View,
-    /// Elements are moved.
-    Moves(Moves),
-    /// A kernel runs, which layers that are alike share, with weights that have been packed.
-    Kernel(Arc<Kernel>, Box<Packed<T>>),
-    /// A kernel runs for each image, whose numbers of channels are another value.
-    ByChannel(Arc<Kernel>),
-}
-
-/// What a run needs: the memory of the values, and that which kernels work in.
+/// What a run needs: the memory of the values and of recurrent layers, and that which kernels work in.
 #[derive(Debug, Default)]
 struct Room {
     values: Memory,
@@ -97,60 +83,12 @@ impl<T: Float> Network<T> {
             let (expected, given) = (spec.storage().name(), T::STORAGE.name());
             return Err(Error::NetworkType { network: spec.name.clone(), expected, given });
         }
-        let (arranged, mut plans) = arrange_planned(spec, compiler.target_ref());
-        let arena = Arena::of(&arranged);
-        let mut kernels: HashMap<String, Arc<Kernel>> = HashMap::new();
-        let mut steps = Vec::new();
-        // Memory of the parameters of earlier layers.
-        let mut rooms: Vec<Vec<T>> = Vec::new();
-        for (at, node) in arranged.nodes.iter().enumerate() {
-            let Some(layer) = node.kind.spec() else {
-                let moves = arranged.moves(node).filter(|_| !arena.views[at]);
-                steps.push(moves.map_or(Step::View, Step::Moves));
-                continue;
-            };
-            let given = Self::parameters_of(spec, node, |name| fetch(name, rooms.pop().unwrap_or_default()))?;
-            let text = like(layer);
-            let kernel = match kernels.get(&text) {
-                Some(kernel) => kernel.clone(),
-                None => {
-                    let kernel = Arc::new(compiler.compile_planned(layer, plans.remove(&text))?);
-                    kernels.insert(text, kernel.clone());
-                    kernel
-                }
-            };
-            steps.push(if node.kind.is_by_channel() {
-                Step::ByChannel(kernel)
-            } else {
-                let packed = pack(&kernel, layer, &given.iter().map(Cow::as_ref).collect::<Vec<_>>())?;
-                Step::Kernel(kernel, Box::new(packed))
-            });
-            // The first, the largest as a rule, is the first of the next layer.
-            rooms.extend(given.into_iter().rev().filter_map(|given| match given {
-                Cow::Owned(room) => Some(room),
-                Cow::Borrowed(_) => None,
-            }));
-        }
+        let (arranged, plans) = arrange_planned(spec, compiler.target_ref());
+        let mut kernels = Kernels { compiler, plans, done: HashMap::new() };
+        let mut fetch = Fetch { network: &spec.name, one: &mut fetch, names: HashMap::new(), rooms: Vec::new() };
+        let layers = Layers::new(arranged, &mut kernels, &mut fetch)?;
         let (threads, pools) = compiler.team();
-        Ok(Self { spec: spec.clone(), arranged, steps, arena, threads, pools, idle: Mutex::default() })
-    }
-
-    /// The parameters of a layer, in the layer's order.
-    fn parameters_of<'p>(
-        spec: &NetworkSpec,
-        node: &Node,
-        mut fetch: impl FnMut(&str) -> Result<Option<Cow<'p, [T]>>, Error>,
-    ) -> Result<Vec<Cow<'p, [T]>>, Error> {
-        let mut one = |parameter: Parameter| match fetch(&parameter.name)? {
-            Some(elements) if elements.len() == parameter.len => Ok(elements),
-            given => Err(Error::NetworkParameter {
-                network: spec.name.clone(),
-                name: parameter.name,
-                expected: parameter.len,
-                given: given.map(|given| given.len()),
-            }),
-        };
-        node.parameters().into_iter().map(&mut one).collect()
+        Ok(Self { spec: spec.clone(), layers, threads, pools, idle: Mutex::default() })
     }
 
     /// The network.
@@ -160,21 +98,21 @@ impl<T: Float> Network<T> {
 
     /// The network that is computed in its place: layouts and order may be others, and layers may be one that were two.
     pub fn arranged(&self) -> &NetworkSpec {
-        &self.arranged
+        &self.layers.arranged
     }
 
     /// The kernel of the layer of that name, if it has one.
     pub fn kernel(&self, layer: &str) -> Option<&Kernel> {
-        let at = self.arranged.nodes.iter().position(|node| node.name == layer)?;
-        match &self.steps[at] {
+        let at = self.layers.arranged.nodes.iter().position(|node| node.name == layer)?;
+        match &self.layers.steps[at] {
             Step::Kernel(kernel, _) | Step::ByChannel(kernel) => Some(kernel),
-            Step::View | Step::Moves(_) => None,
+            Step::View | Step::Moves(_) | Step::Recurrent(_) => None,
         }
     }
 
-    /// Bytes of the memory between layers that a run of `batch` images takes, what single kernels need for themselves not counted.
+    /// Bytes of the memory between layers, and within recurrent ones, that a run of `batch` images takes, what single kernels need for themselves not counted.
     pub fn arena_bytes(&self, batch: usize) -> usize {
-        self.arena.len * batch * size_of::<T>()
+        (self.layers.arena.len * batch + self.layers.arena.scratch) * size_of::<T>()
     }
 
     /// Computes the outputs from the inputs, both in the order of the text. Where the batch is a name, the first input says how many images.
@@ -200,7 +138,7 @@ impl<T: Float> Network<T> {
         ends.push(Instant::now());
         // Of no images nothing takes any time.
         let mut times: Vec<Duration> = ends.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        times.resize(self.steps.len(), Duration::ZERO);
+        times.resize(self.layers.steps.len(), Duration::ZERO);
         Ok(times)
     }
 
@@ -212,7 +150,7 @@ impl<T: Float> Network<T> {
         }
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let mut room = idle().pop().unwrap_or_default();
-        let is_worth_it = self.arranged.macs_per_image().saturating_mul(batch as u64) >= 2 * MACS_TO_WAKE;
+        let is_worth_it = self.layers.arranged.macs_per_image().saturating_mul(batch as u64) >= 2 * MACS_TO_WAKE;
         let run = |executor: &dyn Executor| self.run_in(executor, &mut room, batch, inputs, outputs, watch);
         let result = self.pools.team(if is_worth_it { self.threads } else { 1 }, run);
         idle().push(room);
@@ -228,100 +166,16 @@ impl<T: Float> Network<T> {
         outputs: &mut [&mut [T]],
         mut watch: impl FnMut(usize),
     ) -> Result<(), Error> {
-        let elements = self.arena.len.saturating_mul(batch);
-        let lines = elements.div_ceil(Memory::per_line::<T>());
-        let arena = room.values.grow(lines).and_then(|()| Some(room.values.split::<T>(lines)?.0));
-        let arena = arena.ok_or_else(|| Error::NetworkMemory { network: self.spec.name.clone(), elements })?;
-        for (at, (node, step)) in self.arranged.nodes.iter().zip(&self.steps).enumerate() {
-            watch(at);
-            self.step(executor, node, step, batch, (inputs, arena), &mut room.workspace)?;
-        }
-        for (output, &value) in outputs.iter_mut().zip(&self.arranged.outputs) {
-            output.copy_from_slice(match self.arena.places[value] {
-                Place::Input(input, _) => &inputs[input][self.range(value, batch)],
-                Place::Arena(_) => &arena[self.range(value, batch)],
-            });
-        }
-        Ok(())
-    }
-
-    /// Makes the value of one layer.
-    fn step(
-        &self,
-        executor: &dyn Executor,
-        node: &Node,
-        step: &Step<T>,
-        batch: usize,
-        (inputs, arena): (&[&[T]], &mut [T]),
-        workspace: &mut Workspace,
-    ) -> Result<(), Error> {
-        // What is seen as something else may lie in an input.
-        if matches!(step, Step::View) {
-            return Ok(());
-        }
-        let own = self.range(node.output, batch);
-        let (before, rest) = arena.split_at_mut(own.start);
-        let (dst, behind) = rest.split_at_mut(own.len());
-        // Nothing that a layer reads lies where it writes, but for parts that have been made where they are joined.
-        let source = |value: usize| {
-            let at = self.range(value, batch);
-            match self.arena.places[value] {
-                Place::Input(input, _) => &inputs[input][at],
-                Place::Arena(_) if at.end <= own.start => &before[at],
-                Place::Arena(_) => &behind[at.start - own.end..at.end - own.end],
-            }
-        };
-        match step {
-            Step::View => {}
-            Step::Kernel(kernel, packed) => {
-                let residual = node.residual().map(|value| as_bytes(source(value)));
-                let src = as_bytes(source(node.inputs[0]));
-                let tensors = Tensors { residual, ..Tensors::new(src, as_bytes_mut(dst)) };
-                kernel.run_on(executor, workspace, packed, tensors)?;
-            }
-            Step::ByChannel(kernel) => {
-                let (src, numbers) = (source(node.inputs[0]), source(node.inputs[1]));
-                let residual = node.residual().map(source);
-                let image = |values: &[T]| values.len() / batch.max(1);
-                let (len, channels) = (image(src), self.arranged.values[node.inputs[0]].shape.channels);
-                let images = dst.chunks_mut(len.max(1)).zip(src.chunks(len.max(1)));
-                for (n, (dst, src)) in images.enumerate() {
-                    let row = &numbers[n * image(numbers)..][..channels];
-                    let packed = kernel.pack_with(&[], None, &[row])?;
-                    let residual = residual.map(|residual| as_bytes(&residual[n * len..][..len]));
-                    let tensors = Tensors { residual, ..Tensors::new(as_bytes(src), as_bytes_mut(dst)) };
-                    kernel.run_on(executor, workspace, &packed, tensors)?;
-                }
-            }
-            Step::Moves(Moves { fill, moves: all }) => {
-                if let Some(fill) = fill {
-                    dst.fill(T::from_number(*fill));
-                }
-                for one in all {
-                    let value = node.inputs[one.input];
-                    let at = self.range(value, batch);
-                    let is_here = matches!(self.arena.places[value], Place::Arena(_));
-                    if is_here && own.start <= at.start && at.end <= own.end {
-                        // A part of one image, that has been made here: where it belongs, or it stands twice.
-                        let from = at.start - own.start;
-                        if from != one.to {
-                            dst.copy_within(from..at.end - own.start, one.to);
-                        }
-                        continue;
-                    }
-                    let image = |value: usize| self.arranged.values[value].shape.image();
-                    moves::run(one, batch, (source(value), image(value)), (&mut *dst, image(node.output)));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Where a value is, in the arena or in the input that it lies in.
-    fn range(&self, value: usize, batch: usize) -> Range<usize> {
-        let (Place::Arena(offset) | Place::Input(_, offset)) = self.arena.places[value];
-        let start = offset * batch;
-        start..start + self.arranged.values[value].shape.image() * batch
+        let arena = &self.layers.arena;
+        let elements = arena.len.saturating_mul(batch);
+        let [lines, more] = [elements, arena.scratch].map(|len| len.div_ceil(Memory::per_line::<T>()));
+        let memory = lines.checked_add(more).and_then(|all| room.values.grow(all));
+        let memory = memory.and_then(|()| room.values.split::<T>(lines)).ok_or_else(|| {
+            let elements = elements.saturating_add(arena.scratch);
+            Error::NetworkMemory { network: self.spec.name.clone(), elements }
+        })?;
+        let mut means = Means { executor, workspace: &mut room.workspace };
+        self.layers.run(batch, inputs, outputs, memory, &mut means, &mut watch)
     }
 
     /// The batch, if all lengths fit.
@@ -347,14 +201,6 @@ impl<T: Float> Network<T> {
         }
         Ok(batch)
     }
-}
-
-fn pack<T: Float>(kernel: &Kernel, layer: &LayerSpec, given: &[&[T]]) -> Result<Packed<T>, Error> {
-    let mut given = given.iter().copied();
-    let weights = if layer.weights_len() > 0 { given.next().unwrap_or_default() } else { &[] };
-    let bias = if layer.bias { given.next() } else { None };
-    let channels: Vec<&[T]> = given.collect();
-    kernel.pack_with(weights, bias, &channels)
 }
 
 #[cfg(test)]

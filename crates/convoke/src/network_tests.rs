@@ -50,6 +50,28 @@ network moving {
     outputs: [b, some, whole, high, far, turned, last, first, raised, square, shuffled, grouped],
 }";
 
+/// Recurrent layers: both cells, every direction, with states and without, behind each other; `{X}` stands for a signal of three channels.
+const RECURRENT: &str = "
+network recurrent {
+    inputs: [signal: f32[{N}, {X}, h: f32[{N}, 10], c: f32[{N}, 10]],
+    lstm first { input: signal, hidden_size: 5, direction: bidirectional, bias: true, cells: true, states: [h, c] }
+    slice hidden { channels: 0..10 }
+    gru second { hidden_size: 7, bias: true }
+    gru third { input: hidden, hidden_size: 10, direction: reverse, state: h }
+    add both { inputs: [hidden, third], then: relu }
+    lstm fourth { hidden_size: 20 }
+    gru fifth { hidden_size: 16, direction: bidirectional, bias: true }
+    slice last { input: first, channels: 10..20, length: {L}..{E} }
+    gru sixth { input: signal, hidden_size: 10, state: last }
+    outputs: [first, second, third, fourth, fifth, last, both, sixth],
+}";
+
+fn recurrent(n: &str, layout: &str, length: usize) -> String {
+    let signal = if layout == "ncl" { format!("3, {length}]") } else { format!("{length}, 3] @ nlc") };
+    let text = RECURRENT.replace("{N}", n).replace("{X}", &signal);
+    text.replace("{L}", &(length - 1).to_string()).replace("{E}", &length.to_string())
+}
+
 fn moving(n: &str, layout: &str) -> String {
     let text = MOVING.replace("{N}", n).replace("{C}", layout);
     // The axes that are written: channels, height and width, or height, width and channels.
@@ -171,6 +193,42 @@ fn parts_are_made_where_they_are_joined() {
             }}"
         );
         check::<f32>(&text, 1e-5);
+    }
+}
+
+#[test]
+fn recurrent_layers_take_one_position_after_the_other() {
+    for layout in ["ncl", "nlc"] {
+        for (n, length) in [("1", 6), ("3", 6), ("N", 6), ("N", 1), ("1", 1)] {
+            check::<f32>(&recurrent(n, layout, length), 1e-5);
+        }
+    }
+    check::<f64>(&recurrent("N", "ncl", 9).replace("f32", "f64"), 1e-13);
+    check::<F16>(&recurrent("3", "nlc", 4).replace("f32", "f16"), 2e-2);
+    check::<Bf16>(&recurrent("N", "ncl", 3).replace("f32", "bf16"), 1e-1);
+}
+
+/// Layers that are large enough to be divided between threads.
+#[test]
+fn large_recurrent_layers_give_the_same_bits_on_two_threads() {
+    check::<f32>(
+        "network large { input: f32[2, 12, 100] @ nlc, lstm a { hidden_size: 130, bias: true, direction: bidirectional } gru b { hidden_size: 96 } }",
+        2e-5,
+    );
+}
+
+#[test]
+fn parameters_of_recurrent_layers_have_their_own_names() {
+    let spec = network("network net { input: f32[1, 2, 5], gru a { hidden_size: 3, bias: true } }");
+    let make = |without: &str| {
+        let parameters: HashMap<String, Vec<f32>> =
+            spec.parameters().filter(|p| p.name != without).map(|p| (p.name, vec![0.5; p.len])).collect();
+        Compiler::new().network(&spec, |name| parameters.get(name).map(Vec::as_slice)).map(|_: Network<f32>| ())
+    };
+    make("").unwrap();
+    for (name, len) in [("a.weight_ih_l0", 18), ("a.weight_hh_l0", 27), ("a.bias_ih_l0", 9), ("a.bias_hh_l0", 9)] {
+        let expected = format!("network net needs {len} elements for `{name}`, and nothing was given");
+        assert_eq!(make(name).unwrap_err().to_string(), expected);
     }
 }
 

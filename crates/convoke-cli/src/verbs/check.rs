@@ -15,7 +15,7 @@ pub(crate) fn run(args: &Check, out: &mut dyn Write) -> Result<(), Failure> {
         return run_json(args, out);
     }
     let sources = source::read(&args.layers)?;
-    let selected = source::select(&sources, &args.layers)?;
+    let selected = source::select_beside_networks(&sources, &args.layers)?;
     let alone = selected.iter().filter(|s| args.layers.layer.is_some() || !s.of_network);
     let input = |spec: &LayerSpec| {
         let element = spec.element_name(spec.src_storage());
@@ -48,7 +48,11 @@ fn write_network(out: &mut dyn Write, network: &NetworkSpec) -> Result<(), Failu
     writeln!(out, "network {}: {} -> {}", network.name, inputs.join(" and "), outputs.join(" and "))?;
     let row = |node: &Node| {
         let shape = &network.values[node.output].shape;
-        let (macs, parameters) = node.kind.spec().map_or((0, 0), |spec| (macs(spec), spec.parameters()));
+        let (batch, parameters) = match node.kind.spec() {
+            Some(spec) => (spec.fixed_batch(), spec.parameters()),
+            None => (network.fixed_batch(), node.parameters().iter().map(|parameter| parameter.len).sum()),
+        };
+        let macs = node.macs_per_image().saturating_mul(batch.unwrap_or(1) as u64);
         Row {
             cells: [node.name.clone(), node.kind.name().to_owned(), format!("[{}]", shape.dims().join(", "))],
             macs: short(macs as f64).trim_end().to_owned(),
@@ -58,14 +62,19 @@ fn write_network(out: &mut dyn Write, network: &NetworkSpec) -> Result<(), Failu
     write_rows(out, "  ", "  ", &network.nodes.iter().map(row).collect::<Vec<_>>())?;
     let (macs, parameters) = (network.macs_per_image(), network.parameters_len());
     let bytes = network.storage().bytes() as f64;
-    writeln!(
+    let arena = Arena::of(network);
+    write!(
         out,
         "  in all: {} MACs an image, {} parameters of {}B, {}B an image between layers",
         short(macs as f64).trim_end(),
         short(parameters as f64).trim_end(),
         short(parameters as f64 * bytes),
-        short(Arena::of(network).len as f64 * bytes),
+        short(arena.len as f64 * bytes),
     )?;
+    if arena.scratch > 0 {
+        write!(out, ", {}B within recurrent ones", short(arena.scratch as f64 * bytes))?;
+    }
+    writeln!(out)?;
     Ok(())
 }
 

@@ -21,6 +21,30 @@ network net {
 }
 ";
 
+/// Of recurrent layers alone, none of which is a layer of its own.
+const RECURRENT: &str = "network net {
+    inputs: [signal: f32[2, 16, 10], h: f32[2, 8]],
+    lstm memory { input: signal, hidden_size: 4, direction: bidirectional, bias: true, cells: true }
+    gru next { hidden_size: 8, state: h }
+}
+";
+
+#[test]
+fn check_prints_recurrent_layers() {
+    with_input("check -", RECURRENT).success().stdout_eq(str![[r#"
+network net: f32[2, 16, 10] @ ncl and f32[2, 8, 1] @ ncl -> f32[2, 8, 10] @ ncl
+  memory  lstm  [2, 16, 10]  13.8 k MACs  704 parameters
+  next    gru   [2, 8, 10]   12.6 k MACs  576 parameters
+  in all: 13.2 k MACs an image, 1.28 k parameters of 5.12 kB, 960 B an image between layers, 1.34 kB within recurrent ones
+
+"#]]);
+    with_input("check - --layer net_memory", RECURRENT).code(2).stderr_eq(str![[r#"
+error: there is no layer `net_memory`; there are none that stand alone
+
+"#]]);
+    with_input("fmt -", RECURRENT).success().stdout_eq(RECURRENT);
+}
+
 #[test]
 fn check_prints_the_layers_of_a_network() {
     with_input("check - --size H=6", NET).success().stdout_eq(str![[r#"

@@ -9,6 +9,7 @@
 
 use std::ops::RangeInclusive;
 
+use super::StepMemory;
 use crate::spec::{BLOCK_BYTES, Move, Moves, NetworkSpec, NodeKind};
 
 /// Where a value is.
@@ -29,6 +30,8 @@ pub struct Arena {
     pub views: Vec<bool>,
     /// Elements for each image.
     pub len: usize,
+    /// Elements in which recurrent layers work, one layer and one image after the other: not times the batch.
+    pub scratch: usize,
 }
 
 impl Arena {
@@ -66,7 +69,12 @@ impl Arena {
         };
         let places: Vec<Place> = within.iter().map(place).collect();
         let views = network.nodes.iter().map(|node| views[node.output]).collect();
-        Self { places, views, len: total }
+        let recurrent = network.nodes.iter().map(|node| match &node.kind {
+            NodeKind::Recurrent(recurrent) => StepMemory::of(recurrent).len,
+            _ => 0,
+        });
+        let scratch = recurrent.max().unwrap_or(0);
+        Self { places, views, len: total, scratch }
     }
 }
 

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Plan, choose};
-use crate::spec::{LayerSpec, Layout, Loop, Moves, NetworkSpec, NetworkValue, Node, NodeKind, Schedule, TensorShape};
+use crate::spec::{
+    LayerSpec, Layout, Loop, Moves, NetworkSpec, NetworkValue, Node, NodeKind, Recurrent, Schedule, TensorShape,
+};
 use crate::target::Target;
 
 const LAYOUTS: [Layout; 3] = [Layout::ChannelsFirst, Layout::ChannelsLast, Layout::Blocked];
@@ -82,6 +84,7 @@ impl<'a> Prices<'a> {
                 let changed = relaid(network, node, layout)?;
                 match changed.kind.spec() {
                     Some(spec) => Some((layout, price(spec)?)),
+                    None if matches!(node.kind, NodeKind::Recurrent(_)) => Some((layout, 0.0)),
                     None => Some((layout, moved(&mut alone, &changed, layout)?)),
                 }
             });
@@ -161,9 +164,13 @@ impl<'a> Prices<'a> {
     }
 }
 
-/// Whether a layout is looked at: dense sums over many channels are never cheapest where channels lie apart.
+/// Whether a layout is looked at: recurrent layers have their channels last, and dense sums over many channels are never cheapest where channels lie apart.
 fn is_worth_a_look(node: &Node, layout: Layout) -> bool {
     let is_dense = |spec: &LayerSpec| spec.groups == 1 && spec.weights_len() > 0 && spec.in_channels >= DENSE;
+    // Each position is one piece of memory then, which a step takes as it is.
+    if matches!(node.kind, NodeKind::Recurrent(_)) {
+        return layout == Layout::ChannelsLast;
+    }
     layout != Layout::ChannelsFirst || !node.kind.spec().is_some_and(is_dense)
 }
 
@@ -173,10 +180,15 @@ fn may_change(node: &Node) -> bool {
         NodeKind::Layer(spec) => spec.schedule == Schedule::default(),
         NodeKind::Elementwise(_) | NodeKind::Add(_) | NodeKind::Mul(_) => true,
         NodeKind::Concat { .. } | NodeKind::Slice { .. } | NodeKind::Pad { .. } | NodeKind::Resize { .. } => true,
-        NodeKind::Reorder => true,
+        NodeKind::Reorder | NodeKind::Recurrent(_) => true,
         NodeKind::Linear(_) | NodeKind::Lrn { .. } | NodeKind::Transpose { .. } => false,
         NodeKind::Flatten | NodeKind::Reshape => false,
     }
+}
+
+/// Whether what a layer takes there is one number a channel.
+fn is_of_channels(node: &Node, input: usize) -> bool {
+    node.kind.is_by_channel() && input == 1 || matches!(node.kind, NodeKind::Recurrent(_)) && input > 0
 }
 
 /// The layout of what a layer makes that takes its input in `layout`.
@@ -204,6 +216,10 @@ fn relaid(network: &NetworkSpec, node: &Node, layout: Layout) -> Option<Node> {
         NodeKind::Elementwise(spec) => NodeKind::Elementwise(Box::new(with_layout(spec, layout))),
         NodeKind::Add(spec) => NodeKind::Add(Box::new(with_layout(spec, layout))),
         NodeKind::Mul(spec) => NodeKind::Mul(Box::new(with_layout(spec, layout))),
+        NodeKind::Recurrent(recurrent) => {
+            let projection = with_layout(&recurrent.projection, layout);
+            NodeKind::Recurrent(Box::new(Recurrent { projection, ..recurrent.as_ref().clone() }))
+        }
         NodeKind::Concat { axis } => {
             let (from, to) = (place(own), place(layout));
             let is_channels = *axis == from;
@@ -284,15 +300,13 @@ fn rewrite(network: &NetworkSpec, layouts: &[Layout]) -> NetworkSpec {
     for (node, &layout) in network.nodes.iter().zip(layouts) {
         let changed = relaid(network, node, layout).unwrap_or_else(|| node.clone());
         let wanted = |value: usize| if may_change(node) { layout } else { network.values[value].shape.layout };
-        let by_channel = node.kind.is_by_channel();
         let inputs: Vec<usize> = node
             .inputs
             .iter()
             .enumerate()
             .map(|(i, &value)| {
-                // The numbers of channels lie in any layout as they are.
-                if by_channel
-                    && i == 1
+                // Channels of one element lie in any layout as they are.
+                if is_of_channels(node, i)
                     && let Some(&at) = places[value].values().next()
                 {
                     return at;

@@ -12,6 +12,7 @@ mod layouts;
 mod legal;
 mod network;
 mod print;
+mod recurrent;
 #[cfg(test)]
 mod tests;
 mod unpool;
@@ -22,6 +23,7 @@ pub use arena::{Arena, Place};
 pub use choose::{Candidate, PlanError, Refusal, candidates, choose};
 pub use layouts::{Plans, like};
 pub use network::{arrange, arrange_planned};
+pub use recurrent::StepMemory;
 
 pub use crate::spec::{Algorithm, Axis, PackInput, VectorAxis};
 

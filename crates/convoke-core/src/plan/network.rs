@@ -5,14 +5,25 @@ use crate::spec::{NetworkSpec, NodeKind};
 use crate::target::Target;
 
 /// The network that is compiled in place of `network`: the same inputs, outputs and parameters, with additions and steps that stand alone in the
-/// layers before them, and each value in the layout that makes the layers cheapest.
+/// layers before them, and each value in the layout that makes the layers cheapest; the steps of recurrent layers too.
 pub fn arrange(network: &NetworkSpec, target: &Target) -> NetworkSpec {
     arrange_planned(network, target).0
 }
 
 /// As [`arrange`], with the plans that were made on the way, of more layers than there are.
 pub fn arrange_planned(network: &NetworkSpec, target: &Target) -> (NetworkSpec, Plans) {
-    choose_layouts(&fuse(network), target)
+    let mut fused = fuse(network);
+    let mut of_steps = Plans::new();
+    for node in &mut fused.nodes {
+        if let NodeKind::Recurrent(recurrent) = &mut node.kind {
+            let (step, plans) = arrange_planned(&recurrent.step, target);
+            recurrent.step = step;
+            of_steps.extend(plans);
+        }
+    }
+    let (arranged, mut plans) = choose_layouts(&fused, target);
+    plans.extend(of_steps);
+    (arranged, plans)
 }
 
 /// Puts layers that compute nothing but steps into the layers whose result they take, where nobody else takes it.

@@ -27,8 +27,13 @@ pub(super) fn weights(tensor: Rc<Tensor>, bias: Option<&Tensor>, channels: usize
     Ok(Weights { tensor, scale: Numbers::One(1.0), shift, bias: bias.is_some() })
 }
 
-/// The input as a value of channels and space, and its weights.
-fn operands<'c>(build: &mut Build, call: &'c Call<'_, '_>) -> Result<(usize, &'c Rc<Tensor>), Reason> {
+/// The input as a value of channels and space, and its weights. Where there is one image and the first axis is none of images, it is a spatial one in front of
+/// the others, if `may_be_rows`.
+fn operands<'c>(
+    build: &mut Build,
+    call: &'c Call<'_, '_>,
+    may_be_rows: bool,
+) -> Result<(usize, &'c Rc<Tensor>, bool), Reason> {
     let view = call.view(0)?;
     let dims = view.dims();
     if !(3..=5).contains(&dims.len()) {
@@ -38,8 +43,16 @@ fn operands<'c>(build: &mut Build, call: &'c Call<'_, '_>) -> Result<(usize, &'c
     if weights.dims.len() != dims.len() || weights.len() == 0 {
         return Err(differ_dims("input and weights", &dims, &weights.dims));
     }
-    let roles: Vec<_> = [Role::Batch, Role::Channel].into_iter().chain((0..dims.len() - 2).map(Role::Space)).collect();
-    Ok((build.value(view, &roles)?, weights))
+    let has_rows = may_be_rows && build.batch == 1 && dims[0] > 1 && dims.len() < 5;
+    let roles = roles(dims.len(), has_rows);
+    Ok((build.value(view, &roles)?, weights, has_rows))
+}
+
+/// What so many axes of a convolution are.
+fn roles(rank: usize, has_rows: bool) -> Vec<Role> {
+    let first = if has_rows { Role::Space(0) } else { Role::Batch };
+    let space = (0..rank - 2).map(|axis| Role::Space(axis + usize::from(has_rows)));
+    [first, Role::Channel].into_iter().chain(space).collect()
 }
 
 /// The view of what a layer with channels in front makes.
@@ -60,7 +73,7 @@ fn groups(call: &Call<'_, '_>) -> Result<usize, Reason> {
 }
 
 pub(super) fn conv(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {
-    let (input, tensor) = operands(build, call)?;
+    let (input, tensor, has_rows) = operands(build, call, true)?;
     let (shape, groups) = (build.net.shape(input).clone(), groups(call)?);
     let [out_channels, group, kernel @ ..] = &tensor.dims[..] else { return Err(Reason::NoInput(1)) };
     if group.checked_mul(groups) != Some(shape.channels) || !out_channels.is_multiple_of(groups) {
@@ -70,25 +83,36 @@ pub(super) fn conv(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reaso
             &[groups as i64, *group as i64],
         ));
     }
-    let window = window(call, Some(kernel), &shape.sizes)?;
+    let mut window = window(call, Some(kernel), &shape.sizes[usize::from(has_rows)..])?;
+    let mut weights_of = Rc::clone(tensor);
+    if has_rows {
+        // Each row for itself.
+        for numbers in [&mut window.kernel, &mut window.stride, &mut window.dilation] {
+            numbers.insert(0, 1);
+        }
+        window.padding.insert(0, (0, 0));
+        let mut dims = tensor.dims.clone();
+        dims.insert(2, 1);
+        weights_of = Rc::new(Tensor { dims, ..Tensor::clone(tensor) });
+    }
     let bias = call.params.constant(2, "the bias")?;
     let conv = Conv {
         transposed: false,
         out_channels: *out_channels,
         groups,
-        output_padding: vec![0; kernel.len()],
+        output_padding: vec![0; window.kernel.len()],
         fill: Fill::Number(0.0),
-        weights: weights(Rc::clone(tensor), bias.map(Rc::as_ref), *out_channels)?,
+        weights: weights(weights_of, bias.map(Rc::as_ref), *out_channels)?,
         window,
     };
     let sizes = outputs(&conv.window, &shape.sizes, false)?;
     let shape = Shape { channels: *out_channels, sizes, ..shape };
-    let value = build.push(Op::Conv(Box::new(conv)), vec![input], vec![], shape, &call.hints)?;
-    Ok(made(build, value))
+    let value = build.push(Op::Conv(Box::new(conv)), vec![input], vec![], shape.clone(), &call.hints)?;
+    Ok(View::of(value, &shape, &roles(tensor.dims.len(), has_rows)))
 }
 
 pub(super) fn conv_transpose(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {
-    let (input, tensor) = operands(build, call)?;
+    let (input, tensor, _) = operands(build, call, false)?;
     let (shape, groups) = (build.net.shape(input).clone(), groups(call)?);
     let [in_channels, group, kernel @ ..] = &tensor.dims[..] else { return Err(Reason::NoInput(1)) };
     let out_channels = group.checked_mul(groups).ok_or(Reason::Overflow)?;

@@ -9,12 +9,14 @@ mod linear;
 mod moves;
 mod numbers;
 mod pool;
+mod recurrent;
 mod reduce;
 mod resize;
 mod spread;
 mod steps;
 
 pub(crate) use moves::contiguous;
+pub(crate) use recurrent::{Order, order};
 
 use crate::error::Reason;
 use crate::ir::{Network, Op, Role, Shape, Step};
@@ -57,6 +59,7 @@ pub const OPERATORS: &[&str] = &[
     "Expand",
     "Flatten",
     "Floor",
+    "GRU",
     "Gather",
     "Gelu",
     "Gemm",
@@ -71,6 +74,7 @@ pub const OPERATORS: &[&str] = &[
     "Identity",
     "InstanceNormalization",
     "LRN",
+    "LSTM",
     "LayerNormalization",
     "LeakyRelu",
     "Less",
@@ -132,6 +136,8 @@ pub(crate) struct Call<'n, 'g> {
     pub(crate) params: Params<'n, 'g>,
     /// For each input the view, if it is one.
     pub(crate) views: Vec<Option<View>>,
+    /// For each output whether anything takes it.
+    pub(crate) used: Vec<bool>,
     /// Names that its layers could have.
     pub(crate) hints: Vec<String>,
 }
@@ -281,6 +287,8 @@ pub(crate) fn translate(build: &mut Build, call: &Call<'_, '_>) -> Result<Option
         "Softmax" => steps::softmax(build, call)?,
         "Concat" => moves::concat(build, call)?,
         "Slice" => moves::slice(build, call)?,
+        "LSTM" => return recurrent::lstm(build, call).map(Some),
+        "GRU" => return recurrent::gru(build, call).map(Some),
         "Split" => return moves::split(build, call).map(Some),
         "Pad" => moves::pad(build, call)?,
         "Transpose" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => moves::renamed(build, call, &op)?,

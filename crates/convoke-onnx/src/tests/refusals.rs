@@ -25,7 +25,7 @@ fn every_refusal_says_what_and_where() {
         one("Hardmax", &["x"], vec![], vec![]),
         one("Exp", &["x"], vec![], vec![]),
         one("Erf", &["x"], vec![], vec![]),
-        one("LSTM", &["x", "w"], vec![], vec![weights()]),
+        one("RNN", &["x", "w"], vec![], vec![weights()]),
         one("Conv", &["x"], vec![], vec![]),
         one("Conv", &["x", "x"], vec![], vec![]),
         one("Conv", &["x", "w"], vec![int("group", 2)], vec![weights()]),
@@ -78,6 +78,52 @@ fn every_refusal_says_what_and_where() {
     ];
     let all: Vec<_> = models.iter().map(refused).collect();
     insta::assert_snapshot!(all.join("\n"));
+}
+
+/// An operator that goes through a signal of five positions, with hidden states of two numbers.
+#[test]
+fn recurrent_layers_are_refused_where_they_are_others() {
+    let refused = |op: &str, inputs: &[&str], attributes: Vec<AttributeProto>, images: i64| {
+        let gates = if op == "LSTM" { 8 } else { 6 };
+        let constants = vec![
+            some("w", &[1, gates, 3]),
+            some("r", &[1, gates, 2]),
+            some("p", &[1, 6]),
+            integers("short", &[5, 4]),
+            some("s", &[1, images, 2]),
+            floats("zero", &[1, images, 2], &vec![0.0; 2 * images as usize]),
+        ];
+        let made = model(&[("x", &[5, images, 3])], vec![node(op, inputs, "y", attributes)], constants, &["y"]);
+        let error = try_import(&made).map(|imported| imported.text).expect_err("it is refused").to_string();
+        error.rsplit("): ").next().unwrap_or_default().to_owned()
+    };
+    let words = |words: &[&'static str]| AttributeProto {
+        name: "activations".to_owned(),
+        strings: words.iter().map(|&word| word.into()).collect(),
+        ..AttributeProto::default()
+    };
+    let (three, states) = (&["x", "w", "r"][..], ["x", "w", "r", "", "", "s", "s"]);
+    let all = [
+        refused("GRU", three, vec![], 1),
+        refused("LSTM", &["x", "w", "r", "", "", "", "", "p"], vec![], 1),
+        refused("LSTM", three, vec![int("input_forget", 1)], 1),
+        refused("LSTM", three, vec![float("clip", 3.0)], 1),
+        refused("LSTM", three, vec![words(&["Sigmoid", "Tanh", "Relu"])], 1),
+        refused("LSTM", three, vec![word("direction", "sideways")], 1),
+        refused("LSTM", &["x", "w", "r", "", "short"], vec![], 1),
+        refused("LSTM", &states, vec![], 1),
+        refused("LSTM", &["x", "w", "r", "", "", "zero", "s"], vec![], 1),
+        refused("LSTM", &["x", "r", "r"], vec![], 1),
+        refused("LSTM", &["x", "w", "r", "r"], vec![], 1),
+        refused("LSTM", three, vec![], 2),
+    ];
+    insta::assert_snapshot!(all.join("\n"));
+    for zeros in [&["x", "w", "r", "", "", "zero", "zero"][..], &["x", "w", "r", "", "", "", "zero"]] {
+        let constants = vec![some("w", &[1, 8, 3]), some("r", &[1, 8, 2]), floats("zero", &[1, 1, 2], &[0.0; 2])];
+        let text =
+            imported(&model(&[("x", &[5, 1, 3])], vec![node("LSTM", zeros, "y", vec![])], constants, &["y"])).text;
+        assert!(text.contains("{ hidden_size: 2 }"), "{text}");
+    }
 }
 
 #[test]

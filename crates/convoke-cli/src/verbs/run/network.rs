@@ -196,7 +196,7 @@ fn profiled<T: Float>(
         name: node.name.clone(),
         kind: node.kind.name(),
         plan: compiled.kernel(&node.name).map_or_else(String::new, |kernel| kernel.name().to_owned()),
-        operations: node.kind.spec().map_or(0.0, |spec| spec.operations_per_image() as f64),
+        operations: node.operations_per_image() as f64,
         seconds,
     });
     Ok(parts.collect())

@@ -3,23 +3,20 @@
 //! In comes a network with its parameters, out come the files of a crate: each layer as the module that [`module`](super::module()) makes, layers that
 //! are alike once; the weights, packed as those read them, in a file that becomes part of the program; and a function that runs the layers one after
 //! the other, in one piece of memory that the caller has. What is computed, and where values lie, is what the run-time network does too:
-//! [`arrange`], then [`Arena`].
+//! [`arrange`](crate::plan::arrange), then [`Arena`](crate::plan::Arena).
 //!
 //! Refused are elements that are not `f32`, a batch that is a name, what a module refuses, and what exceeds a budget.
 
-use std::collections::{HashMap, HashSet};
-
-use super::module::{self, File};
-use super::{Detection, to_source};
 use crate::diagnostic::Diagnostic;
-use crate::lower::weights::WeightsPacking;
-use crate::plan::{Arena, arrange};
-use crate::spec::{BLOCK_BYTES, Batch, DType, LayerSpec, Limits, Moves, NetworkSpec, Node, Storage};
+use crate::spec::{Limits, NetworkSpec, Storage};
 use crate::target::Target;
+use plan::{PackedLayer, Plan};
 use thiserror::Error;
 
 mod files;
 mod library;
+mod plan;
+mod recurrent;
 
 /// The files of a crate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,47 +139,6 @@ pub enum CrateError<E> {
     },
 }
 
-/// What the crate does, and with what.
-struct Plan<'a> {
-    /// As the user has it.
-    network: &'a NetworkSpec,
-    /// The same as it is computed.
-    arranged: NetworkSpec,
-    arena: Arena,
-    batch: usize,
-    /// Names of what each layer has a version for.
-    versions: Vec<&'static str>,
-    layers: Vec<LayerFile>,
-    /// For each node of `arranged`.
-    steps: Vec<Step>,
-    weights_bytes: usize,
-    /// Elements that all layers share.
-    scratch: usize,
-    local: usize,
-}
-
-/// A module, and what it wants.
-struct LayerFile {
-    name: String,
-    source: String,
-    packing: WeightsPacking,
-    has_packed: bool,
-    scratch: bool,
-    local: bool,
-}
-
-/// How a node's value is made.
-enum Step {
-    /// It lies in the value that the layer takes.
-    View,
-    /// Elements are moved.
-    Moves(Moves),
-    /// A layer, by its number, with weights from that byte on.
-    Layer(usize, usize),
-    /// A layer that runs for each image, whose numbers of channels are another value.
-    ByChannel(usize),
-}
-
 /// The crate of `network`: layouts, and whether windows are transformed (Winograd's algorithm; not if the budget is too small for that), are chosen for `target`; each layer has a version for each of `targets`, of which one is
 /// [`Target::PORTABLE`]; [`TARGETS`](super::TARGETS) are all that there are. `parameters` gives each parameter by its name. With an
 /// example, there is a test that runs it.
@@ -201,10 +157,10 @@ pub fn network_crate<E>(
     if let Some(example) = example {
         check_example(network, example)?;
     }
-    let mut plan = planned(network, target, (Some(target), targets), limits)?;
+    let mut plan = Plan::of(network, target, (Some(target), targets), limits)?;
     if plan.beyond(budget).is_some() {
         // Transformed windows are larger, and so is what is computed of them.
-        plan = planned(network, target, (None, targets), limits)?;
+        plan = Plan::of(network, target, (None, targets), limits)?;
     }
     if let Some((what, bytes, limit)) = plan.beyond(budget) {
         return Err(CrateError::Budget { network: network.name.clone(), what, bytes, limit });
@@ -234,133 +190,28 @@ fn check_example<E>(network: &NetworkSpec, (inputs, outputs): Example<'_>) -> Re
     Ok(())
 }
 
-/// Everything but the numbers. `target` is for layouts; of the others the first, if there is one, says whether windows are transformed.
-fn planned<'a, E>(
-    network: &'a NetworkSpec,
-    target: &Target,
-    targets: (Option<&Target>, &[Target]),
-    limits: &Limits,
-) -> Result<Plan<'a>, CrateError<E>> {
-    let name = || network.name.clone();
-    if network.storage() != Storage::F32 {
-        return Err(CrateError::Type { network: name(), storage: network.storage() });
-    }
-    let batch = match network.values.first().map(|value| &value.shape.batch) {
-        Some(Batch::Named(batch)) => return Err(CrateError::Batch { network: name(), batch: batch.clone() }),
-        Some(Batch::Fixed(n)) => *n,
-        None => 1,
-    };
-    let arranged = arrange(network, target);
-    let arena = Arena::of(&arranged);
-    let (mut layers, mut known, mut taken) = (Vec::new(), HashMap::new(), HashSet::new());
-    let (mut steps, mut weights_bytes, mut scratch, mut local) = (Vec::new(), 0, 0, 0);
-    for (at, node) in arranged.nodes.iter().enumerate() {
-        let Some(spec) = node.kind.spec() else {
-            let moves = arranged.moves(node).filter(|_| !arena.views[at]);
-            steps.push(moves.map_or(Step::View, Step::Moves));
-            continue;
-        };
-        let text = LayerSpec { name: String::from("like"), ..spec.clone() }.to_string();
-        let layer = match known.get(&text) {
-            Some(&layer) => layer,
-            None => {
-                let spec = LayerSpec { name: file_name(&node.name, &mut taken), ..spec.clone() };
-                let (layer, needs) = layer_file(node, &spec, targets, limits)?;
-                (scratch, local) = (needs.0.max(scratch), needs.1.max(local));
-                layers.push(layer);
-                known.insert(text, layers.len() - 1);
-                layers.len() - 1
-            }
-        };
-        if node.kind.is_by_channel() {
-            steps.push(Step::ByChannel(layer));
-            continue;
-        }
-        steps.push(Step::Layer(layer, weights_bytes));
-        let elements = layers[layer].packing.packed_len() + spec.bias_len();
-        weights_bytes += (elements * size_of::<f32>()).next_multiple_of(BLOCK_BYTES);
-    }
-    // Those are for integers.
-    let versions = targets.1.iter().filter(|target| !target.vnni).map(Target::name).collect();
-    Ok(Plan { network, arranged, arena, batch, versions, layers, steps, weights_bytes, scratch, local })
-}
-
-/// A name for a file that no other has, on disks too on which `A` is `a`.
-fn file_name(name: &str, taken: &mut HashSet<String>) -> String {
-    let mut name = name.to_owned();
-    while !taken.insert(name.to_lowercase()) {
-        name.push('_');
-    }
-    name
-}
-
-/// The file of a layer, and how many elements of scratch and of local memory it needs.
-fn layer_file<E>(
-    node: &Node,
-    spec: &LayerSpec,
-    (target, targets): (Option<&Target>, &[Target]),
-    limits: &Limits,
-) -> Result<(LayerFile, (usize, usize)), CrateError<E>> {
-    let layer = || node.name.clone();
-    let File { code, packing, scratch, local } = module::file(spec, target, targets, limits, Detection::Cpuid)
-        .map_err(|diagnostic| CrateError::Layer { layer: layer(), diagnostic })?;
-    if let Some((elements, true)) = scratch {
-        return Err(CrateError::Scratch { layer: layer(), elements });
-    }
-    let source = to_source(code).map_err(|error| CrateError::Source { layer: layer(), error })?;
-    let elements = |len: Option<i64>| len.and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
-    let needs = (elements(scratch.map(|len| len.0)), elements(local));
-    let (scratch, local) = (scratch.is_some(), local.is_some());
-    let has_packed = super::layer::has_packed(spec);
-    Ok((LayerFile { name: spec.name.clone(), source, packing, has_packed, scratch, local }, needs))
-}
-
 /// The bytes of all layers' `Packed`, each from a multiple of its alignment on.
 fn weights<E>(plan: &Plan<'_>, fetch: &mut dyn FnMut(&str) -> Result<Vec<f32>, E>) -> Result<Vec<u8>, CrateError<E>> {
     let mut bytes = vec![0; plan.weights_bytes];
-    for (node, step) in plan.arranged.nodes.iter().zip(&plan.steps) {
-        let (&Step::Layer(layer, start), Some(spec)) = (step, node.kind.spec()) else { continue };
-        let packing = &plan.layers[layer].packing;
+    for PackedLayer { layer, at, parameters, has_weights, .. } in &plan.packed {
+        let packing = &plan.layers[*layer].packing;
         let mut given = Vec::new();
-        for parameter in node.parameters() {
+        for parameter in parameters {
             let elements = fetch(&parameter.name).map_err(CrateError::Fetch)?;
             if elements.len() != parameter.len {
-                let (name, expected, given) = (parameter.name, parameter.len, elements.len());
+                let (name, expected, given) = (parameter.name.clone(), parameter.len, elements.len());
                 return Err(CrateError::Parameter { name, expected, given });
             }
             given.push(elements);
         }
         let mut rows = given.iter();
-        let plain = if spec.weights_len() > 0 { rows.next() } else { None };
+        let plain = if *has_weights { rows.next() } else { None };
         let mut packed = vec![0.0f32; packing.packed_len()];
         packing.pack(plain.map_or(&[][..], Vec::as_slice), &mut packed);
         let numbers = packed.iter().chain(rows.flatten());
-        for (slot, number) in bytes[start..].chunks_exact_mut(size_of::<f32>()).zip(numbers) {
+        for (slot, number) in bytes[*at..].chunks_exact_mut(size_of::<f32>()).zip(numbers) {
             slot.copy_from_slice(&number.to_le_bytes());
         }
     }
     Ok(bytes)
-}
-
-impl Plan<'_> {
-    /// Elements of the values, the scratch and the local memory, each of whole cache lines.
-    fn arena_parts(&self) -> [usize; 3] {
-        let line = BLOCK_BYTES / DType::F32.bytes();
-        [self.arena.len * self.batch, self.scratch, self.local].map(|len| len.next_multiple_of(line))
-    }
-
-    /// What takes more than it may, with both numbers.
-    fn beyond(&self, budget: &Budget) -> Option<(&'static str, usize, usize)> {
-        let all = [("weights", self.weights_bytes, budget.weights), ("arena", self.arena_bytes(), budget.arena)];
-        all.into_iter().find_map(|(what, bytes, limit)| Some((what, bytes, limit.filter(|&limit| bytes > limit)?)))
-    }
-
-    fn arena_bytes(&self) -> usize {
-        self.arena_parts().iter().sum::<usize>() * DType::F32.bytes()
-    }
-
-    /// Elements of a value, of all images.
-    fn len(&self, value: usize) -> usize {
-        self.arranged.values[value].shape.image() * self.batch
-    }
 }

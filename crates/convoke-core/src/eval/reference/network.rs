@@ -1,5 +1,7 @@
 //! What a network computes: its layers, one after the other.
 
+mod recurrent;
+
 use super::{Position, Tensors, output_at, softmax};
 use crate::eval::Element;
 use crate::spec::{LayerSpec, Layout, NetworkSpec, Node, NodeKind, TensorShape};
@@ -15,13 +17,24 @@ pub fn run_network<'p, T: Element>(
     inputs: &[&[T]],
     parameters: impl Fn(&str) -> &'p [f64],
 ) -> Vec<Vec<f64>> {
-    let mut values: Vec<Vec<f64>> = inputs.iter().map(|input| input.iter().map(|x| x.to_f64()).collect()).collect();
+    let inputs = inputs.iter().map(|input| input.iter().map(|x| x.to_f64()).collect()).collect();
+    run_values(network, batch, inputs, &parameters)
+}
+
+/// The outputs, from values that are those of the inputs at first.
+fn run_values<'p>(
+    network: &NetworkSpec,
+    batch: usize,
+    mut values: Vec<Vec<f64>>,
+    parameters: &dyn Fn(&str) -> &'p [f64],
+) -> Vec<Vec<f64>> {
     for node in &network.nodes {
         let shape = |value: usize| &network.values[value].shape;
-        let value = match node.kind.spec() {
-            Some(spec) => layer(node, spec, batch, &values, &parameters),
-            None if node.kind.is_view() => values[node.inputs[0]].clone(),
-            None => {
+        let value = match (&node.kind, node.kind.spec()) {
+            (_, Some(spec)) => layer(node, spec, batch, &values, parameters),
+            (NodeKind::Recurrent(recurrent), _) => recurrent::run(network, node, recurrent, batch, &values, parameters),
+            (kind, _) if kind.is_view() => values[node.inputs[0]].clone(),
+            _ => {
                 let parts: Vec<_> = node.inputs.iter().map(|&at| (shape(at), &values[at][..])).collect();
                 moved(node, shape(node.output), batch, &parts)
             }
@@ -36,7 +49,7 @@ fn layer<'p>(
     spec: &LayerSpec,
     batch: usize,
     values: &[Vec<f64>],
-    parameters: &impl Fn(&str) -> &'p [f64],
+    parameters: &dyn Fn(&str) -> &'p [f64],
 ) -> Vec<f64> {
     let src = &values[node.inputs[0]];
     let residual = node.residual().map_or(&[][..], |at| &values[at]);
@@ -57,6 +70,14 @@ fn layer<'p>(
     let image = |values: &[f64], n: usize| values[n * values.len() / batch..(n + 1) * values.len() / batch].to_vec();
     let each = (0..batch).map(|n| run(1, &image(src, n), &image(numbers, n), &image(residual, n)));
     each.collect::<Vec<_>>().concat()
+}
+
+/// What a layer of one image makes of its weights and bias.
+fn layer_of_one(spec: &LayerSpec, src: &[f64], given: &[&[f64]]) -> Vec<f64> {
+    let bias = given[1..].concat();
+    let tensors = Tensors { src, weights: given[0], bias: &bias, ..Tensors::default() };
+    let output = |at| Position::of(spec, at).map_or(0.0, |at| output_at::<f64, f64>(spec, &tensors, at));
+    (0..spec.dst_image()).map(output).collect()
 }
 
 /// What a layer makes that only moves elements, each of them looked up for itself.

@@ -42,6 +42,8 @@ pub(super) enum NetworkError {
     TooLarge { bytes: u128, limit: u64, span: Span },
     #[error("{what} {start}..{end} of {size}")]
     Slice { what: &'static str, start: usize, end: usize, size: usize, span: Span },
+    #[error("`{kind}` cannot be of that size: {what}")]
+    Recurrent { kind: &'static str, what: String, span: Span },
     #[error("{0}", refusal(why))]
     Refused { why: Refusal, span: Span },
     #[error("{what}")]
@@ -67,6 +69,8 @@ pub(super) enum Refusal {
     HalfBlocks,
     /// A `linear` layer of an image.
     LinearOfPixels { pixels: usize },
+    /// A recurrent layer of an image.
+    Sequence { kind: &'static str, axes: usize },
     /// Channels in blocks that are cut or joined elsewhere than between blocks.
     Blocks,
     /// Elements that are integers.
@@ -86,6 +90,7 @@ fn refusal(why: &Refusal) -> String {
         Refusal::LrnSize { size } => format!("`size` is a whole number of neighbouring channels from 1 on, not {size}"),
         Refusal::HalfBlocks => "halves do not lie in blocks".to_owned(),
         Refusal::LinearOfPixels { pixels } => format!("`linear` takes one element a channel, here are {pixels}"),
+        Refusal::Sequence { kind, axes } => format!("`{kind}` runs along one axis, here are {axes}"),
         Refusal::Blocks => "channels in blocks cannot be cut or joined between two blocks' borders".to_owned(),
         Refusal::Integers => "networks of integers are not there yet".to_owned(),
         Refusal::Unlike => "the inputs of a network have one type and one batch".to_owned(),
@@ -144,6 +149,7 @@ impl NetworkError {
             Self::Empty { network } => at(network.span, "")
                 .with_help("write layers behind the input: `conv2d stem { out_channels: 8, kernel_size: 3 }`"),
             Self::Differ { span, .. } => at(*span, "these do not fit together"),
+            Self::Recurrent { span, .. } => at(*span, "").with_help("make `hidden_size` smaller, or the input"),
             Self::Count { span, .. } | Self::TooLarge { span, .. } | Self::Preprocess { span, .. } => at(*span, ""),
             Self::Slice { what, size, span, .. } => at(*span, &format!("{what}: 0..{size} are there"))
                 .with_help("a range begins before its end, and ends with the last at most"),
@@ -161,6 +167,9 @@ impl NetworkError {
                     Refusal::HalfBlocks => diagnostic.with_help("use a layout without blocks"),
                     Refusal::LinearOfPixels { .. } => {
                         diagnostic.with_help("put `flatten` before it, or pooling with `kernel_size: global`")
+                    }
+                    Refusal::Sequence { .. } => {
+                        diagnostic.with_help("put a `reshape` before it, to channels and a length")
                     }
                     Refusal::Blocks => diagnostic.with_help("use a layout without blocks"),
                     Refusal::Integers => diagnostic.with_help("write `f32`, `f64`, `f16` or `bf16`"),

@@ -2,7 +2,7 @@
 
 use super::error::{NetworkError, Refusal};
 use super::read::Graph;
-use super::{Node, NodeKind, TensorShape};
+use super::{Cell, Node, NodeKind, TensorShape};
 use crate::front::ast::{self, Field, Layer, ValueKind};
 use crate::span::{Span, Spanned};
 use crate::spec::layer::read_layer;
@@ -31,6 +31,8 @@ impl Graph<'_> {
             "add" => self.pair(layer, (Epilogue::Residual, Epilogue::Shift), NodeKind::Add)?,
             "mul" => self.pair(layer, (Epilogue::Multiply, Epilogue::Scale), NodeKind::Mul)?,
             "lrn" => self.lrn(layer)?,
+            "lstm" => self.recurrent(layer, Cell::Lstm)?,
+            "gru" => self.recurrent(layer, Cell::Gru)?,
             kind => {
                 let (from, span) = self.source(layer)?;
                 let (spec, more) = self.compute(layer, kind, &self.shape(from), span, &[])?;

@@ -11,6 +11,7 @@ mod moves;
 mod moving;
 mod preprocess;
 mod read;
+mod recurrent;
 mod text;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use moves::{Loop, Move, Moves};
 pub use preprocess::Preprocess;
 pub(super) use read::refuse;
 pub use read::validate;
+pub use recurrent::{Cell, Direction, Recurrent};
 
 /// The word that a network begins with.
 pub const NETWORK: &str = "network";
@@ -29,12 +31,14 @@ pub const NETWORK: &str = "network";
 pub const NETWORK_FIELDS: [&str; 5] = ["input", "inputs", "output", "outputs", "preprocess"];
 
 /// The kinds of layers that only networks have.
-pub const NETWORK_KINDS: [&str; 13] = [
+pub const NETWORK_KINDS: [&str; 15] = [
     "linear",
     "elementwise",
     "add",
     "mul",
     "lrn",
+    "lstm",
+    "gru",
     "concat",
     "slice",
     "pad",
@@ -122,6 +126,8 @@ pub enum NodeKind {
         /// What squares are multiplied with, as many times as there are neighbours.
         alpha: f64,
     },
+    /// An LSTM or a GRU. It takes the signal, and behind it the states before the first position where zeros are not meant.
+    Recurrent(Box<Recurrent>),
     /// The inputs one behind the other, along one of [`TensorShape::axes`].
     Concat {
         /// Which.
@@ -189,6 +195,7 @@ impl NodeKind {
             Self::Add(_) => "add",
             Self::Mul(_) => "mul",
             Self::Lrn { .. } => "lrn",
+            Self::Recurrent(recurrent) => recurrent.cell.name(),
             Self::Concat { .. } => "concat",
             Self::Slice { .. } => "slice",
             Self::Pad { .. } => "pad",
@@ -278,8 +285,12 @@ impl Node {
         self.inputs.get(if self.kind.is_by_channel() { 2 } else { 1 }).copied()
     }
 
-    /// What the layer takes besides values, in order: the weights, the bias, the numbers of channels of each step.
+    /// What the layer takes besides values, in order: the weights, the bias, the numbers of channels of each step; of a recurrent layer those of the input
+    /// and of the hidden state in turn, for each direction.
     pub fn parameters(&self) -> Vec<Parameter> {
+        if let NodeKind::Recurrent(recurrent) = &self.kind {
+            return recurrent.parameters(&self.name);
+        }
         let Some(spec) = self.kind.spec() else { return Vec::new() };
         let parameter = |what: &str, len: usize| Parameter { name: format!("{}.{what}", self.name), len };
         let mut all = Vec::new();
@@ -321,7 +332,7 @@ impl NetworkSpec {
 
     /// Multiply-accumulates of one image, taps of pooling, steps of elements.
     pub fn macs_per_image(&self) -> u64 {
-        self.layers().map(LayerSpec::macs_per_image).fold(0, u64::saturating_add)
+        self.nodes.iter().map(Node::macs_per_image).fold(0, u64::saturating_add)
     }
 
     /// The type of all elements: that of the inputs.

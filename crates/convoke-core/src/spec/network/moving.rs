@@ -264,7 +264,12 @@ impl Graph<'_> {
     }
 
     /// Reads what a field says as a pooling layer of so many axes would.
-    fn reader<T>(&mut self, layer: &Layer, rank: usize, read: impl FnOnce(&mut Reader<'_>) -> Option<T>) -> Option<T> {
+    pub(super) fn reader<T>(
+        &mut self,
+        layer: &Layer,
+        rank: usize,
+        read: impl FnOnce(&mut Reader<'_>) -> Option<T>,
+    ) -> Option<T> {
         let mut errors = Vec::new();
         let (operation, kind) = (Operation::MaxPool, self.kind(layer));
         let mut reader = Reader { operation, rank, kind, names: self.sizes, errors: &mut errors };

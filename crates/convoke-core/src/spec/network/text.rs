@@ -60,6 +60,10 @@ impl NetworkSpec {
         }
         match (&node.kind, node.kind.spec()) {
             (NodeKind::Lrn { spec, alpha }, _) => fields.extend(lrn_fields(spec, *alpha)),
+            (NodeKind::Recurrent(recurrent), _) => {
+                let states: Vec<_> = node.inputs[1..].iter().map(|&at| name(at)).collect();
+                fields.extend(recurrent.fields(&states));
+            }
             (NodeKind::Add(_) | NodeKind::Mul(_), Some(spec)) => {
                 let mut spec = spec.clone();
                 spec.then.remove(0);

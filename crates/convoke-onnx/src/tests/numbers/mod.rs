@@ -3,6 +3,7 @@
 mod elements;
 mod layers;
 mod moves;
+mod recurrent;
 mod reductions;
 
 use std::collections::HashMap;

@@ -1,7 +1,8 @@
 //! The files of a crate beside `src/lib.rs`.
 
 use super::library::{self, Named, list, named};
-use super::{Budget, Example, Plan, Step};
+use super::plan::{PackedLayer, Plan};
+use super::{Budget, Example, recurrent};
 
 /// All of them.
 pub(super) fn all(
@@ -14,9 +15,13 @@ pub(super) fn all(
     let mut text = |path: &str, text: String| files.push((path.to_owned(), text.into_bytes()));
     text("Cargo.toml", manifest(plan));
     text("README.md", readme(plan, example.is_some()));
-    let library = library::text(plan, budget);
+    let steps = recurrent::text(plan);
+    let library = library::text(plan, budget, steps.as_deref());
     let has_moves = library.contains("\nmod moves;");
     text("src/lib.rs", library);
+    if let Some(steps) = steps {
+        text("src/steps.rs", steps);
+    }
     text("src/layers.rs", layers(plan));
     plan.layers.iter().for_each(|layer| text(&format!("src/layers/{}.rs", layer.name), layer.source.clone()));
     text("src/cpu.rs", include_str!("emitted/cpu.rs").to_owned());
@@ -167,21 +172,17 @@ mod bytes {
 }
 ",
     );
-    for (node, step) in plan.arranged.nodes.iter().zip(&plan.steps) {
-        let &Step::Layer(layer, at) = step else { continue };
-        let layer = &plan.layers[layer];
-        if layer.has_packed {
-            out += &format!(
-                "
-/// Of `{0}`.
-pub const fn {0}() -> &'static layers::{1}::Packed {{
+    for PackedLayer { function, node, layer, at, .. } in &plan.packed {
+        out += &format!(
+            "
+/// Of `{node}`.
+pub const fn {function}() -> &'static layers::{0}::Packed {{
     // SAFETY: `Packed` is `f32` from end to end, but for what aligns it.
-    unsafe {{ bytes::part::<layers::{1}::Packed, {at}>() }}
+    unsafe {{ bytes::part::<layers::{0}::Packed, {at}>() }}
 }}
 ",
-                node.name, layer.name
-            );
-        }
+            plan.layers[*layer].name
+        );
     }
     out
 }
@@ -205,11 +206,17 @@ fn stored(plan: &Plan<'_>) -> String {
         .chain(["&mut arena".to_owned()])
         .chain(outputs.iter().map(|one| format!("(&mut {}[..]).try_into().expect(\"it is as long\")", one.argument)))
         .collect();
+    let has_capitals = inputs.iter().chain(outputs).any(|one| one.argument.contains(|c: char| c.is_ascii_uppercase()));
+    let allowed = if has_capitals {
+        "#![allow(non_snake_case, reason = \"values have the names that the network gives them\")]\n\n"
+    } else {
+        ""
+    };
     let results: Vec<String> = outputs.iter().map(|one| one.argument.clone()).collect();
     format!(
         "//! A stored example: the outputs of the inputs, and that what is left in the arena does not matter.
 
-use std::sync::{{Mutex, PoisonError}};
+{allowed}use std::sync::{{Mutex, PoisonError}};
 
 use {} as network;
 

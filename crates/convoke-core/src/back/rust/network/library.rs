@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use super::{Budget, Plan, Step};
+use super::Budget;
+use super::plan::{Plan, Sequence, Step};
 use crate::plan::Place;
 use crate::spec::{Loop, Moves, NetworkValue, Node};
 
@@ -17,7 +18,7 @@ pub(super) struct Named<'a> {
 }
 
 /// Arguments that clippy lets pass.
-const MANY: usize = 7;
+pub(super) const MANY: usize = 7;
 
 /// What is in front of a step's statements.
 const INDENT: &str = "        ";
@@ -47,7 +48,7 @@ pub(super) fn named<'a>(plan: &Plan<'a>) -> [Vec<Named<'a>>; 2] {
                 kind.push('2');
                 argument.push_str("_2");
             }
-            Named { kind, argument, value, len: value.shape.image() * plan.batch }
+            Named { kind, argument, value, len: value.shape.image() * plan.run.batch }
         });
         named.collect()
     };
@@ -60,18 +61,21 @@ fn camel_case(name: &str) -> String {
     words.map(word).collect()
 }
 
-/// The text.
-pub(super) fn text(plan: &Plan<'_>, budget: &Budget) -> String {
+/// The text. `steps` are the recurrent layers, if there are such.
+pub(super) fn text(plan: &Plan<'_>, budget: &Budget, steps: Option<&str>) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
-    let _ = write(&mut out, plan, budget);
+    let _ = write(&mut out, plan, budget, steps);
     out
 }
 
-fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget) -> std::fmt::Result {
+fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget, steps: Option<&str>) -> std::fmt::Result {
     let named = named(plan);
-    let ([inputs, outputs], body) = (&named, body(plan, &named)?);
-    let (name, has_weights, has_moves) = (&plan.network.name, plan.weights_bytes > 0, body.contains("moves::run("));
+    let [inputs, outputs] = &named;
+    let body = body(plan, &plan.run, inputs, outputs, None)?;
+    let (name, has_weights) = (&plan.network.name, plan.weights_bytes > 0);
+    let moves_in = |text: &str| text.contains("moves::run(");
+    let has_moves = moves_in(&body);
     writeln!(out, "//! The network `{name}`, compiled by Convoke: [`run`] computes its outputs from its inputs.")?;
     writeln!(
         out,
@@ -79,14 +83,17 @@ fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget) -> std::fmt::Result
     )?;
     writeln!(out, "#![no_std]")?;
     let has_capitals = |name: &str| name.contains(|c: char| c.is_ascii_uppercase());
-    let mut names = [name].into_iter().chain(plan.arranged.values.iter().map(|value| &value.name));
+    let mut names = [name].into_iter().chain(plan.run.network.values.iter().map(|value| &value.name));
     if names.any(|name| has_capitals(name)) {
         writeln!(out, "#![allow(non_snake_case, reason = \"layers have the names that the network gives them\")]")?;
     }
     writeln!(out, "\n#[cfg(target_arch = \"x86_64\")]\nmod cpu;")?;
     writeln!(out, "pub mod layers;\nmod memory;")?;
-    if has_moves {
+    if has_moves || steps.is_some_and(moves_in) {
         writeln!(out, "mod moves;")?;
+    }
+    if steps.is_some() {
+        writeln!(out, "mod steps;")?;
     }
     if has_weights {
         writeln!(out, "pub mod weights;")?;
@@ -126,16 +133,22 @@ fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget) -> std::fmt::Result
     writeln!(out, "{body}}}")
 }
 
-/// The statements of `run`: each layer, then the outputs.
-fn body(plan: &Plan<'_>, [inputs, outputs]: &[Vec<Named<'_>>; 2]) -> Result<String, std::fmt::Error> {
+/// The statements of a function: each layer, then the outputs. `packed` are the weights of all layers that have such, where they are an argument.
+pub(super) fn body(
+    plan: &Plan<'_>,
+    sequence: &Sequence,
+    inputs: &[Named<'_>],
+    outputs: &[Named<'_>],
+    packed: Option<&str>,
+) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
-    let mut writer = Writer { out: &mut out, plan, inputs };
-    for (node, step) in plan.arranged.nodes.iter().zip(&plan.steps) {
+    let mut writer = Writer { out: &mut out, plan, sequence, inputs, packed };
+    for (node, step) in sequence.network.nodes.iter().zip(&sequence.steps) {
         writer.step(node, step)?;
     }
-    for (named, &value) in outputs.iter().zip(&plan.arranged.outputs) {
-        let from = match plan.arena.places[value] {
-            Place::Arena(offset) => format!("memory::part::<{}>(values, {})", named.len, offset * plan.batch),
+    for (named, &value) in outputs.iter().zip(&sequence.network.outputs) {
+        let from = match sequence.arena.places[value] {
+            Place::Arena(offset) => format!("memory::part::<{}>(values, {})", named.len, offset * sequence.batch),
             Place::Input(..) => writer.source(value, Taken::Whole),
         };
         writeln!(writer.out, "    {}.copy_from_slice({from});", named.argument)?;
@@ -145,14 +158,16 @@ fn body(plan: &Plan<'_>, [inputs, outputs]: &[Vec<Named<'_>>; 2]) -> Result<Stri
 
 /// The parts of the arena that the statements use.
 fn used(plan: &Plan<'_>, body: &str) -> Vec<&'static str> {
-    fields(plan).map(|(field, ..)| field).filter(|field| body.contains(&format!("({field}, "))).collect()
+    let is_used = |field: &&str| [format!("({field}, "), format!("{field}[..]")].iter().any(|part| body.contains(part));
+    fields(plan).map(|(field, ..)| field).filter(is_used).collect()
 }
 
 /// The parts of the arena that there are: their names, elements and what they are.
 fn fields(plan: &Plan<'_>) -> impl Iterator<Item = (&'static str, usize, &'static str)> {
-    let [values, scratch, local] = plan.arena_parts();
+    let [values, states, scratch, local] = plan.arena_parts();
     let fields = [
         ("values", values, "What layers make, two in one place where they are not needed at the same time."),
+        ("states", states, "What recurrent layers work in, one after the other."),
         ("scratch", scratch, "What a layer writes for itself, such as a copy of its input."),
         ("local", local, "What a layer writes for itself while it makes a part of its output."),
     ];
@@ -179,7 +194,7 @@ fn literal(x: f32) -> String {
 
 /// How much of a value is read.
 #[derive(Clone, Copy)]
-enum Taken {
+pub(super) enum Taken {
     /// All images.
     Whole,
     /// An image, whose number is `n`.
@@ -188,35 +203,37 @@ enum Taken {
     Channels,
 }
 
-struct Writer<'o, 'a> {
-    out: &'o mut String,
-    plan: &'o Plan<'a>,
+pub(super) struct Writer<'o, 'a> {
+    pub(super) out: &'o mut String,
+    pub(super) plan: &'o Plan<'a>,
+    pub(super) sequence: &'o Sequence,
     inputs: &'o [Named<'a>],
+    packed: Option<&'o str>,
 }
 
 impl Writer<'_, '_> {
     /// First element of a value in the arena or in its input, of all images.
-    fn start(&self, value: usize) -> usize {
-        let (Place::Arena(offset) | Place::Input(_, offset)) = self.plan.arena.places[value];
-        offset * self.plan.batch
+    pub(super) fn start(&self, value: usize) -> usize {
+        let (Place::Arena(offset) | Place::Input(_, offset)) = self.sequence.arena.places[value];
+        offset * self.sequence.batch
     }
 
     /// An expression of an array that a layer reads while another is made.
-    fn source(&self, value: usize, taken: Taken) -> String {
-        let shape = &self.plan.arranged.values[value].shape;
+    pub(super) fn source(&self, value: usize, taken: Taken) -> String {
+        let shape = &self.sequence.network.values[value].shape;
         let (image, start) = (shape.image(), self.start(value));
         let len = match taken {
-            Taken::Whole => self.plan.len(value),
+            Taken::Whole => self.sequence.len(value),
             Taken::Image => image,
             // In any layout they come first.
             Taken::Channels => shape.channels,
         };
-        let at = match (taken, self.plan.batch, start) {
+        let at = match (taken, self.sequence.batch, start) {
             (Taken::Whole, ..) | (_, 1, _) => start.to_string(),
             (_, _, 0) => format!("n * {image}"),
             _ => format!("{start} + n * {image}"),
         };
-        match self.plan.arena.places[value] {
+        match self.sequence.arena.places[value] {
             Place::Arena(_) => format!("around.get::<{len}>({at})"),
             Place::Input(input, _) => {
                 let Named { argument, len: all, .. } = &self.inputs[input];
@@ -229,34 +246,39 @@ impl Writer<'_, '_> {
     }
 
     fn in_arena(&self, value: usize) -> bool {
-        matches!(self.plan.arena.places[value], Place::Arena(_))
+        matches!(self.sequence.arena.places[value], Place::Arena(_))
     }
 
     fn step(&mut self, node: &Node, step: &Step) -> std::fmt::Result {
-        let (kind, shape) = (node.kind.name(), &self.plan.arranged.values[node.output].shape);
+        let (kind, shape) = (node.kind.name(), &self.sequence.network.values[node.output].shape);
         let what = format!("    // {kind} {}: {shape}", node.name);
         match step {
             Step::View => writeln!(self.out, "{what}, where it is"),
-            Step::Layer(layer, _) => {
+            Step::Layer(layer, packed) => {
                 writeln!(self.out, "{what}\n    {{")?;
                 self.begin(node, &[node.inputs.first().copied(), node.residual()])?;
-                let packed = format!("weights::{}()", node.name);
+                let packed = match (self.packed, packed.first()) {
+                    (Some(argument), _) => argument.to_owned(),
+                    (None, Some(&packed)) => format!("weights::{}()", self.plan.packed[packed].function),
+                    (None, None) => String::new(),
+                };
                 self.call(node, *layer, &packed, "made", Taken::Whole, "        ")?;
                 writeln!(self.out, "    }}")
             }
             Step::ByChannel(layer) => self.by_channel(node, *layer, &what),
             Step::Moves(moves) => self.moves(node, moves, &what),
+            Step::Recurrent(recurring) => self.recurrent(node, recurring, &what),
         }
     }
 
     /// The place where the value is made, and what is around it if any of `read` lies there.
-    fn begin(&mut self, node: &Node, read: &[Option<usize>]) -> std::fmt::Result {
+    pub(super) fn begin(&mut self, node: &Node, read: &[Option<usize>]) -> std::fmt::Result {
         let reads = read.iter().flatten().any(|&value| self.in_arena(value));
         let around = if reads { "around" } else { "_" };
         writeln!(
             self.out,
             "        let ({around}, made) = memory::make::<{}>(values, {});",
-            self.plan.len(node.output),
+            self.sequence.len(node.output),
             self.start(node.output)
         )
     }
@@ -287,12 +309,12 @@ impl Writer<'_, '_> {
         self.begin(node, &[Some(node.inputs[0]), Some(node.inputs[1]), node.residual()])?;
         let pack = format!("layers::{}::pack", self.plan.layers[layer].name);
         let numbers = self.source(node.inputs[1], Taken::Channels);
-        if self.plan.batch == 1 {
+        if self.sequence.batch == 1 {
             writeln!(self.out, "        let packed = {pack}({numbers});")?;
             self.call(node, layer, "&packed", "made", Taken::Image, "        ")?;
         } else {
-            let image = self.plan.arranged.values[node.output].shape.image();
-            writeln!(self.out, "        for n in 0..{} {{", self.plan.batch)?;
+            let image = self.sequence.network.values[node.output].shape.image();
+            writeln!(self.out, "        for n in 0..{} {{", self.sequence.batch)?;
             writeln!(self.out, "            let packed = {pack}({numbers});")?;
             let made = format!("memory::part_mut(made, n * {image})");
             self.call(node, layer, "&packed", &made, Taken::Image, "            ")?;
@@ -302,8 +324,8 @@ impl Writer<'_, '_> {
     }
 
     fn moves(&mut self, node: &Node, Moves { fill, moves }: &Moves, what: &str) -> std::fmt::Result {
-        let (own, batch) = (self.start(node.output), self.plan.batch);
-        let image = |value: usize| self.plan.arranged.values[value].shape.image();
+        let (own, batch) = (self.start(node.output), self.sequence.batch);
+        let image = |value: usize| self.sequence.network.values[value].shape.image();
         let mut calls = Vec::new();
         let mut read = Vec::new();
         for one in moves {
@@ -311,7 +333,7 @@ impl Writer<'_, '_> {
             if self.is_within(value, node.output) {
                 // A part of one image, that has been made here: where it belongs, or it stands twice.
                 let from = self.start(value) - own;
-                let end = from + self.plan.len(value);
+                let end = from + self.sequence.len(value);
                 calls.extend((from != one.to).then(|| format!("{INDENT}made.copy_within({from}..{end}, {});", one.to)));
                 continue;
             }
@@ -337,7 +359,7 @@ impl Writer<'_, '_> {
 
     /// Whether a value lies within the one that is made.
     fn is_within(&self, value: usize, made: usize) -> bool {
-        let range = |value: usize| self.start(value)..self.start(value) + self.plan.len(value);
+        let range = |value: usize| self.start(value)..self.start(value) + self.sequence.len(value);
         let (part, whole) = (range(value), range(made));
         self.in_arena(value) && whole.start <= part.start && part.end <= whole.end
     }
