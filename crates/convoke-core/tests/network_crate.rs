@@ -261,9 +261,9 @@ fn budgets_and_what_does_not_fit_are_refused() {
             .to_string()
     };
     let net = |input: &str| format!("network net {{ input: {input}, linear a {{ out_channels: 4 }} }}");
-    let expected = "the batch of network `net` is `N`, and a crate has one of a fixed size: give `N` a number";
+    let expected = "the batch of network `net` is `N`, and code is written for one of a fixed size: give `N` a number";
     assert_eq!(refused(&net("f32[N, 16]"), 64, &[]), expected);
-    let expected = "network `net` is of f64, and crates are written of f32: declare its inputs as f32";
+    let expected = "network `net` is of f64, and code is written for f32: declare its inputs as f32";
     assert_eq!(refused(&net("f64[1, 16]"), 64, &[]), expected);
     let net = net("f32[1, 16]");
     let expected = "the parameter `a.weight` has 63 elements, and the network needs 64";

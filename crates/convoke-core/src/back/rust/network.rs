@@ -1,27 +1,34 @@
-//! A network to a crate of its own: no standard library, no dependencies, no allocation.
+//! A network to a crate of its own, or to a module of someone else's: no dependencies, no allocation.
 //!
 //! In comes a network with its parameters, out come the files of a crate: each layer as the module that [`module`](super::module()) makes, layers that
 //! are alike once; the weights, packed as those read them, in a file that becomes part of the program; and a function that runs the layers one after
-//! the other, in one piece of memory that the caller has. What is computed, and where values lie, is what the run-time network does too:
+//! the other, in one piece of memory that the caller has. A [`NetworkModule`] is the same as one text. What is computed, and where values lie, is what the run-time network does too:
 //! [`arrange`], then [`Arena`].
 //!
 //! Refused are elements that are not `f32`, a batch that is a name, what a module refuses, and what exceeds a budget.
 
 use std::collections::{HashMap, HashSet};
 
+use super::Detection;
 use super::module::{self, File};
-use super::{Detection, to_source};
 use crate::diagnostic::Diagnostic;
 use crate::lower::weights::WeightsPacking;
 use crate::plan::{Arena, arrange};
 use crate::spec::{BLOCK_BYTES, Batch, DType, LayerSpec, Limits, Moves, NetworkSpec, Node, Storage};
 use crate::target::Target;
+use proc_macro2::TokenStream;
 use thiserror::Error;
 
+mod embedded;
+#[cfg(feature = "pretty")]
 mod files;
 mod library;
+mod weights;
+
+pub use embedded::{NetworkModule, network_module};
 
 /// The files of a crate.
+#[cfg(feature = "pretty")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crate {
     /// Each with its path in the crate's folder, which has `/` between names.
@@ -32,7 +39,7 @@ pub struct Crate {
     pub arena_bytes: usize,
 }
 
-/// How much memory a crate may take, in bytes.
+/// How much memory a network may take, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
     /// Of the weights.
@@ -41,17 +48,18 @@ pub struct Budget {
     pub arena: Option<usize>,
 }
 
+#[cfg(feature = "pretty")]
 /// Inputs, and the outputs that belong to them, each in the order of the network.
 pub type Example<'a> = (&'a [Vec<f32>], &'a [Vec<f32>]);
 
-/// Why a network has no crate.
+/// Why a network has no crate, or no module.
 #[derive(Debug, Error)]
 pub enum CrateError<E> {
     /// What gives the parameters failed.
     #[error("{0}")]
     Fetch(E),
     /// The elements are of another type.
-    #[error("network `{network}` is of {}, and crates are written of f32: declare its inputs as f32", storage.name())]
+    #[error("network `{network}` is of {}, and code is written for f32: declare its inputs as f32", storage.name())]
     Type {
         /// The network's name.
         network: String,
@@ -60,7 +68,7 @@ pub enum CrateError<E> {
     },
     /// The batch is a name.
     #[error(
-        "the batch of network `{network}` is `{batch}`, and a crate has one of a fixed size: give `{batch}` a number"
+        "the batch of network `{network}` is `{batch}`, and code is written for one of a fixed size: give `{batch}` a number"
     )]
     Batch {
         /// The network's name.
@@ -133,6 +141,7 @@ pub enum CrateError<E> {
         given: usize,
     },
     /// A defect of the backend: what it wrote of a layer is not Rust.
+    #[cfg(feature = "pretty")]
     #[error("layer `{layer}` has no source (a defect of Convoke): {error}")]
     Source {
         /// The layer's name.
@@ -142,7 +151,7 @@ pub enum CrateError<E> {
     },
 }
 
-/// What the crate does, and with what.
+/// What is written: all but the numbers.
 struct Plan<'a> {
     /// As the user has it.
     network: &'a NetworkSpec,
@@ -164,7 +173,7 @@ struct Plan<'a> {
 /// A module, and what it wants.
 struct LayerFile {
     name: String,
-    source: String,
+    code: TokenStream,
     packing: WeightsPacking,
     has_packed: bool,
     scratch: bool,
@@ -189,6 +198,7 @@ enum Step {
 ///
 /// # Errors
 /// See [`CrateError`].
+#[cfg(feature = "pretty")]
 pub fn network_crate<E>(
     network: &NetworkSpec,
     target: &Target,
@@ -201,22 +211,16 @@ pub fn network_crate<E>(
     if let Some(example) = example {
         check_example(network, example)?;
     }
-    let mut plan = planned(network, target, (Some(target), targets), limits)?;
-    if plan.beyond(budget).is_some() {
-        // Transformed windows are larger, and so is what is computed of them.
-        plan = planned(network, target, (None, targets), limits)?;
-    }
-    if let Some((what, bytes, limit)) = plan.beyond(budget) {
-        return Err(CrateError::Budget { network: network.name.clone(), what, bytes, limit });
-    }
+    let plan = within(network, target, targets, limits, Detection::Cpuid, budget)?;
     let weights = weights(&plan, parameters)?;
     Ok(Crate {
-        files: files::all(&plan, weights, example, budget),
+        files: files::all(&plan, weights, example, budget)?,
         weights_bytes: plan.weights_bytes,
         arena_bytes: plan.arena_bytes(),
     })
 }
 
+#[cfg(feature = "pretty")]
 fn check_example<E>(network: &NetworkSpec, (inputs, outputs): Example<'_>) -> Result<(), CrateError<E>> {
     let counts = [("inputs", network.inputs, inputs.len()), ("outputs", network.outputs.len(), outputs.len())];
     for (what, expected, given) in counts {
@@ -234,12 +238,33 @@ fn check_example<E>(network: &NetworkSpec, (inputs, outputs): Example<'_>) -> Re
     Ok(())
 }
 
+/// Everything but the numbers, if there is room for that.
+fn within<'a, E>(
+    network: &'a NetworkSpec,
+    target: &Target,
+    targets: &[Target],
+    limits: &Limits,
+    detection: Detection,
+    budget: &Budget,
+) -> Result<Plan<'a>, CrateError<E>> {
+    let mut plan = planned(network, target, (Some(target), targets), limits, detection)?;
+    if plan.beyond(budget).is_some() {
+        // Transformed windows are larger, and so is what is computed of them.
+        plan = planned(network, target, (None, targets), limits, detection)?;
+    }
+    match plan.beyond(budget) {
+        Some((what, bytes, limit)) => Err(CrateError::Budget { network: network.name.clone(), what, bytes, limit }),
+        None => Ok(plan),
+    }
+}
+
 /// Everything but the numbers. `target` is for layouts; of the others the first, if there is one, says whether windows are transformed.
 fn planned<'a, E>(
     network: &'a NetworkSpec,
     target: &Target,
     targets: (Option<&Target>, &[Target]),
     limits: &Limits,
+    detection: Detection,
 ) -> Result<Plan<'a>, CrateError<E>> {
     let name = || network.name.clone();
     if network.storage() != Storage::F32 {
@@ -265,7 +290,7 @@ fn planned<'a, E>(
             Some(&layer) => layer,
             None => {
                 let spec = LayerSpec { name: file_name(&node.name, &mut taken), ..spec.clone() };
-                let (layer, needs) = layer_file(node, &spec, targets, limits)?;
+                let (layer, needs) = layer_file(node, &spec, targets, limits, detection)?;
                 (scratch, local) = (needs.0.max(scratch), needs.1.max(local));
                 layers.push(layer);
                 known.insert(text, layers.len() - 1);
@@ -300,19 +325,19 @@ fn layer_file<E>(
     spec: &LayerSpec,
     (target, targets): (Option<&Target>, &[Target]),
     limits: &Limits,
+    detection: Detection,
 ) -> Result<(LayerFile, (usize, usize)), CrateError<E>> {
     let layer = || node.name.clone();
-    let File { code, packing, scratch, local } = module::file(spec, target, targets, limits, Detection::Cpuid)
+    let File { code, packing, scratch, local } = module::file(spec, target, targets, limits, detection)
         .map_err(|diagnostic| CrateError::Layer { layer: layer(), diagnostic })?;
     if let Some((elements, true)) = scratch {
         return Err(CrateError::Scratch { layer: layer(), elements });
     }
-    let source = to_source(code).map_err(|error| CrateError::Source { layer: layer(), error })?;
     let elements = |len: Option<i64>| len.and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
     let needs = (elements(scratch.map(|len| len.0)), elements(local));
     let (scratch, local) = (scratch.is_some(), local.is_some());
     let has_packed = super::layer::has_packed(spec);
-    Ok((LayerFile { name: spec.name.clone(), source, packing, has_packed, scratch, local }, needs))
+    Ok((LayerFile { name: spec.name.clone(), code, packing, has_packed, scratch, local }, needs))
 }
 
 /// The bytes of all layers' `Packed`, each from a multiple of its alignment on.
