@@ -217,25 +217,11 @@ impl TensorList {
     /// If the tensor is of another type.
     pub fn elements<T: Float>(&self, name: &str, data: &[u8]) -> Result<Option<Vec<T>>, TensorError> {
         let Some(entry) = self.get(name) else { return Ok(None) };
-        let bytes = data.get(entry.bytes.clone()).unwrap_or_default();
-        match floats(entry.dtype, bytes) {
-            Some(elements) => Ok(Some(elements)),
-            None => Err(TensorError::NoFloats { name: name.to_owned(), dtype: entry.dtype }),
-        }
+        entry.floats(name, data.get(entry.bytes.clone()).unwrap_or_default()).map(Some)
     }
 }
 
-/// Little-endian elements of a type of floats, each as the nearest `T`.
-fn floats<T: Float>(dtype: &str, bytes: &[u8]) -> Option<Vec<T>> {
-    match dtype {
-        "F32" => Some(converted::<f32, T>(bytes)),
-        "F64" => Some(converted::<f64, T>(bytes)),
-        "F16" => Some(converted::<F16, T>(bytes)),
-        "BF16" => Some(converted::<Bf16, T>(bytes)),
-        _ => None,
-    }
-}
-
+/// Little-endian elements.
 fn converted<S: Stored, T: Float>(bytes: &[u8]) -> Vec<T> {
     let mut one = Vec::with_capacity(size_of::<S>());
     let each = bytes.chunks_exact(size_of::<S>()).map(|bytes| {
@@ -251,6 +237,25 @@ fn converted<S: Stored, T: Float>(bytes: &[u8]) -> Vec<T> {
 }
 
 impl TensorEntry {
+    /// Whether the elements are `T`, but for the order of bytes.
+    pub fn is_of<T: Float>(&self) -> bool {
+        self.dtype.eq_ignore_ascii_case(T::STORAGE.name())
+    }
+
+    /// The elements of its bytes, each as the nearest `T`.
+    ///
+    /// # Errors
+    /// If they are no floats: an error about a tensor called `name`.
+    pub fn floats<T: Float>(&self, name: &str, bytes: &[u8]) -> Result<Vec<T>, TensorError> {
+        match self.dtype {
+            "F32" => Ok(converted::<f32, T>(bytes)),
+            "F64" => Ok(converted::<f64, T>(bytes)),
+            "F16" => Ok(converted::<F16, T>(bytes)),
+            "BF16" => Ok(converted::<Bf16, T>(bytes)),
+            dtype => Err(TensorError::NoFloats { name: name.to_owned(), dtype }),
+        }
+    }
+
     fn new(name: &str, members: Vec<(String, Member)>, data_bytes: u64) -> Result<Self, TensorError> {
         let owned = || name.to_owned();
         let mut known: BTreeMap<&str, &Member> = BTreeMap::new();
