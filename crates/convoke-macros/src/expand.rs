@@ -20,6 +20,7 @@ pub(crate) fn modules(arguments: &Arguments) -> Result<TokenStream, TokenStream>
     let (source, limits) = (Source::of(arguments)?, Limits::default());
     let contents = front::contents(source.text(), &limits, &[]).map_err(|all| source.refused(&all))?;
     let contents = selected(contents, arguments)?;
+    networks::check_sizes(&contents.networks, &source)?;
     let parameters = Parameters::of(arguments, &source, &contents.networks)?;
     let layers = layers(&contents.layers, &limits).map_err(|all| source.refused(&all));
     let networks = networks::modules(&contents.networks, &source, parameters.as_ref(), &limits);

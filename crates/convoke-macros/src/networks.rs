@@ -15,6 +15,15 @@ const LIMIT: usize = 16 << 20;
 /// What layouts, and whether windows are transformed, are chosen for: what a module is must not depend on the machine that compiles it.
 const TARGET: Target = Target::AVX2;
 
+/// Refuses networks that are too large, before their parameters are read.
+pub(crate) fn check_sizes(networks: &[NetworkSpec], source: &Source) -> Result<(), TokenStream> {
+    // Packed they are no fewer.
+    let bytes = |network: &NetworkSpec| network.parameters_len().saturating_mul(size_of::<f32>());
+    let beyond = networks.iter().filter(|network| bytes(network) > LIMIT);
+    let refused: Vec<Diagnostic> = beyond.map(|network| too_large(network, source, bytes(network))).collect();
+    if refused.is_empty() { Ok(()) } else { Err(source.refused(&refused)) }
+}
+
 /// The modules of all.
 pub(crate) fn modules(
     networks: &[NetworkSpec],
@@ -38,11 +47,6 @@ fn module(
     parameters: Option<&Parameters>,
     limits: &Limits,
 ) -> Result<String, TokenStream> {
-    // Packed they are no fewer, and planning takes its time.
-    let least = network.parameters_len().saturating_mul(size_of::<f32>());
-    if least > LIMIT {
-        return Err(source.refused(&[too_large(network, source, least)]));
-    }
     if let Some(parameters) = parameters {
         parameters.check(network, source)?;
     }

@@ -24,8 +24,10 @@ pub(crate) struct Parameters {
     /// The token that names it, or the file that it lies beside.
     span: Span,
     list: TensorList,
-    /// What stands behind the list.
-    data: Vec<u8>,
+    /// All that is in the file.
+    bytes: Vec<u8>,
+    /// Where the list ends.
+    start: usize,
 }
 
 impl Parameters {
@@ -68,15 +70,16 @@ impl Parameters {
     }
 
     fn read(name: String, span: Span, bytes: Vec<u8>) -> Result<Self, TokenStream> {
-        match TensorList::of_file(&bytes) {
-            Ok((list, data)) => Ok(Self { path: in_package(&name), name, span, list, data: data.to_vec() }),
-            Err(e) => Err(report::error(span, span, &format!("`{name}`: {e}"))),
-        }
+        let (list, data) = TensorList::of_file(&bytes)
+            .map(|(list, data)| (list, data.len()))
+            .map_err(|e| report::error(span, span, &format!("`{name}`: {e}")))?;
+        let start = bytes.len() - data;
+        Ok(Self { path: in_package(&name), name, span, list, bytes, start })
     }
 
     /// The elements of a parameter, if there is one of that name.
     pub(crate) fn get(&self, name: &str) -> Result<Option<Vec<f32>>, TensorError> {
-        self.list.elements(name, &self.data)
+        self.list.elements(name, &self.bytes[self.start..])
     }
 
     /// Whether all that `network` takes is there: at the layer that takes it, or, where the text is a file, at the name of the parameters' file.

@@ -3,8 +3,8 @@
 //! In come verified kernels; out comes a token stream that needs nothing but `core`: a module a version (an instruction
 //! set), each with loops as `for`, tiles as `#[target_feature]` functions of `core::arch` intrinsics, and named
 //! vectors. [`layer`] puts the versions of one layer behind one checked, typed interface (what `conv!` expands to);
-//! [`network_module`] does so with a whole network, whose layers are such modules, and `network_crate` makes a crate of it; [`standalone`] makes a program of any
-//! number of kernels that reads and writes raw files (what tests run).
+//! [`network_module`] does so with a whole network, whose layers are such modules, and `network_crate` makes a crate of it;
+//! [`standalone`] makes a program of any number of kernels that reads and writes raw files (what tests run).
 //!
 //! Emitted code is proportional to the IR: loops stay loops. It computes exactly what the IR says, so the same bits as
 //! the interpreter. It is refused only where Rust has no such instruction without the standard library

@@ -22,10 +22,9 @@ conv! {
         elementwise b { then: relu }
     }
 }
-conv!(parameters = "../../../tmp/few.safetensors", network large {
-    input: f32[1, 4096],
-    linear a { out_channels: 4096 }
-});
+conv! {
+    network large { input: f32[1, 4096], linear a { out_channels: 4096 } }
+}
 
 // Files.
 conv!(file = "../../../tmp/networks.conv");
