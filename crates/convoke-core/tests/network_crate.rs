@@ -1,6 +1,6 @@
-//! Crates of whole networks: built by cargo, and run against the reference.
+//! Crates of whole networks: built by cargo, and run against the reference. Modules of them: checked by clippy.
 
-use convoke_core::back::rust::{Budget, Crate, CrateError, TARGETS, network_crate};
+use convoke_core::back::rust::{Budget, Crate, CrateError, Detection, TARGETS, network_crate, network_module};
 use convoke_core::eval::reference;
 use convoke_core::spec::{Limits, NetworkSpec, Parameter};
 use convoke_core::target::Target;
@@ -222,17 +222,39 @@ fn crates_pass_clippy() {
     let view = "network graph { input: f32[1, 2, 3, 4], flatten all { } }";
     let joined = "network graph { input: f32[1, 2, 3, 4], max_pool2d a { input: input, kernel_size: 2 }
         avg_pool2d b { input: input, kernel_size: 2 } concat both { inputs: [a, b] } }";
+    for (name, text) in [("clippy", &graph[..]), ("clippy_view", view), ("clippy_joined", joined)] {
+        let made = Case::new(text).emit(&TARGETS, &Budget::default()).expect("it has a crate");
+        clippy(&written(name, &made.files), "src/lib.rs");
+    }
+}
+
+/// As a file too, where its lints are not those of a macro.
+#[test]
+fn modules_pass_clippy() {
+    let case = Case::new(&GRAPH.replace("{N}", "2"));
+    let (limits, budget) = (Limits::default(), Budget::default());
+    let mut parameters = |name: &str| Ok::<_, Infallible>(case.parameters[name].clone());
+    for (name, detection) in [("module", Detection::RunTime), ("module_no_std", Detection::CompileTime)] {
+        let (network, target) = (&case.network, &Target::AVX2);
+        let made = network_module(network, target, &TARGETS, &limits, detection, &mut parameters, &budget);
+        let made = made.expect("it has a module");
+        let like = case.emit(&TARGETS, &budget).expect("it has a crate");
+        assert_eq!((made.weights_bytes, made.arena_bytes), (like.weights_bytes, like.arena_bytes));
+        let file = ("module.rs".to_owned(), format!("//! A network.\n{}", made.code).into_bytes());
+        clippy(&written(name, &[file]), "module.rs");
+    }
+}
+
+/// Checks a crate with that root.
+#[track_caller]
+fn clippy(dir: &Path, root: &str) {
     let rustc = std::env::var_os("RUSTC").unwrap_or("rustc".into());
     let sysroot = Command::new(rustc).args(["--print", "sysroot"]).output().expect("rustc runs").stdout;
     let driver = Path::new(String::from_utf8_lossy(&sysroot).trim()).join("bin/clippy-driver");
-    for (name, text) in [("clippy", &graph[..]), ("clippy_view", view), ("clippy_joined", joined)] {
-        let made = Case::new(text).emit(&TARGETS, &Budget::default()).expect("it has a crate");
-        let dir = written(name, &made.files);
-        let mut command = Command::new(&driver);
-        command.args(["--edition=2024", "--crate-type=lib", "--emit=metadata", "--crate-name=graph"]);
-        command.args(["-Dwarnings", "-Dmissing_docs"]);
-        run(command.arg("--out-dir").args([&dir, &dir.join("src/lib.rs")]));
-    }
+    let mut command = Command::new(&driver);
+    command.args(["--edition=2024", "--crate-type=lib", "--emit=metadata", "--crate-name=graph"]);
+    command.args(["-Dwarnings", "-Dmissing_docs"]);
+    run(command.arg("--out-dir").args([dir, &dir.join(root)]));
 }
 
 #[test]
