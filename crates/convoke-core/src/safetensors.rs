@@ -217,14 +217,16 @@ impl TensorList {
     /// If the tensor is of another type.
     pub fn elements<T: Float>(&self, name: &str, data: &[u8]) -> Result<Option<Vec<T>>, TensorError> {
         let Some(entry) = self.get(name) else { return Ok(None) };
-        entry.floats(name, data.get(entry.bytes.clone()).unwrap_or_default()).map(Some)
+        let mut all = Vec::new();
+        entry.floats(name, data.get(entry.bytes.clone()).unwrap_or_default(), &mut all)?;
+        Ok(Some(all))
     }
 }
 
 /// Little-endian elements.
-fn converted<S: Stored, T: Float>(bytes: &[u8]) -> Vec<T> {
+fn converted<S: Stored, T: Float>(bytes: &[u8]) -> impl Iterator<Item = T> {
     let mut one = Vec::with_capacity(size_of::<S>());
-    let each = bytes.chunks_exact(size_of::<S>()).map(|bytes| {
+    bytes.chunks_exact(size_of::<S>()).map(move |bytes| {
         one.clear();
         one.extend_from_slice(bytes);
         if cfg!(target_endian = "big") {
@@ -232,8 +234,7 @@ fn converted<S: Stored, T: Float>(bytes: &[u8]) -> Vec<T> {
         }
         // Halves and `f32` are exact in `f64`, so that nothing is rounded twice.
         T::from_number(S::from_bytes(&one).to_number())
-    });
-    each.collect()
+    })
 }
 
 impl TensorEntry {
@@ -242,18 +243,20 @@ impl TensorEntry {
         self.dtype.eq_ignore_ascii_case(T::STORAGE.name())
     }
 
-    /// The elements of its bytes, each as the nearest `T`.
+    /// The elements of its bytes, each as the nearest `T`, in place of what is in `all`.
     ///
     /// # Errors
     /// If they are no floats: an error about a tensor called `name`.
-    pub fn floats<T: Float>(&self, name: &str, bytes: &[u8]) -> Result<Vec<T>, TensorError> {
+    pub fn floats<T: Float>(&self, name: &str, bytes: &[u8], all: &mut Vec<T>) -> Result<(), TensorError> {
+        all.clear();
         match self.dtype {
-            "F32" => Ok(converted::<f32, T>(bytes)),
-            "F64" => Ok(converted::<f64, T>(bytes)),
-            "F16" => Ok(converted::<F16, T>(bytes)),
-            "BF16" => Ok(converted::<Bf16, T>(bytes)),
-            dtype => Err(TensorError::NoFloats { name: name.to_owned(), dtype }),
+            "F32" => all.extend(converted::<f32, T>(bytes)),
+            "F64" => all.extend(converted::<f64, T>(bytes)),
+            "F16" => all.extend(converted::<F16, T>(bytes)),
+            "BF16" => all.extend(converted::<Bf16, T>(bytes)),
+            dtype => return Err(TensorError::NoFloats { name: name.to_owned(), dtype }),
         }
+        Ok(())
     }
 
     fn new(name: &str, members: Vec<(String, Member)>, data_bytes: u64) -> Result<Self, TensorError> {

@@ -113,7 +113,7 @@ impl Compiler {
         spec: &NetworkSpec,
         parameters: impl Fn(&str) -> Option<&'p [T]>,
     ) -> Result<Network<T>, Error> {
-        Network::new(self, spec, |name| Ok(parameters(name).map(Cow::Borrowed)))
+        Network::new(self, spec, |name, _| Ok(parameters(name).map(Cow::Borrowed)))
     }
 
     /// As [`Compiler::network`], with the parameters in a file, which are read and packed one by one.
@@ -121,7 +121,7 @@ impl Compiler {
     /// # Errors
     /// As [`Compiler::network`] and [`Parameters::read`].
     pub fn network_from<T: Float>(&self, spec: &NetworkSpec, parameters: &mut Parameters) -> Result<Network<T>, Error> {
-        Network::new(self, spec, |name| Ok(parameters.read(name)?.map(Cow::Owned)))
+        Network::new(self, spec, |name, room| Ok(parameters.read_in(name, room)?.map(Cow::Owned)))
     }
 
     /// Reads a network and its parameters from files and compiles it, as [`Network::load`] does.

@@ -83,11 +83,11 @@ impl<T: Float> Network<T> {
         Compiler::new().load(conv, parameters)
     }
 
-    /// Compiles `spec`, whose parameters `fetch` gives where there are such.
+    /// Compiles `spec`, whose parameters `fetch` gives where there are such, in the memory of the array that comes with the name if it needs any.
     pub(crate) fn new<'p>(
         compiler: &Compiler,
         spec: &NetworkSpec,
-        mut fetch: impl FnMut(&str) -> Result<Option<Cow<'p, [T]>>, Error>,
+        mut fetch: impl FnMut(&str, Vec<T>) -> Result<Option<Cow<'p, [T]>>, Error>,
     ) -> Result<Self, Error> {
         if spec.storage() != T::STORAGE {
             let (expected, given) = (spec.storage().name(), T::STORAGE.name());
@@ -97,14 +97,15 @@ impl<T: Float> Network<T> {
         let arena = Arena::of(&arranged);
         let mut kernels: HashMap<String, Arc<Kernel>> = HashMap::new();
         let mut steps = Vec::new();
+        // Memory of the parameters of earlier layers.
+        let mut rooms: Vec<Vec<T>> = Vec::new();
         for (at, node) in arranged.nodes.iter().enumerate() {
             let Some(layer) = node.kind.spec() else {
                 let moves = arranged.moves(node).filter(|_| !arena.views[at]);
                 steps.push(moves.map_or(Step::View, Step::Moves));
                 continue;
             };
-            let given = Self::parameters_of(spec, node, &mut fetch)?;
-            let given: Vec<&[T]> = given.iter().map(Cow::as_ref).collect();
+            let given = Self::parameters_of(spec, node, |name| fetch(name, rooms.pop().unwrap_or_default()))?;
             let text = like(layer);
             let kernel = match kernels.get(&text) {
                 Some(kernel) => kernel.clone(),
@@ -117,9 +118,14 @@ impl<T: Float> Network<T> {
             steps.push(if node.kind.is_by_channel() {
                 Step::ByChannel(kernel)
             } else {
-                let packed = pack(&kernel, layer, &given)?;
+                let packed = pack(&kernel, layer, &given.iter().map(Cow::as_ref).collect::<Vec<_>>())?;
                 Step::Kernel(kernel, Box::new(packed))
             });
+            // The first, the largest as a rule, is the first of the next layer.
+            rooms.extend(given.into_iter().rev().filter_map(|given| match given {
+                Cow::Owned(room) => Some(room),
+                Cow::Borrowed(_) => None,
+            }));
         }
         Ok(Self { spec: spec.clone(), arranged, steps, arena, idle: Mutex::default() })
     }
@@ -128,7 +134,7 @@ impl<T: Float> Network<T> {
     fn parameters_of<'p>(
         spec: &NetworkSpec,
         node: &Node,
-        fetch: &mut impl FnMut(&str) -> Result<Option<Cow<'p, [T]>>, Error>,
+        mut fetch: impl FnMut(&str) -> Result<Option<Cow<'p, [T]>>, Error>,
     ) -> Result<Vec<Cow<'p, [T]>>, Error> {
         let mut one = |parameter: Parameter| match fetch(&parameter.name)? {
             Some(elements) if elements.len() == parameter.len => Ok(elements),

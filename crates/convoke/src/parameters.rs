@@ -2,7 +2,7 @@
 //!
 //! Tensors are read one by one, when they are asked for: of a large network there is never more in memory than one of them.
 
-use std::collections::{HashSet, TryReserveError};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -60,23 +60,33 @@ impl Parameters {
     /// # Errors
     /// If the file cannot be read, or the tensor is of another type.
     pub fn read<T: Float>(&mut self, name: &str) -> Result<Option<Vec<T>>, Error> {
+        self.read_in(name, Vec::new())
+    }
+
+    /// As [`Parameters::read`], in the memory of `room`: what has been written once need not be asked of the system again.
+    pub(crate) fn read_in<T: Float>(&mut self, name: &str, room: Vec<T>) -> Result<Option<Vec<T>>, Error> {
         let Some(entry) = self.list.get(name) else { return Ok(None) };
         let (len, at) = (entry.bytes.len(), self.start + entry.bytes.start as u64);
         let failed = |reason: String| Error::File { path: self.path.clone(), reason };
         let io = |e: std::io::Error| failed(format!("the {len} bytes of `{name}`: {e}"));
         self.file.seek(SeekFrom::Start(at)).map_err(io)?;
-        let reserved = |e: TryReserveError| failed(format!("the {len} bytes of `{name}`: {e}"));
         if entry.is_of::<T>() && cfg!(target_endian = "little") {
-            let mut all: Vec<T> = Vec::new();
-            all.try_reserve_exact(len / size_of::<T>()).map_err(reserved)?;
-            all.resize(len / size_of::<T>(), T::default());
-            self.file.read_exact(as_bytes_mut(&mut all)).map_err(io)?;
-            return Ok(Some(all));
+            return exact(&self.file, len / size_of::<T>(), room).map(Some).map_err(io);
         }
         let mut bytes = Vec::new();
-        bytes.try_reserve_exact(len).map_err(reserved)?;
+        bytes.try_reserve_exact(len).map_err(|e| io(e.into()))?;
         bytes.resize(len, 0);
         self.file.read_exact(&mut bytes).map_err(io)?;
-        entry.floats(name, &bytes).map(Some).map_err(|e| failed(e.to_string()))
+        let mut all = room;
+        entry.floats(name, &bytes, &mut all).map_err(|e| failed(e.to_string()))?;
+        Ok(Some(all))
     }
+}
+
+/// The next `count` elements, in place of what is in `all`.
+fn exact<T: Float>(mut file: &File, count: usize, mut all: Vec<T>) -> std::io::Result<Vec<T>> {
+    all.try_reserve_exact(count.saturating_sub(all.len()))?;
+    all.resize(count, T::default());
+    file.read_exact(as_bytes_mut(&mut all))?;
+    Ok(all)
 }

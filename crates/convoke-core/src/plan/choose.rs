@@ -71,29 +71,65 @@ const WORTH: f64 = 1.1;
 /// # Errors
 /// If the layer's schedule pins something that cannot hold.
 pub fn choose(spec: &LayerSpec, target: &Target) -> Result<Plan, PlanError> {
-    let candidates = candidates(spec, target);
-    let twin = |a: &Candidate, b: &Candidate| a.vector == b.vector && a.pack_input == b.pack_input;
-    let is_general = |c: &Candidate| matches!(c.algorithm, Algorithm::Direct | Algorithm::Direct4);
+    cheapest(spec, target).ok_or_else(|| fault(spec, target))
+}
+
+/// The plan of the candidate that [`choose`] takes. What another candidate stands for, or what cannot be cheaper, is not looked at.
+fn cheapest(spec: &LayerSpec, target: &Target) -> Option<Plan> {
+    let ways: Vec<Way> = ways(spec).collect();
+    let of = |wanted: &dyn Fn(&Way) -> bool| -> Vec<(Way, Plan)> {
+        let all = ways.iter().filter(|way| wanted(way));
+        all.filter_map(|&way| Some((way, candidate(spec, target, way).ok()?))).collect()
+    };
+    let is_general = |way: &Way| matches!(way.algorithm, Algorithm::Direct | Algorithm::Direct4);
     // Depthwise weights are packed in a way of their own, which no cost may decide for one target and not for another.
-    let is_depthwise = |c: &Candidate| c.algorithm == Algorithm::Depthwise;
-    let fits = |wanted: bool| {
-        candidates.iter().any(|c| c.outcome.is_ok() && c.algorithm.is_exact() && is_depthwise(c) == wanted)
-    };
+    let is_depthwise = |way: &Way| way.algorithm == Algorithm::Depthwise;
+    let mut plans = of(&is_depthwise);
     // Planes with a window of one tap are rows of a matrix product that each have one factor, which has the shorter loops.
-    let rows = spec.layout == Layout::ChannelsFirst && spec.taps() == 1 && fits(false);
-    let by_channel = fits(true) && !rows;
-    let packed_alike = |c: &Candidate| !c.algorithm.is_exact() || is_depthwise(c) == by_channel;
-    let specialized = |c: &&Candidate| {
-        let better = |o: &Candidate| {
-            !is_general(o) && o.algorithm.is_exact() && o.outcome.is_ok() && packed_alike(o) && twin(o, c)
-        };
-        packed_alike(c) && !(is_general(c) && candidates.iter().any(better))
-    };
-    let plans = candidates.iter().filter(specialized).filter_map(|c| c.outcome.as_ref().ok());
-    let cost = |plan: &Plan| plan.cost.total() * if plan.algorithm.is_exact() { 1.0 } else { WORTH };
-    if let Some(best) = plans.min_by(|a, b| cost(a).total_cmp(&cost(b))) {
-        return Ok(best.clone());
+    let may_be_rows = spec.layout == Layout::ChannelsFirst && spec.taps() == 1;
+    if plans.is_empty() || may_be_rows {
+        let mut others = of(&|way| way.algorithm.is_exact() && !is_general(way) && !is_depthwise(way));
+        let twins: Vec<Way> = others.iter().map(|other| other.0).collect();
+        let is_twin = |a: &Way, b: &Way| a.vector == b.vector && a.pack_input == b.pack_input;
+        others.extend(of(&|way| is_general(way) && !twins.iter().any(|twin| is_twin(twin, way))));
+        if !others.is_empty() {
+            plans = others;
+        }
     }
+    let mut best: Option<Plan> = None;
+    // Of equals the first in the order of candidates.
+    plans.sort_by_key(|(way, _)| ways.iter().position(|other| other == way));
+    for (_, plan) in plans {
+        if best.as_ref().is_none_or(|best| plan.cost.total() < best.cost.total()) {
+            best = Some(plan);
+        }
+    }
+    let mut worth = best.as_ref().map_or(f64::INFINITY, |best| best.cost.total());
+    // The most promising first, until nothing is that can be worth it.
+    let mut others: Vec<(f64, Way)> = Vec::new();
+    for &way in ways.iter().filter(|way| !way.algorithm.is_exact()) {
+        if legal(spec, target, way).is_ok() {
+            others.push((least(spec, target, way), way));
+        }
+    }
+    others.sort_by(|a, b| a.0.total_cmp(&b.0));
+    for (least, way) in others {
+        if least * WORTH >= worth {
+            break;
+        }
+        if let Ok(plan) = plan(spec, target, way, worth / WORTH)
+            && plan.cost.total() * WORTH < worth
+        {
+            worth = plan.cost.total() * WORTH;
+            best = Some(plan);
+        }
+    }
+    best
+}
+
+/// Why there is no plan.
+fn fault(spec: &LayerSpec, target: &Target) -> PlanError {
+    let candidates = candidates(spec, target);
     let refusals = || candidates.iter().filter_map(|c| Some((c.algorithm, c.outcome.as_ref().err()?)));
     // What a direct sum could not do either says most, unless a pin names another algorithm.
     let least = |r: &(Algorithm, &Refusal)| (r.1.reason.starts_with(OTHER), !r.0.is_exact());
@@ -102,7 +138,7 @@ pub fn choose(spec: &LayerSpec, target: &Target) -> Result<Plan, PlanError> {
         Some((_, Refusal { reason, pin: Some(span) })) => (reason.clone(), *span),
         _ => (refusals().next().map(|r| r.1.reason.clone()).unwrap_or_default(), Span::default()),
     };
-    Err(PlanError { reason, span })
+    PlanError { reason, span }
 }
 
 /// Opens the reason of a candidate that a pin merely excludes.
@@ -110,35 +146,49 @@ const OTHER: &str = "the schedule pins";
 
 /// Every way to compute the layer, in the order in which [`choose`] asks them.
 pub fn candidates(spec: &LayerSpec, target: &Target) -> Vec<Candidate> {
-    let mut all = Vec::new();
+    let all = ways(spec).map(|way @ Way { algorithm, vector, pack_input }| Candidate {
+        algorithm,
+        vector,
+        pack_input,
+        outcome: candidate(spec, target, way),
+    });
+    all.collect()
+}
+
+/// What tells candidates apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Way {
+    algorithm: Algorithm,
+    vector: VectorAxis,
+    pack_input: PackInput,
+}
+
+fn ways(spec: &LayerSpec) -> impl Iterator<Item = Way> {
     let pinned = spec.schedule.algorithm.as_ref().map(|pin| pin.value);
     // What is for integers, for pooling or for deformable layers alone is not worth a word elsewhere.
     let (pooling, unpooling) = (spec.operation.is_pooling(), spec.takes_indices());
-    let can = |a: &Algorithm| match a {
+    let can = move |a: &Algorithm| match a {
         Algorithm::Unpool => unpooling,
         Algorithm::Pool => pooling && !unpooling,
         Algorithm::Deformable => spec.is_deformable(),
         _ => !pooling && !spec.is_deformable() && (spec.integers.is_some() || !a.is_by_four()),
     };
-    let said = |a: &Algorithm| can(a) || pinned == Some(*a);
-    for algorithm in Algorithm::ALL.iter().copied().filter(said) {
-        for &vector in VectorAxis::ALL {
-            for &pack_input in PackInput::ALL {
-                let outcome = candidate(spec, target, algorithm, vector, pack_input);
-                all.push(Candidate { algorithm, vector, pack_input, outcome });
-            }
-        }
-    }
-    all
+    let said = move |a: &Algorithm| can(a) || pinned == Some(*a);
+    let axes = VectorAxis::ALL.iter().flat_map(|&vector| PackInput::ALL.iter().map(move |&pack| (vector, pack)));
+    let algorithms = Algorithm::ALL.iter().copied().filter(said);
+    algorithms
+        .flat_map(move |algorithm| axes.clone().map(move |(vector, pack_input)| Way { algorithm, vector, pack_input }))
 }
 
-fn candidate(
-    spec: &LayerSpec,
-    target: &Target,
-    algorithm: Algorithm,
-    vector: VectorAxis,
-    pack: PackInput,
-) -> Result<Plan, Refusal> {
+/// The best plan of that way, if there is one.
+fn candidate(spec: &LayerSpec, target: &Target, way: Way) -> Result<Plan, Refusal> {
+    legal(spec, target, way)?;
+    plan(spec, target, way, f64::INFINITY)
+}
+
+/// Whether the layer and its pins allow that way.
+fn legal(spec: &LayerSpec, target: &Target, way: Way) -> Result<(), Refusal> {
+    let Way { algorithm, vector, pack_input: pack } = way;
     let pins = &spec.schedule;
     legal::algorithm(spec, algorithm, pack).map_err(|reason| blame(&pins.algorithm, algorithm, reason))?;
     legal::instructions(spec, target, algorithm).map_err(|reason| blame(&pins.algorithm, algorithm, reason))?;
@@ -150,9 +200,26 @@ fn candidate(
         None => Refusal::layer(reason),
     })?;
     excluded("vector", &pins.vector, vector)?;
-    excluded("pack_input", &pins.pack_input, pack)?;
+    excluded("pack_input", &pins.pack_input, pack)
+}
+
+/// Cycles that any plan of that way takes at least, as far as that is known.
+fn least(spec: &LayerSpec, target: &Target, way: Way) -> f64 {
+    let Way { algorithm, pack_input: pack, .. } = way;
+    match algorithm.winograd() {
+        Some(_) => {
+            winograd::Search { spec, target, pins: &spec.schedule, algorithm, pack, worth: f64::INFINITY }.least()
+        }
+        None => 0.0,
+    }
+}
+
+/// The best plan of a way that is legal, if there is one; if all of them take longer than `worth` cycles, it may be another.
+fn plan(spec: &LayerSpec, target: &Target, way: Way, worth: f64) -> Result<Plan, Refusal> {
+    let Way { algorithm, vector, pack_input: pack } = way;
+    let pins = &spec.schedule;
     if algorithm.winograd().is_some() {
-        return winograd::Search { spec, target, pins, algorithm, pack }.best();
+        return winograd::Search { spec, target, pins, algorithm, pack, worth }.best();
     }
     if algorithm == Algorithm::Unpool {
         return unpool::plan(spec);
@@ -258,23 +325,28 @@ impl Search<'_> {
         }
         let mut best: Option<(TileShape, Blocks, usize, Cost)> = None;
         let mut refusal = Refusal::layer(format!("no tile fits the {} registers", self.target.registers));
-        for rows in 1..=self.target.accumulators {
-            for vectors in 1..=self.target.accumulators / rows {
-                let tile = TileShape { rows, vectors };
-                if self.too_wide(tile) || self.masks_spill(tile) || legal(tile).is_err() {
-                    continue;
-                }
-                let (tiling, unroll) = (self.model.tiling(tile), self.unroll(tile)?);
-                let compute = self.model.compute(&tiling, unroll);
-                // What computes longer than the best takes in all need not be looked at further.
-                if best.as_ref().is_some_and(|b| compute >= b.3.total()) {
-                    continue;
-                }
-                match with_rest(tile, &tiling, unroll, compute) {
-                    Ok(plan) if best.as_ref().is_none_or(|b| plan.3.total() < b.3.total()) => best = Some(plan),
-                    Ok(_) => {}
-                    Err(reason) => refusal = reason,
-                }
+        let most = self.target.accumulators;
+        let mut tiles: Vec<TileShape> = (1..=most)
+            .flat_map(|rows| (1..=most / rows).map(move |vectors| TileShape { rows, vectors }))
+            .filter(|&tile| !self.too_wide(tile) && !self.masks_spill(tile) && legal(tile).is_ok())
+            .collect();
+        // Large ones are mostly cheaper, and behind a cheap one others need no look at what they move.
+        tiles.sort_by_key(|tile| std::cmp::Reverse(tile.rows * tile.vectors));
+        for tile in tiles {
+            let (tiling, unroll) = (self.model.tiling(tile), self.unroll(tile)?);
+            let compute = self.model.compute(&tiling, unroll);
+            if best.as_ref().is_some_and(|b| compute > b.3.total()) {
+                continue;
+            }
+            // Of equals the one of the fewest rows, and then vectors.
+            let is_better = |cost: &Cost, best: &(TileShape, Blocks, usize, Cost)| {
+                let order = cost.total().total_cmp(&best.3.total());
+                order.then((tile.rows, tile.vectors).cmp(&(best.0.rows, best.0.vectors))).is_lt()
+            };
+            match with_rest(tile, &tiling, unroll, compute) {
+                Ok(plan) if best.as_ref().is_none_or(|b| is_better(&plan.3, b)) => best = Some(plan),
+                Ok(_) => {}
+                Err(reason) => refusal = reason,
             }
         }
         best.ok_or(refusal)

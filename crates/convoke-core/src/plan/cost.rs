@@ -16,8 +16,8 @@ use crate::lower::{
 };
 use crate::spec::{Half, LayerSpec, PAIR, QUAD};
 use crate::target::Target;
-pub(super) use cache::{BANDWIDTH, LINE_BYTES};
-use cache::{WAYS, bandwidth, lost};
+pub(super) use cache::{BANDWIDTH, LINE_BYTES, bandwidth};
+use cache::{WAYS, lost};
 use count::{rows_read, total_taps};
 
 /// Bytes of a cache line.
@@ -120,17 +120,11 @@ impl<'a> Model<'a> {
     pub(crate) fn ideal(&self) -> f64 {
         self.parts[0].ideal()
     }
+}
 
-    /// Bytes a cycle at which `bytes` that were used before come back; endless from the first level.
-    pub(super) fn bandwidth(&self, bytes: f64) -> f64 {
-        bandwidth(self.parts[0].target, bytes)
-    }
-
-    /// Share of the lines of so many planes of `view` that evict each other from the first level.
-    pub(super) fn evicts(&self, view: &View, planes: usize) -> f64 {
-        let part = &self.parts[0];
-        lost(part.target.l1_bytes, WAYS[0], view, planes, part.src_bytes())
-    }
+/// Share of the lines of so many planes of `view`, of elements of `bytes`, that evict each other from the first level.
+pub(super) fn evicts(target: &Target, view: &View, planes: usize, bytes: usize) -> f64 {
+    lost(target.l1_bytes, WAYS[0], view, planes, bytes)
 }
 
 /// Runs of channels and of pixels that a tile cuts the output of each part into.

@@ -1,7 +1,7 @@
 //! The search for a plan of `fft`: how long blocks are, and how many are transformed side by side.
 
 use super::choose::{ENOUGH, Refusal};
-use super::cost::{BANDWIDTH, Model};
+use super::cost::{BANDWIDTH, Model, bandwidth};
 use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
 use crate::lower::weights::WeightsPacking;
 use crate::lower::{FFT_REGISTERS, FftImage, FftPass, FftShape, Geometry, PackedAxis, epilogue_registers, fft_points};
@@ -73,7 +73,8 @@ impl Search<'_> {
                 }
             }
         }
-        let (shape, tile, cost) = best.ok_or(refusal)?;
+        let (shape, tile, mut cost) = best.ok_or(refusal)?;
+        cost.packing = Model::new(self.spec, self.target, Algorithm::Direct, VectorAxis::Ow, self.pack).packing();
         let parallel = self.parallel(&geometry, &shape)?;
         let order = order(parallel, shape.axis());
         if let Some(pin) = self.pins.order.as_ref().filter(|pin| pin.value != order) {
@@ -303,22 +304,20 @@ impl Search<'_> {
         let product = product * (oc / channels).ceil();
         let compute = sets * (pairs * (ic * (forward + copies) + oc * backward) + product);
 
-        let model = Model::new(self.spec, t, Algorithm::Direct, VectorAxis::Ow, self.pack);
         let filters = self.packing(shape).packed_len() as f64 * bytes / geometry.groups as f64;
         let work = shape.work() as f64 * bytes;
         let local = shape.local() as f64 * bytes;
-        let near = model.bandwidth(local + filters.min(t.l2_bytes as f64 * 0.5));
+        let near = bandwidth(t, local + filters.min(t.l2_bytes as f64 * 0.5));
         // Each transform passes over its block once or twice beyond the first level, products over all of them.
         let passes = if shape.parted { 3.0 } else { 1.5 };
         let block = passes * work / near;
         let mut memory = sets * pairs * (ic + oc) * block;
-        memory +=
-            sets * (filters + ic * pairs * work * ((oc / channels).ceil() - 1.0)) / model.bandwidth(filters + local);
+        memory += sets * (filters + ic * pairs * work * ((oc / channels).ceil() - 1.0)) / bandwidth(t, filters + local);
         let tensor = self.spec.tensor_bytes() as f64;
         let read = if self.pack == PackInput::None { tensor } else { bytes };
         let (src, dst) = (geometry.src.n as f64 * read, self.spec.dst_image() as f64 * tensor);
         memory += (src + dst) / BANDWIDTH[1];
-        Cost { compute, memory, packing: model.packing() }
+        Cost { compute, memory, packing: 0.0 }
     }
 
     /// Instructions of a pass over a pair of blocks.

@@ -60,6 +60,7 @@ struct Prices<'a> {
 impl<'a> Prices<'a> {
     fn of(network: &'a NetworkSpec, target: &Target) -> Self {
         let mut plans = Plans::new();
+        let mut alone = network.clone();
         let mut price = |spec: &LayerSpec| -> Option<f64> {
             let text = like(spec);
             if let Some(plan) = plans.get(&text) {
@@ -81,7 +82,7 @@ impl<'a> Prices<'a> {
                 let changed = relaid(network, node, layout)?;
                 match changed.kind.spec() {
                     Some(spec) => Some((layout, price(spec)?)),
-                    None => Some((layout, moved(network, &changed, layout)?)),
+                    None => Some((layout, moved(&mut alone, &changed, layout)?)),
                 }
             });
             let mut options: Vec<Priced> = priced.collect();
@@ -244,16 +245,19 @@ fn permuted<T: Clone>(of_axes: &[T], from: usize, to: usize) -> Vec<T> {
     all
 }
 
-/// What the moves of a layer cost whose values are in `layout`.
-fn moved(network: &NetworkSpec, node: &Node, layout: Layout) -> Option<f64> {
+/// What the moves of a layer of `network` cost whose values are in `layout`.
+fn moved(network: &mut NetworkSpec, node: &Node, layout: Layout) -> Option<f64> {
     if matches!(node.kind, NodeKind::Reorder) || node.kind.is_view() {
         return Some(0.0);
     }
-    let mut alone = NetworkSpec { values: network.values.clone(), nodes: vec![], outputs: vec![], ..network.clone() };
+    let around: Vec<usize> = node.inputs.iter().copied().chain([node.output]).collect();
+    let as_given: Vec<Layout> = around.iter().map(|&value| network.values[value].shape.layout).collect();
     if may_change(node) {
-        node.inputs.iter().chain([&node.output]).for_each(|&value| alone.values[value].shape.layout = layout);
+        around.iter().for_each(|&value| network.values[value].shape.layout = layout);
     }
-    let Moves { moves, .. } = alone.moves(node)?;
+    let moves = network.moves(node);
+    around.iter().zip(as_given).for_each(|(&value, layout)| network.values[value].shape.layout = layout);
+    let Moves { moves, .. } = moves?;
     let in_place = network.fixed_batch() == Some(1);
     let bytes = network.storage().bytes() as f64;
     let cost = moves.iter().map(|one| {
@@ -349,3 +353,7 @@ fn reordered(
     places[value].insert(key(layout), output);
     output
 }
+
+#[cfg(test)]
+#[path = "layouts_tests.rs"]
+mod tests;

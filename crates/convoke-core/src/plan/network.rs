@@ -31,6 +31,7 @@ fn fuse(network: &NetworkSpec) -> NetworkSpec {
                 NodeKind::Linear(_) => NodeKind::Linear(Box::new(spec)),
                 _ => NodeKind::Layer(Box::new(spec)),
             };
+            fused.values[second.output].name.clone_from(&first.name);
             second.name = first.name;
         }
         fused.nodes.remove(maker);

@@ -1,8 +1,12 @@
 //! What is chosen, what a pin may say, and the words for what it may not.
 
-use super::cost::Model;
-use super::{Algorithm, PackInput, VectorAxis, candidates, choose};
-use crate::spec::LayerSpec;
+use proptest::prelude::*;
+
+use super::cost::{Model, evicts};
+use super::{Algorithm, Candidate, PackInput, Plan, VectorAxis, candidates, choose};
+use crate::front;
+use crate::spec::arbitrary::layer_spec;
+use crate::spec::{LayerSpec, Layout, Limits};
 use crate::target::Target;
 
 const SAME: &str = "conv2d l { input: f32[1, 56, 56, 64] @ nhwc, out_channels: 64, kernel_size: 3, padding: 1 }";
@@ -215,7 +219,7 @@ fn planes_a_power_of_two_apart_evict_each_other() {
         let spec = layer(&format!("conv2d l {{ input: f32[1, 16, {height}, 32], out_channels: 4, kernel_size: 1 }}"));
         let target = Target { l1_bytes, ..Target::AVX512 };
         let model = Model::new(&spec, &target, Algorithm::Direct, VectorAxis::Oc, PackInput::None);
-        model.evicts(&model.geometry.src, planes)
+        evicts(&target, &model.geometry.src, planes, 4)
     };
     // Planes of 4096 bytes, all lines of which fall into one set.
     assert_eq!([6, 7, 16].map(|planes| share(32, 32 << 10, planes)), [0.0, 1.0, 1.0]);
@@ -224,4 +228,60 @@ fn planes_a_power_of_two_apart_evict_each_other() {
     assert_eq!([12, 16].map(|planes| share(16, 32 << 10, planes)), [0.0, 1.0]);
     assert_eq!([12, 16].map(|planes| share(16, 48 << 10, planes)), [0.0, 0.0]);
     assert_eq!(share(31, 48 << 10, 16), 0.0);
+}
+
+/// What [`choose`] says that it takes, with every candidate looked at.
+fn cheapest(candidates: &[Candidate], spec: &LayerSpec) -> Option<Plan> {
+    let is_depthwise = |c: &Candidate| c.algorithm == Algorithm::Depthwise;
+    let is_general = |c: &Candidate| matches!(c.algorithm, Algorithm::Direct | Algorithm::Direct4);
+    let exact = |c: &&Candidate| c.algorithm.is_exact() && c.outcome.is_ok();
+    let any = |wanted: bool| candidates.iter().filter(exact).any(|c| is_depthwise(c) == wanted);
+    let rows = spec.layout == Layout::ChannelsFirst && spec.taps() == 1 && any(false);
+    let by_channel = any(true) && !rows;
+    let twin = |a: &Candidate, b: &Candidate| (a.vector, a.pack_input) == (b.vector, b.pack_input);
+    let stands = |c: &Candidate| {
+        let of_kind = |o: &Candidate| is_depthwise(o) == by_channel;
+        let better = |o: &&Candidate| !is_general(o) && of_kind(o) && twin(o, c);
+        !c.algorithm.is_exact() || of_kind(c) && !(is_general(c) && candidates.iter().filter(exact).any(|o| better(&o)))
+    };
+    let plans = candidates.iter().filter(|c| stands(c)).filter_map(|c| c.outcome.as_ref().ok());
+    plans.min_by(|a, b| price(a).total_cmp(&price(b))).cloned()
+}
+
+/// Algorithms that round otherwise must be a tenth cheaper.
+fn price(plan: &Plan) -> f64 {
+    plan.cost.total() * if plan.algorithm.is_exact() { 1.0 } else { 1.1 }
+}
+
+fn check_choice(spec: &LayerSpec, target: &Target) {
+    let expected = cheapest(&candidates(spec, target), spec).expect("without pins there is a plan");
+    let found = choose(spec, target).expect("without pins there is a plan");
+    let (least, price) = (price(&expected), price(&found));
+    assert!((price - least).abs() <= 1e-9 * least, "{}\n{spec}\n{found}\n{expected}", target.name());
+    if expected.algorithm.is_exact() {
+        assert_eq!(found, expected, "{}\n{spec}", target.name());
+    }
+}
+
+#[test]
+fn what_is_not_looked_at_is_not_cheaper() {
+    let specs = [include_str!("../../../../specs/resnet50.conv"), include_str!("../../../../specs/quantised.conv")];
+    for text in specs {
+        for spec in front::layers(text, &Limits::default()).expect("the file is legal") {
+            [Target::AVX512_VNNI, Target::AVX2, Target::SSE].iter().for_each(|target| check_choice(&spec, target));
+        }
+    }
+    for text in [SAME, POINT, DEPTHWISE, THRICE, FIR] {
+        for target in [Target::AVX512, Target::AVX2, Target::NEON, Target::PORTABLE] {
+            check_choice(&layer(text), &target);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn of_any_layer_neither(spec in layer_spec()) {
+        check_choice(&spec, &Target::AVX2);
+        check_choice(&spec, &Target::AVX512);
+    }
 }

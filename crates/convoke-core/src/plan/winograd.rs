@@ -1,7 +1,9 @@
 //! The search for a plan of Winograd's algorithm: a register tile for the matrix products, and blocks that stay in cache.
 
+use std::collections::HashMap;
+
 use super::choose::{Blocks, ENOUGH, Refusal, pinned_unroll, unroll};
-use super::cost::{BANDWIDTH, LINE_BYTES, Model};
+use super::cost::{BANDWIDTH, LINE_BYTES, Model, bandwidth, evicts};
 use super::legal;
 use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
 use crate::ir::Role;
@@ -41,6 +43,8 @@ pub(super) struct Search<'a> {
     pub pins: &'a Schedule,
     pub algorithm: Algorithm,
     pub pack: PackInput,
+    /// Cycles from which on a plan is not wanted.
+    pub worth: f64,
 }
 
 /// The parts of a plan that the search decides.
@@ -53,6 +57,9 @@ struct Found {
     cost: Cost,
 }
 
+/// The tile and unrolling of least cycles for so many tiles and output channels, or why there is none.
+type Products = HashMap<(usize, usize), Result<(TileShape, usize, f64), Refusal>>;
+
 impl Search<'_> {
     pub(super) fn best(&self) -> Result<Plan, Refusal> {
         if self.target.registers < WINOGRAD_REGISTERS {
@@ -62,27 +69,38 @@ impl Search<'_> {
             )));
         }
         let geometry = Geometry::of(self.spec, self.algorithm, self.pack);
+        let packing = Model::new(self.spec, self.target, self.algorithm, VectorAxis::Oc, self.pack).packing();
+        let worth = self.worth - packing;
+        let mut products = Products::new();
         // The first of each kind of block says which kinds are worth a closer look.
         let kinds = self.blocks(&geometry)?;
         let mut refusal = Refusal::layer("no block of tiles fits".to_owned());
         let mut found: Vec<(usize, Found)> = Vec::new();
+        let total = |found: &Found| found.cost.total();
         for (kind, options) in kinds.iter().enumerate() {
-            match options.first().map(|(block, parallel)| self.found(&geometry, block, *parallel)) {
-                Some(Ok(first)) => found.push((kind, first)),
-                Some(Err(reason)) => refusal = reason,
-                None => {}
+            let Some((block, parallel)) = options.first() else { continue };
+            // What is not among the cheapest of them need not be known.
+            let bound = found.get(CLOSER - 1).map_or(f64::INFINITY, |last| total(&last.1));
+            match self.found(&geometry, block, *parallel, bound, &mut products) {
+                Ok(first) => found.push((kind, first)),
+                Err(reason) => refusal = reason,
+            }
+            found.sort_by(|a, b| total(&a.1).total_cmp(&total(&b.1)));
+            found.truncate(CLOSER);
+        }
+        let mut best: Option<Found> = found.first().map(|first| first.1.clone());
+        for (kind, _) in found {
+            for (block, parallel) in kinds[kind].iter().skip(1) {
+                let bound = best.as_ref().map_or(worth, total);
+                if let Ok(other) = self.found(&geometry, block, *parallel, bound, &mut products)
+                    && total(&other) < bound
+                {
+                    best = Some(other);
+                }
             }
         }
-        let total = |found: &Found| found.cost.total();
-        found.sort_by(|a, b| total(&a.1).total_cmp(&total(&b.1)));
-        let closer: Vec<usize> = found.iter().take(CLOSER).map(|f| f.0).collect();
-        for kind in closer {
-            let others = kinds[kind].iter().skip(1);
-            found.extend(others.filter_map(|(block, p)| Some((kind, self.found(&geometry, block, *p).ok()?))));
-        }
-        let best = found.into_iter().map(|f| f.1).min_by(|a, b| total(a).total_cmp(&total(b)));
         let Found { tile, block, parallel, unroll, mut cost } = best.ok_or(refusal)?;
-        cost.packing = Model::new(self.spec, self.target, self.algorithm, VectorAxis::Oc, self.pack).packing();
+        cost.packing = packing;
         let order = order(&block, parallel);
         let m = self.algorithm.winograd().unwrap_or(2);
         let rank = self.spec.spatial.iter().filter(|a| a.kernel == 3).count() as i32;
@@ -107,10 +125,26 @@ impl Search<'_> {
         })
     }
 
+    /// Cycles that any plan takes at least: the products as fast as can be, and the transforms.
+    pub(super) fn least(&self) -> f64 {
+        let geometry = Geometry::of(self.spec, self.algorithm, self.pack);
+        let m = self.algorithm.winograd().unwrap_or(2);
+        let whole = WinogradShape::new(self.spec, &geometry, m, &[], Axis::N);
+        let images = self.spec.fixed_batch().unwrap_or(1).max(1) as f64;
+        let packing = Model::new(self.spec, self.target, self.algorithm, VectorAxis::Oc, self.pack).packing();
+        let product = self.least_product(&geometry, &whole);
+        packing + self.compute(&geometry, &whole, product) / images
+    }
+
+    /// Cycles of the products of one element of a block's tiles, as fast as can be.
+    fn least_product(&self, geometry: &Geometry, shape: &WinogradShape) -> f64 {
+        let sums = (shape.tiles * geometry.ic * shape.parts * geometry.oc) as f64;
+        sums / (self.lanes() * self.target.fma_per_cycle) as f64
+    }
+
     /// Cycles of the multiply-adds of a direct sum.
     fn ideal(&self) -> f64 {
-        let lanes = self.target.lanes(self.spec.dtype.bytes());
-        self.spec.macs_per_image() as f64 / (lanes * self.target.fma_per_cycle) as f64
+        self.spec.macs_per_image() as f64 / (self.lanes() * self.target.fma_per_cycle) as f64
     }
 
     /// Blocks to look at, each with the axis that threads divide, those of one block of the image together.
@@ -156,6 +190,7 @@ impl Search<'_> {
                 continue;
             }
             let mut found = Vec::new();
+            let lead = self.lead(geometry, &block);
             for size in channel_blocks(geometry.oc, panel) {
                 let mut block = block.clone();
                 if size < geometry.oc {
@@ -169,7 +204,6 @@ impl Search<'_> {
                 if each > legal::MOST_TRANSFORMED {
                     continue;
                 }
-                let lead = self.lead(geometry, &block);
                 // Blocks of channels that are few leave threads without work.
                 let enough = geometry.oc.div_ceil(size) >= (ENOUGH / 2).min(geometry.oc.div_ceil(panel))
                     && all <= legal::MOST_TRANSFORMED;
@@ -231,21 +265,45 @@ impl Search<'_> {
         let m = self.algorithm.winograd().unwrap_or(2);
         let shape = WinogradShape::new(self.spec, geometry, m, block, Axis::N);
         let axes = shape.outer.iter().filter_map(|&o| Some((shape.along(o)?, shape.outer_count(o).unwrap_or(ENOUGH))));
-        let axes = axes.filter(|a| self.divides(geometry, block, a.0).is_ok());
+        let rows = geometry.spatial[0].output * geometry.spatial[1].output;
+        let axes = axes.filter(|a| a.0 != Axis::Ow || rows <= 1);
         // The first of those with the most.
         axes.min_by_key(|a| std::cmp::Reverse(a.1.min(ENOUGH))).filter(|a| a.1 > 1).map_or(Axis::Oc, |a| a.0)
     }
 
-    /// The best tile for a block, and what all of it costs.
-    fn found(&self, geometry: &Geometry, block: &Blocks, parallel: Axis) -> Result<Found, Refusal> {
+    /// The best tile for a block, and what all of it costs; refused if that is more than `bound`.
+    fn found(
+        &self,
+        geometry: &Geometry,
+        block: &Blocks,
+        parallel: Axis,
+        bound: f64,
+        products: &mut Products,
+    ) -> Result<Found, Refusal> {
         let m = self.algorithm.winograd().unwrap_or(2);
         let shape = WinogradShape::new(self.spec, geometry, m, block, parallel);
-        let inner = self.inner(geometry, &shape, shape.channels);
+        let least = self.least_product(geometry, &shape);
+        if self.cost(geometry, &shape, None, least, parallel).total() > bound {
+            return Err(Refusal::layer("other blocks are cheaper".to_owned()));
+        }
+        let product = products.entry((shape.tiles, shape.channels)).or_insert_with(|| self.product(geometry, &shape));
+        let (tile, unroll, product) = product.clone()?;
+        let cost = self.cost(geometry, &shape, Some(tile), product, parallel);
+        Ok(Found { tile, block: block.clone(), parallel, unroll, cost })
+    }
+
+    fn lanes(&self) -> usize {
+        self.target.lanes(self.spec.dtype.bytes())
+    }
+
+    /// The best tile for the products of a block for all output channels.
+    fn product(&self, geometry: &Geometry, shape: &WinogradShape) -> Result<(TileShape, usize, f64), Refusal> {
+        let inner = self.inner(geometry, shape, shape.channels);
         let model_of = |inner| Model::new(inner, self.target, Algorithm::Pointwise, VectorAxis::Oc, PackInput::None);
         let model = model_of(&inner);
         // What full blocks of channels leave over.
         let (full, rest) = (geometry.oc / shape.channels, geometry.oc % shape.channels);
-        let inner_rest = self.inner(geometry, &shape, rest.max(1));
+        let inner_rest = self.inner(geometry, shape, rest.max(1));
         let model_rest = (rest > 0).then(|| model_of(&inner_rest));
         let legal = |t| legal::tile(&inner, self.target, Algorithm::Pointwise, VectorAxis::Oc, t);
         let pinned_unroll = pinned_unroll(self.pins)?;
@@ -263,8 +321,7 @@ impl Search<'_> {
             legal(tile).map_err(|reason| Refusal::pinned(reason, pin.span))?;
             look(tile);
         } else {
-            let lanes = self.target.lanes(self.spec.dtype.bytes());
-            for vectors in 1..=WIDEST.min(shape.channels.div_ceil(lanes)) {
+            for vectors in 1..=WIDEST.min(shape.channels.div_ceil(self.lanes())) {
                 let most = (self.target.accumulators / vectors).min(shape.tiles);
                 let even = shape.tiles.div_ceil(shape.tiles.div_ceil(most.max(1)));
                 for rows in [most, even] {
@@ -275,11 +332,7 @@ impl Search<'_> {
                 }
             }
         }
-        let Some((tile, unroll, product)) = best else {
-            return Err(Refusal::layer(format!("no tile fits the {} registers", self.target.registers)));
-        };
-        let cost = self.cost(geometry, &shape, &model, tile, product, parallel);
-        Ok(Found { tile, block: block.clone(), parallel, unroll, cost })
+        best.ok_or_else(|| Refusal::layer(format!("no tile fits the {} registers", self.target.registers)))
     }
 
     /// The product for one element of the tiles and `channels` output channels, as a layer.
@@ -314,26 +367,13 @@ impl Search<'_> {
         }
     }
 
-    /// Cycles for one image.
-    fn cost(
-        &self,
-        geometry: &Geometry,
-        shape: &WinogradShape,
-        model: &Model<'_>,
-        tile: TileShape,
-        product: f64,
-        parallel: Axis,
-    ) -> Cost {
-        let bytes = self.spec.dtype.bytes() as f64;
-        let lanes = self.target.lanes(self.spec.dtype.bytes());
-        let images = self.spec.fixed_batch().unwrap_or(1).max(1) as f64;
-        let blocks: f64 = shape.outer.iter().map(|&o| shape.outer_count(o).unwrap_or(1) as f64).product::<f64>();
-        let blocks = (blocks / images).max(1.0 / images);
-        let (groups, elements) = (geometry.groups as f64, shape.elements as f64);
+    /// Cycles of a block: its products, which take so many for one element of the tiles, and its transforms.
+    fn compute(&self, geometry: &Geometry, shape: &WinogradShape, product: f64) -> f64 {
+        let lanes = self.lanes();
+        let (groups, elements, tiles) = (geometry.groups as f64, shape.elements as f64, shape.tiles as f64);
         let vectors = |channels: usize| channels.div_ceil(lanes) as f64;
         let (m, registers) = (self.algorithm.winograd().unwrap_or(2), self.target.registers);
         let [forward, back] = winograd_steps(m, winograd_taps(self.spec), registers);
-        let tiles = shape.tiles as f64;
         // Lines of a tile: along each axis, as many as there are elements along the others.
         let (mut lines, mut lines_back, mut left) = ([0.0, 0.0], [0.0, 0.0], elements);
         for a in shape.transformed() {
@@ -347,7 +387,7 @@ impl Search<'_> {
         // Of all channels.
         let strided = |view: &View, channels: usize| match view.lanes {
             1 if lanes > 1 => {
-                let conflict = 1.0 + CONFLICT * model.evicts(view, lanes);
+                let conflict = 1.0 + CONFLICT * evicts(self.target, view, lanes, self.spec.dtype.bytes());
                 STRIDED * channels as f64 * elements * column * conflict
             }
             _ => 0.0,
@@ -361,14 +401,33 @@ impl Search<'_> {
             + strided(&geometry.dst, channels[1]) * left / elements;
         let transforms = tiles * (input * shape.parts as f64 + output);
         let dearer = if shape.parts > 1 { PARTS } else { 1.0 };
-        let compute = dearer * blocks * (elements * groups * product + transforms / TRANSFORM_RATE);
+        dearer * (elements * groups * product + transforms / TRANSFORM_RATE)
+    }
+
+    /// Cycles for one image, if products take so many; without what a tile of them reads again if that is `None`.
+    fn cost(
+        &self,
+        geometry: &Geometry,
+        shape: &WinogradShape,
+        tile: Option<TileShape>,
+        product: f64,
+        parallel: Axis,
+    ) -> Cost {
+        let bytes = self.spec.dtype.bytes() as f64;
+        let lanes = self.lanes();
+        let (groups, elements, tiles) = (geometry.groups as f64, shape.elements as f64, shape.tiles as f64);
+        let images = self.spec.fixed_batch().unwrap_or(1).max(1) as f64;
+        let blocks: f64 = shape.outer.iter().map(|&o| shape.outer_count(o).unwrap_or(1).max(1) as f64).product::<f64>();
+        let blocks = (blocks / images).max(1.0 / images);
+        let compute = blocks * self.compute(geometry, shape, product);
 
         let weights = WeightsPacking::new(self.spec, self.algorithm).packed_len() as f64 * bytes;
         let (input, output) = (shape.input_len() as f64 * bytes, shape.output_len() as f64 * bytes);
         let all_input = if parallel == Axis::Oc { input * blocks * images } else { input };
         let channel_blocks = (geometry.oc.div_ceil(shape.channels.max(1))) as f64;
-        let near = model.bandwidth(all_input + output);
-        let far = model.bandwidth(weights + all_input + output);
+        let bandwidth = |bytes: f64| bandwidth(self.target, bytes);
+        let near = bandwidth(all_input + output);
+        let far = bandwidth(weights + all_input + output);
         // Weights pass once a block; what a block reads of its input passes once a block of channels.
         let passes = if parallel == Axis::Oc && weights / channel_blocks + input < self.target.l2_bytes as f64 {
             1.0 / (blocks * images)
@@ -379,14 +438,16 @@ impl Search<'_> {
         let compute = compute + if weights > self.target.l2_bytes as f64 { stream * WAITING } else { 0.0 };
         let mut memory = stream;
         memory += blocks * input * (1.0 + channel_blocks) / near;
-        memory += blocks * 2.0 * output * groups * channel_blocks / model.bandwidth(output);
+        memory += blocks * 2.0 * output * groups * channel_blocks / bandwidth(output);
         // A run's weights for one element, and the rows that a tile reads: whether they stay in the first level.
-        let run = (tile.vectors * lanes) as f64;
-        let ic = geometry.ic * shape.parts;
-        let (panel, rows) = (ic as f64 * run * bytes, (tile.rows * ic) as f64 * bytes);
-        if panel + rows > self.target.l1_bytes as f64 * 0.8 {
-            let calls = (tiles / tile.rows as f64).ceil() * (geometry.oc as f64 / run).ceil() * groups * elements;
-            memory += blocks * calls * (panel + rows) / model.bandwidth(self.target.l2_bytes as f64 * 0.5);
+        if let Some(tile) = tile {
+            let run = (tile.vectors * lanes) as f64;
+            let ic = geometry.ic * shape.parts;
+            let (panel, rows) = (ic as f64 * run * bytes, (tile.rows * ic) as f64 * bytes);
+            if panel + rows > self.target.l1_bytes as f64 * 0.8 {
+                let calls = (tiles / tile.rows as f64).ceil() * (geometry.oc as f64 / run).ceil() * groups * elements;
+                memory += blocks * calls * (panel + rows) / bandwidth(self.target.l2_bytes as f64 * 0.5);
+            }
         }
         let (src, outputs) = (geometry.src.n as f64, self.spec.dst_image() as f64);
         let tensor = self.spec.tensor_bytes() as f64;

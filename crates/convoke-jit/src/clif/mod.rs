@@ -113,18 +113,24 @@ impl Backend {
             return Err(JitError::Isa { kernel: kernel.name.clone(), isa: kernel.isa.name(), accepted });
         }
         let features = features(kernel.isa, kernel.fma, kernel.vnni);
-        let isa = build_isa(features).map_err(|reason| codegen_error(&kernel.name, reason))?;
+        let isa = build_isa(features, is_wide(kernel)).map_err(|reason| codegen_error(&kernel.name, reason))?;
         Ok(Self { isa, features })
     }
 }
 
-fn build_isa(features: &[&str]) -> Result<OwnedTargetIsa, String> {
+/// What Cranelift compiles for. Nests alone have so few values that its quick allocator of registers will do.
+fn build_isa(features: &[&str], only_nests: bool) -> Result<OwnedTargetIsa, String> {
     let mut flags = settings::builder();
     let verifier = if cfg!(debug_assertions) { "true" } else { "false" };
+    let allocator = if only_nests { "single_pass" } else { "backtracking" };
     // Instructions come in the order that the registers were counted for; an optimizer that moves them would spill.
-    for (name, value) in
-        [("opt_level", "none"), ("is_pic", "false"), ("unwind_info", "false"), ("enable_verifier", verifier)]
-    {
+    for (name, value) in [
+        ("opt_level", "none"),
+        ("is_pic", "false"),
+        ("unwind_info", "false"),
+        ("enable_verifier", verifier),
+        ("regalloc_algorithm", allocator),
+    ] {
         flags.set(name, value).map_err(|e| e.to_string())?;
     }
     let mut builder = cranelift_native::builder_with_options(false).map_err(str::to_owned)?;

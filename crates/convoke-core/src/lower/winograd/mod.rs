@@ -190,6 +190,14 @@ pub(crate) fn transform_windows(matrix: &[Vec<f64>], window: [usize; 3], lanes: 
         let slabs = before.chunks_exact(window[axis] * inner).zip(after.chunks_exact_mut(matrix.len() * inner));
         for (from, to) in slabs.take(outer) {
             for (factors, line) in matrix.iter().zip(to.chunks_exact_mut(inner)) {
+                // What each output is the sum of is read once, where it is as mostly.
+                if let [a, b, c] = factors[..] {
+                    let (left, rest) = from.split_at(inner);
+                    let (middle, right) = rest.split_at(inner);
+                    let taps = left.iter().zip(middle).zip(right);
+                    line.iter_mut().zip(taps).for_each(|(x, ((l, m), r))| *x = a * l + b * m + c * r);
+                    continue;
+                }
                 let (first, others) = from.split_at(inner);
                 line.iter_mut().zip(first).for_each(|(x, tap)| *x = factors[0] * tap);
                 for (factor, taps) in factors[1..].iter().zip(others.chunks_exact(inner)) {

@@ -32,7 +32,7 @@ pub(super) fn lost(bytes: usize, ways: usize, view: &View, planes: usize, elemen
 }
 
 /// Bytes a cycle at which `bytes` that were used before come back; endless from the first level.
-pub(super) fn bandwidth(t: &Target, bytes: f64) -> f64 {
+pub(in crate::plan) fn bandwidth(t: &Target, bytes: f64) -> f64 {
     let fits = |cache: usize, share: f64| bytes <= cache as f64 * share;
     if fits(t.l1_bytes, 0.5) {
         f64::INFINITY
