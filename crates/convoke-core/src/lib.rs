@@ -22,6 +22,7 @@ pub mod ir;
 pub mod lower;
 pub mod pipeline;
 pub mod plan;
+pub mod safetensors;
 pub mod span;
 pub mod spec;
 pub mod target;

@@ -1,6 +1,6 @@
-//! Crates of whole networks: built by cargo, and run against the reference.
+//! Crates of whole networks: built by cargo, and run against the reference. Modules of them: checked by clippy.
 
-use convoke_core::back::rust::{Budget, Crate, CrateError, TARGETS, network_crate};
+use convoke_core::back::rust::{Budget, Crate, CrateError, Detection, TARGETS, network_crate, network_module};
 use convoke_core::eval::reference;
 use convoke_core::spec::{Limits, NetworkSpec, Parameter};
 use convoke_core::target::Target;
@@ -249,20 +249,47 @@ fn crates_pass_clippy() {
     let view = "network graph { input: f32[1, 2, 3, 4], flatten all { } }";
     let joined = "network graph { input: f32[1, 2, 3, 4], max_pool2d a { input: input, kernel_size: 2 }
         avg_pool2d b { input: input, kernel_size: 2 } concat both { inputs: [a, b] } }";
-    let rustc = std::env::var_os("RUSTC").unwrap_or("rustc".into());
-    let sysroot = Command::new(rustc).args(["--print", "sysroot"]).output().expect("rustc runs").stdout;
-    let driver = Path::new(String::from_utf8_lossy(&sysroot).trim()).join("bin/clippy-driver");
     let recurrent = RECURRENT.replace("{N}", "2").replace("network recurrent", "network graph");
     for (name, text) in
         [("clippy", &graph[..]), ("clippy_view", view), ("clippy_joined", joined), ("clippy_recurrent", &recurrent)]
     {
         let made = Case::new(text).emit(&TARGETS, &Budget::default()).expect("it has a crate");
-        let dir = written(name, &made.files);
-        let mut command = Command::new(&driver);
-        command.args(["--edition=2024", "--crate-type=lib", "--emit=metadata", "--crate-name=graph"]);
-        command.args(["-Dwarnings", "-Dmissing_docs"]);
-        run(command.arg("--out-dir").args([&dir, &dir.join("src/lib.rs")]));
+        clippy(&written(name, &made.files), "src/lib.rs");
     }
+}
+
+/// As a file too, where its lints are not those of a macro.
+#[test]
+fn modules_pass_clippy() {
+    let (graph, recurrent) = (Case::new(&GRAPH.replace("{N}", "2")), Case::new(&RECURRENT.replace("{N}", "2")));
+    let (limits, budget) = (Limits::default(), Budget::default());
+    let each = [
+        ("module", &graph, Detection::RunTime),
+        ("module_no_std", &graph, Detection::CompileTime),
+        ("module_recurrent", &recurrent, Detection::RunTime),
+    ];
+    for (name, case, detection) in each {
+        let mut parameters = |name: &str| Ok::<_, Infallible>(case.parameters[name].clone());
+        let (network, target) = (&case.network, &Target::AVX2);
+        let made = network_module(network, target, &TARGETS, &limits, detection, &mut parameters, &budget);
+        let made = made.expect("it has a module");
+        let like = case.emit(&TARGETS, &budget).expect("it has a crate");
+        assert_eq!((made.weights_bytes, made.arena_bytes), (like.weights_bytes, like.arena_bytes));
+        let file = ("module.rs".to_owned(), format!("//! A network.\n{}", made.code).into_bytes());
+        clippy(&written(name, &[file]), "module.rs");
+    }
+}
+
+/// Checks a crate with that root.
+#[track_caller]
+fn clippy(dir: &Path, root: &str) {
+    let rustc = std::env::var_os("RUSTC").unwrap_or("rustc".into());
+    let sysroot = Command::new(rustc).args(["--print", "sysroot"]).output().expect("rustc runs").stdout;
+    let driver = Path::new(String::from_utf8_lossy(&sysroot).trim()).join("bin/clippy-driver");
+    let mut command = Command::new(&driver);
+    command.args(["--edition=2024", "--crate-type=lib", "--emit=metadata", "--crate-name=graph"]);
+    command.args(["-Dwarnings", "-Dmissing_docs"]);
+    run(command.arg("--out-dir").args([dir, &dir.join(root)]));
 }
 
 #[test]
@@ -291,9 +318,9 @@ fn budgets_and_what_does_not_fit_are_refused() {
             .to_string()
     };
     let net = |input: &str| format!("network net {{ input: {input}, linear a {{ out_channels: 4 }} }}");
-    let expected = "the batch of network `net` is `N`, and a crate has one of a fixed size: give `N` a number";
+    let expected = "the batch of network `net` is `N`, and code is written for one of a fixed size: give `N` a number";
     assert_eq!(refused(&net("f32[N, 16]"), 64, &[]), expected);
-    let expected = "network `net` is of f64, and crates are written of f32: declare its inputs as f32";
+    let expected = "network `net` is of f64, and code is written for f32: declare its inputs as f32";
     assert_eq!(refused(&net("f64[1, 16]"), 64, &[]), expected);
     let net = net("f32[1, 16]");
     let expected = "the parameter `a.weight` has 63 elements, and the network needs 64";

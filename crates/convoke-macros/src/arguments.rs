@@ -1,12 +1,18 @@
-//! The form `file = "…", layer = "…"`.
+//! What stands in front of the language, or in its place: `file = "…", layer = "…", parameters = "…"`.
 
 use crate::report;
 use proc_macro::{Span, TokenStream, TokenTree};
 
-/// Which layers of which file.
+/// The arguments, and what stands behind them.
 pub(crate) struct Arguments {
-    pub(crate) file: Argument,
+    /// The file of the text, which there is if `text` is empty.
+    pub(crate) file: Option<Argument>,
+    /// The layer or network of the file that is taken; all without it.
     pub(crate) layer: Option<Argument>,
+    /// The file of the parameters.
+    pub(crate) parameters: Option<Argument>,
+    /// Layers and networks.
+    pub(crate) text: TokenStream,
 }
 
 /// A string and where it stands.
@@ -15,45 +21,51 @@ pub(crate) struct Argument {
     pub(crate) span: Span,
 }
 
-/// The arguments, or `None` if `input` does not begin with `name =`: then it is the language itself.
-pub(crate) fn parse(input: &TokenStream) -> Result<Option<Arguments>, TokenStream> {
-    let tokens: Vec<TokenTree> = input.clone().into_iter().collect();
-    if !matches!(tokens.get(1), Some(TokenTree::Punct(p)) if p.as_char() == '=') {
-        return Ok(None);
-    }
-    let (mut file, mut layer) = (None, None);
-    for argument in tokens.split(|t| matches!(t, TokenTree::Punct(p) if p.as_char() == ',')) {
-        match argument {
-            [] => {}
-            [TokenTree::Ident(name), TokenTree::Punct(equals), TokenTree::Literal(literal)]
-                if equals.as_char() == '=' =>
-            {
-                let slot = match name.to_string().as_str() {
-                    "file" => &mut file,
-                    "layer" => &mut layer,
-                    other => {
-                        let message = format!("conv! has no argument `{other}`; it has `file` and `layer`");
-                        return Err(report::error(name.span(), name.span(), &message));
-                    }
-                };
-                let span = literal.span();
-                let Some(value) = unquoted(&literal.to_string()) else {
-                    return Err(report::error(span, span, "a plain string is needed here, as in file = \"net.conv\""));
-                };
-                if slot.replace(Argument { value, span }).is_some() {
-                    return Err(report::error(name.span(), name.span(), &format!("`{name}` is given twice")));
-                }
+/// The arguments that `input` begins with.
+pub(crate) fn parse(input: TokenStream) -> Result<Arguments, TokenStream> {
+    let tokens: Vec<TokenTree> = input.into_iter().collect();
+    let (mut file, mut layer, mut parameters) = (None, None, None);
+    let mut rest = tokens.as_slice();
+    while matches!(rest, [TokenTree::Ident(_), TokenTree::Punct(p), ..] if p.as_char() == '=') {
+        let end = rest.iter().position(|t| matches!(t, TokenTree::Punct(p) if p.as_char() == ','));
+        let (argument, behind) = rest.split_at(end.unwrap_or(rest.len()));
+        rest = behind.get(1..).unwrap_or_default();
+        let [TokenTree::Ident(name), _, TokenTree::Literal(literal)] = argument else {
+            return Err(no_argument(argument));
+        };
+        let slot = match name.to_string().as_str() {
+            "file" => &mut file,
+            "layer" => &mut layer,
+            "parameters" => &mut parameters,
+            other => {
+                let message = format!("conv! has no argument `{other}`; it has `file`, `layer` and `parameters`");
+                return Err(report::error(name.span(), name.span(), &message));
             }
-            [first, ..] => {
-                let last = argument.last().unwrap_or(first).span();
-                return Err(report::error(first.span(), last, "an argument is written name = \"value\""));
-            }
+        };
+        let span = literal.span();
+        let Some(value) = unquoted(&literal.to_string()) else {
+            return Err(report::error(span, span, "a plain string is needed here, as in file = \"net.conv\""));
+        };
+        if slot.replace(Argument { value, span }).is_some() {
+            return Err(report::error(name.span(), name.span(), &format!("`{name}` is given twice")));
         }
     }
-    match file {
-        Some(file) => Ok(Some(Arguments { file, layer })),
-        None => Err(report::error(Span::call_site(), Span::call_site(), "the argument `file` is missing")),
+    match (&file, &layer) {
+        (Some(_), _) if !rest.is_empty() => return Err(no_argument(rest)),
+        (None, _) if rest.is_empty() && !tokens.is_empty() => {
+            return Err(report::error(Span::call_site(), Span::call_site(), "the argument `file` is missing"));
+        }
+        (None, Some(layer)) => {
+            return Err(report::error(layer.span, layer.span, "`layer` takes one of a file, and there is no `file`"));
+        }
+        _ => {}
     }
+    Ok(Arguments { file, layer, parameters, text: rest.iter().cloned().collect() })
+}
+
+fn no_argument(tokens: &[TokenTree]) -> TokenStream {
+    let place = |token: Option<&TokenTree>| token.map_or_else(Span::call_site, TokenTree::span);
+    report::error(place(tokens.first()), place(tokens.last()), "an argument is written name = \"value\"")
 }
 
 /// The text of a string literal without escapes other than `\\` and `\"`.

@@ -1,73 +1,59 @@
-//! Layers to modules: finds the text, runs the compiler, hands out tokens.
+//! Layers and networks to modules: finds the text, runs the compiler, hands out tokens.
 
 use crate::arguments::Arguments;
-use crate::report;
-use crate::text::Text;
+use crate::parameters::Parameters;
+use crate::source::{Source, tracked};
+use crate::{networks, report};
 use convoke_core::back::rust::{Detection, TARGETS, module};
 use convoke_core::diagnostic::Diagnostic;
-use convoke_core::front;
+use convoke_core::front::{self, Contents};
 use convoke_core::spec::{LayerSpec, Limits};
 use proc_macro::{Span, TokenStream};
-use std::path::Path;
 
-const DETECTION: Detection = if cfg!(feature = "std") { Detection::RunTime } else { Detection::CompileTime };
+/// How modules find out what the CPU has.
+pub(crate) const DETECTION: Detection = if cfg!(feature = "std") { Detection::RunTime } else { Detection::CompileTime };
 
-/// The layers that the macro's own tokens describe.
-pub(crate) fn tokens(input: TokenStream) -> TokenStream {
-    let text = Text::of(input);
-    let limits = Limits::default();
-    match front::layers(&text.source, &limits).and_then(|layers| modules(&layers, &limits)) {
-        Ok(code) => code,
-        Err(diagnostics) => report::in_tokens(&diagnostics, &text),
-    }
-}
-
-/// The layers of a file, or one of them.
-pub(crate) fn file(arguments: &Arguments) -> TokenStream {
-    let span = arguments.file.span;
-    let root = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
-    let path = Path::new(&root).join(&arguments.file.value);
-    let source = match std::fs::read_to_string(&path) {
-        Ok(source) => source,
-        Err(e) => {
-            let file = &arguments.file.value;
-            let message = format!("cannot read `{file}`: {e}\nhelp: the path is relative to the package's folder");
-            return report::error(span, span, &message);
-        }
-    };
-    let limits = Limits::default();
-    let failed = |diagnostics: Vec<Diagnostic>| report::in_file(&diagnostics, &source, &arguments.file.value, span);
-    let mut layers = match front::layers(&source, &limits) {
-        Ok(layers) => layers,
-        Err(diagnostics) => return failed(diagnostics),
-    };
-    if let Some(wanted) = &arguments.layer {
-        let names: Vec<String> = layers.iter().map(|l| format!("`{}`", l.name)).collect();
-        layers.retain(|l| l.name == wanted.value);
-        if layers.is_empty() {
-            let (file, layer) = (&arguments.file.value, &wanted.value);
-            let message = format!("{file} has no layer `{layer}`; it has {}", names.join(", "));
-            return report::error(wanted.span, wanted.span, &message);
-        }
-    }
-    match modules(&layers, &limits) {
-        Ok(mut code) => {
-            code.extend(tracked(&path, span));
-            code
-        }
-        Err(diagnostics) => failed(diagnostics),
-    }
-}
-
-/// An item that makes the build depend on the file.
-fn tracked(path: &Path, span: Span) -> TokenStream {
-    let text = format!("const _: &[u8] = ::core::include_bytes!({:?});", path.display().to_string());
-    text.parse().unwrap_or_else(|e| report::error(span, span, &format!("the path cannot be written down: {e}")))
-}
-
-fn modules(layers: &[LayerSpec], limits: &Limits) -> Result<TokenStream, Vec<Diagnostic>> {
+/// The modules, or what is wrong.
+pub(crate) fn modules(arguments: &Arguments) -> Result<TokenStream, TokenStream> {
     // One conversion at the end is much cheaper than one a token.
     proc_macro2::fallback::force();
+    let (source, limits) = (Source::of(arguments)?, Limits::default());
+    let contents = front::contents(source.text(), &limits, &[]).map_err(|all| source.refused(&all))?;
+    let contents = selected(contents, arguments)?;
+    networks::check_sizes(&contents.networks, &source)?;
+    let parameters = Parameters::of(arguments, &source, &contents.networks)?;
+    let layers = layers(&contents.layers, &limits).map_err(|all| source.refused(&all));
+    let networks = networks::modules(&contents.networks, &source, parameters.as_ref(), &limits);
+    let mut code = match (layers, networks) {
+        (Ok(layers), Ok(networks)) => layers + &networks,
+        (layers, networks) => return Err([layers.err(), networks.err()].into_iter().flatten().flatten().collect()),
+    };
+    if let Source::File { path, .. } = &source {
+        code += &tracked(path);
+    }
+    if let Some(parameters) = &parameters {
+        code += &tracked(&parameters.path);
+    }
+    code.parse().map_err(|e: proc_macro::LexError| {
+        report::error(Span::call_site(), Span::call_site(), &format!("the emitted code does not lex: {e}"))
+    })
+}
+
+/// That which the arguments name, or everything.
+fn selected(mut contents: Contents, arguments: &Arguments) -> Result<Contents, TokenStream> {
+    let (Some(file), Some(wanted)) = (&arguments.file, &arguments.layer) else { return Ok(contents) };
+    let all = contents.layers.iter().map(|l| &l.name).chain(contents.networks.iter().map(|n| &n.name));
+    let all: Vec<String> = all.map(|name| format!("`{name}`")).collect();
+    contents.layers.retain(|layer| layer.name == wanted.value);
+    contents.networks.retain(|network| network.name == wanted.value);
+    if contents.layers.is_empty() && contents.networks.is_empty() {
+        let message = format!("{} has no layer `{}`; it has {}", file.value, wanted.value, all.join(", "));
+        return Err(report::error(wanted.span, wanted.span, &message));
+    }
+    Ok(contents)
+}
+
+fn layers(layers: &[LayerSpec], limits: &Limits) -> Result<String, Vec<Diagnostic>> {
     let (mut code, mut diagnostics) = (String::new(), Vec::new());
     for spec in layers {
         match module(spec, &TARGETS, limits, DETECTION) {
@@ -75,12 +61,5 @@ fn modules(layers: &[LayerSpec], limits: &Limits) -> Result<TokenStream, Vec<Dia
             Err(diagnostic) => diagnostics.push(diagnostic),
         }
     }
-    if !diagnostics.is_empty() {
-        return Err(diagnostics);
-    }
-    code.parse().map_err(|e: proc_macro::LexError| vec![without_place(format!("the emitted code does not lex: {e}"))])
-}
-
-fn without_place(message: String) -> Diagnostic {
-    Diagnostic { message, labels: Vec::new(), help: None }
+    if diagnostics.is_empty() { Ok(code) } else { Err(diagnostics) }
 }

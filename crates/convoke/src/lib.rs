@@ -34,6 +34,23 @@
 //! assert_eq!(dst, [1000 - 254, 1000 + 127 + 256, 1000 - 128 - 2]);
 //! ```
 //!
+//! So is a network, whose weights are part of the program. This one has none; [`conv!`] says how parameters come from a file:
+//!
+//! ```
+//! convoke::conv! {
+//!     network louder {
+//!         input: f32[1, 1, 6],
+//!         max_pool1d peaks { kernel_size: 2, stride: 2 }
+//!         elementwise doubled { then: mul(2) }
+//!     }
+//! }
+//!
+//! let mut arena = louder::Arena::new(); // or a static, in a lock
+//! let mut output: louder::Output = [0.0; 3];
+//! louder::run(&[1.0, 3.0, -2.0, -1.0, 0.5, 0.0], &mut arena, &mut output);
+//! assert_eq!(output, [6.0, -2.0, 1.0]);
+//! ```
+//!
 //! # Features
 //! - `jit` (default): compiling at run time, and everything but the macro. Without it the crate is `no_std` and has
 //!   [`conv!`] alone, with nothing to build for the program itself.

@@ -72,7 +72,6 @@ pub fn layer(layer: &Layer<'_>) -> Result<TokenStream, RustError> {
 }
 
 /// The module as a file.
-#[cfg(feature = "pretty")]
 pub(super) fn file(layer: &Layer<'_>) -> Result<TokenStream, RustError> {
     let (doc, items) = (format!(" {}", summary(layer.spec)), items(layer)?);
     Ok(quote! {

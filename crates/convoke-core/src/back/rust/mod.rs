@@ -3,8 +3,8 @@
 //! In come verified kernels; out comes a token stream that needs nothing but `core`: a module a version (an instruction
 //! set), each with loops as `for`, tiles as `#[target_feature]` functions of `core::arch` intrinsics, and named
 //! vectors. [`layer`] puts the versions of one layer behind one checked, typed interface (what `conv!` expands to);
-//! `network_crate` makes a crate of a network, whose layers are such modules; [`standalone`] makes a program of any
-//! number of kernels that reads and writes raw files (what tests run).
+//! [`network_module`] does so with a whole network, whose layers are such modules, and `network_crate` makes a crate of it;
+//! [`standalone`] makes a program of any number of kernels that reads and writes raw files (what tests run).
 //!
 //! Emitted code is proportional to the IR: loops stay loops. It computes exactly what the IR says, so the same bits as
 //! the interpreter. It is refused only where Rust has no such instruction without the standard library
@@ -15,7 +15,7 @@
 //! | `module` | a layer, all the way from its spec |
 //! | `layer`, `dispatch` | the interface: types and `pack`; which version runs |
 //! | `integers` | `pack` of a layer of integers |
-//! | `network` | a crate of a whole network |
+//! | `network` | a whole network, as a module or as a crate |
 //! | `standalone` | a program |
 //! | `kernel` | one version |
 //! | `nest`, `tile` | functions |
@@ -33,7 +33,6 @@ mod module;
 mod names;
 mod neon;
 mod nest;
-#[cfg(feature = "pretty")]
 mod network;
 mod pack;
 mod portable;
@@ -46,8 +45,9 @@ mod x86;
 pub use isa::Intrinsics;
 pub use layer::{Detection, Layer, ScratchFrom, Version, layer};
 pub use module::{TARGETS, module, suited};
+pub use network::{Budget, CrateError, NetworkModule, network_module};
 #[cfg(feature = "pretty")]
-pub use network::{Budget, Crate, CrateError, Example, network_crate};
+pub use network::{Crate, Example, network_crate};
 #[cfg(feature = "pretty")]
 pub use pretty::to_source;
 pub use standalone::standalone;

@@ -49,7 +49,6 @@ pub fn module(
 }
 
 /// A layer as a file of its own, and what who calls its `run` has to know. Its scratch, however much, is an argument.
-#[cfg(feature = "pretty")]
 pub(super) struct File {
     /// Items, behind the attributes of the file.
     pub code: TokenStream,
@@ -66,7 +65,6 @@ pub(super) struct File {
 ///
 /// # Errors
 /// As [`module`].
-#[cfg(feature = "pretty")]
 pub(super) fn file(
     spec: &LayerSpec,
     target: Option<&Target>,
@@ -97,7 +95,6 @@ pub(super) fn file(
 }
 
 /// The layer with Winograd's algorithm pinned, if that is what `target` takes for it.
-#[cfg(feature = "pretty")]
 fn transformed(spec: &LayerSpec, target: &Target) -> Option<LayerSpec> {
     let plan = plan::choose(spec, &suited(target)).ok().filter(|plan| plan.algorithm.winograd().is_some())?;
     let mut spec = spec.clone();

@@ -1,24 +1,31 @@
-//! A network to a crate of its own: no standard library, no dependencies, no allocation.
+//! A network to a crate of its own, or to a module of someone else's: no dependencies, no allocation.
 //!
 //! In comes a network with its parameters, out come the files of a crate: each layer as the module that [`module`](super::module()) makes, layers that
 //! are alike once; the weights, packed as those read them, in a file that becomes part of the program; and a function that runs the layers one after
-//! the other, in one piece of memory that the caller has. What is computed, and where values lie, is what the run-time network does too:
-//! [`arrange`](crate::plan::arrange), then [`Arena`](crate::plan::Arena).
+//! the other, in one piece of memory that the caller has. A [`NetworkModule`] is the same as one text. What is computed, and where values lie, is what
+//! the run-time network does too: [`arrange`](crate::plan::arrange), then [`Arena`](crate::plan::Arena).
 //!
 //! Refused are elements that are not `f32`, a batch that is a name, what a module refuses, and what exceeds a budget.
 
+use super::Detection;
 use crate::diagnostic::Diagnostic;
 use crate::spec::{Limits, NetworkSpec, Storage};
 use crate::target::Target;
 use plan::{PackedLayer, Plan};
 use thiserror::Error;
 
+mod embedded;
+#[cfg(feature = "pretty")]
 mod files;
 mod library;
 mod plan;
 mod recurrent;
+mod weights;
+
+pub use embedded::{NetworkModule, network_module};
 
 /// The files of a crate.
+#[cfg(feature = "pretty")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crate {
     /// Each with its path in the crate's folder, which has `/` between names.
@@ -29,7 +36,7 @@ pub struct Crate {
     pub arena_bytes: usize,
 }
 
-/// How much memory a crate may take, in bytes.
+/// How much memory a network may take, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
     /// Of the weights.
@@ -38,17 +45,18 @@ pub struct Budget {
     pub arena: Option<usize>,
 }
 
+#[cfg(feature = "pretty")]
 /// Inputs, and the outputs that belong to them, each in the order of the network.
 pub type Example<'a> = (&'a [Vec<f32>], &'a [Vec<f32>]);
 
-/// Why a network has no crate.
+/// Why a network has no crate, or no module.
 #[derive(Debug, Error)]
 pub enum CrateError<E> {
     /// What gives the parameters failed.
     #[error("{0}")]
     Fetch(E),
     /// The elements are of another type.
-    #[error("network `{network}` is of {}, and crates are written of f32: declare its inputs as f32", storage.name())]
+    #[error("network `{network}` is of {}, and code is written for f32: declare its inputs as f32", storage.name())]
     Type {
         /// The network's name.
         network: String,
@@ -57,7 +65,7 @@ pub enum CrateError<E> {
     },
     /// The batch is a name.
     #[error(
-        "the batch of network `{network}` is `{batch}`, and a crate has one of a fixed size: give `{batch}` a number"
+        "the batch of network `{network}` is `{batch}`, and code is written for one of a fixed size: give `{batch}` a number"
     )]
     Batch {
         /// The network's name.
@@ -130,6 +138,7 @@ pub enum CrateError<E> {
         given: usize,
     },
     /// A defect of the backend: what it wrote of a layer is not Rust.
+    #[cfg(feature = "pretty")]
     #[error("layer `{layer}` has no source (a defect of Convoke): {error}")]
     Source {
         /// The layer's name.
@@ -145,6 +154,7 @@ pub enum CrateError<E> {
 ///
 /// # Errors
 /// See [`CrateError`].
+#[cfg(feature = "pretty")]
 pub fn network_crate<E>(
     network: &NetworkSpec,
     target: &Target,
@@ -157,22 +167,16 @@ pub fn network_crate<E>(
     if let Some(example) = example {
         check_example(network, example)?;
     }
-    let mut plan = Plan::of(network, target, (Some(target), targets), limits)?;
-    if plan.beyond(budget).is_some() {
-        // Transformed windows are larger, and so is what is computed of them.
-        plan = Plan::of(network, target, (None, targets), limits)?;
-    }
-    if let Some((what, bytes, limit)) = plan.beyond(budget) {
-        return Err(CrateError::Budget { network: network.name.clone(), what, bytes, limit });
-    }
+    let plan = within(network, target, targets, limits, Detection::Cpuid, budget)?;
     let weights = weights(&plan, parameters)?;
     Ok(Crate {
-        files: files::all(&plan, weights, example, budget),
+        files: files::all(&plan, weights, example, budget)?,
         weights_bytes: plan.weights_bytes,
         arena_bytes: plan.arena_bytes(),
     })
 }
 
+#[cfg(feature = "pretty")]
 fn check_example<E>(network: &NetworkSpec, (inputs, outputs): Example<'_>) -> Result<(), CrateError<E>> {
     let counts = [("inputs", network.inputs, inputs.len()), ("outputs", network.outputs.len(), outputs.len())];
     for (what, expected, given) in counts {
@@ -188,6 +192,26 @@ fn check_example<E>(network: &NetworkSpec, (inputs, outputs): Example<'_>) -> Re
         }
     }
     Ok(())
+}
+
+/// Everything but the numbers, if there is room for that.
+fn within<'a, E>(
+    network: &'a NetworkSpec,
+    target: &Target,
+    targets: &[Target],
+    limits: &Limits,
+    detection: Detection,
+    budget: &Budget,
+) -> Result<Plan<'a>, CrateError<E>> {
+    let mut plan = Plan::of(network, target, (Some(target), targets), limits, detection)?;
+    if plan.beyond(budget).is_some() {
+        // Transformed windows are larger, and so is what is computed of them.
+        plan = Plan::of(network, target, (None, targets), limits, detection)?;
+    }
+    match plan.beyond(budget) {
+        Some((what, bytes, limit)) => Err(CrateError::Budget { network: network.name.clone(), what, bytes, limit }),
+        None => Ok(plan),
+    }
 }
 
 /// The bytes of all layers' `Packed`, each from a multiple of its alignment on.

@@ -177,8 +177,9 @@ impl NetworkError {
                     Refusal::Axes { .. } => diagnostic.with_help("write a batch, channels and up to three axes"),
                 }
             }
-            Self::NotHere { network } => at(network.span, "")
-                .with_help("`conv!` and what compiles single layers take no networks yet; `convoke check` does"),
+            Self::NotHere { network } => at(network.span, "").with_help(
+                "what compiles single layers takes no networks; `conv!`, `Compiler::network` and `convoke run` do",
+            ),
         }
     }
 }

@@ -1,16 +1,23 @@
 //! The files of a crate beside `src/lib.rs`.
 
+use super::super::to_source;
 use super::library::{self, Named, list, named};
-use super::plan::{PackedLayer, Plan};
-use super::{Budget, Example, recurrent};
+use super::plan::Plan;
+use super::{Budget, CrateError, Example, recurrent, weights};
+
+/// What to do about a machine of the other order of bytes.
+const BIG_ENDIAN: &str = ": write the crate's weights.bin in its order";
 
 /// All of them.
-pub(super) fn all(
+///
+/// # Errors
+/// If a layer has no source.
+pub(super) fn all<E>(
     plan: &Plan<'_>,
-    weights: Vec<u8>,
+    bytes: Vec<u8>,
     example: Option<Example<'_>>,
     budget: &Budget,
-) -> Vec<(String, Vec<u8>)> {
+) -> Result<Vec<(String, Vec<u8>)>, CrateError<E>> {
     let mut files: Vec<(String, Vec<u8>)> = Vec::new();
     let mut text = |path: &str, text: String| files.push((path.to_owned(), text.into_bytes()));
     text("Cargo.toml", manifest(plan));
@@ -23,27 +30,31 @@ pub(super) fn all(
         text("src/steps.rs", steps);
     }
     text("src/layers.rs", layers(plan));
-    plan.layers.iter().for_each(|layer| text(&format!("src/layers/{}.rs", layer.name), layer.source.clone()));
+    for layer in &plan.layers {
+        let source = to_source(layer.code.clone());
+        let source = source.map_err(|error| CrateError::Source { layer: layer.name.clone(), error })?;
+        text(&format!("src/layers/{}.rs", layer.name), source);
+    }
     text("src/cpu.rs", include_str!("emitted/cpu.rs").to_owned());
     text("src/memory.rs", include_str!("emitted/memory.rs").to_owned());
     if has_moves {
         text("src/moves.rs", include_str!("emitted/moves.rs").to_owned());
     }
-    if !weights.is_empty() {
-        text("src/weights.rs", weights_text(plan));
+    if !bytes.is_empty() {
+        text("src/weights.rs", weights::text(plan, "include_bytes!(\"../weights.bin\")", BIG_ENDIAN));
     }
     if example.is_some() {
         text("tests/stored.rs", stored(plan));
     }
-    if !weights.is_empty() {
-        files.push(("weights.bin".to_owned(), weights));
+    if !bytes.is_empty() {
+        files.push(("weights.bin".to_owned(), bytes));
     }
     if let Some((inputs, outputs)) = example {
         for (path, tensors) in [("tests/example_input.bin", inputs), ("tests/example_output.bin", outputs)] {
             files.push((path.to_owned(), tensors.iter().flatten().flat_map(|x| x.to_le_bytes()).collect()));
         }
     }
-    files
+    Ok(files)
 }
 
 /// The crate's name: the network's, but for names that Rust has itself.
@@ -81,13 +92,7 @@ opt-level = 3
 
 fn readme(plan: &Plan<'_>, has_example: bool) -> String {
     let (name, crate_name, [inputs, outputs]) = (&plan.network.name, package(plan), &named(plan));
-    let rows: String = [("input", inputs), ("output", outputs)]
-        .into_iter()
-        .flat_map(|(what, all)| all.iter().map(move |one| (what, one)))
-        .map(|(what, Named { kind, value, len, .. })| {
-            format!("| `{kind}` | {what} `{}` | `{}` | {} |\n", value.name, value.shape, len * size_of::<f32>())
-        })
-        .collect();
+    let sizes = library::sizes(plan);
     let arrays = |all: &[Named<'_>], is_mutable: &str| -> String {
         let one = |Named { argument, len, .. }: &Named<'_>| format!("let {is_mutable}{argument} = [0.0; {len}];\n");
         all.iter().map(one).collect()
@@ -109,11 +114,7 @@ fn readme(plan: &Plan<'_>, has_example: bool) -> String {
 The network `{name}` as a function, written by Convoke. It needs neither the standard library nor
 another crate, and allocates nothing.
 
-| | | elements | bytes |
-|---|---|---|---|
-{rows}| `WEIGHTS_BYTES` | weights, packed, read only | | {} |
-| `ARENA_BYTES` | memory of a run | | {} |
-
+{sizes}
 ```rust
 use std::sync::{{Mutex, PoisonError}};
 use {crate_name}::{{Arena, run}};
@@ -128,8 +129,6 @@ let mut arena = ARENA.lock().unwrap_or_else(PoisonError::into_inner);
 Each layer has these versions, of which the best that the CPU has is taken: {}. One thread runs it, and any number of
 threads may each run it with an arena of their own. `weights.bin` is little-endian, and so must be the machine.
 {tested}",
-        plan.weights_bytes,
-        plan.arena_bytes(),
         arrays(inputs, ""),
         arrays(outputs, "mut "),
         arguments.join(", "),
@@ -139,52 +138,7 @@ threads may each run it with an arena of their own. `weights.bin` is little-endi
 
 fn layers(plan: &Plan<'_>) -> String {
     let modules: String = plan.layers.iter().map(|layer| format!("pub mod {};\n", layer.name)).collect();
-    format!("//! The layers, each alone. Those that are alike but for their weights are one.\n\n{modules}")
-}
-
-fn weights_text(plan: &Plan<'_>) -> String {
-    let mut out = String::from(
-        "//! The weights, packed as the layers read them.
-
-use crate::layers;
-
-#[cfg(target_endian = \"big\")]
-compile_error!(\"the weights are little-endian, and this machine is not: write the crate's weights.bin in its order\");
-
-mod bytes {
-    #[repr(C, align(64))]
-    struct Aligned([u8; crate::WEIGHTS_BYTES]);
-
-    static WEIGHTS: Aligned = Aligned(*include_bytes!(\"../weights.bin\"));
-
-    /// The `T` that begins at byte `AT`.
-    ///
-    /// # Safety
-    /// Any bytes are a `T`.
-    pub(super) const unsafe fn part<T, const AT: usize>() -> &'static T {
-        const {
-            assert!(align_of::<T>() <= align_of::<Aligned>() && AT.is_multiple_of(align_of::<T>()));
-            assert!(AT + size_of::<T>() <= crate::WEIGHTS_BYTES);
-        }
-        // SAFETY: from `AT` on there are as many bytes as `T` has, aligned for it and never written; that they are one, the caller says.
-        unsafe { &*(&raw const WEIGHTS).cast::<u8>().add(AT).cast::<T>() }
-    }
-}
-",
-    );
-    for PackedLayer { function, node, layer, at, .. } in &plan.packed {
-        out += &format!(
-            "
-/// Of `{node}`.
-pub const fn {function}() -> &'static layers::{0}::Packed {{
-    // SAFETY: `Packed` is `f32` from end to end, but for what aligns it.
-    unsafe {{ bytes::part::<layers::{0}::Packed, {at}>() }}
-}}
-",
-            plan.layers[*layer].name
-        );
-    }
-    out
+    format!("//! {}\n\n{modules}", library::LAYERS)
 }
 
 fn stored(plan: &Plan<'_>) -> String {

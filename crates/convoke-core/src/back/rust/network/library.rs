@@ -1,4 +1,4 @@
-//! `src/lib.rs`: types, sizes, and the function that runs all layers.
+//! `src/lib.rs`, and what a module has of it: types, sizes, and the function that runs all layers.
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -61,7 +61,51 @@ fn camel_case(name: &str) -> String {
     words.map(word).collect()
 }
 
-/// The text. `steps` are the recurrent layers, if there are such.
+/// What the module `layers` is.
+pub(super) const LAYERS: &str = "The layers, each alone. Those that are alike but for their weights are one.";
+
+/// What it is.
+pub(super) fn docs(plan: &Plan<'_>) -> String {
+    format!(
+        "//! The network `{}`, compiled by Convoke: [`run`] computes its outputs from its inputs.
+//!
+//! Nothing is allocated: weights are part of the program, and all else lies in an [`Arena`].
+",
+        plan.network.name
+    )
+}
+
+/// The attribute that names of layers need which are no names of modules and functions elsewhere.
+pub(super) fn capitals(plan: &Plan<'_>) -> Option<&'static str> {
+    let has_capitals = |name: &str| name.contains(|c: char| c.is_ascii_uppercase());
+    let mut names = [&plan.network.name].into_iter().chain(plan.run.network.values.iter().map(|value| &value.name));
+    let allow = "#![allow(non_snake_case, reason = \"layers have the names that the network gives them\")]";
+    names.any(|name| has_capitals(name)).then_some(allow)
+}
+
+/// A table of all that takes memory.
+pub(super) fn sizes(plan: &Plan<'_>) -> String {
+    let [inputs, outputs] = &named(plan);
+    let rows: String = [("input", inputs), ("output", outputs)]
+        .into_iter()
+        .flat_map(|(what, all)| all.iter().map(move |one| (what, one)))
+        .map(|(what, Named { kind, value, len, .. })| {
+            format!("| `{kind}` | {what} `{}` | `{}` | {} |\n", value.name, value.shape, len * size_of::<f32>())
+        })
+        .collect();
+    format!(
+        "| | | elements | bytes |
+|---|---|---|---|
+{rows}| `WEIGHTS_BYTES` | weights, packed, read only | | {} |
+| `ARENA_BYTES` | memory of a run | | {} |
+",
+        plan.weights_bytes,
+        plan.arena_bytes(),
+    )
+}
+
+/// The text of the file. `steps` are the recurrent layers, if there are such.
+#[cfg(feature = "pretty")]
 pub(super) fn text(plan: &Plan<'_>, budget: &Budget, steps: Option<&str>) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
@@ -69,23 +113,28 @@ pub(super) fn text(plan: &Plan<'_>, budget: &Budget, steps: Option<&str>) -> Str
     out
 }
 
-fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget, steps: Option<&str>) -> std::fmt::Result {
+/// The items, and whether they use the module `moves`.
+pub(super) fn items(plan: &Plan<'_>, budget: &Budget) -> (String, bool) {
     let named = named(plan);
-    let [inputs, outputs] = &named;
-    let body = body(plan, &plan.run, inputs, outputs, None)?;
-    let (name, has_weights) = (&plan.network.name, plan.weights_bytes > 0);
-    let moves_in = |text: &str| text.contains("moves::run(");
-    let has_moves = moves_in(&body);
-    writeln!(out, "//! The network `{name}`, compiled by Convoke: [`run`] computes its outputs from its inputs.")?;
-    writeln!(
-        out,
-        "//!\n//! Nothing is allocated: weights are part of the program, and all else lies in an [`Arena`]."
-    )?;
+    let mut out = String::new();
+    let body = body(plan, &plan.run, &named[0], &named[1], None).unwrap_or_default();
+    let _ = write_items(&mut out, plan, budget, &named, &body);
+    (out, moves_in(&body))
+}
+
+/// Whether a text uses the module `moves`.
+pub(super) fn moves_in(text: &str) -> bool {
+    text.contains("moves::run(")
+}
+
+#[cfg(feature = "pretty")]
+fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget, steps: Option<&str>) -> std::fmt::Result {
+    let (items, has_moves) = items(plan, budget);
+    let has_weights = plan.weights_bytes > 0;
+    write!(out, "{}", docs(plan))?;
     writeln!(out, "#![no_std]")?;
-    let has_capitals = |name: &str| name.contains(|c: char| c.is_ascii_uppercase());
-    let mut names = [name].into_iter().chain(plan.run.network.values.iter().map(|value| &value.name));
-    if names.any(|name| has_capitals(name)) {
-        writeln!(out, "#![allow(non_snake_case, reason = \"layers have the names that the network gives them\")]")?;
+    if let Some(allow) = capitals(plan) {
+        writeln!(out, "{allow}")?;
     }
     writeln!(out, "\n#[cfg(target_arch = \"x86_64\")]\nmod cpu;")?;
     writeln!(out, "pub mod layers;\nmod memory;")?;
@@ -101,7 +150,17 @@ fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget, steps: Option<&str>
     if has_moves {
         writeln!(out, "\nuse moves::{{Loop, Move}};")?;
     }
-    writeln!(out)?;
+    write!(out, "\n{items}")
+}
+
+fn write_items(
+    out: &mut String,
+    plan: &Plan<'_>,
+    budget: &Budget,
+    named: &[Vec<Named<'_>>; 2],
+    body: &str,
+) -> std::fmt::Result {
+    let [inputs, outputs] = named;
     for (what, all) in [("input", inputs), ("output", outputs)] {
         for Named { kind, value, len, .. } in all {
             writeln!(out, "/// The {what} `{}`: `{}`.\npub type {kind} = [f32; {len}];", value.name, value.shape)?;
@@ -126,7 +185,7 @@ fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget, steps: Option<&str>
         writeln!(out, "#[allow(clippy::too_many_arguments)]")?;
     }
     writeln!(out, "{}", list("", "pub fn run(", &parameters, ") {"))?;
-    match used(plan, &body) {
+    match used(plan, body) {
         none if none.is_empty() => writeln!(out, "    let _ = &arena.values;")?,
         fields => writeln!(out, "    let Arena {{ {} }} = arena;", fields.join(", "))?,
     }

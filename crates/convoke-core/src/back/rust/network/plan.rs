@@ -1,18 +1,19 @@
-//! What a crate does, and with what: everything but the numbers.
+//! What a crate or module does, and with what: everything but the numbers.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{Budget, CrateError};
 use crate::back::rust::module::{self, File};
-use crate::back::rust::{Detection, layer, to_source};
+use crate::back::rust::{Detection, layer};
 use crate::lower::weights::WeightsPacking;
 use crate::plan::{Arena, StepMemory, arrange};
 use crate::spec::{
     BLOCK_BYTES, Batch, DType, LayerSpec, Limits, Moves, NetworkSpec, Node, NodeKind, Parameter, Recurrent, Storage,
 };
 use crate::target::Target;
+use proc_macro2::TokenStream;
 
-/// What the crate does, and with what.
+/// What is written.
 pub(super) struct Plan<'a> {
     /// As the user has it.
     pub(super) network: &'a NetworkSpec,
@@ -40,7 +41,7 @@ pub(super) struct Sequence {
 /// A module, and what it wants.
 pub(super) struct LayerFile {
     pub(super) name: String,
-    pub(super) source: String,
+    pub(super) code: TokenStream,
     pub(super) packing: WeightsPacking,
     pub(super) has_packed: bool,
     pub(super) scratch: bool,
@@ -102,6 +103,7 @@ impl<'a> Plan<'a> {
         target: &Target,
         targets: (Option<&Target>, &[Target]),
         limits: &Limits,
+        detection: Detection,
     ) -> Result<Self, CrateError<E>> {
         let name = || network.name.clone();
         if network.storage() != Storage::F32 {
@@ -116,6 +118,7 @@ impl<'a> Plan<'a> {
         let mut planner = Planner {
             targets,
             limits,
+            detection,
             layers: Vec::new(),
             known: HashMap::new(),
             files: HashSet::new(),
@@ -166,6 +169,7 @@ impl Sequence {
 struct Planner<'p> {
     targets: (Option<&'p Target>, &'p [Target]),
     limits: &'p Limits,
+    detection: Detection,
     layers: Vec<LayerFile>,
     /// Layers by their text, without their names.
     known: HashMap<String, usize>,
@@ -229,7 +233,7 @@ impl Planner<'_> {
             return Ok(layer);
         }
         let spec = LayerSpec { name: file_name(name, &mut self.files), ..spec.clone() };
-        let (file, needs) = layer_file(name, &spec, self.targets, self.limits)?;
+        let (file, needs) = layer_file(name, &spec, self.targets, self.limits, self.detection)?;
         (self.scratch, self.local) = (needs.0.max(self.scratch), needs.1.max(self.local));
         self.layers.push(file);
         self.known.insert(text, self.layers.len() - 1);
@@ -285,17 +289,17 @@ fn layer_file<E>(
     spec: &LayerSpec,
     (target, targets): (Option<&Target>, &[Target]),
     limits: &Limits,
+    detection: Detection,
 ) -> Result<(LayerFile, (usize, usize)), CrateError<E>> {
     let name = || node.to_owned();
-    let File { code, packing, scratch, local } = module::file(spec, target, targets, limits, Detection::Cpuid)
+    let File { code, packing, scratch, local } = module::file(spec, target, targets, limits, detection)
         .map_err(|diagnostic| CrateError::Layer { layer: name(), diagnostic })?;
     if let Some((elements, true)) = scratch {
         return Err(CrateError::Scratch { layer: name(), elements });
     }
-    let source = to_source(code).map_err(|error| CrateError::Source { layer: name(), error })?;
     let elements = |len: Option<i64>| len.and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
     let needs = (elements(scratch.map(|len| len.0)), elements(local));
     let (scratch, local) = (scratch.is_some(), local.is_some());
     let has_packed = layer::has_packed(spec);
-    Ok((LayerFile { name: spec.name.clone(), source, packing, has_packed, scratch, local }, needs))
+    Ok((LayerFile { name: spec.name.clone(), code, packing, has_packed, scratch, local }, needs))
 }

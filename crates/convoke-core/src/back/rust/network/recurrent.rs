@@ -2,7 +2,7 @@
 
 use std::fmt::{Result, Write};
 
-use super::library::{MANY, Named, Taken, Writer, body, list};
+use super::library::{MANY, Named, Taken, Writer, body, list, moves_in};
 use super::plan::{Plan, Recurring, Step};
 use crate::spec::{Node, NodeKind, Recurrent};
 
@@ -26,8 +26,8 @@ pub(super) fn text(plan: &Plan<'_>) -> Option<String> {
 fn module(out: &mut String, plan: &Plan<'_>, node: &Node, layer: &Recurrent, recurring: &Recurring) -> Result {
     let step = step(plan, layer, recurring)?;
     writeln!(out, "\n/// The {} `{}`.\npub(crate) mod {} {{", layer.cell.name(), node.name, node.name)?;
-    let moves = if step.contains("moves::run(") { "use crate::moves::{self, Loop, Move};\n" } else { "" };
-    let mut inside = format!("{moves}use crate::{{layers, memory}};\n\n");
+    let moves = if moves_in(&step) { "use super::super::moves::{self, Loop, Move};\n" } else { "" };
+    let mut inside = format!("{moves}use super::super::{{layers, memory}};\n\n");
     way(&mut inside, plan, node, layer, recurring)?;
     inside += &step;
     let indented = inside.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") });

@@ -1,0 +1,175 @@
+//! Networks of `conv!` against the reference, with the parameters that lie in `tests/networks`.
+
+use convoke_core::eval::reference;
+use convoke_core::front::{self, Contents};
+use convoke_core::safetensors::TensorList;
+use convoke_core::spec::{Limits, NetworkSpec};
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// The same layers in the source and as text.
+macro_rules! lenet {
+    ($($text:tt)*) => {
+        convoke_macros::conv!(parameters = "tests/networks/lenet.safetensors", $($text)*);
+        const LENET: &str = stringify!($($text)*);
+    };
+}
+
+lenet! {
+    network lenet {
+        input: f32[1, 1, 12, 12],
+        conv2d c1 { out_channels: 4, kernel_size: 3, padding: 1, bias: true, then: relu }
+        max_pool2d s2 { kernel_size: 2 }
+        conv2d c3 { out_channels: 6, kernel_size: 3, bias: true, then: relu }
+        max_pool2d s4 { kernel_size: 2 }
+        flatten features {}
+        linear classes { out_channels: 10, bias: true, then: softmax }
+    }
+}
+
+convoke_macros::conv!(file = "tests/networks/graph.conv");
+
+/// One of several in a file, and parameters that are named.
+mod named {
+    convoke_macros::conv!(
+        file = "tests/networks/graph.conv",
+        layer = "graph",
+        parameters = "tests/networks/graph.safetensors",
+    );
+}
+
+// Without parameters, without layers, and beside a layer.
+convoke_macros::conv! {
+    network thumbnail {
+        input: f32[1, 4, 6, 3] @ nhwc,
+        avg_pool2d half { kernel_size: 2 }
+        transpose first { axes: (0, 3, 1, 2) }
+    }
+    network seen { input: f32[1, 2, 3, 4], flatten all {} }
+    conv1d beside { input: f32[1, 1, 4], out_channels: 1, kernel_size: 2 }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/networks")
+}
+
+/// The networks of a text.
+fn networks(text: &str) -> Vec<NetworkSpec> {
+    let Contents { networks, .. } = front::contents(text, &Limits::default(), &[]).expect(text);
+    networks
+}
+
+fn numbers(seed: usize, len: usize) -> Vec<f32> {
+    (0..len).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1000.0 - 1.0).collect()
+}
+
+/// What the reference computes of these inputs.
+fn expected(network: &NetworkSpec, inputs: &[&[f32]]) -> Vec<Vec<f64>> {
+    let wide = |all: &[f32]| all.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
+    let mut parameters = HashMap::new();
+    if network.parameters_len() > 0 {
+        let file = fs::read(folder().join(&network.name).with_extension("safetensors")).expect("there is a file");
+        let (list, data) = TensorList::of_file(&file).expect("it is a list of tensors");
+        for name in list.names() {
+            let elements = list.elements::<f32>(name, data).expect("they are floats").expect("it is there");
+            parameters.insert(name.to_owned(), wide(&elements));
+        }
+    }
+    let inputs: Vec<Vec<f64>> = inputs.iter().map(|input| wide(input)).collect();
+    let inputs: Vec<&[f64]> = inputs.iter().map(Vec::as_slice).collect();
+    reference::run_network(network, network.fixed_batch().unwrap_or(1), &inputs, |name| &parameters[name])
+}
+
+#[track_caller]
+fn check(found: &[f32], expected: &[f64]) {
+    let greatest = expected.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+    assert_eq!(found.len(), expected.len());
+    for (at, (&found, expected)) in found.iter().zip(expected).enumerate() {
+        assert!((f64::from(found) - expected).abs() <= 1e-5 * greatest, "[{at}] is {found}, and not {expected}");
+    }
+}
+
+#[test]
+fn a_network_in_the_source_is_computed() {
+    static ARENA: Mutex<lenet::Arena> = Mutex::new(lenet::Arena::new());
+    let network = &networks(LENET)[0];
+    let input: Box<lenet::Input> = numbers(1, 144).try_into().expect("it is as long");
+    let mut output: lenet::Output = [f32::NAN; 10];
+    let mut arena = ARENA.lock().unwrap_or_else(PoisonError::into_inner);
+    lenet::run(&input, &mut arena, &mut output);
+    check(&output, &expected(network, &[&input[..]])[0]);
+    let first = output;
+    lenet::run(&input, &mut arena, &mut output);
+    assert_eq!(output, first, "what is left in the arena does not matter");
+    assert_eq!((size_of::<lenet::Arena>(), lenet::layers::c1::isa().is_available()), (lenet::ARENA_BYTES, true));
+}
+
+#[test]
+fn a_network_of_a_file_is_computed() {
+    let network = &networks(&fs::read_to_string(folder().join("graph.conv")).expect("there is a file"))[0];
+    let image: Box<graph::InputImage> = numbers(2, 2 * 12 * 16 * 3).try_into().expect("it is as long");
+    let more: Box<graph::InputMore> = numbers(3, 2 * 6 * 8 * 8).try_into().expect("it is as long");
+    let expected = expected(network, &[&image[..], &more[..]]);
+    let mut up: graph::OutputUp = [f32::NAN; _];
+    let mut active: graph::OutputActive = [f32::NAN; _];
+    let mut sum: graph::OutputSum = [f32::NAN; _];
+    let mut classes: graph::OutputClasses = [f32::NAN; _];
+    let mut same: graph::OutputImage = [f32::NAN; _];
+    let mut big: graph::OutputBig = [f32::NAN; _];
+    let mut arena = Box::new(graph::Arena::new());
+    graph::run(&image, &more, &mut arena, &mut up, &mut active, &mut sum, &mut classes, &mut same, &mut big);
+    let all = [&up[..], &active, &sum, &classes, &same, &big];
+    assert_eq!(all.len(), expected.len());
+    all.iter().zip(&expected).for_each(|(found, expected)| check(found, expected));
+    let (mut again, mut arena) = (up, Box::<named::graph::Arena>::default());
+    again.fill(f32::NAN);
+    named::graph::run(&image, &more, &mut arena, &mut again, &mut active, &mut sum, &mut classes, &mut same, &mut big);
+    assert_eq!(again, up);
+    let mut dst = [0.0; 3];
+    alone::run(&[1.0, 2.0, 4.0, 8.0], &alone::pack(&[-1.0, 1.0]), &mut dst);
+    assert_eq!(dst, [1.0, 2.0, 4.0]);
+}
+
+#[test]
+fn networks_without_parameters_are_computed() {
+    let input: thumbnail::Input = std::array::from_fn(|i| (i % 5) as f32);
+    let mut output: thumbnail::Output = [f32::NAN; _];
+    thumbnail::run(&input, &mut thumbnail::Arena::new(), &mut output);
+    let pixel = |h: usize, w: usize, c: usize| input[(h * 6 + w) * 3 + c];
+    for (i, found) in output.iter().enumerate() {
+        let (c, h, w) = (i / 6, i / 3 % 2 * 2, i % 3 * 2);
+        let sum = pixel(h, w, c) + pixel(h, w + 1, c) + pixel(h + 1, w, c) + pixel(h + 1, w + 1, c);
+        assert_eq!(*found, sum / 4.0);
+    }
+    let (input, mut output) = ([2.5; 24], [0.0; 24]);
+    seen::run(&input, &mut seen::Arena::new(), &mut output);
+    assert_eq!((output, seen::WEIGHTS_BYTES), (input, 0));
+    let mut dst = [0.0; 3];
+    beside::run(&[1.0, 2.0, 4.0, 8.0], &beside::pack(&[-1.0, 1.0]), &mut dst);
+    assert_eq!(dst, [1.0, 2.0, 4.0]);
+}
+
+/// Some tensors as `BF16`, which keeps their numbers.
+#[test]
+#[ignore = "writes the parameters of the other tests"]
+fn parameters_are_written() {
+    let graph = fs::read_to_string(folder().join("graph.conv")).expect("there is a file");
+    for network in networks(&graph).into_iter().chain(networks(LENET)) {
+        let (mut entries, mut data) = (Vec::new(), Vec::new());
+        for (at, parameter) in network.parameters().enumerate() {
+            let (from, is_half) = (data.len(), at % 3 == 2);
+            for x in numbers(at, parameter.len) {
+                let bytes = (x / 2.0).to_le_bytes();
+                data.extend(if is_half { &bytes[2..] } else { &bytes[..] });
+            }
+            let (name, len, to, dtype) =
+                (parameter.name, parameter.len, data.len(), if is_half { "BF16" } else { "F32" });
+            entries.push(format!(r#""{name}":{{"dtype":"{dtype}","shape":[{len}],"data_offsets":[{from},{to}]}}"#));
+        }
+        let list = format!("{{{}}}", entries.join(","));
+        let file = [&(list.len() as u64).to_le_bytes()[..], list.as_bytes(), &data].concat();
+        fs::write(folder().join(network.name).with_extension("safetensors"), file).expect("it is written");
+    }
+}
