@@ -29,6 +29,22 @@ lenet! {
     }
 }
 
+macro_rules! tones {
+    ($($text:tt)*) => {
+        convoke_macros::conv!(parameters = "tests/networks/tones.safetensors", $($text)*);
+        const TONES: &str = stringify!($($text)*);
+    };
+}
+
+tones! {
+    network tones {
+        inputs: [sound: f32[2, 3, 7], before: f32[2, 5, 1]],
+        lstm memory { input: sound, hidden_size: 4, direction: bidirectional, bias: true, cells: true }
+        conv1d mixed { out_channels: 6, kernel_size: 3, padding: 1, then: relu }
+        gru last { hidden_size: 5, state: before }
+    }
+}
+
 convoke_macros::conv!(file = "tests/networks/graph.conv");
 
 /// One of several in a file, and parameters that are named.
@@ -107,6 +123,16 @@ fn a_network_in_the_source_is_computed() {
 }
 
 #[test]
+fn recurrent_layers_are_computed() {
+    let network = &networks(TONES)[0];
+    let sound: tones::InputSound = numbers(4, 2 * 3 * 7).try_into().expect("it is as long");
+    let before: tones::InputBefore = numbers(5, 2 * 5).try_into().expect("it is as long");
+    let mut output: tones::Output = [f32::NAN; _];
+    tones::run(&sound, &before, &mut tones::Arena::new(), &mut output);
+    check(&output, &expected(network, &[&sound, &before])[0]);
+}
+
+#[test]
 fn a_network_of_a_file_is_computed() {
     let network = &networks(&fs::read_to_string(folder().join("graph.conv")).expect("there is a file"))[0];
     let image: Box<graph::InputImage> = numbers(2, 2 * 12 * 16 * 3).try_into().expect("it is as long");
@@ -151,12 +177,11 @@ fn networks_without_parameters_are_computed() {
     assert_eq!(dst, [1.0, 2.0, 4.0]);
 }
 
-/// Some tensors as `BF16`, which keeps their numbers.
+/// What the files of parameters hold. Some tensors are `BF16`, which keeps their numbers. With `SNAPSHOTS=overwrite` they are written.
 #[test]
-#[ignore = "writes the parameters of the other tests"]
-fn parameters_are_written() {
+fn parameters_are_those_of_the_layers() {
     let graph = fs::read_to_string(folder().join("graph.conv")).expect("there is a file");
-    for network in networks(&graph).into_iter().chain(networks(LENET)) {
+    for network in [&graph, LENET, TONES].into_iter().flat_map(networks) {
         let (mut entries, mut data) = (Vec::new(), Vec::new());
         for (at, parameter) in network.parameters().enumerate() {
             let (from, is_half) = (data.len(), at % 3 == 2);
@@ -170,6 +195,10 @@ fn parameters_are_written() {
         }
         let list = format!("{{{}}}", entries.join(","));
         let file = [&(list.len() as u64).to_le_bytes()[..], list.as_bytes(), &data].concat();
-        fs::write(folder().join(network.name).with_extension("safetensors"), file).expect("it is written");
+        let path = folder().join(&network.name).with_extension("safetensors");
+        if std::env::var_os("SNAPSHOTS").is_some_and(|what| what == "overwrite") {
+            fs::write(&path, &file).expect("it is written");
+        }
+        assert!(fs::read(&path).expect("there is a file") == file, "{} has other parameters", path.display());
     }
 }
