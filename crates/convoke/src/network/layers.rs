@@ -62,6 +62,9 @@ impl Kernels<'_> {
     }
 }
 
+/// Bytes of memory that is kept from one layer's parameters to the next's.
+const MOST_KEPT: usize = 32 << 20;
+
 /// The elements of a parameter, if there is one.
 type Fetched<'p, T> = Result<Option<Cow<'p, [T]>>, Error>;
 
@@ -98,8 +101,9 @@ impl<'p, T: Float> Fetch<'_, 'p, T> {
     pub(super) fn done(&mut self, given: Vec<Cow<'p, [T]>>) {
         // The first, the largest as a rule, is the first of the next layer.
         self.rooms.extend(given.into_iter().rev().filter_map(|given| match given {
-            Cow::Owned(room) => Some(room),
-            Cow::Borrowed(_) => None,
+            // Very large ones would be there beside all weights.
+            Cow::Owned(room) if room.capacity() * size_of::<T>() <= MOST_KEPT => Some(room),
+            _ => None,
         }));
     }
 }
