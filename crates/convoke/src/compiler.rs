@@ -80,7 +80,8 @@ impl Compiler {
         self
     }
 
-    /// On how many threads kernels run; 0 counts as 1.
+    /// On how many threads kernels and networks run; 0 counts as 1. The thread that calls is one of them. Of several runs at the same time one has the
+    /// others, the rest run on their own threads alone.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
