@@ -16,6 +16,7 @@ use crate::memory::{Memory, as_bytes, as_bytes_mut};
 use crate::shape;
 use crate::tensor::Tensor;
 use crate::threads::Pools;
+use crate::wide;
 use crate::workspace::Workspace;
 
 mod deformable;
@@ -138,6 +139,17 @@ impl Kernel {
         bias: Option<&[T]>,
         channels: &[&[T]],
     ) -> Result<Packed<T>, Error> {
+        self.pack_in(&mut Memory::default(), weights, bias, channels)
+    }
+
+    /// As [`Kernel::pack_with`], in lines that it takes from `room` if there are enough.
+    pub(crate) fn pack_in<T: Float>(
+        &self,
+        room: &mut Memory,
+        weights: &[T],
+        bias: Option<&[T]>,
+        channels: &[&[T]],
+    ) -> Result<Packed<T>, Error> {
         self.check_dtype::<T>()?;
         self.check_len("weights", self.packing.plain_len(), weights.len(), None)?;
         let expected = if self.spec.bias { self.spec.out_channels } else { 0 };
@@ -158,7 +170,7 @@ impl Kernel {
         }
         let rows = [bias.unwrap_or_default()].into_iter().chain(channels.iter().copied());
         let rows: Vec<T::Lane> = rows.flatten().map(|x| x.to_lane()).collect();
-        self.packed(&rows, |room| self.packing.pack(weights, room))
+        self.packed(room, &rows, |packed| wide::pack(&self.packing, weights, packed))
     }
 
     /// Packs the parameters of a layer of integers. The weights are of the layer's type, or `i32` of values that it holds.
@@ -207,18 +219,27 @@ impl Kernel {
             return Err(Error::Parameter { layer: self.spec.name.clone(), what, value });
         }
         let (weights, bias) = parameters.pack(&self.spec, &self.packing);
-        self.packed(&bias, |room| room.copy_from_slice(&weights))
+        self.packed(&mut Memory::default(), &bias, |packed| packed.copy_from_slice(&weights))
     }
 
-    /// Memory for the packed weights, which `fill` writes.
-    fn packed<T, L: Stored>(&self, bias: &[L], fill: impl FnOnce(&mut [L])) -> Result<Packed<T>, Error> {
-        let elements = self.packing.packed_len();
-        let mut weights = Memory::default();
-        let lines = elements.div_ceil(Memory::per_line::<L>());
-        let room = weights.grow(lines).and_then(|()| weights.split::<L>(lines)?.0.get_mut(..elements));
-        let room = room.ok_or_else(|| Error::Weights { layer: self.spec.name.clone(), elements })?;
-        fill(room);
-        let (len, bias) = (size_of_val(room), as_bytes(bias).to_vec());
+    /// Lines of memory that packed weights take.
+    pub(crate) fn packed_lines(&self) -> usize {
+        self.packing.packed_len().div_ceil(Memory::per_line::<u8>() / self.spec.dtype.bytes())
+    }
+
+    /// Memory for the packed weights, which `fill` writes: lines of `room`, or others.
+    fn packed<T, L: Stored>(
+        &self,
+        room: &mut Memory,
+        bias: &[L],
+        fill: impl FnOnce(&mut [L]),
+    ) -> Result<Packed<T>, Error> {
+        let (elements, lines) = (self.packing.packed_len(), self.packed_lines());
+        let refused = || Error::Weights { layer: self.spec.name.clone(), elements };
+        let mut weights = room.take(lines).or_else(|| Memory::zeros(lines)).ok_or_else(refused)?;
+        let packed = weights.split::<L>(lines).and_then(|(all, _)| all.get_mut(..elements)).ok_or_else(refused)?;
+        fill(packed);
+        let (len, bias) = (size_of_val(packed), as_bytes(bias).to_vec());
         Ok(Packed { layer: self.spec.name.clone(), packing: self.packing, weights, len, bias, of: PhantomData })
     }
 

@@ -85,6 +85,8 @@ mod tensor;
 #[cfg(feature = "jit")]
 mod threads;
 #[cfg(feature = "jit")]
+mod wide;
+#[cfg(feature = "jit")]
 mod workspace;
 
 #[cfg(feature = "jit")]

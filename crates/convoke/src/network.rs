@@ -84,7 +84,10 @@ impl<T: Float> Network<T> {
             return Err(Error::NetworkType { network: spec.name.clone(), expected, given });
         }
         let (arranged, plans) = arrange_planned(spec, compiler.target_ref());
-        let mut kernels = Kernels { compiler, plans, done: HashMap::new() };
+        let mut kernels = Kernels { compiler, plans, done: HashMap::new(), room: Memory::default() };
+        let lines = kernels.packed_lines(&arranged)?;
+        // What cannot be had in one piece may be had in many.
+        kernels.room = Memory::zeros(lines).unwrap_or_default();
         let mut fetch = Fetch { network: &spec.name, one: &mut fetch, names: HashMap::new(), rooms: Vec::new() };
         let layers = Layers::new(arranged, &mut kernels, &mut fetch)?;
         let (threads, pools) = compiler.team();

@@ -216,8 +216,11 @@ impl WeightsPacking {
 
     /// Packs `plain` into `packed`, as lanes; the lengths are [`Self::plain_len`] and [`Self::packed_len`].
     ///
+    /// It is inlined, for the vectors of who calls it.
+    ///
     /// # Panics
     /// If a length is another.
+    #[inline(always)]
     pub fn pack<T: Float>(&self, plain: &[T], packed: &mut [T::Lane]) {
         assert_eq!((plain.len(), packed.len()), (self.plain_len(), self.packed_len()));
         if self.tables != [0; 3] {
@@ -340,6 +343,7 @@ impl WeightsPacking {
     }
 
     /// The windows of a panel's channels side by side, so that each line of the packed weights is written at once.
+    #[inline(always)]
     fn pack_transformed<T: Float>(&self, matrix: &[Vec<f64>], plain: &[T], packed: &mut [T::Lane]) {
         let window = self.part_window();
         let taps: usize = window.iter().product();
@@ -357,16 +361,15 @@ impl WeightsPacking {
                 let (part, channel) = (ic / self.plain_ic, ic % self.plain_ic);
                 let from = g * self.group_stride + oc0 * self.oc_stride + channel * self.ic_stride;
                 let sources = &sources[part * taps..][..taps];
-                for lane in 0..self.lanes {
-                    let slots = windows[0][lane..].iter_mut().step_by(self.lanes);
-                    if lane >= used {
-                        slots.take(taps).for_each(|slot| *slot = 0.0);
+                for (line, source) in windows[0].chunks_exact_mut(self.lanes).zip(sources) {
+                    let (some, none) = line.split_at_mut(used);
+                    none.fill(0.0);
+                    let Some(source) = source else {
+                        some.fill(0.0);
                         continue;
-                    }
-                    let filter = &plain[from + lane * self.oc_stride..];
-                    for (slot, source) in slots.zip(sources) {
-                        *slot = source.map_or(0.0, |source| filter[source].to_number());
-                    }
+                    };
+                    let numbers = plain[from + source..].iter().step_by(self.oc_stride.max(1));
+                    some.iter_mut().zip(numbers).for_each(|(slot, x)| *slot = x.to_number());
                 }
                 winograd::transform_windows(matrix, window, self.lanes, &mut windows);
                 for (tap, line) in windows[0].chunks_exact(self.lanes).enumerate() {

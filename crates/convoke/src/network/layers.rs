@@ -15,7 +15,7 @@ use super::recurrent::Recurring;
 use crate::compiler::Compiler;
 use crate::error::Error;
 use crate::kernel::{Kernel, Packed, Tensors};
-use crate::memory::{as_bytes, as_bytes_mut};
+use crate::memory::{Memory, as_bytes, as_bytes_mut};
 use crate::workspace::Workspace;
 
 /// A network as it is computed, with its weights packed.
@@ -48,6 +48,8 @@ pub(super) struct Kernels<'c> {
     /// Plans that have been made already.
     pub(super) plans: Plans,
     pub(super) done: HashMap<String, Arc<Kernel>>,
+    /// Memory for packed weights: those of all layers lie side by side, in large pages.
+    pub(super) room: Memory,
 }
 
 impl Kernels<'_> {
@@ -59,6 +61,37 @@ impl Kernels<'_> {
         let kernel = Arc::new(self.compiler.compile_planned(layer, self.plans.remove(&text))?);
         self.done.insert(text, kernel.clone());
         Ok(kernel)
+    }
+
+    /// Lines of memory that the packed weights of a network take.
+    pub(super) fn packed_lines(&mut self, arranged: &NetworkSpec) -> Result<usize, Error> {
+        let mut lines = 0_usize;
+        for node in &arranged.nodes {
+            lines = lines.saturating_add(match (&node.kind, node.kind.spec()) {
+                (NodeKind::Recurrent(layer), _) => {
+                    let way =
+                        self.kernel(&layer.projection)?.packed_lines().saturating_add(self.packed_lines(&layer.step)?);
+                    way.saturating_mul(layer.direction.ways().len())
+                }
+                (kind, Some(layer)) if !kind.is_by_channel() => self.kernel(layer)?.packed_lines(),
+                _ => 0,
+            });
+        }
+        Ok(lines)
+    }
+
+    /// Packs the parameters of a layer, in its order.
+    pub(super) fn pack<T: Float>(
+        &mut self,
+        kernel: &Kernel,
+        layer: &LayerSpec,
+        given: &[Cow<'_, [T]>],
+    ) -> Result<Packed<T>, Error> {
+        let mut given = given.iter().map(Cow::as_ref);
+        let weights = if layer.weights_len() > 0 { given.next().unwrap_or_default() } else { &[] };
+        let bias = if layer.bias { given.next() } else { None };
+        let channels: Vec<&[T]> = given.collect();
+        kernel.pack_in(&mut self.room, weights, bias, &channels)
     }
 }
 
@@ -141,7 +174,7 @@ impl<T: Float> Layers<T> {
             steps.push(if node.kind.is_by_channel() {
                 Step::ByChannel(kernel)
             } else {
-                let packed = pack(&kernel, layer, &given)?;
+                let packed = kernels.pack(&kernel, layer, &given)?;
                 Step::Kernel(kernel, Box::new(packed))
             });
             fetch.done(given);
@@ -265,13 +298,4 @@ impl<T: Float> Layers<T> {
         let start = offset * batch;
         start..start + self.arranged.values[value].shape.image() * batch
     }
-}
-
-/// Packs the parameters of a layer, in its order.
-pub(super) fn pack<T: Float>(kernel: &Kernel, layer: &LayerSpec, given: &[Cow<'_, [T]>]) -> Result<Packed<T>, Error> {
-    let mut given = given.iter().map(Cow::as_ref);
-    let weights = if layer.weights_len() > 0 { given.next().unwrap_or_default() } else { &[] };
-    let bias = if layer.bias { given.next() } else { None };
-    let channels: Vec<&[T]> = given.collect();
-    kernel.pack_with(weights, bias, &channels)
 }

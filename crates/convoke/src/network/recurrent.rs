@@ -6,7 +6,7 @@ use convoke_core::eval::Float;
 use convoke_core::plan::StepMemory;
 use convoke_core::spec::Recurrent;
 
-use super::layers::{Fetch, Kernels, Layers, Means, pack};
+use super::layers::{Fetch, Kernels, Layers, Means};
 use crate::error::Error;
 use crate::kernel::{Kernel, Packed, Tensors};
 use crate::memory::{as_bytes, as_bytes_mut};
@@ -40,7 +40,7 @@ impl<T: Float> Recurring<T> {
         let mut ways = Vec::new();
         for (way, &is_reverse) in layer.direction.ways().iter().enumerate() {
             let given = fetch.all(layer.projection_parameters(name, way))?;
-            let packed = pack(&projection, &layer.projection, &given)?;
+            let packed = kernels.pack(&projection, &layer.projection, &given)?;
             fetch.done(given);
             // The step's own names stand for those of the layer, in the same order.
             let own = layer.step.parameters().map(|parameter| parameter.name);

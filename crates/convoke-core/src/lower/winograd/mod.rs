@@ -181,6 +181,7 @@ pub(crate) fn transformed(taps: usize, m: usize) -> usize {
 
 /// Transforms `lanes` windows side by side along every axis of several taps, the last first. The first of `values` holds them and
 /// then the result; the second is room to work in.
+#[inline(always)]
 pub(crate) fn transform_windows(matrix: &[Vec<f64>], window: [usize; 3], lanes: usize, values: &mut [Vec<f64>; 2]) {
     let mut sizes = window;
     for axis in (0..3).rev().filter(|&a| window[a] > 1) {
