@@ -41,10 +41,10 @@ pub struct Kernel {
     idle: Mutex<Vec<Workspace>>,
 }
 
-/// Multiply-accumulates that are worth waking another thread for.
-pub(crate) const MACS_TO_WAKE: u64 = 1 << 19;
-/// Multiply-accumulates that are worth sharing with a thread that is awake.
-const MACS_TO_SHARE: u64 = 1 << 17;
+/// Cycles, as they are estimated, that are worth waking another thread for.
+pub(crate) const CYCLES_TO_WAKE: f64 = 32768.0;
+/// Cycles that are worth sharing with a thread that is awake.
+const CYCLES_TO_SHARE: f64 = 8192.0;
 
 impl Kernel {
     pub(crate) fn new(
@@ -470,14 +470,14 @@ impl Kernel {
             Some(batch) => batch,
             None => tensors.dst.len() / (self.spec.dst_image() * self.spec.dst_storage().bytes()).max(1),
         };
-        let is_worth_it = self.macs(images) >= 2 * MACS_TO_WAKE;
+        let is_worth_it = self.cycles(images) >= 2.0 * CYCLES_TO_WAKE;
         let run = |executor: &dyn Executor| self.run_on(executor, workspace, packed, tensors);
         self.pools.team(if is_worth_it { threads } else { 1 }, run)?
     }
 
-    /// Multiply-accumulates of so many images.
-    fn macs(&self, images: usize) -> u64 {
-        self.spec.macs_per_image().saturating_mul(images as u64)
+    /// Cycles that so many images should take, of one core.
+    pub(crate) fn cycles(&self, images: usize) -> f64 {
+        self.plan.cost.total() * images as f64
     }
 
     /// Runs with `executor` sharing out loops, if that is worth it.
@@ -514,7 +514,7 @@ impl Kernel {
             let given = elements(indices.len(), Storage::I32);
             self.check_len("indices", images(self.spec.dst_image()), given, Some(batch))?;
         }
-        let executor = if self.macs(batch) < 2 * MACS_TO_SHARE { &Serial } else { executor };
+        let executor = if self.cycles(batch) < 2.0 * CYCLES_TO_SHARE { &Serial } else { executor };
         let elements = |len: i128| usize::try_from(len).unwrap_or(usize::MAX);
         let lane = self.spec.dtype.bytes();
         let scratch = elements(self.program.len(Role::Scratch, batch));

@@ -13,7 +13,7 @@ use convoke_jit::Executor;
 
 use crate::compiler::Compiler;
 use crate::error::Error;
-use crate::kernel::{Kernel, MACS_TO_WAKE};
+use crate::kernel::{CYCLES_TO_WAKE, Kernel};
 use crate::memory::Memory;
 use crate::threads::Pools;
 use crate::workspace::Workspace;
@@ -153,7 +153,7 @@ impl<T: Float> Network<T> {
         }
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let mut room = idle().pop().unwrap_or_default();
-        let is_worth_it = self.layers.arranged.macs_per_image().saturating_mul(batch as u64) >= 2 * MACS_TO_WAKE;
+        let is_worth_it = self.layers.cycles() * batch as f64 >= 2.0 * CYCLES_TO_WAKE;
         let run = |executor: &dyn Executor| self.run_in(executor, &mut room, batch, inputs, outputs, watch);
         let result = self.pools.team(if is_worth_it { self.threads } else { 1 }, run);
         idle().push(room);

@@ -182,6 +182,16 @@ impl<T: Float> Layers<T> {
         Ok(Self { arranged, arena, steps })
     }
 
+    /// Cycles that one image should take, of one core; moves of elements are not counted.
+    pub(super) fn cycles(&self) -> f64 {
+        let of = |step: &Step<T>| match step {
+            Step::Kernel(kernel, _) | Step::ByChannel(kernel) => kernel.cycles(1),
+            Step::Recurrent(layer) => layer.cycles(),
+            Step::View | Step::Moves(_) => 0.0,
+        };
+        self.steps.iter().map(of).sum()
+    }
+
     /// Computes the outputs of `batch` images, whose lengths are right, and tells `watch` before each layer which it is.
     ///
     /// # Errors
@@ -285,7 +295,13 @@ impl<T: Float> Layers<T> {
                         continue;
                     }
                     let image = |value: usize| self.arranged.values[value].shape.image();
-                    moves::run(one, batch, (source(value), image(value)), (&mut *dst, image(node.output)));
+                    moves::run(
+                        means.executor,
+                        one,
+                        batch,
+                        (source(value), image(value)),
+                        (&mut *dst, image(node.output)),
+                    );
                 }
             }
         }

@@ -1,15 +1,58 @@
 //! Elements to where a [`Move`] says.
 
+use std::sync::{Mutex, PoisonError};
+
 use convoke_core::spec::{Loop, Move};
+use convoke_jit::Executor;
 
 /// Loops of fewer elements than this a step are walked in squares, so that what is read in one order and written in another is in the cache both times.
 const SQUARE: usize = 16;
 
-/// Copies the box of each image. `src` and `dst` come with the elements of an image.
-pub(super) fn run<T: Copy>(one: &Move, batch: usize, (src, read): (&[T], usize), (dst, written): (&mut [T], usize)) {
+/// Elements that are worth sharing with a thread that is awake.
+const TO_SHARE: usize = 1 << 13;
+
+/// Pieces of a box that each thread should have, so that one that is late holds the others up less.
+const PIECES: usize = 2;
+
+/// Copies the box of each image, on the threads of `executor` where that is worth it. `src` and `dst` come with the elements of an image.
+pub(super) fn run<T: Copy + Send + Sync>(
+    executor: &dyn Executor,
+    one: &Move,
+    batch: usize,
+    (src, read): (&[T], usize),
+    (dst, written): (&mut [T], usize),
+) {
+    let elements: usize = one.loops.iter().map(|one| one.len).product();
     for n in 0..batch {
-        copy(&one.loops, src, n * read + one.from, dst, n * written + one.to);
+        let (from, to) = (n * read + one.from, n * written + one.to);
+        if executor.threads() > 1 && elements >= 2 * TO_SHARE {
+            share(executor, &one.loops, &src[from..], &mut dst[to..]);
+        } else {
+            copy(&one.loops, src, from, dst, to);
+        }
     }
+}
+
+/// Copies a box from the first elements on, in pieces along its outermost extent.
+fn share<T: Copy + Send + Sync>(executor: &dyn Executor, loops: &[Loop], src: &[T], dst: &mut [T]) {
+    let reach = |loops: &[Loop]| 1 + loops.iter().map(|one| (one.len - 1) * one.to).sum::<usize>();
+    let [outer, inner @ ..] = loops else { return copy(loops, src, 0, dst, 0) };
+    // Where pieces are written one behind the other.
+    if reach(inner) > outer.to {
+        return copy(loops, src, 0, dst, 0);
+    }
+    let len = outer.len.div_ceil(PIECES * executor.threads());
+    let pieces = Mutex::new(dst[..reach(loops)].chunks_mut(len * outer.to).zip((0..outer.len).step_by(len)));
+    let next = || pieces.lock().unwrap_or_else(PoisonError::into_inner).next();
+    executor.broadcast(&|| {
+        while let Some((dst, first)) = next() {
+            let piece = Loop { len: len.min(outer.len - first), ..*outer };
+            match *inner {
+                [one] => copy(&[piece, one], src, first * outer.from, dst, 0),
+                _ => (0..piece.len).for_each(|i| copy(inner, src, (first + i) * outer.from, dst, i * outer.to)),
+            }
+        }
+    });
 }
 
 fn copy<T: Copy>(loops: &[Loop], src: &[T], from: usize, dst: &mut [T], to: usize) {
@@ -37,3 +80,7 @@ fn copy<T: Copy>(loops: &[Loop], src: &[T], from: usize, dst: &mut [T], to: usiz
         }
     }
 }
+
+#[cfg(test)]
+#[path = "moves_tests.rs"]
+mod tests;

@@ -52,6 +52,12 @@ impl<T: Float> Recurring<T> {
         Ok(Self { layer: layer.clone(), memory: StepMemory::of(layer), projection, ways })
     }
 
+    /// Cycles that one image should take, of one core.
+    pub(super) fn cycles(&self) -> f64 {
+        let positions = self.layer.positions() as f64;
+        self.ways.iter().map(|way| self.projection.cycles(1) + positions * way.step.cycles()).sum()
+    }
+
     /// Makes the value of one image, channels last, in a piece of memory as long as [`StepMemory`] says. `states` are those before the first position, for all
     /// ways; zeros if there are none.
     ///
