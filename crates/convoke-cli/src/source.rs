@@ -220,6 +220,25 @@ pub(crate) fn select_beside_networks<'a>(sources: &'a [Source], layers: &Layers)
     }
 }
 
+/// A network and the file it comes from.
+pub(crate) type SelectedNetwork<'a> = (&'a Text, &'a NetworkSpec);
+
+/// The layers that a command is about, and the networks, of those that take either. A layer of a network is one of them if it is asked for by its name.
+pub(crate) fn select_whole<'a>(
+    sources: &'a [Source],
+    layers: &Layers,
+) -> Result<(Vec<Selected<'a>>, Vec<SelectedNetwork<'a>>), Failure> {
+    let all = sources.iter().flat_map(|s| s.networks.iter().map(|network| (&s.text, network)));
+    let wanted = |name: &str| layers.layer.as_ref().is_none_or(|wanted| wanted == name);
+    let networks: Vec<_> = all.filter(|(_, network)| wanted(&network.name)).collect();
+    if layers.layer.is_some() && !networks.is_empty() {
+        return Ok((Vec::new(), networks));
+    }
+    let mut selected = select_beside_networks(sources, layers)?;
+    selected.retain(|layer| layers.layer.is_some() || !layer.of_network);
+    Ok((selected, networks))
+}
+
 /// The network that a command is about: that of the name, or the only one where nothing else is.
 pub(crate) fn select_network<'a>(sources: &'a [Source], layers: &Layers) -> Option<&'a NetworkSpec> {
     let networks: Vec<_> = sources.iter().flat_map(|source| &source.networks).collect();

@@ -13,12 +13,19 @@ use convoke_core::spec::{Accuracy, Algorithm, LayerSpec, PackInput};
 use convoke_core::target::Target;
 use std::io::Write;
 
+mod network;
+
 pub(crate) fn run(args: &Explain, out: &mut dyn Write) -> Result<(), Failure> {
     let Planning { layers, target } = &args.planning;
     let target = if args.measure { super::runnable_target(target)? } else { super::target(target)? };
     let timer = args.measure.then(|| Timer::new(&target, usize::from(args.threads), args.budget));
     let sources = source::read(layers)?;
-    let selected = source::select(&sources, layers)?;
+    // What is measured, or read by a program, is one layer after the other.
+    let (selected, networks) = match args.json || args.measure {
+        true => (source::select(&sources, layers)?, Vec::new()),
+        false => source::select_whole(&sources, layers)?,
+    };
+    let alone = selected.len();
     let bar = progress::steps(selected.len(), args.json || timer.is_none());
     for (at, layer) in selected.into_iter().enumerate() {
         bar.set_message(layer.name());
@@ -35,6 +42,12 @@ pub(crate) fn run(args: &Explain, out: &mut dyn Write) -> Result<(), Failure> {
         bar.inc(1);
     }
     bar.finish_and_clear();
+    for (at, (text, network)) in networks.into_iter().enumerate() {
+        if alone + at > 0 {
+            writeln!(out)?;
+        }
+        network::write(text, network, &target, out)?;
+    }
     Ok(())
 }
 

@@ -46,6 +46,63 @@ error: there is no layer `net_memory`; there are none that stand alone
 }
 
 #[test]
+fn explain_prints_a_network_as_it_is_computed() {
+    with_input("explain - --target avx2 --layer net --size H=6", NET).success().stdout_eq(str![[r#"
+<stdin>:net on avx2: 5 layers for 5
+  stem    conv2d      f32[N, 4, 6, 8] @ nchw  direct, vector ow, input copied, tile 4x1                       1.08 k cycles  42.5 %,  30 % of peak
+  half    max_pool2d  f32[N, 4, 3, 4] @ nchw  pool, vector ow, tile 1x1                                          410 cycles  16.1 %,   3 % of peak
+  both    concat      f32[N, 8, 3, 4] @ nchw  moves 384 B
+  all     flatten     f32[N, 96, 1] @ ncl     in the same memory
+  scores  linear      f32[N, 10, 1] @ ncl     pointwise, vector oc, input copied to channels last, tile 1x2   1.06 k cycles  41.4 %,   6 % of peak
+  in all: 2.55 k cycles an image, of which multiply-adds alone would take 396 (15.5 %)
+  memory: 960 B an image between layers, 4.34 kB of parameters
+
+"#]]);
+    with_input("explain - --target avx2", RECURRENT).success().stdout_eq(str![[r#"
+<stdin>:net on avx2: 4 layers for 2
+  signal_nlc  reorder  f32[2, 10, 16] @ nlc  moves 640 B
+  memory      lstm     f32[2, 10, 16] @ nlc  pointwise, vector oc, tile 5x2, and 11 layers a position   7.89 k cycles  60.6 %,   5 % of peak
+  next        gru      f32[2, 10, 8] @ nlc   pointwise, vector oc, tile 4x3, and 17 layers a position   5.13 k cycles  39.4 %,   8 % of peak
+  next_ncl    reorder  f32[2, 8, 10] @ ncl   moves 320 B
+  in all: 13.0 k cycles an image, of which multiply-adds alone would take 825 (6.34 %)
+  memory: 1.28 kB an image between layers, 5.12 kB of parameters
+
+"#]]);
+    // A layer alone is explained as any other, and so are all that are no network's.
+    for (options, part) in [("--layer net_scores", "Chosen: pointwise"), ("", "<stdin>:alone on avx2\n\nChosen: ")] {
+        let all = with_input(&format!("explain - --target avx2 --size H=6 {options}"), NET).success();
+        let text = String::from_utf8(all.get_output().stdout.clone()).unwrap();
+        assert!(text.contains(part), "no `{part}` in {text}");
+    }
+}
+
+#[test]
+fn plan_prints_a_network_that_is_planned_so_again() {
+    let plan = |text: &str, options: &str| {
+        let plan = with_input(&format!("plan - --target avx2 {options}"), text).success();
+        String::from_utf8(plan.get_output().stdout.clone()).unwrap()
+    };
+    let first = plan(NET, "--size H=6 --layer net");
+    assert!(first.contains("schedule {"), "{first}");
+    assert_eq!(plan(&first, ""), first);
+    let whole = plan(NET, "--size H=6");
+    assert!(whole.starts_with("// <stdin>:alone on avx2\nschedule {") && whole.ends_with(&first), "{whole}");
+    // A pin that cannot hold is shown.
+    let pinned = NET.replace("padding: 1,", "padding: 1, schedule { algorithm: pointwise },");
+    with_input("explain - --target avx2 --size H=6", &pinned).code(1);
+    with_input("plan - --target avx2 --size H=6", &pinned).code(1).stderr_eq(str![[r#"
+error: the schedule cannot hold
+ --> <stdin>:5:86
+  |
+5 |     conv2d stem { out_channels: 4, kernel_size: 3, padding: 1, schedule { algorithm: pointwise }, then: [scale, shift, relu] }
+  |                                                                                      ^^^^^^^^^ pointwise needs a window of 1, and along h it is 3
+  |
+  = help: change this pin, or leave it out and let the planner choose
+
+"#]]);
+}
+
+#[test]
 fn check_prints_the_layers_of_a_network() {
     with_input("check - --size H=6", NET).success().stdout_eq(str![[r#"
 alone  f32[1, 1, 9] @ ncl -> [1, 1, 7]  21 MACs  3 parameters

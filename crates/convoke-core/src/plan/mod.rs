@@ -22,7 +22,7 @@ pub use accuracy::error_times;
 pub use arena::{Arena, Place};
 pub use choose::{Candidate, PlanError, Refusal, candidates, choose};
 pub use layouts::{Plans, like};
-pub use network::{arrange, arrange_planned};
+pub use network::{arrange, arrange_planned, pin};
 pub use recurrent::StepMemory;
 
 pub use crate::spec::{Algorithm, Axis, PackInput, VectorAxis};

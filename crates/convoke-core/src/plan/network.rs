@@ -1,6 +1,6 @@
 //! What is decided across the layers of a network, before each is planned for itself.
 
-use super::layouts::{Plans, choose_layouts};
+use super::layouts::{Plans, choose_layouts, like};
 use crate::spec::{NetworkSpec, NodeKind};
 use crate::target::Target;
 
@@ -24,6 +24,20 @@ pub fn arrange_planned(network: &NetworkSpec, target: &Target) -> (NetworkSpec, 
     let (arranged, mut plans) = choose_layouts(&fused, target);
     plans.extend(of_steps);
     (arranged, plans)
+}
+
+/// The network that is compiled in place of `network`, as text can say it: as [`arrange`], with each plan pinned by a `schedule` where a layer may have one.
+/// Of recurrent layers that is what they were.
+pub fn pin(network: &NetworkSpec, target: &Target) -> NetworkSpec {
+    let (mut arranged, plans) = arrange_planned(network, target);
+    for node in &mut arranged.nodes {
+        if let NodeKind::Layer(spec) | NodeKind::Linear(spec) = &mut node.kind
+            && let Some(plan) = plans.get(&like(spec))
+        {
+            spec.schedule = plan.to_schedule();
+        }
+    }
+    arranged
 }
 
 /// Puts layers that compute nothing but steps into the layers whose result they take, where nobody else takes it.
