@@ -2,7 +2,7 @@
 //!
 //! A tile passes three times over the channels: for the greatest, for the powers `exp(x - greatest)` and their sum, and for the quotients. The
 //! sum has as many parts as a block of channels has elements, one for each place in a block, added one after the other; so it is the same in
-//! every layout and on every target. Where channels are neighbours in memory, a tile is one pixel and lanes are channels; else lanes
+//! every layout and on every target. Where many channels are neighbours in memory, a tile is one pixel and lanes are channels; else lanes
 //! are pixels, and parts come one after the other.
 
 use super::activation;
@@ -24,7 +24,8 @@ pub(super) fn nests(spec: &LayerSpec, kernel: &mut Kernel) {
     }
     let softmax = Softmax { spec, view: View::of_dst(spec), block: spec.dtype.block(), lanes: kernel.lanes() };
     let pixels: usize = spec.spatial.iter().map(|a| a.output).product();
-    if softmax.view.lanes > 1 || softmax.view.plane == 1 {
+    let are_few = spec.out_channels <= softmax.block && pixels >= softmax.lanes;
+    if softmax.are_neighbours() && !are_few {
         softmax.keep_parts(kernel);
         let tile = softmax.of_a_pixel(kernel);
         return softmax.nest(kernel, tile, 1, 0..pixels);
@@ -50,6 +51,11 @@ struct Softmax<'a> {
 }
 
 impl Softmax<'_> {
+    /// Whether channels are neighbours in memory, at least those of a block.
+    fn are_neighbours(&self) -> bool {
+        self.view.lanes > 1 || self.view.plane == 1
+    }
+
     /// Makes `local` hold at least the parts of a sum.
     fn keep_parts(&self, kernel: &mut Kernel) {
         let parts = self.block as i64;
@@ -88,17 +94,18 @@ impl Softmax<'_> {
         kernel.nests.push(Nest { label, outer });
     }
 
-    /// The tile of `pixels` neighbours, whose channels lie a plane apart.
+    /// The tile of `pixels` neighbours, whose channels lie a plane apart, or are few.
     fn of_pixels(&self, kernel: &Kernel, pixels: usize, label: &str) -> Tile {
         let mut e = Emitter::new(self.spec.dtype, kernel.fma);
         let [greatest, sum, part, x, free] = [0, 1, 2, 3, 4].map(Reg);
-        let (channels, plane) = (self.spec.out_channels, self.view.plane);
+        let (channels, stride) = (self.spec.out_channels, self.view.spatial[2]);
+        let plane = if self.are_neighbours() { 1 } else { self.view.plane };
         let at = |channel: usize| Address { ptr: DST, offset: channel as i64 * plane };
         let every = |count: usize, step: usize| (Extent::Count(count as u64), [(DST, step as i64 * plane)]);
         e.constant(greatest, f64::NEG_INFINITY);
         let (all, steps) = every(channels, 1);
         e.repeat(all, &steps, |e| {
-            e.load(x, at(0), pixels, 1);
+            e.load(x, at(0), pixels, stride);
             e.binary(BinaryOp::Maximum, greatest, x, greatest);
         });
         e.constant(sum, 0.0);
@@ -113,9 +120,9 @@ impl Softmax<'_> {
                 e.constant(part, 0.0);
                 let (count, steps) = every(each, self.block);
                 e.repeat(count, &steps, |e| {
-                    e.load(x, at(parts.start), pixels, 1);
+                    e.load(x, at(parts.start), pixels, stride);
                     power(e, x, greatest, free);
-                    e.store(at(parts.start), x, pixels, 1);
+                    e.store(at(parts.start), x, pixels, stride);
                     e.binary(BinaryOp::Add, part, part, x);
                 });
                 e.binary(BinaryOp::Add, sum, sum, part);
@@ -123,9 +130,9 @@ impl Softmax<'_> {
         }
         let (all, steps) = every(channels, 1);
         e.repeat(all, &steps, |e| {
-            e.load(x, at(0), pixels, 1);
+            e.load(x, at(0), pixels, stride);
             e.binary(BinaryOp::Div, x, x, sum);
-            e.store(at(0), x, pixels, 1);
+            e.store(at(0), x, pixels, stride);
         });
         self.tile(kernel, e, label, &["dst"])
     }
@@ -191,14 +198,18 @@ impl Softmax<'_> {
         }
     }
 
-    /// Takes the parts together, from the first to the last: `whole` is the first, and `take` takes up what is in `x`.
+    /// Takes the parts together, from the first to the last that has a channel: `whole` is the first, and `take` takes up what is in `x`.
     fn across(&self, e: &mut Emitter, parts: impl Fn(usize) -> Reg, whole: Reg, x: Reg, take: impl Fn(&mut Emitter)) {
         for from in (0..self.block).step_by(self.lanes) {
             let at = Address { ptr: LOCAL, offset: from as i64 };
             e.store(at, parts(from / self.lanes), self.lanes, 1);
         }
         e.broadcast(whole, Address { ptr: LOCAL, offset: 0 });
-        e.repeat(Extent::Count(self.block as u64 - 1), &[(LOCAL, 1)], |e| {
+        let others = self.block.min(self.spec.out_channels) - 1;
+        if others == 0 {
+            return;
+        }
+        e.repeat(Extent::Count(others as u64), &[(LOCAL, 1)], |e| {
             e.broadcast(x, Address { ptr: LOCAL, offset: 1 });
             take(e);
         });
