@@ -211,6 +211,23 @@ impl Kernel {
     }
 
     /// Memory for the packed weights, which `fill` writes.
+    /// As [`Kernel::pack_with`] of weights alone, in the memory of what has been packed for this kernel before, if there is such.
+    pub(crate) fn pack_again<'p, T: Float>(
+        &self,
+        weights: &[T],
+        packed: &'p mut Option<Packed<T>>,
+    ) -> Result<&'p Packed<T>, Error> {
+        if let Some(again) = packed {
+            self.check_len("weights", self.packing.plain_len(), weights.len(), None)?;
+            if let Some(room) = again.lanes_mut::<T::Lane>() {
+                self.packing.pack(weights, room);
+            }
+        } else {
+            *packed = Some(self.pack_with(weights, None, &[])?);
+        }
+        packed.as_ref().ok_or_else(|| Error::Weights { layer: self.spec.name.clone(), elements: 0 })
+    }
+
     fn packed<T, L: Stored>(&self, bias: &[L], fill: impl FnOnce(&mut [L])) -> Result<Packed<T>, Error> {
         let elements = self.packing.packed_len();
         let mut weights = Memory::default();

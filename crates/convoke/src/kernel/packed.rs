@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use convoke_core::eval::Stored;
 use convoke_core::lower::weights::WeightsPacking;
 
 use crate::memory::Memory;
@@ -27,6 +28,12 @@ impl<T> PartialEq for Packed<T> {
 }
 
 impl<T> Packed<T> {
+    /// The packed weights, as lanes.
+    pub(super) fn lanes_mut<L: Stored>(&mut self) -> Option<&mut [L]> {
+        let lines = self.len.div_ceil(Memory::per_line::<u8>());
+        self.weights.split::<L>(lines)?.0.get_mut(..self.len / size_of::<L>())
+    }
+
     /// The bytes of the packed weights, in the machine's order; see [`WeightsPacking`].
     pub fn weights(&self) -> &[u8] {
         &self.weights.elements()[..self.len]
