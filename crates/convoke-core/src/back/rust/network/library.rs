@@ -282,6 +282,11 @@ fn literal(x: f32) -> String {
     if x.is_finite() { format!("{x:?}") } else { format!("f32::from_bits({:#x})", x.to_bits()) }
 }
 
+/// `n * step`.
+fn number_times(step: usize) -> String {
+    if step == 1 { "n".to_owned() } else { format!("n * {step}") }
+}
+
 /// How much of a value is read.
 #[derive(Clone, Copy)]
 pub(super) enum Taken {
@@ -328,8 +333,8 @@ impl Writer<'_, '_> {
         };
         let at = match (count, start) {
             (1, _) => start.to_string(),
-            (_, 0) => format!("n * {step}"),
-            _ => format!("{start} + n * {step}"),
+            (_, 0) => number_times(step),
+            _ => format!("{start} + {}", number_times(step)),
         };
         match self.sequence.arena.places[value] {
             Place::Arena(_) => format!("around.get::<{len}>({at})"),
@@ -433,7 +438,11 @@ impl Writer<'_, '_> {
         let len = self.sequence.len(node.output) / count;
         let mut arguments = vec![matrix(node.inputs[0]), packed.clone()];
         arguments.extend(node.residual().map(matrix));
-        arguments.push(if count == 1 { "made".to_owned() } else { format!("memory::part_mut(made, n * {len})") });
+        arguments.push(if count == 1 {
+            "made".to_owned()
+        } else {
+            format!("memory::part_mut(made, {})", number_times(len))
+        });
         arguments.extend(layer.scratch.then(|| "memory::part_mut(scratch, 0)".to_owned()));
         arguments.extend(layer.local.then(|| "memory::part_mut(local, 0)".to_owned()));
         let weights = matrix(node.inputs[1]);
