@@ -145,9 +145,9 @@ fn cut(build: &mut Build, call: &Call<'_, '_>, view: &View, cuts: &[Cut]) -> Res
     if cuts.iter().any(|cut| cut.len == 0) {
         return Err(Reason::No("it takes nothing"));
     }
-    if view.roles(build.net.shape(view.value)).is_none()
-        && let Some(view) = cut_within(build, call, view, cuts)?
-    {
+    let own = build.net.shape(view.value);
+    let is_placed = view.roles(own).and_then(|roles| filled(roles, build.batch, own.sizes.len())).is_some();
+    if !is_placed && let Some(view) = cut_within(build, call, view, cuts)? {
         return Ok(view);
     }
     let placed = build.placed(view);
