@@ -130,7 +130,8 @@ def _imported(case: str, model: Path, sizes: dict[str, int], convoke: Convoke, c
 def _model(seed: int, name: str, convoke: Convoke) -> Outcome:
     """A model of a package. What Convoke has no operators for is skipped, with the first line of what it says."""
     case, (model, sizes) = f"networks/models/{name}", example_models.load(name)
-    outcome = _beside(case, model, convoke, 1, [seed * 1000 + number for number in range(INPUTS)], sizes, LEAST)
+    least = example_models.LEAST.get(name, LEAST)
+    outcome = _beside(case, model, convoke, 1, [seed * 1000 + number for number in range(INPUTS)], sizes, least)
     if outcome.reason.startswith("convoke refuses it"):
         shutil.rmtree(FAILED / case.replace("/", "-"), ignore_errors=True)
         says = next((line for line in outcome.reason.splitlines() if "error:" in line), "without a reason")

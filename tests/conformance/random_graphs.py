@@ -281,6 +281,64 @@ def _states(build: Builder, x: str, count: int, shape: tuple[int, int, int]) -> 
     return []
 
 
+def _attention(build: Builder, x: str) -> str:
+    """Pixels that look at each other, with several heads, and what they were before."""
+    rng, (batch, channels, *spatial) = build.rng, build.shape(x)
+    length = int(np.prod(spatial))
+    if length > 120:
+        return x
+    heads, size = rng.choice((1, 2, 3, 4)), rng.randint(1, 9)
+    flat = build.add("Transpose", build.add("Reshape", x, build.sizes(batch, channels, -1)), perm=[0, 2, 1])
+    way = rng.choice((_heads_together, _heads_apart, _heads_in_the_batch) if batch == 1 else (_heads_together, _heads_apart))
+    q, k, v = way(build, flat, heads, size)
+    factor = build.numbers(size**-0.5)
+    q = build.add("Mul", q, factor) if (before := rng.random() < 0.5) else q
+    scores = build.add("MatMul", q, k)
+    scores = scores if before else build.add("Mul", scores, factor)
+    scores = build.add("Add", scores, build.weights(length, length)) if rng.random() < 0.2 else scores
+    made = build.add("MatMul", build.add("Softmax", scores, axis=len(build.shape(scores)) - 1), v)
+    made = build.add("Transpose", made, perm=[0, 2, 1, 3] if len(build.shape(made)) == 4 else [1, 0, 2])
+    made = build.add("Reshape", made, build.sizes(batch, length, heads * size))
+    made = build.add("MatMul", made, build.weights(heads * size, channels))
+    if rng.random() < 0.5:
+        return build.add("Add", x, build.add("Reshape", build.add("Transpose", made, perm=[0, 2, 1]), build.sizes(batch, channels, *spatial)))
+    made = build.add("Transpose", build.add("Add", made, flat), perm=[0, 2, 1])
+    return build.add("Reshape", made, build.sizes(batch, channels, *spatial))
+
+
+def _heads_together(build: Builder, flat: str, heads: int, size: int) -> tuple[str, str, str]:
+    """One layer for all three, taken apart behind it."""
+    rng, (batch, length, channels) = build.rng, build.shape(flat)
+    made = build.add("MatMul", flat, build.weights(channels, 3 * heads * size))
+    made = build.add("Add", made, build.weights(3 * heads * size)) if rng.random() < 0.5 else made
+    made = build.add("Transpose", build.add("Reshape", made, build.sizes(batch, length, 3, heads, size)), perm=[2, 0, 3, 1, 4])
+    if rng.random() < 0.4:
+        parts = [build.add("Gather", made, build.constant(np.array(at, np.int64)), axis=0) for at in range(3)]
+    else:
+        parts = [build.add("Slice", made, build.sizes(at), build.sizes(at + 1), build.sizes(0)) for at in range(3)]
+        parts = [build.add("Reshape", part, build.sizes(batch, heads, length, size)) for part in parts]
+    q, k, v = parts
+    return q, build.add("Transpose", k, perm=[0, 1, 3, 2]), v
+
+
+def _heads_apart(build: Builder, flat: str, heads: int, size: int) -> tuple[str, str, str]:
+    """A layer for each of the three; keys with their sizes turned in one step."""
+    batch, length, channels = build.shape(flat)
+    made = [build.add("MatMul", flat, build.weights(channels, heads * size)) for _ in range(3)]
+    made = [build.add("Reshape", one, build.sizes(batch, length, heads, size)) for one in made]
+    q, k, v = (build.add("Transpose", one, perm=perm) for one, perm in zip(made, ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3])))
+    return q, k, v
+
+
+def _heads_in_the_batch(build: Builder, flat: str, heads: int, size: int) -> tuple[str, str, str]:
+    """Of one image, as PyTorch's `MultiheadAttention` has it: heads come first."""
+    _, length, channels = build.shape(flat)
+    made = [build.add("MatMul", flat, build.weights(channels, heads * size)) for _ in range(3)]
+    made = [build.add("Reshape", one, build.sizes(length, heads, size)) for one in made]
+    q, k, v = (build.add("Transpose", one, perm=perm) for one, perm in zip(made, ([1, 0, 2], [1, 2, 0], [1, 0, 2])))
+    return q, k, v
+
+
 def _classifier(build: Builder, x: str) -> str:
     """Features as a row, and one or two layers of them."""
     rng, shape = build.rng, build.shape(x)
@@ -308,6 +366,6 @@ def _linear(build: Builder, x: str, made: int) -> str:
 
 STEPS: dict[Step, int] = {
     _convolution: 6, _activation: 6, _normalization: 3, _pool: 2, _residual: 3, _branches: 2, _gate: 2, _scaled: 2, _slice: 1, _pad: 1,
-    _shuffle: 1, _resize: 1, _transposed: 2, _neighbours: 1, _recurrent: 1
+    _shuffle: 1, _resize: 1, _transposed: 2, _neighbours: 1, _recurrent: 1, _attention: 1
 }
 """What a network is made of, and how often."""

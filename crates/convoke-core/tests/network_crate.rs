@@ -86,6 +86,20 @@ network recurrent {
     outputs: [memory, layers, memory_hidden, Again, memory_step, single],
 }";
 
+/// Attention with two heads, of inputs and of what layers make, and a product of matrices of one element.
+const ATTENTION: &str = "
+network attention {
+    inputs: [q: f32[{N}, 2, 7, 8] @ nhwc, k: f32[{N}, 2, 9, 8] @ nhwc, one: f32[{N}, 1, 1]],
+    conv2d values { input: k, out_channels: 12, kernel_size: 1 }
+    elementwise keys { input: k, then: mul(0.5) }
+    matmul scores { inputs: [q, keys], transpose_b: true, then: softmax }
+    matmul mixed { inputs: [scores, values] }
+    matmul squares { inputs: [mixed, mixed], transpose_b: true, then: relu }
+    matmul again { inputs: [squares, q], then: residual(q) }
+    matmul number { inputs: [one, one] }
+    outputs: [mixed, again, number],
+}";
+
 /// A network, and numbers for all that it takes.
 struct Case {
     network: NetworkSpec,
@@ -242,7 +256,19 @@ fn recurrent_layers_are_a_crate() {
     insta::assert_snapshot!("gru_steps", text(&made, "src/steps.rs"));
 }
 
-/// Under clippy's default lints: a network of everything, one of recurrent layers, one whose outputs are its input, and one that only joins what is joined where it is made.
+#[test]
+fn products_of_values_are_a_crate() {
+    for (name, n) in [("attention", "1"), ("attention_three", "3")] {
+        let case = Case::new(&ATTENTION.replace("{N}", n));
+        let made = case.emit(&[Target::AVX2, Target::PORTABLE], &Budget::default()).expect("it has a crate");
+        test(name, made);
+    }
+    let case = Case::new("network net { inputs: [a: f32[1, 4, 3], b: f32[1, 3, 2]], matmul c { inputs: [a, b] } }");
+    let made = case.emit(&[Target::AVX2, Target::PORTABLE], &Budget::default()).expect("it has a crate");
+    insta::assert_snapshot!("matmul_lib", text(&made, "src/lib.rs"));
+}
+
+/// Under clippy's default lints: a network of everything, one of recurrent layers, one of attention, one whose outputs are its input, and one that only joins what is joined where it is made.
 #[test]
 fn crates_pass_clippy() {
     let graph = GRAPH.replace("{N}", "2");
@@ -250,9 +276,14 @@ fn crates_pass_clippy() {
     let joined = "network graph { input: f32[1, 2, 3, 4], max_pool2d a { input: input, kernel_size: 2 }
         avg_pool2d b { input: input, kernel_size: 2 } concat both { inputs: [a, b] } }";
     let recurrent = RECURRENT.replace("{N}", "2").replace("network recurrent", "network graph");
-    for (name, text) in
-        [("clippy", &graph[..]), ("clippy_view", view), ("clippy_joined", joined), ("clippy_recurrent", &recurrent)]
-    {
+    let attention = ATTENTION.replace("{N}", "2").replace("network attention", "network graph");
+    for (name, text) in [
+        ("clippy", &graph[..]),
+        ("clippy_view", view),
+        ("clippy_joined", joined),
+        ("clippy_recurrent", &recurrent),
+        ("clippy_attention", &attention),
+    ] {
         let made = Case::new(text).emit(&TARGETS, &Budget::default()).expect("it has a crate");
         clippy(&written(name, &made.files), "src/lib.rs");
     }
@@ -262,11 +293,13 @@ fn crates_pass_clippy() {
 #[test]
 fn modules_pass_clippy() {
     let (graph, recurrent) = (Case::new(&GRAPH.replace("{N}", "2")), Case::new(&RECURRENT.replace("{N}", "2")));
+    let attention = Case::new(&ATTENTION.replace("{N}", "2"));
     let (limits, budget) = (Limits::default(), Budget::default());
     let each = [
         ("module", &graph, Detection::RunTime),
         ("module_no_std", &graph, Detection::CompileTime),
         ("module_recurrent", &recurrent, Detection::RunTime),
+        ("module_attention", &attention, Detection::RunTime),
     ];
     for (name, case, detection) in each {
         let mut parameters = |name: &str| Ok::<_, Infallible>(case.parameters[name].clone());

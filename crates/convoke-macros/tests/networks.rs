@@ -45,6 +45,21 @@ tones! {
     }
 }
 
+macro_rules! attention {
+    ($($text:tt)*) => {
+        convoke_macros::conv!($($text)*);
+        const ATTENTION: &str = stringify!($($text)*);
+    };
+}
+
+attention! {
+    network attention {
+        inputs: [q: f32[2, 3, 5, 4] @ nhwc, k: f32[2, 3, 6, 4] @ nhwc],
+        matmul scores { inputs: [q, k], transpose_b: true, then: softmax }
+        matmul mixed { inputs: [scores, k], then: residual(q) }
+    }
+}
+
 convoke_macros::conv!(file = "tests/networks/graph.conv");
 
 /// One of several in a file, and parameters that are named.
@@ -130,6 +145,17 @@ fn recurrent_layers_are_computed() {
     let mut output: tones::Output = [f32::NAN; _];
     tones::run(&sound, &before, &mut tones::Arena::new(), &mut output);
     check(&output, &expected(network, &[&sound, &before])[0]);
+}
+
+#[test]
+fn products_of_two_values_are_computed() {
+    let network = &networks(ATTENTION)[0];
+    let q: attention::InputQ = numbers(4, 2 * 3 * 5 * 4).try_into().expect("it is as long");
+    let k: attention::InputK = numbers(5, 2 * 3 * 6 * 4).try_into().expect("it is as long");
+    let mut output: attention::Output = [f32::NAN; _];
+    attention::run(&q, &k, &mut attention::Arena::new(), &mut output);
+    check(&output, &expected(network, &[&q, &k])[0]);
+    assert_eq!((size_of::<attention::Arena>(), attention::WEIGHTS_BYTES), (attention::ARENA_BYTES, 0));
 }
 
 #[test]

@@ -164,7 +164,8 @@ impl Fuser<'_> {
             let layer = &self.net.layers[before];
             let has_erf = steps.contains(&Step::Erf) || layer.then.contains(&Step::Erf);
             let is_per_channel = steps.iter().any(Step::is_per_channel);
-            let fits = (!has_erf || layer.op == Op::Elementwise) && !(is_per_channel && self.is_by_channel(before));
+            let takes_none = self.is_by_channel(before) || matches!(layer.op, Op::Matmul(_));
+            let fits = (!has_erf || layer.op == Op::Elementwise) && !(is_per_channel && takes_none);
             layer.op.has_steps() && !layer.then.contains(&Step::Softmax) && fits
         });
         let Some(before) = before else {

@@ -51,7 +51,14 @@ pub(crate) fn import(
     producer: &str,
 ) -> Result<Imported, ImportError> {
     let given = inputs(graph, options)?;
-    let recurrent = |op: &str| ["LSTM", "GRU"].contains(&op);
+    let constants: HashSet<usize> = graph.constants.iter().map(|constant| constant.0).collect();
+    let is_constant = |value: &Option<usize>| value.is_some_and(|value| constants.contains(&value));
+    // Operators that may go through what comes first.
+    let joins = |node: &Node<'_>| match node.op().as_str() {
+        "LSTM" | "GRU" => true,
+        "MatMul" | "Gemm" => !node.inputs.iter().take(2).any(is_constant),
+        _ => false,
+    };
     // That of all values: of the first input that can have one.
     let first = given.iter().find(|given| given.dims.len() > 1);
     let batch = first.map_or(1, |given| match given.dims[..] {
@@ -60,8 +67,8 @@ pub(crate) fn import(
     });
     let first = import_of(graph, external.clone(), options, (name, producer), &given, batch);
     match first {
-        // What comes first may be positions that such a layer goes through.
-        Err(error) if batch > 1 && graph.nodes.iter().any(|node| recurrent(&node.op())) => {
+        // What comes first may be positions that such a layer goes through, or rows of a matrix.
+        Err(error) if batch > 1 && graph.nodes.iter().any(joins) => {
             import_of(graph, external, options, (name, producer), &given, 1).map_err(|_| error)
         }
         made => made,
@@ -323,7 +330,7 @@ impl<'g> Importer<'_, 'g> {
                 Some(Ok(Known::Failed(error)) | Err(error)) => return self.store(node, |_| Known::Failed(error)),
             }
         }
-        let hints = self.hints(node);
+        let hints = self.hints(node, &views);
         let is_used = |value: usize| {
             !self.graph.users[value].is_empty() || self.graph.outputs.iter().any(|(output, _)| *output == value)
         };
@@ -410,11 +417,11 @@ impl<'g> Importer<'_, 'g> {
     }
 
     /// Names that the layers of a node could have: of its weights, its own, that of what it makes.
-    fn hints(&self, node: &Node<'_>) -> Vec<String> {
+    fn hints(&self, node: &Node<'_>, views: &[Option<View>]) -> Vec<String> {
         let mut hints = Vec::new();
         if matches!(node.op().as_str(), "Conv" | "ConvTranspose" | "Gemm" | "MatMul") {
-            hints.extend(node.input(1).map(|value| self.graph.names[value].to_owned()));
-            hints.extend(node.input(2).map(|value| self.graph.names[value].to_owned()));
+            let weights = [1, 2].into_iter().filter(|&input| views.get(input).is_some_and(Option::is_none));
+            hints.extend(weights.filter_map(|input| node.input(input)).map(|value| self.graph.names[value].to_owned()));
         }
         hints.push(node.proto.name.clone());
         hints.extend(node.proto.output.first().cloned());

@@ -249,6 +249,8 @@ pub(crate) enum Op {
     Elementwise,
     Add,
     Mul,
+    /// The product of matrices; whether the second has a row for each column of what is made.
+    Matmul(bool),
     Concat(Role),
     /// Channels and, for each spatial axis, start, end and step.
     Slice {
@@ -296,7 +298,16 @@ impl Step {
 impl Op {
     /// Whether steps may follow it.
     pub(crate) fn has_steps(&self) -> bool {
-        matches!(self, Self::Conv(_) | Self::Linear(..) | Self::Pool { .. } | Self::Elementwise | Self::Add | Self::Mul)
+        matches!(
+            self,
+            Self::Conv(_)
+                | Self::Linear(..)
+                | Self::Pool { .. }
+                | Self::Elementwise
+                | Self::Add
+                | Self::Mul
+                | Self::Matmul(_)
+        )
     }
 }
 

@@ -84,6 +84,7 @@ fn short(layer: &Layer) -> &'static str {
         Op::Elementwise => layer.then.iter().find_map(main_word).unwrap_or("affine"),
         Op::Add => "sum",
         Op::Mul => "product",
+        Op::Matmul(_) => "matmul",
         Op::Concat(_) => "concat",
         Op::Slice { .. } => "slice",
         Op::Pad { .. } => "pad",
@@ -121,7 +122,7 @@ fn written(net: &Network, layer: &Layer, previous: Option<usize>, names: &[Strin
     let from = net.shape(layer.inputs[0]);
     let mut fields = Vec::new();
     match layer.op {
-        Op::Add | Op::Mul | Op::Concat(_) => {
+        Op::Add | Op::Mul | Op::Matmul(_) | Op::Concat(_) => {
             let inputs: Vec<_> = layer.inputs.iter().map(|&value| names[value].as_str()).collect();
             fields.push(format!("inputs: [{}]", inputs.join(", ")));
         }
@@ -153,6 +154,10 @@ fn written(net: &Network, layer: &Layer, previous: Option<usize>, names: &[Strin
         Op::Elementwise => "elementwise".to_owned(),
         Op::Add => "add".to_owned(),
         Op::Mul => "mul".to_owned(),
+        Op::Matmul(is_transposed) => {
+            fields.extend(is_transposed.then(|| "transpose_b: true".to_owned()));
+            "matmul".to_owned()
+        }
         Op::Concat(role) => {
             if *role != Role::Channel {
                 let axis = from.order().iter().position(|other| other == role).unwrap_or(0);

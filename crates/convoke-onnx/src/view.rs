@@ -25,7 +25,7 @@ pub(crate) struct View {
 }
 
 /// Puts neighbouring factors together that are one.
-fn merged(factors: impl IntoIterator<Item = Factor>) -> Vec<Factor> {
+pub(crate) fn merged(factors: impl IntoIterator<Item = Factor>) -> Vec<Factor> {
     let mut out: Vec<Factor> = Vec::new();
     for factor in factors.into_iter().filter(|factor| factor.size != 1) {
         match out.last_mut() {

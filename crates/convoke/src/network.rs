@@ -108,7 +108,7 @@ impl<T: Float> Network<T> {
     pub fn kernel(&self, layer: &str) -> Option<&Kernel> {
         let at = self.layers.arranged.nodes.iter().position(|node| node.name == layer)?;
         match &self.layers.steps[at] {
-            Step::Kernel(kernel, _) | Step::ByChannel(kernel) => Some(kernel),
+            Step::Kernel(kernel, _) | Step::ByChannel(kernel) | Step::Matmul(kernel, _) => Some(kernel),
             Step::View | Step::Moves(_) | Step::Recurrent(_) => None,
         }
     }

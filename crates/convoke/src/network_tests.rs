@@ -208,6 +208,96 @@ fn recurrent_layers_take_one_position_after_the_other() {
     check::<Bf16>(&recurrent("N", "ncl", 3).replace("f32", "bf16"), 1e-1);
 }
 
+/// Attention, in a layout without blocks; `{Q}`, `{K}` and `{V}` are shapes.
+const ATTENTION: &str = "
+network attention {
+    inputs: [q: f32[{N}, {Q}, k: f32[{N}, {K}, v: f32[{N}, {V}],
+    elementwise scaled { input: q, then: mul(0.5) }
+    matmul scores { inputs: [scaled, k], transpose_b: true }
+    elementwise weighted { then: [softmax] }
+    matmul mixed { inputs: [weighted, v], then: [residual(q), relu] }
+    mul both { inputs: [mixed, q] }
+    matmul plain { inputs: [scores, v], then: [mul(0.25), residual(q)] }
+    add sum { inputs: [plain, both] }
+    matmul squares { inputs: [q, q], transpose_b: true }
+    outputs: [scores, mixed, sum, squares],
+}";
+
+/// Small whole numbers give the same sums everywhere; `matmul` of values that are inputs, that other layers make, and of one with itself.
+#[test]
+fn matrices_of_two_values_are_multiplied() {
+    for n in ["1", "3", "N"] {
+        for (q, k, v) in [
+            ("3, 5, 8] @ nhwc", "3, 7, 8] @ nhwc", "3, 7, 8] @ nhwc"),
+            ("2, 3, 17, 9] @ ndhwc", "2, 3, 33, 9] @ ndhwc", "2, 3, 33, 9] @ ndhwc"),
+            ("6, 4] @ nlc", "1, 4] @ nlc", "1, 4] @ nlc"),
+            ("1, 1, 1] @ nhwc", "1, 1, 1] @ nhwc", "1, 1, 1] @ nhwc"),
+        ] {
+            let text = ATTENTION.replace("{N}", n).replace("{Q}", q).replace("{K}", k).replace("{V}", v);
+            check::<f32>(&text, 1e-5);
+            check::<f64>(&text.replace("f32", "f64"), 1e-13);
+        }
+        let first = ATTENTION.replace("[softmax]", "[relu]").replace("{N}", n);
+        let first = first.replace("{Q}", "4, 5, 6]").replace("{K}", "4, 3, 6]").replace("{V}", "4, 3, 6]");
+        check::<f32>(&first, 1e-5);
+        check::<F16>(&first.replace("f32", "f16"), 1e-2);
+        check::<Bf16>(&first.replace("f32", "bf16"), 6e-2);
+    }
+    let spec = network(
+        "network exact {
+            inputs: [a: f32[2, 3, 9, 21], b: f32[2, 3, 21, 35], c: f32[2, 3, 35, 21]],
+            matmul plain { inputs: [a, b] }
+            matmul turned { inputs: [a, c], transpose_b: true, then: [residual(plain), relu] }
+            outputs: [plain, turned],
+        }",
+    );
+    let whole = |seed: u64, len: usize| Numbers(seed).take(len).iter().map(|x| (x * 8.0).round()).collect::<Vec<f64>>();
+    let exact = [whole(1, 2 * 3 * 9 * 21), whole(2, 2 * 3 * 21 * 35), whole(3, 2 * 3 * 21 * 35)];
+    let given: Vec<Vec<f32>> = exact.iter().map(|all| all.iter().map(|&x| x as f32).collect()).collect();
+    let expected = reference::run_network(&spec, 2, &exact.each_ref().map(Vec::as_slice), |_| &[]);
+    for threads in [1, 2] {
+        let network: Network<f32> = Compiler::new().threads(threads).network(&spec, |_| None).unwrap();
+        let mut found = [vec![f32::NAN; 2 * 3 * 9 * 35], vec![f32::NAN; 2 * 3 * 9 * 35]];
+        let [first, second] = &mut found;
+        network.run(&given.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut [first, second]).unwrap();
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!(found.iter().zip(expected).all(|(&found, &expected)| f64::from(found) == expected));
+        }
+    }
+}
+
+/// What follows a product alone is a step of it.
+#[test]
+fn steps_behind_products_are_part_of_them() {
+    let text = "network net {
+        inputs: [q: f32[2, 5, 8] @ nlc, k: f32[2, 6, 8] @ nlc],
+        matmul scores { inputs: [q, k], transpose_b: true }
+        elementwise weighted { then: [mul(0.5), softmax] }
+        matmul mixed { inputs: [weighted, k] }
+        add sum { inputs: [mixed, q], then: relu }
+    }";
+    check::<f32>(text, 1e-5);
+    let network: Network<f32> = Compiler::new().network(&network(text), |_| None).unwrap();
+    let names: Vec<_> = network.arranged().nodes.iter().map(|node| node.name.as_str()).collect();
+    assert_eq!(names, ["scores", "mixed"]);
+    let text = network.arranged().to_string();
+    assert!(text.contains("then: [mul(0.5), softmax]") && text.contains("then: [residual(q), relu]"), "{text}");
+    // A softmax over the channels of `ncl` is not one over columns.
+    let first = "network net {
+        inputs: [q: f32[2, 5, 8], k: f32[2, 6, 8]],
+        matmul scores { inputs: [q, k], transpose_b: true }
+        elementwise weighted { then: softmax }
+    }";
+    check::<f32>(first, 1e-5);
+}
+
+/// Matrices that are large enough to be divided between threads.
+#[test]
+fn large_products_give_the_same_bits_on_two_threads() {
+    let text = ATTENTION.replace("{N}", "2").replace("{Q}", "2, 150, 64] @ nhwc").replace("{K}", "2, 170, 64] @ nhwc");
+    check::<f32>(&text.replace("{V}", "2, 170, 64] @ nhwc"), 1e-5);
+}
+
 /// Layers that are large enough to be divided between threads.
 #[test]
 fn large_recurrent_layers_give_the_same_bits_on_two_threads() {

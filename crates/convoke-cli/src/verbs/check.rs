@@ -48,11 +48,8 @@ fn write_network(out: &mut dyn Write, network: &NetworkSpec) -> Result<(), Failu
     writeln!(out, "network {}: {} -> {}", network.name, inputs.join(" and "), outputs.join(" and "))?;
     let row = |node: &Node| {
         let shape = &network.values[node.output].shape;
-        let (batch, parameters) = match node.kind.spec() {
-            Some(spec) => (spec.fixed_batch(), spec.parameters()),
-            None => (network.fixed_batch(), node.parameters().iter().map(|parameter| parameter.len).sum()),
-        };
-        let macs = node.macs_per_image().saturating_mul(batch.unwrap_or(1) as u64);
+        let parameters: usize = node.parameters().iter().map(|parameter| parameter.len).sum();
+        let macs = node.macs_per_image().saturating_mul(network.fixed_batch().unwrap_or(1) as u64);
         Row {
             cells: [node.name.clone(), node.kind.name().to_owned(), format!("[{}]", shape.dims().join(", "))],
             macs: short(macs as f64).trim_end().to_owned(),

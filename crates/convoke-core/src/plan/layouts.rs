@@ -182,6 +182,8 @@ fn may_change(node: &Node) -> bool {
         NodeKind::Concat { .. } | NodeKind::Slice { .. } | NodeKind::Pad { .. } | NodeKind::Resize { .. } => true,
         NodeKind::Reorder | NodeKind::Recurrent(_) => true,
         NodeKind::Linear(_) | NodeKind::Lrn { .. } | NodeKind::Transpose { .. } => false,
+        // Which sizes are the last two follows from the layout.
+        NodeKind::Matmul { .. } => false,
         NodeKind::Flatten | NodeKind::Reshape => false,
     }
 }

@@ -1,7 +1,7 @@
 //! What is decided across the layers of a network, before each is planned for itself.
 
 use super::layouts::{Plans, choose_layouts, like};
-use crate::spec::{NetworkSpec, NodeKind};
+use crate::spec::{Layout, NetworkSpec, NodeKind};
 use crate::target::Target;
 
 /// The network that is compiled in place of `network`: the same inputs, outputs and parameters, with additions and steps that stand alone in the
@@ -51,9 +51,11 @@ fn fuse(network: &NetworkSpec) -> NetworkSpec {
             let mut spec = spec.clone();
             spec.then.extend(steps);
             let more = first.residual().or(other.filter(|_| second.kind.spec().is_some_and(|s| s.has_residual())));
-            second.inputs = first.inputs[..1].iter().copied().chain(more).collect();
+            let own = if matches!(first.kind, NodeKind::Matmul { .. }) { 2 } else { 1 };
+            second.inputs = first.inputs[..own].iter().copied().chain(more).collect();
             second.kind = match first.kind {
                 NodeKind::Linear(_) => NodeKind::Linear(Box::new(spec)),
+                NodeKind::Matmul { matrices, .. } => NodeKind::Matmul { spec: Box::new(spec), matrices },
                 _ => NodeKind::Layer(Box::new(spec)),
             };
             fused.values[second.output].name.clone_from(&first.name);
@@ -82,6 +84,12 @@ fn fusible(network: &NetworkSpec, at: usize) -> Option<usize> {
         let maker = network.nodes.iter().position(|node| node.output == value)?;
         let first = match &network.nodes[maker].kind {
             NodeKind::Layer(spec) | NodeKind::Linear(spec) => spec,
+            // A softmax is over channels, which are columns if they are last.
+            NodeKind::Matmul { spec: of_matrix, .. }
+                if !spec.has_softmax() || network.values[value].shape.layout == Layout::ChannelsLast =>
+            {
+                of_matrix
+            }
             _ => return None,
         };
         let uses = network.nodes.iter().flat_map(|node| &node.inputs).filter(|&&used| used == value).count();

@@ -30,16 +30,37 @@ pub(super) fn gemm(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reaso
     if node.flag("transA", false)? {
         view = view.transposed(&[1, 0]);
     }
+    if let Some(Some(second)) = call.views.get(1) {
+        let turned = node.flag("transB", false)? && second.axes.len() == 2;
+        let second = if turned { second.transposed(&[1, 0]) } else { second.clone() };
+        let mut out = super::product::of_values(build, call, &view, &second)?;
+        if alpha != 1.0 {
+            out = build.steps(&out, vec![Step::Affine(Numbers::One(alpha), Numbers::One(0.0))], &call.hints)?;
+        }
+        return plus(build, call, &out, beta);
+    }
     let tensor = call.params.needed(1, "the weights")?;
     let tensor = matrix(build, tensor, node.flag("transB", false)?)?;
     let out = product(build, call, &view, tensor, alpha)?;
-    let Some(more) = call.params.constant(2, "the bias")? else { return Ok(out) };
-    let (out, shift) = numbers(build, &out, more)?;
+    plus(build, call, &out, beta)
+}
+
+/// `Gemm`'s third input, if there is one, times `beta`, plus a product.
+fn plus(build: &mut Build, call: &Call<'_, '_>, out: &View, beta: f64) -> Result<View, Reason> {
+    if let Some(Some(more)) = call.views.get(2) {
+        let more = build.steps(more, vec![Step::Affine(Numbers::One(beta), Numbers::One(0.0))], &call.hints)?;
+        return super::binary::both(build, call, &Op::Add, out, &more);
+    }
+    let Some(more) = call.params.constant(2, "the bias")? else { return Ok(out.clone()) };
+    let (out, shift) = numbers(build, out, more)?;
     let shift = shift.zip(&Numbers::One(beta), |x, y| x * y);
     build.steps(&out, vec![Step::Affine(Numbers::One(1.0), shift)], &call.hints)
 }
 
 pub(super) fn matmul(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {
+    if let [Some(first), Some(second)] = &call.views[..] {
+        return super::product::of_values(build, call, first, second);
+    }
     if call.views.first().is_some_and(Option::is_some) {
         let tensor = call.params.needed(1, "the right matrix")?;
         let tensor = flat_matrix(tensor);

@@ -9,6 +9,7 @@ mod linear;
 mod moves;
 mod numbers;
 mod pool;
+mod product;
 mod recurrent;
 mod reduce;
 mod resize;

@@ -5,7 +5,7 @@ use crate::error::Reason;
 use crate::ir::{Fill, Op, Role, Shape};
 use crate::shapes::{Cut, axis, differ_dims};
 use crate::tensor::DType;
-use crate::view::{Factor, View, default_roles, shape_of};
+use crate::view::{Factor, View, default_roles, merged, shape_of};
 
 /// What is joined of more parts.
 const MANY: Reason = Reason::No("it is made of more than 1024 parts");
@@ -145,6 +145,11 @@ fn cut(build: &mut Build, call: &Call<'_, '_>, view: &View, cuts: &[Cut]) -> Res
     if cuts.iter().any(|cut| cut.len == 0) {
         return Err(Reason::No("it takes nothing"));
     }
+    let own = build.net.shape(view.value);
+    let is_placed = view.roles(own).and_then(|roles| filled(roles, build.batch, own.sizes.len())).is_some();
+    if !is_placed && let Some(view) = cut_within(build, call, view, cuts)? {
+        return Ok(view);
+    }
     let placed = build.placed(view);
     let is_fit = |(axis, role): (usize, &Role)| match role {
         Role::Batch => is_whole(axis),
@@ -178,6 +183,64 @@ fn cut(build: &mut Build, call: &Call<'_, '_>, view: &View, cuts: &[Cut]) -> Res
         build.push(Op::Slice { channels, space }, vec![view.value], vec![], made.clone(), &call.hints)?
     };
     Ok(View::of(value, &made, &roles))
+}
+
+/// A part of a view whose axes are none of its value, if each that is cut is one run of elements that are equally far apart: a slice of the value, seen as
+/// an image of what lies in front of the run, the run, and what lies behind.
+fn cut_within(build: &mut Build, call: &Call<'_, '_>, view: &View, cuts: &[Cut]) -> Result<Option<View>, Reason> {
+    let is_cut = |&(axis, cut): &(usize, &Cut)| {
+        let factors = &view.axes[axis];
+        cut.len < factors.iter().map(|factor| factor.size).product() || cut.start > 0
+    };
+    let cut: Vec<_> = cuts.iter().enumerate().filter(is_cut).collect();
+    let image = build.net.shape(view.value).image();
+    let is_one = |&(axis, cut): &(usize, &Cut)| {
+        cut.step > 0 && matches!(view.axes[axis][..], [Factor { size, stride }] if size * stride <= image)
+    };
+    if cut.is_empty() || !cut.iter().all(is_one) {
+        return Ok(None);
+    }
+    let mut out = view.clone();
+    for (axis, cut) in cut {
+        let [factor] = out.axes[axis][..] else { return Ok(None) };
+        out = cut_factor(build, call, &out, factor, cut)?;
+    }
+    Ok(Some(out))
+}
+
+/// The part of a view that has some of the elements that a factor runs over.
+fn cut_factor(build: &mut Build, call: &Call<'_, '_>, view: &View, factor: Factor, cut: &Cut) -> Result<View, Reason> {
+    let Factor { size, stride } = factor;
+    let own = build.net.shape(view.value).clone();
+    let step = usize::try_from(cut.step).unwrap_or(1);
+    let end = cut.start + (cut.len - 1) * step + 1;
+    // As channels one behind the other, where that is what they are.
+    let unit = own.stride(Role::Channel);
+    let is_of_channels = step == 1 && stride.is_multiple_of(unit) && stride / unit * size == own.channels;
+    let (value, op, made) = if is_of_channels {
+        let each = stride / unit;
+        let made = Shape { channels: each * cut.len, ..own.clone() };
+        let space = own.sizes.iter().map(|&size| (0, size, 1)).collect();
+        (view.value, Op::Slice { channels: Some((cut.start * each, end * each)), space }, made)
+    } else {
+        let cube =
+            Shape { channels: own.image() / (size * stride), sizes: vec![size, stride], last: false, ..own.clone() };
+        let all = [vec![Factor { size: own.image() * own.batch, stride: 1 }]];
+        let whole = View { value: view.value, axes: all.to_vec() };
+        let value = build.views.arranged(&mut build.net, &whole, &all, &cube);
+        let value = value.ok_or_else(|| Reason::Moves(format!("{:?}", view.dims())))?;
+        let made = Shape { sizes: vec![cut.len, stride], ..cube };
+        (value, Op::Slice { channels: None, space: vec![(cut.start, end, step), (0, stride, 1)] }, made)
+    };
+    let value = build.push(op, vec![value], vec![], made, &call.hints)?;
+    // What is farther apart than the whole run has come nearer.
+    let moved = |&one: &Factor| match one {
+        one if one == factor => Factor { size: cut.len, stride },
+        one if one.stride >= size * stride => Factor { stride: one.stride / size * cut.len, ..one },
+        one => one,
+    };
+    let axes = view.axes.iter().map(|axis| merged(axis.iter().map(moved)));
+    Ok(View { value, axes: axes.collect() })
 }
 
 /// What lies at these indices along an axis.

@@ -48,7 +48,16 @@ fn every_refusal_says_what_and_where() {
         one("Add", &["x", "c"], vec![], vec![some("c", &[5])]),
         one("Pow", &["x", "c"], vec![], vec![floats("c", &[], &[0.3])]),
         one("Gemm", &["x", "w"], vec![], vec![some("w", &[8, 8])]),
-        one("MatMul", &["x", "x"], vec![], vec![]),
+        one("MatMul", &["x", "w"], vec![], vec![some("w", &[8, 8, 8])]),
+        model(
+            &x(),
+            vec![
+                node("Flatten", &["x"], "flat", vec![]),
+                NodeProto { name: "n1".to_owned(), ..node("MatMul", &["x", "flat"], "y", vec![]) },
+            ],
+            vec![],
+            &["y"],
+        ),
         one("LRN", &["x"], vec![int("size", 4)], vec![]),
         one("Softmax", &["x"], vec![int("axis", 7)], vec![]),
         one("Cast", &["x"], vec![int("to", 7)], vec![]),

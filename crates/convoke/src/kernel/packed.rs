@@ -2,9 +2,13 @@
 
 use std::marker::PhantomData;
 
+use convoke_core::eval::{Float, Stored};
 use convoke_core::lower::weights::WeightsPacking;
 
+use super::Kernel;
+use crate::error::Error;
 use crate::memory::Memory;
+use crate::wide;
 
 /// Weights and bias in the order in which the kernels of a layer read them, whose user has them as `T`; of a layer of integers, that is
 /// `i32`. They are lanes of the kernels: of [`F16`](crate::F16) and [`Bf16`](crate::Bf16) `f32`.
@@ -27,6 +31,12 @@ impl<T> PartialEq for Packed<T> {
 }
 
 impl<T> Packed<T> {
+    /// The packed weights, as lanes.
+    pub(super) fn lanes_mut<L: Stored>(&mut self) -> Option<&mut [L]> {
+        let lines = self.len.div_ceil(Memory::per_line::<u8>());
+        self.weights.split::<L>(lines)?.0.get_mut(..self.len / size_of::<L>())
+    }
+
     /// The bytes of the packed weights, in the machine's order; see [`WeightsPacking`].
     pub fn weights(&self) -> &[u8] {
         &self.weights.elements()[..self.len]
@@ -36,5 +46,24 @@ impl<T> Packed<T> {
     /// layer of integers what is added to the sums, and then the factors that they are multiplied by, if there are any.
     pub fn bias(&self) -> &[u8] {
         &self.bias
+    }
+}
+
+impl Kernel {
+    /// As [`Kernel::pack_with`] of weights alone, in the memory of what has been packed for this kernel before, if there is such.
+    pub(crate) fn pack_again<'p, T: Float>(
+        &self,
+        weights: &[T],
+        packed: &'p mut Option<Packed<T>>,
+    ) -> Result<&'p Packed<T>, Error> {
+        if let Some(again) = packed {
+            self.check_len("weights", self.packing.plain_len(), weights.len(), None)?;
+            if let Some(room) = again.lanes_mut::<T::Lane>() {
+                wide::pack(&self.packing, weights, room);
+            }
+        } else {
+            *packed = Some(self.pack_with(weights, None, &[])?);
+        }
+        packed.as_ref().ok_or_else(|| Error::Weights { layer: self.spec.name.clone(), elements: 0 })
     }
 }

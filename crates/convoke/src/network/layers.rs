@@ -38,6 +38,8 @@ pub(super) enum Step<T> {
     Kernel(Arc<Kernel>, Box<Packed<T>>),
     /// A kernel runs for each image, whose numbers of channels are another value.
     ByChannel(Arc<Kernel>),
+    /// A kernel runs for each of so many matrices of an image, whose weights are those of another value.
+    Matmul(Arc<Kernel>, usize),
     /// Positions are taken one after the other, of one image after the other.
     Recurrent(Box<Recurring<T>>),
 }
@@ -73,6 +75,7 @@ impl Kernels<'_> {
                         self.kernel(&layer.projection)?.packed_lines().saturating_add(self.packed_lines(&layer.step)?);
                     way.saturating_mul(layer.direction.ways().len())
                 }
+                (NodeKind::Matmul { .. }, _) => 0,
                 (kind, Some(layer)) if !kind.is_by_channel() => self.kernel(layer)?.packed_lines(),
                 _ => 0,
             });
@@ -171,11 +174,13 @@ impl<T: Float> Layers<T> {
             };
             let given = fetch.all(node.parameters())?;
             let kernel = kernels.kernel(layer)?;
-            steps.push(if node.kind.is_by_channel() {
-                Step::ByChannel(kernel)
-            } else {
-                let packed = kernels.pack(&kernel, layer, &given)?;
-                Step::Kernel(kernel, Box::new(packed))
+            steps.push(match node.kind {
+                NodeKind::Matmul { matrices, .. } => Step::Matmul(kernel, matrices),
+                _ if node.kind.is_by_channel() => Step::ByChannel(kernel),
+                _ => {
+                    let packed = kernels.pack(&kernel, layer, &given)?;
+                    Step::Kernel(kernel, Box::new(packed))
+                }
             });
             fetch.done(given);
         }
@@ -186,6 +191,7 @@ impl<T: Float> Layers<T> {
     pub(super) fn cycles(&self) -> f64 {
         let of = |step: &Step<T>| match step {
             Step::Kernel(kernel, _) | Step::ByChannel(kernel) => kernel.cycles(1),
+            Step::Matmul(kernel, matrices) => kernel.cycles(*matrices),
             Step::Recurrent(layer) => layer.cycles(),
             Step::View | Step::Moves(_) => 0.0,
         };
@@ -264,6 +270,20 @@ impl<T: Float> Layers<T> {
                     let residual = residual.map(|residual| as_bytes(&residual[n * len..][..len]));
                     let tensors = Tensors { residual, ..Tensors::new(as_bytes(src), as_bytes_mut(dst)) };
                     kernel.run_on(means.executor, means.workspace, &packed, tensors)?;
+                }
+            }
+            Step::Matmul(kernel, matrices) => {
+                let count = batch * matrices;
+                let (src, weights) = (source(node.inputs[0]), source(node.inputs[1]));
+                let residual = node.residual().map(source);
+                let lens = [src.len(), weights.len(), dst.len()].map(|len| len / count.max(1));
+                let mut room = None;
+                for (at, dst) in dst.chunks_mut(lens[2].max(1)).enumerate() {
+                    let packed = kernel.pack_again(&weights[at * lens[1]..][..lens[1]], &mut room)?;
+                    let residual = residual.map(|residual| as_bytes(&residual[at * lens[2]..][..lens[2]]));
+                    let src = as_bytes(&src[at * lens[0]..][..lens[0]]);
+                    let tensors = Tensors { residual, ..Tensors::new(src, as_bytes_mut(dst)) };
+                    kernel.run_on(means.executor, means.workspace, packed, tensors)?;
                 }
             }
             Step::Recurrent(layer) => {

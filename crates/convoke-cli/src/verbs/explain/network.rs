@@ -81,6 +81,10 @@ fn row(network: &NetworkSpec, node: &Node, moved: Option<usize>, plans: &Plans, 
             let (how, cycles) = positions(recurrent, plans, target);
             (how, Some(cycles))
         }
+        (NodeKind::Matmul { spec, matrices }, _) => {
+            let (how, cycles) = planned(spec, plans, target);
+            (format!("{how}, {matrices} times"), Some(*matrices as f64 * cycles))
+        }
         (_, Some(spec)) => {
             let (how, cycles) = planned(spec, plans, target);
             (how, Some(cycles))

@@ -54,22 +54,30 @@ fn layer<'p>(
     let src = &values[node.inputs[0]];
     let residual = node.residual().map_or(&[][..], |at| &values[at]);
     let given: Vec<&[f64]> = node.parameters().iter().map(|parameter| parameters(&parameter.name)).collect();
-    let (weights, rows) = if spec.weights_len() > 0 { (given[0], &given[1..]) } else { (&[][..], &given[..]) };
-    let run = |batch: usize, src: &[f64], bias: &[f64], residual: &[f64]| {
+    let run = |batch: usize, src: &[f64], weights: &[f64], bias: &[f64], residual: &[f64]| {
         let tensors = Tensors { src, weights, bias, residual, ..Tensors::default() };
         let output = |at| Position::of(spec, at).map_or(0.0, |at| output_at::<f64, f64>(spec, &tensors, at));
         let mut values: Vec<f64> = (0..batch * spec.dst_image()).map(output).collect();
         softmax(spec, batch, &mut values);
         values
     };
-    if !node.kind.is_by_channel() {
-        return run(batch, src, &rows.concat(), residual);
+    // What is a value is that of each image, or of each matrix.
+    let part =
+        |values: &[f64], at: usize, of: usize| values[at * values.len() / of..(at + 1) * values.len() / of].to_vec();
+    if let NodeKind::Matmul { matrices, .. } = node.kind {
+        let (second, count) = (&values[node.inputs[1]], batch * matrices);
+        let of = |values: &[f64], at: usize| part(values, at, count);
+        let each = (0..count).map(|at| run(1, &of(src, at), &of(second, at), &[], &of(residual, at)));
+        return each.collect::<Vec<_>>().concat();
     }
-    // The numbers of channels are those of each image.
-    let numbers = &values[node.inputs[1]];
-    let image = |values: &[f64], n: usize| values[n * values.len() / batch..(n + 1) * values.len() / batch].to_vec();
-    let each = (0..batch).map(|n| run(1, &image(src, n), &image(numbers, n), &image(residual, n)));
-    each.collect::<Vec<_>>().concat()
+    if node.kind.is_by_channel() {
+        let numbers = &values[node.inputs[1]];
+        let image = |values: &[f64], n: usize| part(values, n, batch);
+        let each = (0..batch).map(|n| run(1, &image(src, n), &[], &image(numbers, n), &image(residual, n)));
+        return each.collect::<Vec<_>>().concat();
+    }
+    let (weights, rows) = if spec.weights_len() > 0 { (given[0], &given[1..]) } else { (&[][..], &given[..]) };
+    run(batch, src, weights, &rows.concat(), residual)
 }
 
 /// What a layer of one image makes of its weights and bias.

@@ -63,6 +63,12 @@ pub(super) enum Refusal {
     BareStep { step: &'static str },
     /// A sum or product of two values whose steps take another, or numbers of channels where the second value is such.
     PairSteps,
+    /// A product of matrices whose elements do not lie in the order of their sizes.
+    MatmulBlocks,
+    /// A product of matrices whose steps take numbers of channels.
+    MatmulChannels,
+    /// A softmax over columns that are not the channels.
+    MatmulSoftmax,
     /// Neighbours of a channel.
     LrnSize { size: f64 },
     /// Halves in blocks of channels.
@@ -87,6 +93,11 @@ fn refusal(why: &Refusal) -> String {
         Refusal::Type => "a layer of a network takes a value, and this is a type".to_owned(),
         Refusal::BareStep { step } => format!("`{step}` does not say which value it takes"),
         Refusal::PairSteps => "the steps behind two values take none of their own".to_owned(),
+        Refusal::MatmulBlocks => {
+            "`matmul` takes values whose sizes are in the order of memory, not blocks of channels".to_owned()
+        }
+        Refusal::MatmulChannels => "the steps behind a `matmul` take no numbers of channels".to_owned(),
+        Refusal::MatmulSoftmax => "`softmax` is over channels, and here they are not the last size".to_owned(),
         Refusal::LrnSize { size } => format!("`size` is a whole number of neighbouring channels from 1 on, not {size}"),
         Refusal::HalfBlocks => "halves do not lie in blocks".to_owned(),
         Refusal::LinearOfPixels { pixels } => format!("`linear` takes one element a channel, here are {pixels}"),
@@ -163,6 +174,12 @@ impl NetworkError {
                         .with_help("name a value, such as the layer before; types stand at the network's input"),
                     Refusal::BareStep { step } => diagnostic.with_help(format!("write which value: `{step}(name)`")),
                     Refusal::PairSteps => diagnostic.with_help("put them into an `elementwise` layer behind it"),
+                    Refusal::MatmulBlocks => diagnostic.with_help("use a layout without blocks"),
+                    Refusal::MatmulChannels => {
+                        diagnostic.with_help("put them into an `elementwise` layer behind it")
+                    }
+                    Refusal::MatmulSoftmax => diagnostic
+                        .with_help("multiply values whose channels are last, such as `nhwc`, or put an `elementwise` layer behind it"),
                     Refusal::LrnSize { .. } => diagnostic.with_help("add `size: 5`"),
                     Refusal::HalfBlocks => diagnostic.with_help("use a layout without blocks"),
                     Refusal::LinearOfPixels { .. } => {

@@ -30,6 +30,7 @@ impl Graph<'_> {
             "elementwise" => self.elementwise(layer)?,
             "add" => self.pair(layer, (Epilogue::Residual, Epilogue::Shift), NodeKind::Add)?,
             "mul" => self.pair(layer, (Epilogue::Multiply, Epilogue::Scale), NodeKind::Mul)?,
+            "matmul" => self.matmul(layer)?,
             "lrn" => self.lrn(layer)?,
             "lstm" => self.recurrent(layer, Cell::Lstm)?,
             "gru" => self.recurrent(layer, Cell::Gru)?,
@@ -175,12 +176,26 @@ impl Graph<'_> {
         ones: &[&str],
     ) -> Option<(Box<LayerSpec>, Option<usize>)> {
         let mut alone = layer.clone();
+        let more = self.taken_by_steps(&mut alone)?;
+        let spec = self.alone(alone, kind, shape, span, ones)?;
+        if let Some(more) = more {
+            let own = TensorShape { batch: self.shape(more).batch, ..TensorShape::of_dst(&spec) };
+            self.same(&own, &self.shape(more), layer.name.span)?;
+        }
+        Some((Box::new(spec), more))
+    }
+
+    /// Reads a layer so, whose steps take no names.
+    pub(super) fn alone(
+        &mut self,
+        mut alone: Layer,
+        kind: &str,
+        shape: &TensorShape,
+        span: Span,
+        ones: &[&str],
+    ) -> Option<LayerSpec> {
         alone.kind.value = kind.to_owned();
         alone.fields.retain(|field| !["input", "inputs"].contains(&field.name.value.as_str()));
-        let mut more = None;
-        if let Some(then) = alone.fields.iter_mut().find(|field| field.name.value == "then") {
-            more = self.tensor_of_step(&mut then.value)?;
-        }
         let field = |name: &str, kind: ValueKind| Field {
             name: Spanned::new(name.to_owned(), span),
             value: ast::Value { kind, span },
@@ -190,12 +205,15 @@ impl Graph<'_> {
         let mut errors = Vec::new();
         let spec = read_layer(&alone, self.limits, self.sizes, &mut errors);
         self.spec_errors(&errors);
-        let spec = spec?;
-        if let Some(more) = more {
-            let own = TensorShape { batch: self.shape(more).batch, ..TensorShape::of_dst(&spec) };
-            self.same(&own, &self.shape(more), layer.name.span)?;
+        spec
+    }
+
+    /// Takes the name out of the step of a layer that takes a value: which one, if any.
+    pub(super) fn taken_by_steps(&mut self, layer: &mut Layer) -> Option<Option<usize>> {
+        match layer.fields.iter_mut().find(|field| field.name.value == "then") {
+            Some(then) => self.tensor_of_step(&mut then.value),
+            None => Some(None),
         }
-        Some((Box::new(spec), more))
     }
 
     /// Takes the names out of `residual(name)` and `multiply(name)`: the value of the last, if any. Several are left for the layer to refuse.
@@ -225,7 +243,7 @@ impl Graph<'_> {
     }
 
     /// Refuses to join tensors that are not alike.
-    fn same(&mut self, first: &TensorShape, second: &TensorShape, span: Span) -> Option<()> {
+    pub(super) fn same(&mut self, first: &TensorShape, second: &TensorShape, span: Span) -> Option<()> {
         if first == second {
             return Some(());
         }

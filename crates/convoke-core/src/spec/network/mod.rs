@@ -10,6 +10,7 @@ mod layers;
 mod moves;
 mod moving;
 mod preprocess;
+mod product;
 mod read;
 mod recurrent;
 mod text;
@@ -31,11 +32,12 @@ pub const NETWORK: &str = "network";
 pub const NETWORK_FIELDS: [&str; 5] = ["input", "inputs", "output", "outputs", "preprocess"];
 
 /// The kinds of layers that only networks have.
-pub const NETWORK_KINDS: [&str; 15] = [
+pub const NETWORK_KINDS: [&str; 16] = [
     "linear",
     "elementwise",
     "add",
     "mul",
+    "matmul",
     "lrn",
     "lstm",
     "gru",
@@ -118,6 +120,14 @@ pub enum NodeKind {
     Add(Box<LayerSpec>),
     /// Their product: the same, with the step `multiply` or `scale` first.
     Mul(Box<LayerSpec>),
+    /// The products of the matrices that two values are along their last two sizes, PyTorch's and ONNX's `matmul`: for each of them a `conv1d` whose window
+    /// is one element, from the rows of the first as pixels to those of the product, with the second as its weights.
+    Matmul {
+        /// What is computed of each.
+        spec: Box<LayerSpec>,
+        /// How many there are in an image.
+        matrices: usize,
+    },
     /// The value over a power of the squares of neighbouring channels, PyTorch's `LocalResponseNorm`: an `lp_pool2d` whose windows are channels, over the
     /// same memory, and which takes its input a second time.
     Lrn {
@@ -168,7 +178,7 @@ impl NodeKind {
     pub fn spec(&self) -> Option<&LayerSpec> {
         match self {
             Self::Layer(spec) | Self::Linear(spec) | Self::Elementwise(spec) => Some(spec),
-            Self::Add(spec) | Self::Mul(spec) | Self::Lrn { spec, .. } => Some(spec),
+            Self::Add(spec) | Self::Mul(spec) | Self::Lrn { spec, .. } | Self::Matmul { spec, .. } => Some(spec),
             _ => None,
         }
     }
@@ -194,6 +204,7 @@ impl NodeKind {
             Self::Elementwise(_) => "elementwise",
             Self::Add(_) => "add",
             Self::Mul(_) => "mul",
+            Self::Matmul { .. } => "matmul",
             Self::Lrn { .. } => "lrn",
             Self::Recurrent(recurrent) => recurrent.cell.name(),
             Self::Concat { .. } => "concat",
@@ -282,7 +293,8 @@ impl Node {
     /// The value that a step `residual` or `multiply` takes, if there is one.
     pub fn residual(&self) -> Option<usize> {
         self.kind.spec().filter(|spec| spec.has_residual())?;
-        self.inputs.get(if self.kind.is_by_channel() { 2 } else { 1 }).copied()
+        let is_pair = self.kind.is_by_channel() || matches!(self.kind, NodeKind::Matmul { .. });
+        self.inputs.get(if is_pair { 2 } else { 1 }).copied()
     }
 
     /// What the layer takes besides values, in order: the weights, the bias, the numbers of channels of each step; of a recurrent layer those of the input
@@ -291,7 +303,9 @@ impl Node {
         if let NodeKind::Recurrent(recurrent) = &self.kind {
             return recurrent.parameters(&self.name);
         }
-        let Some(spec) = self.kind.spec() else { return Vec::new() };
+        let Some(spec) = self.kind.spec().filter(|_| !matches!(self.kind, NodeKind::Matmul { .. })) else {
+            return Vec::new();
+        };
         let parameter = |what: &str, len: usize| Parameter { name: format!("{}.{what}", self.name), len };
         let mut all = Vec::new();
         if spec.weights_len() > 0 {

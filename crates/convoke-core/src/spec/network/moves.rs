@@ -222,6 +222,7 @@ impl NetworkSpec {
             | NodeKind::Elementwise(_)
             | NodeKind::Add(_)
             | NodeKind::Mul(_)
+            | NodeKind::Matmul { .. }
             | NodeKind::Lrn { .. }
             | NodeKind::Recurrent(_)
             | NodeKind::Flatten

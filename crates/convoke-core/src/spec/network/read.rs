@@ -283,7 +283,7 @@ impl Graph<'_> {
             };
             sources.push((self.named(&Spanned::new(word.clone(), item.span))?, item.span));
         }
-        let is_pair = ["add", "mul"].contains(&self.kind(layer));
+        let is_pair = ["add", "mul", "matmul"].contains(&self.kind(layer));
         if sources.len() < 2 || is_pair && sources.len() > 2 {
             let expected = if is_pair { "two" } else { "two or more" };
             let (kind, found, span) = (self.kind(layer), sources.len(), field.value.span);

@@ -276,6 +276,7 @@ impl Node {
     pub fn macs_per_image(&self) -> u64 {
         match &self.kind {
             NodeKind::Recurrent(recurrent) => recurrent.macs_per_image(),
+            NodeKind::Matmul { spec, matrices } => spec.macs_per_image().saturating_mul(*matrices as u64),
             kind => kind.spec().map_or(0, LayerSpec::macs_per_image),
         }
     }
@@ -284,6 +285,7 @@ impl Node {
     pub fn operations_per_image(&self) -> u64 {
         match &self.kind {
             NodeKind::Recurrent(recurrent) => recurrent.operations_per_image(),
+            NodeKind::Matmul { spec, matrices } => spec.operations_per_image().saturating_mul(*matrices as u64),
             kind => kind.spec().map_or(0, LayerSpec::operations_per_image),
         }
     }

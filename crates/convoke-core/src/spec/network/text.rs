@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{NetworkSpec, Node, NodeKind, TensorShape};
+use super::{NetworkSpec, Node, NodeKind, TensorShape, product};
 use crate::diagnostic::Diagnostic;
 use crate::front;
 use crate::spec::fields::axis_names;
@@ -49,7 +49,7 @@ impl NetworkSpec {
         let name = |at: usize| self.values[at].name.as_str();
         let mut fields = Vec::new();
         match node.kind {
-            NodeKind::Add(_) | NodeKind::Mul(_) => {
+            NodeKind::Add(_) | NodeKind::Mul(_) | NodeKind::Matmul { .. } => {
                 fields.push(format!("inputs: [{}, {}],", name(node.inputs[0]), name(node.inputs[1])));
             }
             NodeKind::Concat { .. } => {
@@ -68,6 +68,10 @@ impl NetworkSpec {
                 let mut spec = spec.clone();
                 spec.then.remove(0);
                 fields.extend(self.fields_of(node, &spec));
+            }
+            (NodeKind::Matmul { .. }, Some(spec)) => {
+                fields.extend(product::is_transposed(spec).then(|| "transpose_b: true,".to_owned()));
+                fields.extend(self.fields_of(node, spec).into_iter().filter(|line| line.starts_with("then:")));
             }
             (_, Some(spec)) => fields.extend(self.fields_of(node, spec)),
             _ => fields.extend(self.moving_fields(node)),

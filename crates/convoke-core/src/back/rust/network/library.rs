@@ -216,13 +216,23 @@ pub(super) fn body(
 }
 
 /// The parts of the arena that the statements use.
-fn used(plan: &Plan<'_>, body: &str) -> Vec<&'static str> {
-    let is_used = |field: &&str| [format!("({field}, "), format!("{field}[..]")].iter().any(|part| body.contains(part));
-    fields(plan).map(|(field, ..)| field).filter(is_used).collect()
+fn used(plan: &Plan<'_>, body: &str) -> Vec<String> {
+    let is_used =
+        |field: &String| [format!("({field}, "), format!("{field}[..]")].iter().any(|part| body.contains(part));
+    let parts = fields(plan).into_iter().map(|part| part.name);
+    parts.filter(|name| name.starts_with(PACKED) || is_used(name)).collect()
 }
 
-/// The parts of the arena that there are: their names, elements and what they are.
-fn fields(plan: &Plan<'_>) -> impl Iterator<Item = (&'static str, usize, &'static str)> {
+/// A part of the arena.
+struct Part {
+    name: String,
+    kind: String,
+    zeros: String,
+    what: String,
+}
+
+/// The parts of the arena that there are.
+fn fields(plan: &Plan<'_>) -> Vec<Part> {
     let [values, states, scratch, local] = plan.arena_parts();
     let fields = [
         ("values", values, "What layers make, two in one place where they are not needed at the same time."),
@@ -230,16 +240,37 @@ fn fields(plan: &Plan<'_>) -> impl Iterator<Item = (&'static str, usize, &'stati
         ("scratch", scratch, "What a layer writes for itself, such as a copy of its input."),
         ("local", local, "What a layer writes for itself while it makes a part of its output."),
     ];
-    fields.into_iter().filter(|field| field.0 == "values" || field.1 > 0)
+    let fields = fields.into_iter().filter(|field| field.0 == "values" || field.1 > 0);
+    let fields = fields.map(|(name, len, what)| Part {
+        name: name.to_owned(),
+        kind: format!("[f32; {len}]"),
+        zeros: format!("[0.0; {len}]"),
+        what: what.to_owned(),
+    });
+    let packed = plan.packed_in_runs().map(|(layer, _)| Part {
+        name: packed_field(layer),
+        kind: format!("layers::{layer}::Packed"),
+        zeros: format!("layers::{layer}::Packed::ZERO"),
+        what: format!("What layers like `{layer}` multiply with, packed: it is a value."),
+    });
+    fields.chain(packed).collect()
+}
+
+/// What names of parts with packed weights begin with.
+const PACKED: &str = "packed_";
+
+/// The part of the arena for the weights of a layer that are a value.
+fn packed_field(layer: &str) -> String {
+    format!("{PACKED}{layer}")
 }
 
 fn arena(out: &mut String, plan: &Plan<'_>) -> std::fmt::Result {
     writeln!(out, "\n/// The memory of a run. As a `static` in a lock it takes neither stack nor heap.")?;
     writeln!(out, "#[repr(C, align(64))]\npub struct Arena {{")?;
-    for (field, len, what) in fields(plan) {
-        writeln!(out, "    /// {what}\n    {field}: [f32; {len}],")?;
+    for Part { name, kind, what, .. } in fields(plan) {
+        writeln!(out, "    /// {what}\n    {name}: {kind},")?;
     }
-    let zeros: Vec<String> = fields(plan).map(|(field, len, _)| format!("{field}: [0.0; {len}]")).collect();
+    let zeros: Vec<String> = fields(plan).iter().map(|part| format!("{}: {}", part.name, part.zeros)).collect();
     let new =
         "    /// An arena, which any number of runs may use one after the other.\n    pub const fn new() -> Self {";
     writeln!(out, "}}\n\nimpl Arena {{\n{new}\n        Self {{ {} }}\n    }}\n}}", zeros.join(", "))?;
@@ -251,6 +282,11 @@ fn literal(x: f32) -> String {
     if x.is_finite() { format!("{x:?}") } else { format!("f32::from_bits({:#x})", x.to_bits()) }
 }
 
+/// `n * step`.
+fn number_times(step: usize) -> String {
+    if step == 1 { "n".to_owned() } else { format!("n * {step}") }
+}
+
 /// How much of a value is read.
 #[derive(Clone, Copy)]
 pub(super) enum Taken {
@@ -260,6 +296,8 @@ pub(super) enum Taken {
     Image,
     /// The channels of an image of one element.
     Channels,
+    /// A matrix of so many elements, whose number is `n`, among all of that number.
+    Matrix(usize, usize),
 }
 
 pub(super) struct Writer<'o, 'a> {
@@ -286,11 +324,17 @@ impl Writer<'_, '_> {
             Taken::Image => image,
             // In any layout they come first.
             Taken::Channels => shape.channels,
+            Taken::Matrix(len, _) => len,
         };
-        let at = match (taken, self.sequence.batch, start) {
-            (Taken::Whole, ..) | (_, 1, _) => start.to_string(),
-            (_, _, 0) => format!("n * {image}"),
-            _ => format!("{start} + n * {image}"),
+        let (step, count) = match taken {
+            Taken::Whole => (image, 1),
+            Taken::Image | Taken::Channels => (image, self.sequence.batch),
+            Taken::Matrix(len, count) => (len, count),
+        };
+        let at = match (count, start) {
+            (1, _) => start.to_string(),
+            (_, 0) => number_times(step),
+            _ => format!("{start} + {}", number_times(step)),
         };
         match self.sequence.arena.places[value] {
             Place::Arena(_) => format!("around.get::<{len}>({at})"),
@@ -325,6 +369,7 @@ impl Writer<'_, '_> {
                 writeln!(self.out, "    }}")
             }
             Step::ByChannel(layer) => self.by_channel(node, *layer, &what),
+            Step::Matmul(layer, count) => self.matmul(node, *layer, *count, &what),
             Step::Moves(moves) => self.moves(node, moves, &what),
             Step::Recurrent(recurring) => self.recurrent(node, recurring, &what),
         }
@@ -377,6 +422,37 @@ impl Writer<'_, '_> {
             writeln!(self.out, "            let packed = {pack}({numbers});")?;
             let made = format!("memory::part_mut(made, n * {image})");
             self.call(node, layer, "&packed", &made, Taken::Image, "            ")?;
+            writeln!(self.out, "        }}")?;
+        }
+        writeln!(self.out, "    }}")
+    }
+
+    /// A layer for each of `count` matrices, whose weights are packed where the arena has room for them.
+    fn matmul(&mut self, node: &Node, layer: usize, count: usize, what: &str) -> std::fmt::Result {
+        writeln!(self.out, "{what}, each matrix\n    {{")?;
+        let read: Vec<_> = node.inputs.iter().map(|&value| Some(value)).collect();
+        self.begin(node, &read)?;
+        let layer = &self.plan.layers[layer];
+        let (name, packed) = (&layer.name, packed_field(&layer.name));
+        let matrix = |value: usize| self.source(value, Taken::Matrix(self.sequence.len(value) / count, count));
+        let len = self.sequence.len(node.output) / count;
+        let mut arguments = vec![matrix(node.inputs[0]), packed.clone()];
+        arguments.extend(node.residual().map(matrix));
+        arguments.push(if count == 1 {
+            "made".to_owned()
+        } else {
+            format!("memory::part_mut(made, {})", number_times(len))
+        });
+        arguments.extend(layer.scratch.then(|| "memory::part_mut(scratch, 0)".to_owned()));
+        arguments.extend(layer.local.then(|| "memory::part_mut(local, 0)".to_owned()));
+        let weights = matrix(node.inputs[1]);
+        let indent = if count == 1 { "        " } else { "            " };
+        if count != 1 {
+            writeln!(self.out, "        for n in 0..{count} {{")?;
+        }
+        writeln!(self.out, "{}", list(indent, &format!("layers::{name}::pack_into("), &[packed, weights], ");"))?;
+        writeln!(self.out, "{}", list(indent, &format!("layers::{name}::run("), &arguments, ");"))?;
+        if count != 1 {
             writeln!(self.out, "        }}")?;
         }
         writeln!(self.out, "    }}")

@@ -46,6 +46,8 @@ pub(super) struct LayerFile {
     pub(super) has_packed: bool,
     pub(super) scratch: bool,
     pub(super) local: bool,
+    /// Whether its weights are a value, which a run packs in the arena.
+    pub(super) is_packed_in_runs: bool,
 }
 
 /// Weights, bias and numbers of channels as a layer reads them.
@@ -73,6 +75,8 @@ pub(super) enum Step {
     Layer(usize, Vec<usize>),
     /// A layer that runs for each image, whose numbers of channels are another value.
     ByChannel(usize),
+    /// A layer that runs for each of so many matrices, of all images, whose weights are another value.
+    Matmul(usize, usize),
     /// Positions are taken one after the other.
     Recurrent(Box<Recurring>),
 }
@@ -148,8 +152,18 @@ impl<'a> Plan<'a> {
         all.into_iter().find_map(|(what, bytes, limit)| Some((what, bytes, limit.filter(|&limit| bytes > limit)?)))
     }
 
+    /// The layers whose weights are values, and the bytes of those, packed.
+    pub(super) fn packed_in_runs(&self) -> impl Iterator<Item = (&str, usize)> {
+        let layers = self.layers.iter().filter(|layer| layer.is_packed_in_runs);
+        layers.map(|layer| {
+            let bytes = layer.packing.packed_len() * DType::F32.bytes();
+            (layer.name.as_str(), bytes.next_multiple_of(BLOCK_BYTES))
+        })
+    }
+
     pub(super) fn arena_bytes(&self) -> usize {
-        self.arena_parts().iter().sum::<usize>() * DType::F32.bytes()
+        let packed: usize = self.packed_in_runs().map(|(_, bytes)| bytes).sum();
+        self.arena_parts().iter().sum::<usize>() * DType::F32.bytes() + packed
     }
 }
 
@@ -204,6 +218,11 @@ impl Planner<'_> {
             };
             let name = of.map_or_else(|| node.name.clone(), |(_, name)| format!("{name}_{}", node.name));
             let layer = self.layer(&name, spec)?;
+            if let NodeKind::Matmul { matrices, .. } = node.kind {
+                self.layers[layer].is_packed_in_runs = true;
+                steps.push(Step::Matmul(layer, matrices * batch));
+                continue;
+            }
             steps.push(match of {
                 _ if node.kind.is_by_channel() => Step::ByChannel(layer),
                 _ if !self.layers[layer].has_packed => Step::Layer(layer, Vec::new()),
@@ -301,5 +320,6 @@ fn layer_file<E>(
     let needs = (elements(scratch.map(|len| len.0)), elements(local));
     let (scratch, local) = (scratch.is_some(), local.is_some());
     let has_packed = layer::has_packed(spec);
-    Ok((LayerFile { name: spec.name.clone(), code, packing, has_packed, scratch, local }, needs))
+    let name = spec.name.clone();
+    Ok((LayerFile { name, code, packing, has_packed, scratch, local, is_packed_in_runs: false }, needs))
 }
