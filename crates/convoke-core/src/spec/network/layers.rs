@@ -31,6 +31,7 @@ impl Graph<'_> {
             "add" => self.pair(layer, (Epilogue::Residual, Epilogue::Shift), NodeKind::Add)?,
             "mul" => self.pair(layer, (Epilogue::Multiply, Epilogue::Scale), NodeKind::Mul)?,
             "lrn" => self.lrn(layer)?,
+            "quantize_dynamic" => self.quantize_dynamic(layer)?,
             "lstm" => self.recurrent(layer, Cell::Lstm)?,
             "gru" => self.recurrent(layer, Cell::Gru)?,
             kind => {
@@ -154,6 +155,13 @@ impl Graph<'_> {
         let (mut spec, _) = self.compute(&alone, Operation::LpPool.kinds()[1], &plane, span, &[])?;
         spec.then.push(Epilogue::Multiply);
         Some((NodeKind::Lrn { spec, alpha }, vec![from, from], shape))
+    }
+
+    /// Any value: elements that fill up a block are zeros, and stay so.
+    fn quantize_dynamic(&mut self, layer: &Layer) -> Option<Made> {
+        self.only(layer, &["input"])?;
+        let (from, _) = self.source(layer)?;
+        Some((NodeKind::QuantizeDynamic, vec![from], self.shape(from)))
     }
 
     /// Refuses fields that are not among `known`.

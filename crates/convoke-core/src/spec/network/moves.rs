@@ -223,6 +223,7 @@ impl NetworkSpec {
             | NodeKind::Add(_)
             | NodeKind::Mul(_)
             | NodeKind::Lrn { .. }
+            | NodeKind::QuantizeDynamic
             | NodeKind::Recurrent(_)
             | NodeKind::Flatten
             | NodeKind::Reshape => return None,
