@@ -23,6 +23,8 @@ MODELS: dict[str, dict[str, list[int]]] = {
     "silero_vad/data/silero_vad_16k_sequence.onnx": {"input": [12, 576]},
 }
 """The file and the sizes of its inputs."""
+QUANTIZED = {"ddddocr/common_old.onnx": ["387"]}
+"""Outputs that are behind many quantizations."""
 
 
 def load(name: str) -> tuple[ModelProto, dict[str, int]]:

@@ -8,7 +8,7 @@ use crate::external::External;
 use crate::fold;
 use crate::graph::{Graph, Node, describe};
 use crate::ir::{Network, Role, Step};
-use crate::ops::{self, Build, Call, Order};
+use crate::ops::{self, Build, Call, Order, Part, Symbol, Task};
 use crate::proto::{TensorProto, ValueInfoProto};
 use crate::shapes::Params;
 use crate::tensor::{self, Budget, DType, Tensor};
@@ -21,6 +21,8 @@ use crate::{Imported, Options, Port, fuse, names};
 enum Known {
     Constant(Rc<Tensor>),
     View(View),
+    /// What stands for a value of a dynamic quantization.
+    Symbol(Symbol),
     /// Which error it would be to use it.
     Failed(usize),
 }
@@ -51,7 +53,8 @@ pub(crate) fn import(
     producer: &str,
 ) -> Result<Imported, ImportError> {
     let given = inputs(graph, options)?;
-    let recurrent = |op: &str| ["LSTM", "GRU"].contains(&op);
+    // Those that take positions one after the other, and those whose scale is that of all images.
+    let joins = |op: &str| ["LSTM", "GRU", "DynamicQuantizeLinear", "com.microsoft.DynamicQuantizeLSTM"].contains(&op);
     // That of all values: of the first input that can have one.
     let first = given.iter().find(|given| given.dims.len() > 1);
     let batch = first.map_or(1, |given| match given.dims[..] {
@@ -60,8 +63,8 @@ pub(crate) fn import(
     });
     let first = import_of(graph, external.clone(), options, (name, producer), &given, batch);
     match first {
-        // What comes first may be positions that such a layer goes through.
-        Err(error) if batch > 1 && graph.nodes.iter().any(|node| recurrent(&node.op())) => {
+        // What comes first may be positions that such a layer goes through, or rows.
+        Err(error) if batch > 1 && graph.nodes.iter().any(|node| joins(&node.op())) => {
             import_of(graph, external, options, (name, producer), &given, 1).map_err(|_| error)
         }
         made => made,
@@ -305,23 +308,26 @@ impl<'g> Importer<'_, 'g> {
     /// Computes or translates a node; if that cannot be, it is an error to use what it makes.
     fn node(&mut self, node: &Node<'g>) {
         let mut params = Params { node, known: Vec::new() };
-        let mut views = Vec::new();
+        let (mut views, mut symbols) = (Vec::new(), Vec::new());
         for input in &node.inputs {
+            let (mut tensor, mut view, mut symbol) = (None, None, None);
             match input.map(|value| self.known(value)) {
-                None => {
-                    params.known.push(None);
-                    views.push(None);
-                }
-                Some(Ok(Known::Constant(tensor))) => {
-                    params.known.push(Some(tensor));
-                    views.push(None);
-                }
-                Some(Ok(Known::View(view))) => {
-                    params.known.push(None);
-                    views.push(Some(view));
+                None => {}
+                Some(Ok(Known::Constant(known))) => tensor = Some(known),
+                Some(Ok(Known::View(known))) => view = Some(known),
+                Some(Ok(Known::Symbol(known))) => {
+                    match known.part() {
+                        Some(Part::Constant(part)) => tensor = Some(part),
+                        Some(Part::View(part)) => view = Some(part),
+                        None => {}
+                    }
+                    symbol = Some(known);
                 }
                 Some(Ok(Known::Failed(error)) | Err(error)) => return self.store(node, |_| Known::Failed(error)),
             }
+            params.known.push(tensor);
+            views.push(view);
+            symbols.push(symbol);
         }
         let hints = self.hints(node);
         let is_used = |value: usize| {
@@ -329,7 +335,11 @@ impl<'g> Importer<'_, 'g> {
         };
         let used = node.outputs.iter().map(|output| output.is_some_and(is_used)).collect();
         let mut call = Call { params, views, used, hints };
-        match self.made(&mut call) {
+        let made = match symbols.iter().any(Option::is_some) {
+            true => self.followed(&mut call, &symbols),
+            false => self.made(&mut call),
+        };
+        match made {
             Ok(made) => {
                 let count = made.len();
                 let more = (count..node.outputs.len())
@@ -353,6 +363,21 @@ impl<'g> Importer<'_, 'g> {
                 self.known[output] = Some(made(at));
             }
         }
+    }
+
+    /// What a node makes of what stands for values of a dynamic quantization.
+    fn followed(&mut self, call: &mut Call<'_, '_>, symbols: &[Option<Symbol>]) -> Result<Vec<Known>, Option<Reason>> {
+        let wrap = match ops::task(call.params.node, symbols)? {
+            Task::Is(symbol) => return Ok(vec![Known::Symbol(symbol)]),
+            Task::Sums => return Ok(vec![Known::Symbol(ops::sums(&mut self.build, call, symbols)?)]),
+            Task::Of(wrap) => wrap,
+        };
+        let made = self.made(call)?.into_iter().map(|known| match (&wrap, known) {
+            (Some(wrap), Known::Constant(tensor)) => Ok(Known::Symbol(wrap.around(Part::Constant(tensor))?)),
+            (Some(wrap), Known::View(view)) => Ok(Known::Symbol(wrap.around(Part::View(view))?)),
+            (_, known) => Ok(known),
+        });
+        Ok(made.collect::<Result<_, Reason>>()?)
     }
 
     /// What a node makes, or why it makes nothing; without a reason if its operator is not known.
@@ -381,6 +406,9 @@ impl<'g> Importer<'_, 'g> {
             if let Some(made) = fold::fold(&call.params, &mut self.build.budget)? {
                 return Ok(constants(made));
             }
+        }
+        if node.op() == "DynamicQuantizeLinear" {
+            return Ok(ops::quantize(&mut self.build, call)?.into_iter().map(Known::Symbol).collect());
         }
         match ops::translate(&mut self.build, call)? {
             Some(views) => Ok(views.into_iter().map(Known::View).collect()),
@@ -416,6 +444,9 @@ impl<'g> Importer<'_, 'g> {
             hints.extend(node.input(1).map(|value| self.graph.names[value].to_owned()));
             hints.extend(node.input(2).map(|value| self.graph.names[value].to_owned()));
         }
+        if matches!(node.op().as_str(), "ConvInteger" | "MatMulInteger") {
+            hints.extend(node.input(1).map(|value| self.graph.names[value].to_owned()));
+        }
         hints.push(node.proto.name.clone());
         hints.extend(node.proto.output.first().cloned());
         hints
@@ -425,6 +456,9 @@ impl<'g> Importer<'_, 'g> {
     fn output(&mut self, value: usize, info: &ValueInfoProto) -> Result<View, ImportError> {
         let refused = |reason| ImportError::Output { output: info.name.clone(), reason };
         match self.known(value) {
+            Ok(Known::Symbol(_)) => Err(refused(Reason::No(
+                "it is whole numbers, a scale or a zero point of a `DynamicQuantizeLinear`, and networks give floats",
+            ))),
             Ok(Known::View(view)) => ops::contiguous(&mut self.build, &view).map_err(refused),
             Ok(_) => Err(refused(Reason::No("it is a constant"))),
             Err(error) => match self.failures.get_mut(error).and_then(Option::take) {

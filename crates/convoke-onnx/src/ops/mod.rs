@@ -9,6 +9,7 @@ mod linear;
 mod moves;
 mod numbers;
 mod pool;
+mod quantized;
 mod recurrent;
 mod reduce;
 mod resize;
@@ -16,6 +17,7 @@ mod spread;
 mod steps;
 
 pub(crate) use moves::contiguous;
+pub(crate) use quantized::{Part, Symbol, Task, quantize, sums, task};
 pub(crate) use recurrent::{Order, order};
 
 use crate::error::Reason;
@@ -48,10 +50,12 @@ pub const OPERATORS: &[&str] = &[
     "Constant",
     "ConstantOfShape",
     "Conv",
+    "ConvInteger",
     "ConvTranspose",
     "DepthToSpace",
     "Div",
     "Dropout",
+    "DynamicQuantizeLinear",
     "Elu",
     "Equal",
     "Erf",
@@ -82,6 +86,7 @@ pub const OPERATORS: &[&str] = &[
     "Log",
     "LpPool",
     "MatMul",
+    "MatMulInteger",
     "Max",
     "MaxPool",
     "Mean",
@@ -129,6 +134,7 @@ pub const OPERATORS: &[&str] = &[
     "Unsqueeze",
     "Upsample",
     "Where",
+    "com.microsoft.DynamicQuantizeLSTM",
 ];
 
 /// A node and its inputs.
@@ -288,6 +294,10 @@ pub(crate) fn translate(build: &mut Build, call: &Call<'_, '_>) -> Result<Option
         "Concat" => moves::concat(build, call)?,
         "Slice" => moves::slice(build, call)?,
         "LSTM" => return recurrent::lstm(build, call).map(Some),
+        "com.microsoft.DynamicQuantizeLSTM" => return recurrent::lstm_quantized(build, call).map(Some),
+        "ConvInteger" | "MatMulInteger" => {
+            return Err(Reason::No("its first input is none of `DynamicQuantizeLinear`"));
+        }
         "GRU" => return recurrent::gru(build, call).map(Some),
         "Split" => return moves::split(build, call).map(Some),
         "Pad" => moves::pad(build, call)?,

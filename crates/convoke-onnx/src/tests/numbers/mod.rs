@@ -3,6 +3,7 @@
 mod elements;
 mod layers;
 mod moves;
+mod quantized;
 mod recurrent;
 mod reductions;
 
