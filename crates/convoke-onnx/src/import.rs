@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::error::{ImportError, Place, Reason};
 use crate::external::External;
 use crate::fold;
-use crate::graph::{Graph, Node, describe};
+use crate::graph::{Branch, Graph, Node, describe};
 use crate::ir::{Network, Role, Step};
 use crate::ops::{self, Build, Call, Order, Part, Symbol, Task};
 use crate::proto::{TensorProto, ValueInfoProto};
@@ -42,6 +42,8 @@ struct Given<'g> {
     value: usize,
     info: &'g ValueInfoProto,
     dims: Vec<usize>,
+    /// What it always is, if that is given.
+    always: Option<Rc<Tensor>>,
 }
 
 /// Imports a graph.
@@ -56,7 +58,7 @@ pub(crate) fn import(
     // Those that take positions one after the other, and those whose scale is that of all images.
     let joins = |op: &str| ["LSTM", "GRU", "DynamicQuantizeLinear", "com.microsoft.DynamicQuantizeLSTM"].contains(&op);
     // That of all values: of the first input that can have one.
-    let first = given.iter().find(|given| given.dims.len() > 1);
+    let first = given.iter().find(|given| given.dims.len() > 1 && given.always.is_none());
     let batch = first.map_or(1, |given| match given.dims[..] {
         [_, images, _] if ops::order(graph, given.value).is_some() => images,
         _ => given.dims[0],
@@ -91,6 +93,12 @@ fn import_of(
     let mut names = Vec::new();
     let mut ports = Vec::new();
     for one in given {
+        if let Some(always) = &one.always {
+            importer.known[one.value] = Some(Known::Constant(Rc::clone(always)));
+        }
+    }
+    let given: Vec<_> = given.iter().filter(|one| one.always.is_none()).collect();
+    for &one in &given {
         let name = if given.len() == 1 {
             "input".to_owned()
         } else {
@@ -102,8 +110,8 @@ fn import_of(
         ports.push(Port { onnx: one.info.name.clone(), name: name.clone(), shape: one.dims.clone() });
         names.push((value, name));
     }
-    for node in &graph.nodes {
-        importer.node(node);
+    for &node in &graph.order {
+        importer.node(&graph.nodes[node]);
     }
     let mut outputs = Vec::new();
     let mut shapes = Vec::new();
@@ -161,8 +169,12 @@ fn inputs<'g>(graph: &Graph<'g>, options: &Options) -> Result<Vec<Given<'g>>, Im
         let tensor = info.r#type.as_ref().and_then(|all| all.tensor_type.as_ref());
         let tensor = tensor.ok_or_else(|| refused(Reason::No("it is no tensor")))?;
         let dtype = DType::of_onnx(tensor.elem_type).map_err(|name| refused(Reason::Type(name)))?;
-        if dtype != DType::F32 {
-            return Err(refused(Reason::Type(dtype.name().to_owned())));
+        let always = options.values.iter().find(|(name, _)| *name == info.name).map(|&(_, value)| value);
+        if always.is_none() && dtype != DType::F32 {
+            return Err(refused(match dtype.is_float() {
+                true => Reason::Type(dtype.name().to_owned()),
+                false => Reason::Valueless { dtype: dtype.name(), key: info.name.clone() },
+            }));
         }
         let shape = tensor.shape.as_ref().ok_or_else(|| refused(Reason::No("its sizes are not in the model")))?;
         if shape.dim.len() > 16 {
@@ -197,7 +209,20 @@ fn inputs<'g>(graph: &Graph<'g>, options: &Options) -> Result<Vec<Given<'g>>, Im
             }
             dims.push(size);
         }
-        all.push(Given { value, info, dims });
+        if let Some(number) = always.filter(|&number| !dtype.is_float() && fold::wrapped(number, dtype) != number) {
+            let (what, expected) = ("its value", "it has to be a number of the input's type");
+            return Err(refused(Reason::Number { what, found: number.to_string(), expected }));
+        }
+        let always = always.map(|number| {
+            tensor::count(&dims).map(|_| Rc::new(Tensor::always(dtype, dims.clone(), number))).ok_or(Reason::Overflow)
+        });
+        let always = always.transpose().map_err(refused)?;
+        all.push(Given { value, info, dims, always });
+    }
+    let has = |name: &str| graph.inputs.iter().any(|(_, info)| info.name == name);
+    if let Some((name, _)) = options.values.iter().find(|(name, _)| !has(name)) {
+        let known = graph.inputs.iter().map(|(_, info)| info.name.clone()).collect();
+        return Err(ImportError::UnknownValue { name: name.clone(), known });
     }
     match options.sizes.iter().find(|(key, _)| !used.contains(key)) {
         Some((name, _)) => {
@@ -213,7 +238,14 @@ fn is_key(name: &str) -> bool {
     name.chars().any(|c| c.is_ascii_alphanumeric()) && !name.contains(['=', ',', ' '])
 }
 
-impl<'g> Importer<'_, 'g> {
+/// The branch of an `If` that runs.
+fn chosen<'n>(call: &Call<'n, '_>) -> Result<&'n Branch, Reason> {
+    let condition = call.params.number(0, "the condition")?.ok_or(Reason::NoInput(0))?;
+    let branches = &call.params.node.branches;
+    branches.get(usize::from(condition == 0.0)).ok_or(Reason::NoAttribute("then_branch` or `else_branch"))
+}
+
+impl<'a, 'g> Importer<'a, 'g> {
     /// An input as a value, in the order of channels that its users want.
     fn input(&mut self, given: &Given<'g>) -> Result<usize, Reason> {
         let dims = &given.dims;
@@ -306,7 +338,7 @@ impl<'g> Importer<'_, 'g> {
     }
 
     /// Computes or translates a node; if that cannot be, it is an error to use what it makes.
-    fn node(&mut self, node: &Node<'g>) {
+    fn node(&mut self, node: &'a Node<'g>) {
         let mut params = Params { node, known: Vec::new() };
         let (mut views, mut symbols) = (Vec::new(), Vec::new());
         for input in &node.inputs {
@@ -335,6 +367,16 @@ impl<'g> Importer<'_, 'g> {
         };
         let used = node.outputs.iter().map(|output| output.is_some_and(is_used)).collect();
         let mut call = Call { params, views, used, hints };
+        if node.op() == "If" {
+            return match chosen(&call) {
+                Ok(branch) => self.branch(node, branch),
+                Err(reason) => {
+                    let error = self.error(&call, Some(reason));
+                    let failed = self.failed(error);
+                    self.store(node, |_| failed.clone());
+                }
+            };
+        }
         let made = match symbols.iter().any(Option::is_some) {
             true => self.followed(&mut call, &symbols),
             false => self.made(&mut call),
@@ -353,6 +395,19 @@ impl<'g> Importer<'_, 'g> {
                 let error = self.error(&call, reason);
                 let failed = self.failed(error);
                 self.store(node, |_| failed.clone());
+            }
+        }
+    }
+
+    /// Computes or translates a branch, in place of the node that it is part of.
+    fn branch(&mut self, node: &Node<'_>, branch: &Branch) {
+        for &at in &branch.nodes {
+            self.node(&self.graph.nodes[at]);
+        }
+        for (at, output) in node.outputs.iter().enumerate() {
+            let made = branch.outputs.get(at).map_or(Err(usize::MAX), |&value| self.known(value));
+            if let Some(output) = *output {
+                self.known[output] = Some(made.unwrap_or_else(Known::Failed));
             }
         }
     }

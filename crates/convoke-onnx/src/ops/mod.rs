@@ -76,6 +76,7 @@ pub const OPERATORS: &[&str] = &[
     "HardSigmoid",
     "HardSwish",
     "Identity",
+    "If",
     "InstanceNormalization",
     "LRN",
     "LSTM",

@@ -221,7 +221,11 @@ pub(super) fn floats(
     budget: &mut Budget,
 ) -> Result<Tensor, Reason> {
     if !matches!(tensor.dtype, DType::I8 | DType::U8) {
-        return Err(Reason::Type(tensor.dtype.name().to_owned()));
+        return Err(Reason::Number {
+            what: "the type of the weights",
+            found: tensor.dtype.name().to_owned(),
+            expected: "it has to be int8 or uint8",
+        });
     }
     let (len, channels) = (tensor.len(), tensor.dims.get(axis).copied().unwrap_or(1));
     for numbers in [zero, scale].into_iter().flatten() {
