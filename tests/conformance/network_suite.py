@@ -101,30 +101,34 @@ def _beside(
     sizes: dict[str, int] | None = None,
     least: float = 0.0,
     levels: Collection[str] = (),
+    values: dict[str, int] | None = None,
 ) -> Outcome:
-    """Beside ONNX Runtime, with an input a seed. Outputs that `levels` names are behind several quantizations."""
+    """Beside ONNX Runtime, with an input a seed. Outputs that `levels` names are behind several quantizations; inputs that `values` names always are
+    those numbers."""
     path = convoke.folder / "model.onnx"
     onnx.save(model, path)
     session, bound = random_weights.session(str(path)), random_weights.bound(model, FACTOR)
     outputs = [output.name for output in session.get_outputs()]
-    shapes = {name: [(sizes or {}).get(size, size) for size in shape] for name, shape in random_weights.inputs(model).items()}
+    place = lambda name, axis, size: (sizes or {}).get(f"{name}.{axis}", (sizes or {}).get(size, size))
+    shapes = {name: [place(name, *one) for one in enumerate(shape)] for name, shape in random_weights.inputs(model).items()}
+    always = {name: np.full(shapes.pop(name), value) for name, value in (values or {}).items()}
 
     def compare(network: Network) -> str | None:
         for seed in seeds:
             arrays = example_models.arrays(shapes, seed)
-            expected = dict(zip(outputs, session.run(None, arrays)))
+            expected = dict(zip(outputs, session.run(None, arrays | always)))
             found = convoke.run_network(network, arrays, threads)
-            for name, values in expected.items():
-                if why := _misshapen(found.get(name), values):
+            for name, wanted in expected.items():
+                if why := _misshapen(found.get(name), wanted):
                     return f"{name}: {why}"
                 compared = random_weights.spread if name in levels else random_weights.difference
-                off, allowed = compared(found[name].reshape(values.shape), values, least), LEVELS if name in levels else bound
+                off, allowed = compared(found[name].reshape(wanted.shape), wanted, least), LEVELS if name in levels else bound
                 if not off <= allowed:
-                    np.save(convoke.folder / "expected.npy", values)
+                    np.save(convoke.folder / "expected.npy", wanted)
                     return f"{name} is {off:.2e} off, of the root mean square; allowed is {allowed:.2e}"
         return None
 
-    return _imported(case, path, sizes or {}, convoke, compare)
+    return _imported(case, path, sizes or {}, convoke, compare, values)
 
 
 def _misshapen(found: np.ndarray | None, expected: np.ndarray) -> str | None:
@@ -135,9 +139,16 @@ def _misshapen(found: np.ndarray | None, expected: np.ndarray) -> str | None:
     return None
 
 
-def _imported(case: str, model: Path, sizes: dict[str, int], convoke: Convoke, compare: Callable[[Network], str | None]) -> Outcome:
+def _imported(
+    case: str,
+    model: Path,
+    sizes: dict[str, int],
+    convoke: Convoke,
+    compare: Callable[[Network], str | None],
+    values: dict[str, int] | None = None,
+) -> Outcome:
     try:
-        why = compare(convoke.import_network(model, sizes))
+        why = compare(convoke.import_network(model, sizes, values))
     except Refused as refused:
         why = f"convoke refuses it\n{refused}"
     except Broken as broken:
@@ -153,7 +164,7 @@ def _imported(case: str, model: Path, sizes: dict[str, int], convoke: Convoke, c
 def _model(seed: int, name: str, convoke: Convoke) -> Outcome:
     """A model of a package. What Convoke has no operators for is skipped, with the first line of what it says."""
     case, (model, sizes) = f"networks/models/{name}", example_models.load(name)
-    outcome = _beside(case, model, convoke, 1, [seed * 1000 + number for number in range(INPUTS)], sizes, LEAST, example_models.QUANTIZED.get(name, ()))
+    outcome = _beside(case, model, convoke, 1, [seed * 1000 + number for number in range(INPUTS)], sizes, LEAST, example_models.QUANTIZED.get(name, ()), example_models.VALUES.get(name))
     if outcome.reason.startswith("convoke refuses it"):
         shutil.rmtree(FAILED / case.replace("/", "-"), ignore_errors=True)
         says = next((line for line in outcome.reason.splitlines() if "error:" in line), "without a reason")

@@ -5,7 +5,7 @@ layer makes of its input; a normalization gets, roughly, the mean and the varian
 else of this suite: benches/peers takes its weights from here too.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from math import prod, sqrt
 
 import numpy as np
@@ -92,9 +92,19 @@ def draw(model: ModelProto, seed: int, kept: Collection[str] = ()) -> None:
 
 def roundings(model: ModelProto) -> int:
     """How many products are summed for one element of each layer with weights, all layers together: what the error of a network grows with."""
+    nodes = list(_nodes(model.graph))
     shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
-    shapes |= {node.output[0]: list(a.t.dims) for node in model.graph.node if node.op_type == "Constant" for a in node.attribute}
-    return sum(_terms(node, shapes.get(node.input[1], [1])) + 1 for node in model.graph.node if node.op_type in (*WEIGHTED, *RECURRENT, *WHOLE))
+    shapes |= {node.output[0]: list(a.t.dims) for node in nodes if node.op_type == "Constant" for a in node.attribute}
+    return sum(_terms(node, shapes.get(node.input[1], [1])) + 1 for node in nodes if node.op_type in (*WEIGHTED, *RECURRENT, *WHOLE))
+
+
+def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """Those of its first branches too."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.name == "then_branch":
+                yield from _nodes(attribute.g)
 
 
 def bound(model: ModelProto, factor: float) -> float:
