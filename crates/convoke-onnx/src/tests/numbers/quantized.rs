@@ -226,10 +226,10 @@ fn lstm_of_whole_numbers() {
                     let bias = b.at(&[way, g]) + b.at(&[way, 4 * hidden + g]);
                     (of_x * scale + of_h * h_scale) * scale_of(way, g) + bias
                 };
-                for k in 0..hidden {
+                for (k, c) in c.iter_mut().enumerate() {
                     let [input, output, forget] = [0, 1, 2].map(|at| sigmoid(gate(at * hidden + k)));
-                    c[k] = forget * c[k] + input * gate(3 * hidden + k).tanh();
-                    y.values[(t * ways + way) * hidden + k] = output * c[k].tanh();
+                    *c = forget * *c + input * gate(3 * hidden + k).tanh();
+                    y.values[(t * ways + way) * hidden + k] = output * c.tanh();
                 }
                 h.values.copy_from_slice(&y.values[(t * ways + way) * hidden..][..hidden]);
             }
