@@ -108,10 +108,11 @@ class Convoke:
         except (OSError, ValueError) as error:
             raise Broken(f"convoke run --indices: {error}") from error
 
-    def import_network(self, model: Path, sizes: dict[str, int] | None = None) -> Network:
-        """Writes `net.conv` and its parameters; `sizes` are those that have a name in the model."""
+    def import_network(self, model: Path, sizes: dict[str, int] | None = None, values: dict[str, int] | None = None) -> Network:
+        """Writes `net.conv` and its parameters; `sizes` are those that have a name in the model, `values` what inputs always are."""
         conv = self.folder / "net.conv"
         given = [word for name, size in (sizes or {}).items() for word in ("--size", f"{name}={size}")]
+        given += [word for name, value in (values or {}).items() for word in ("--value", f"{name}={value}")]
         said = self._call(["import", model, "-o", conv, *given, "--json"])
         try:
             said = json.loads(said)

@@ -21,8 +21,14 @@ MODELS: dict[str, dict[str, list[int]]] = {
     "brainmaze_eeg_models/seizure/_models/modelA_paper.onnx": {"x": [1, 100, 40]},
     "brainmaze_eeg_models/seizure/_models/modelB_full.onnx": {"x": [1, 100, 40]},
     "silero_vad/data/silero_vad_16k_sequence.onnx": {"input": [12, 576]},
+    "silero_vad/data/silero_vad.onnx": {"input": [1, 576], "state": [2, 1, 128]},
+    "silero_vad/data/silero_vad_op18_ifless.onnx": {"input": [1, 288], "state": [2, 1, 128]},
 }
 """The file and the sizes of its inputs."""
+VALUES = {"silero_vad/data/silero_vad.onnx": {"sr": 16000}, "silero_vad/data/silero_vad_op18_ifless.onnx": {"sr": 8000}}
+"""What inputs always are."""
+QUANTIZED = {"ddddocr/common_old.onnx": ["387"]}
+"""Outputs that are behind many quantizations."""
 
 LEAST = {"rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx": 0.05}
 """What differences are taken over where the root mean square of an output is less, and other than of all models. These are probabilities of 6625
@@ -31,16 +37,20 @@ Runtime and the numbers computed in 64 bits, are up to 1.6e-3 of it apart."""
 
 
 def load(name: str) -> tuple[ModelProto, dict[str, int]]:
-    """The model, and the sizes that have to be given when it is read. A name that stands for several sizes, and a size that is none, are
-    replaced in the model."""
+    """The model, and the sizes that have to be given when it is read: by their name in it, or by input and axis. A name that stands for several sizes, and
+    a size that is none, are replaced in the model."""
     model = onnx.load(FOLDER / name)
-    wanted = [(d, size) for value in model.graph.input for d, size in zip(value.type.tensor_type.shape.dim, MODELS[name].get(value.name, []))]
+    inputs = [(value.name, value.type.tensor_type.shape.dim) for value in model.graph.input]
+    wanted = [(f"{value}.{axis}", d, size) for value, dims in inputs for axis, (d, size) in enumerate(zip(dims, MODELS[name].get(value, [])))]
     named: dict[str, set[int]] = {}
-    for dimension, size in wanted:
+    for _, dimension, size in wanted:
         named.setdefault(dimension.dim_param, set()).add(size)
     sizes = {name: size for name, (size, *others) in named.items() if name and not others}
-    for dimension, size in wanted:
-        if dimension.dim_param not in sizes:
+    for place, dimension, size in wanted:
+        if name in VALUES and not dimension.dim_param and not dimension.dim_value:
+            # ONNX Runtime takes that model only as it is.
+            sizes[place] = size
+        elif dimension.dim_param not in sizes:
             dimension.dim_value = size
     return model, sizes
 

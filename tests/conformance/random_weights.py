@@ -5,7 +5,7 @@ layer makes of its input; a normalization gets, roughly, the mean and the varian
 else of this suite: benches/peers takes its weights from here too.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from math import prod, sqrt
 
 import numpy as np
@@ -16,6 +16,8 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 IR = 8
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operators whose second input may be weights, and the third a bias."""
+WHOLE = ("ConvInteger", "MatMulInteger", "DynamicQuantizeLSTM")
+"""Operators whose weights are whole numbers."""
 RECURRENT = {"LSTM": 4, "GRU": 3}
 """Operators with weights of the input and of the hidden state, and how many gates they have."""
 NAMING = ("Unsqueeze", "Reshape", "Squeeze", "Identity")
@@ -90,9 +92,19 @@ def draw(model: ModelProto, seed: int, kept: Collection[str] = ()) -> None:
 
 def roundings(model: ModelProto) -> int:
     """How many products are summed for one element of each layer with weights, all layers together: what the error of a network grows with."""
+    nodes = list(_nodes(model.graph))
     shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
-    shapes |= {node.output[0]: list(a.t.dims) for node in model.graph.node if node.op_type == "Constant" for a in node.attribute}
-    return sum(_terms(node, shapes.get(node.input[1], [1])) + 1 for node in model.graph.node if node.op_type in (*WEIGHTED, *RECURRENT))
+    shapes |= {node.output[0]: list(a.t.dims) for node in nodes if node.op_type == "Constant" for a in node.attribute}
+    return sum(_terms(node, shapes.get(node.input[1], [1])) + 1 for node in nodes if node.op_type in (*WEIGHTED, *RECURRENT, *WHOLE))
+
+
+def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """Those of its first branches too."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.name == "then_branch":
+                yield from _nodes(attribute.g)
 
 
 def bound(model: ModelProto, factor: float) -> float:
@@ -113,13 +125,25 @@ def difference(left: np.ndarray, right: np.ndarray, least: float = 0.0) -> float
     return float(most / size) if size else float(np.inf if most else 0.0)
 
 
+def spread(left: np.ndarray, right: np.ndarray, least: float = 0.0) -> float:
+    """The root mean square of the differences, over that of `right` or over `least`; infinite, if one of the two is not finite."""
+    left, right = left.astype(np.float64), right.astype(np.float64)
+    if not (np.isfinite(left).all() and np.isfinite(right).all()):
+        return np.inf
+    off, size = (sqrt(np.mean(values**2)) if values.size else 0.0 for values in (left - right, right))
+    size = max(least, size)
+    return off / size if size else float(np.inf if off else 0.0)
+
+
 def _terms(node: NodeProto, weights: list[int]) -> int:
-    if node.op_type == "Conv":
+    if node.op_type in ("Conv", "ConvInteger"):
         return prod(weights[1:])
     if node.op_type == "ConvTranspose":
         return weights[0] * prod(weights[2:])
     if node.op_type in RECURRENT:
         return weights[-1] + weights[-2] // RECURRENT[node.op_type] if len(weights) > 1 else 1
+    if node.op_type == "DynamicQuantizeLSTM":
+        return weights[-2] + weights[-1] // RECURRENT["LSTM"] if len(weights) > 1 else 1
     transposed = any(a.name == "transB" and a.i for a in node.attribute)
     return weights[-1] if transposed else prod(weights[-2:-1])
 

@@ -73,11 +73,11 @@ ONNX = {"node": 85, "pytorch-converted": 48, "pytorch-operator": 3}
 
 COUNTS = {
     "onnxruntime": 1250, "integers": 300, "complex": 150, "deformable": 200, "jax": 625, "torch": 3750, "refusals": 360, "edge": 500,
-    "networks/random": 100, "networks/mutated": 2000
+    "networks/random": 100, "networks/quantized": 60, "networks/mutated": 2000
 }
 """Random cases of each group."""
 
-NETWORKS = {"networks/light": 9, "networks/weights": 9, "networks/models": 14}
+NETWORKS = {"networks/light": 9, "networks/weights": 9, "networks/models": 16}
 """Those that are given. Each takes seconds."""
 
 

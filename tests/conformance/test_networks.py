@@ -29,7 +29,7 @@ class Fake(Convoke):
 
     change: Callable[[np.ndarray], np.ndarray]
 
-    def import_network(self, model: Path, sizes: dict[str, int] | None = None) -> Network:
+    def import_network(self, model: Path, sizes: dict[str, int] | None = None, values: dict[str, int] | None = None) -> Network:
         self.session = random_weights.session(str(model))
         name = lambda values: [{"onnx": value.name, "shape": value.shape} for value in values]
         return Network(model, model, name(self.session.get_inputs()), name(self.session.get_outputs()))

@@ -29,6 +29,7 @@ pub(crate) enum Verb {
     /// Read a network from an ONNX file: writes its text, and its parameters beside it
     #[command(after_help = "Examples:\n  convoke import squeezenet.onnx\n  \
         convoke import model.onnx -o net.conv --size height=48,width=192\n  \
+        convoke import silero_vad.onnx --size input.1=576 --value sr=16000\n  \
         convoke import model.onnx --json | jq .inputs")]
     Import(Import),
     /// Print the plan of each layer as a `schedule { }` block, to be pasted back into the layer
@@ -131,6 +132,13 @@ fn size(text: &str) -> Result<(String, usize), String> {
         .ok_or_else(|| "a size is a name and a whole number, such as H=480".to_owned())
 }
 
+/// The name of an input and a whole number.
+fn always(text: &str) -> Result<(String, i64), String> {
+    let pair = text.split_once('=').and_then(|(name, number)| Some((name.to_owned(), number.parse().ok()?)));
+    pair.filter(|(name, _)| !name.is_empty())
+        .ok_or_else(|| "a value is the name of an input and a whole number, such as sr=16000".to_owned())
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// The model: .onnx
@@ -145,6 +153,9 @@ pub(crate) struct Import {
     /// Numbers for sizes that the model leaves open: by their name, or by input and axis, such as x.2=224
     #[arg(long = "size", value_name = "NAME=NUMBER", value_delimiter = ',', value_parser = size)]
     pub(crate) sizes: Vec<(String, usize)>,
+    /// Numbers that inputs always are, which are no inputs of the network then, such as sr=16000
+    #[arg(long = "value", value_name = "INPUT=NUMBER", value_delimiter = ',', value_parser = always)]
+    pub(crate) values: Vec<(String, i64)>,
     /// An object instead of lines
     #[arg(long)]
     pub(crate) json: bool,

@@ -100,6 +100,18 @@ network attention {
     outputs: [mixed, again, number],
 }";
 
+/// Quantization of an input, of what layers make, and in the steps of a recurrent layer; a layer has the name of the module that does it.
+const QUANTIZED: &str = "
+network quantized {
+    inputs: [image: f32[{N}, 3, 5, 7], signal: f32[{N}, 3, 6]],
+    quantize_dynamic few { input: image }
+    conv2d quantize { out_channels: 16, kernel_size: 3, padding: 1 }
+    quantize_dynamic again {}
+    conv2d more { out_channels: 16, kernel_size: 3, padding: 1, then: residual(again) }
+    lstm memory { input: signal, hidden_size: 5, direction: bidirectional, bias: true, quantize_hidden: true }
+    outputs: [few, again, more, memory],
+}";
+
 /// A network, and numbers for all that it takes.
 struct Case {
     network: NetworkSpec,
@@ -268,21 +280,38 @@ fn products_of_values_are_a_crate() {
     insta::assert_snapshot!("matmul_lib", text(&made, "src/lib.rs"));
 }
 
-/// Under clippy's default lints: a network of everything, one of recurrent layers, one of attention, one whose outputs are its input, and one that only joins what is joined where it is made.
+#[test]
+fn what_is_quantized_is_a_crate() {
+    for (name, n) in [("quantized", "1"), ("quantized_two", "2")] {
+        let case = Case::new(&QUANTIZED.replace("{N}", n));
+        let made = case.emit(&[Target::AVX2, Target::PORTABLE], &Budget::default()).expect("it has a crate");
+        assert!(made.files.iter().any(|file| file.0 == "src/quantize.rs"));
+        test(name, made);
+    }
+    let alone = "network net { input: f32[1, 3, 6], gru a { hidden_size: 4, quantize_hidden: true } }";
+    test("quantized_steps", Case::new(alone).emit(&[Target::PORTABLE], &Budget::default()).expect("it has a crate"));
+    let case = Case::new("network net { input: f32[1, 1, 9], conv1d quantize { out_channels: 1, kernel_size: 2 } }");
+    let made = case.emit(&[Target::PORTABLE], &Budget::default()).expect("it has a crate");
+    assert!(!made.files.iter().any(|file| file.0 == "src/quantize.rs"));
+}
+
+/// Under clippy's default lints: a network of everything, one of recurrent layers, one of attention, one that quantizes, one whose outputs are its input, and one that only joins what is joined where it is made.
 #[test]
 fn crates_pass_clippy() {
     let graph = GRAPH.replace("{N}", "2");
     let view = "network graph { input: f32[1, 2, 3, 4], flatten all { } }";
     let joined = "network graph { input: f32[1, 2, 3, 4], max_pool2d a { input: input, kernel_size: 2 }
         avg_pool2d b { input: input, kernel_size: 2 } concat both { inputs: [a, b] } }";
-    let recurrent = RECURRENT.replace("{N}", "2").replace("network recurrent", "network graph");
-    let attention = ATTENTION.replace("{N}", "2").replace("network attention", "network graph");
+    let renamed = |text: &str, name: &str| text.replace("{N}", "2").replace(name, "network graph");
+    let (recurrent, quantized) = (renamed(RECURRENT, "network recurrent"), renamed(QUANTIZED, "network quantized"));
+    let attention = renamed(ATTENTION, "network attention");
     for (name, text) in [
         ("clippy", &graph[..]),
         ("clippy_view", view),
         ("clippy_joined", joined),
         ("clippy_recurrent", &recurrent),
         ("clippy_attention", &attention),
+        ("clippy_quantized", &quantized),
     ] {
         let made = Case::new(text).emit(&TARGETS, &Budget::default()).expect("it has a crate");
         clippy(&written(name, &made.files), "src/lib.rs");
@@ -294,12 +323,14 @@ fn crates_pass_clippy() {
 fn modules_pass_clippy() {
     let (graph, recurrent) = (Case::new(&GRAPH.replace("{N}", "2")), Case::new(&RECURRENT.replace("{N}", "2")));
     let attention = Case::new(&ATTENTION.replace("{N}", "2"));
+    let quantized = Case::new(&QUANTIZED.replace("{N}", "2"));
     let (limits, budget) = (Limits::default(), Budget::default());
     let each = [
         ("module", &graph, Detection::RunTime),
         ("module_no_std", &graph, Detection::CompileTime),
         ("module_recurrent", &recurrent, Detection::RunTime),
         ("module_attention", &attention, Detection::RunTime),
+        ("module_quantized", &quantized, Detection::RunTime),
     ];
     for (name, case, detection) in each {
         let mut parameters = |name: &str| Ok::<_, Infallible>(case.parameters[name].clone());

@@ -78,6 +78,7 @@ convoke_macros::conv! {
         avg_pool2d half { kernel_size: 2 }
         transpose first { axes: (0, 3, 1, 2) }
     }
+    network levels { input: f32[2, 5, 7], quantize_dynamic few {} }
     network seen { input: f32[1, 2, 3, 4], flatten all {} }
     conv1d beside { input: f32[1, 1, 4], out_channels: 1, kernel_size: 2 }
 }
@@ -201,6 +202,22 @@ fn networks_without_parameters_are_computed() {
     let mut dst = [0.0; 3];
     beside::run(&[1.0, 2.0, 4.0, 8.0], &beside::pack(&[-1.0, 1.0]), &mut dst);
     assert_eq!(dst, [1.0, 2.0, 4.0]);
+}
+
+/// Rounding leaves nothing to other roundings: the bits are those of the reference.
+#[test]
+fn elements_are_quantized_of_each_image() {
+    let network = &networks("network levels { input: f32[2, 5, 7], quantize_dynamic few {} }")[0];
+    for (seed, factor) in [(1, 1.0), (2, 0.01), (3, -700.0), (4, 0.0), (5, f32::NAN)] {
+        let mut input: levels::Input = numbers(seed, 70).try_into().expect("it is as long");
+        input[40..].iter_mut().step_by(3).for_each(|x| *x *= factor);
+        let mut output: levels::Output = [7.0; _];
+        levels::run(&input, &mut levels::Arena::new(), &mut output);
+        let expected = &expected(network, &[&input[..]])[0];
+        for (found, &expected) in output.iter().zip(expected) {
+            assert!(found.to_bits() == (expected as f32).to_bits() || found.is_nan() && expected.is_nan(), "{factor}");
+        }
+    }
 }
 
 /// What the files of parameters hold. Some tensors are `BF16`, which keeps their numbers. With `SNAPSHOTS=overwrite` they are written.

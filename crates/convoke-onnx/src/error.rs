@@ -79,6 +79,22 @@ pub enum ImportError {
         /// What it is called in [`Options::sizes`](crate::Options::sizes).
         key: String,
     },
+    /// A value is given for an input that the model does not have.
+    #[error("there is no input `{name}` in the model; it has {}", known.join(", "))]
+    UnknownValue {
+        /// What was given.
+        name: String,
+        /// What could be.
+        known: Vec<String>,
+    },
+    /// Branches within branches.
+    #[error("{node} is a branch within {limit} others, and no more are read")]
+    Deep {
+        /// Which.
+        node: String,
+        /// How many there may be.
+        limit: usize,
+    },
     /// A size is given that the model has no use for.
     #[error("there is no size `{name}` in the model; {}", if known.is_empty() {
         "all its sizes are numbers".to_owned()
@@ -333,6 +349,16 @@ pub enum Reason {
     /// Elements of another type.
     #[error("the elements are of type {0}; networks are imported with those of float32")]
     Type(String),
+    /// An input of another type, without a value.
+    #[error(
+        "its elements are of type {dtype}, and networks take float32: give it a number that it always is, such as `--value {key}=1`"
+    )]
+    Valueless {
+        /// Their type.
+        dtype: &'static str,
+        /// What the input is called in [`Options::values`](crate::Options::values).
+        key: String,
+    },
     /// Something that networks do not have.
     #[error("{0}")]
     No(&'static str),

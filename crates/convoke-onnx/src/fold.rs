@@ -391,7 +391,7 @@ fn cast(from: &Tensor, to: DType, budget: &mut Budget) -> Result<Tensor, Reason>
 }
 
 /// A whole number as that type holds it.
-fn wrapped(x: i64, dtype: DType) -> i64 {
+pub(crate) fn wrapped(x: i64, dtype: DType) -> i64 {
     match dtype {
         DType::Bool => i64::from(x != 0),
         DType::I32 => i64::from(x as i32),

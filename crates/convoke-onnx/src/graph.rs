@@ -10,6 +10,9 @@ use crate::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProt
 /// The newest version of the operators that is known.
 pub(crate) const NEWEST_OPSET: i64 = 23;
 
+/// Branches within branches.
+const MAX_DEPTH: usize = 16;
+
 /// A graph of nodes and values.
 #[derive(Debug)]
 pub(crate) struct Graph<'a> {
@@ -21,8 +24,10 @@ pub(crate) struct Graph<'a> {
     pub(crate) inputs: Vec<(usize, &'a ValueInfoProto)>,
     /// Values that are wanted.
     pub(crate) outputs: Vec<(usize, &'a ValueInfoProto)>,
-    /// The operators in order.
+    /// The operators, those of branches among them.
     pub(crate) nodes: Vec<Node<'a>>,
+    /// Those of the graph itself, in order.
+    pub(crate) order: Vec<usize>,
     /// What each value is called.
     pub(crate) names: Vec<&'a str>,
     /// For each value the nodes that take it.
@@ -39,6 +44,17 @@ pub(crate) struct Node<'a> {
     pub(crate) outputs: Vec<Option<usize>>,
     /// The version of the operators.
     pub(crate) opset: i64,
+    /// Of `If` the graph for a condition that holds, and the other.
+    pub(crate) branches: Vec<Branch>,
+}
+
+/// A graph that is part of a node.
+#[derive(Debug)]
+pub(crate) struct Branch {
+    /// Its operators, in order.
+    pub(crate) nodes: Vec<usize>,
+    /// What it makes.
+    pub(crate) outputs: Vec<usize>,
 }
 
 impl<'a> Graph<'a> {
@@ -49,14 +65,9 @@ impl<'a> Graph<'a> {
         if !(7..=NEWEST_OPSET).contains(&opset) {
             return Err(ImportError::Opset { found: opset, newest: NEWEST_OPSET });
         }
-        if !proto.sparse_initializer.is_empty() {
-            return Err(ImportError::Sparse(proto.sparse_initializer.len()));
-        }
-        let mut reader = Reader { places: HashMap::new(), makers: Vec::new(), names: Vec::new() };
-        let mut constants = Vec::new();
-        for tensor in &proto.initializer {
-            constants.push((reader.make(&tensor.name, "a constant")?, tensor));
-        }
+        let mut reader =
+            Reader { places: HashMap::new(), makers: vec![], names: vec![], constants: vec![], nodes: vec![], opset };
+        reader.constants(proto)?;
         let (mut inputs, mut given) = (Vec::new(), HashSet::new());
         for input in &proto.input {
             // Old files list constants among the inputs.
@@ -64,39 +75,92 @@ impl<'a> Graph<'a> {
                 inputs.push((reader.make(&input.name, "the inputs")?, input));
             }
         }
-        let mut nodes = Vec::with_capacity(proto.node.len());
-        for node in &proto.node {
-            let inputs = node.input.iter().map(|name| reader.take(name, node, proto)).collect::<Result<_, _>>()?;
-            let outputs = node.output.iter().map(|name| match name.as_str() {
-                "" => Ok(None),
-                name => reader.make(name, &describe(node)).map(Some),
-            });
-            nodes.push(Node { proto: node, inputs, outputs: outputs.collect::<Result<_, _>>()?, opset });
-        }
-        let mut outputs = Vec::new();
-        for output in &proto.output {
-            let Some(&at) = reader.places.get(output.name.as_str()) else {
-                let (node, name) = ("the graph".to_owned(), output.name.clone());
-                return Err(ImportError::Missing { node, name, later: false });
-            };
-            outputs.push((at, output));
-        }
-        let mut users = vec![Vec::new(); reader.names.len()];
+        let order = reader.nodes(proto, 0)?;
+        let outputs = reader.outputs(proto, "the graph")?.into_iter().zip(&proto.output).collect();
+        let Reader { names, constants, nodes, .. } = reader;
+        let mut users = vec![Vec::new(); names.len()];
         for (at, node) in nodes.iter().enumerate() {
-            node.inputs.iter().flatten().for_each(|&value| users[value].push(at));
+            let made = node.branches.iter().flat_map(|branch| &branch.outputs);
+            node.inputs.iter().flatten().chain(made).for_each(|&value| users[value].push(at));
         }
-        Ok(Self { opset, constants, inputs, outputs, nodes, names: reader.names, users })
+        Ok(Self { opset, constants, inputs, outputs, nodes, order, names, users })
     }
 }
 
-/// Names while a graph is read.
+/// What a graph has, while it is read.
 struct Reader<'a> {
+    /// The values that there are by their names: in a branch those around it too.
     places: HashMap<&'a str, usize>,
     makers: Vec<String>,
     names: Vec<&'a str>,
+    constants: Vec<(usize, &'a TensorProto)>,
+    nodes: Vec<Node<'a>>,
+    opset: i64,
 }
 
 impl<'a> Reader<'a> {
+    fn constants(&mut self, proto: &'a GraphProto) -> Result<(), ImportError> {
+        if !proto.sparse_initializer.is_empty() {
+            return Err(ImportError::Sparse(proto.sparse_initializer.len()));
+        }
+        for tensor in &proto.initializer {
+            let value = self.make(&tensor.name, "a constant")?;
+            self.constants.push((value, tensor));
+        }
+        Ok(())
+    }
+
+    /// The numbers of a graph's nodes, which is so many branches deep.
+    fn nodes(&mut self, proto: &'a GraphProto, depth: usize) -> Result<Vec<usize>, ImportError> {
+        let mut order = Vec::with_capacity(proto.node.len());
+        for node in &proto.node {
+            let inputs = node.input.iter().map(|name| self.take(name, node, proto)).collect::<Result<_, _>>()?;
+            let branches = self.branches(node, depth)?;
+            let outputs = node.output.iter().map(|name| match name.as_str() {
+                "" => Ok(None),
+                name => self.make(name, &describe(node)).map(Some),
+            });
+            let outputs = outputs.collect::<Result<_, _>>()?;
+            order.push(self.nodes.len());
+            self.nodes.push(Node { proto: node, inputs, outputs, opset: self.opset, branches });
+        }
+        Ok(order)
+    }
+
+    /// Both graphs of an `If`; nothing of other nodes.
+    fn branches(&mut self, node: &'a NodeProto, depth: usize) -> Result<Vec<Branch>, ImportError> {
+        if node.op_type != "If" || !is_own(&node.domain) {
+            return Ok(Vec::new());
+        }
+        if depth == MAX_DEPTH {
+            return Err(ImportError::Deep { node: describe(node), limit: MAX_DEPTH });
+        }
+        let graph = |name: &str| node.attribute.iter().find(|one| one.name == name).and_then(|one| one.g.as_deref());
+        let (Some(first), Some(second)) = (graph("then_branch"), graph("else_branch")) else { return Ok(Vec::new()) };
+        [first, second].into_iter().map(|proto| self.branch(proto, node, depth + 1)).collect()
+    }
+
+    /// A branch, whose names nobody knows behind it.
+    fn branch(&mut self, proto: &'a GraphProto, node: &NodeProto, depth: usize) -> Result<Branch, ImportError> {
+        let first = self.names.len();
+        self.constants(proto)?;
+        let nodes = self.nodes(proto, depth)?;
+        let outputs = self.outputs(proto, &describe(node))?;
+        for name in &self.names[first..] {
+            self.places.remove(name);
+        }
+        Ok(Branch { nodes, outputs })
+    }
+
+    fn outputs(&self, proto: &GraphProto, of: &str) -> Result<Vec<usize>, ImportError> {
+        let place = |output: &ValueInfoProto| {
+            let (node, name) = (of.to_owned(), output.name.clone());
+            let at = self.places.get(output.name.as_str()).copied();
+            at.ok_or(ImportError::Missing { node, name, later: false })
+        };
+        proto.output.iter().map(place).collect()
+    }
+
     fn make(&mut self, name: &'a str, maker: &str) -> Result<usize, ImportError> {
         let at = self.names.len();
         if let Some(first) = self.places.insert(name, at) {

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use crate::error::{ImportError, Place, Reason};
 use crate::external::External;
 use crate::fold;
-use crate::graph::{Graph, Node, describe};
+use crate::graph::{Branch, Graph, Node, describe};
 use crate::ir::{Network, Role, Step};
-use crate::ops::{self, Build, Call, Order};
+use crate::ops::{self, Build, Call, Order, Part, Symbol, Task};
 use crate::proto::{TensorProto, ValueInfoProto};
 use crate::shapes::Params;
 use crate::tensor::{self, Budget, DType, Tensor};
@@ -21,6 +21,8 @@ use crate::{Imported, Options, Port, fuse, names};
 enum Known {
     Constant(Rc<Tensor>),
     View(View),
+    /// What stands for a value of a dynamic quantization.
+    Symbol(Symbol),
     /// Which error it would be to use it.
     Failed(usize),
 }
@@ -40,6 +42,8 @@ struct Given<'g> {
     value: usize,
     info: &'g ValueInfoProto,
     dims: Vec<usize>,
+    /// What it always is, if that is given.
+    always: Option<Rc<Tensor>>,
 }
 
 /// Imports a graph.
@@ -53,14 +57,14 @@ pub(crate) fn import(
     let given = inputs(graph, options)?;
     let constants: HashSet<usize> = graph.constants.iter().map(|constant| constant.0).collect();
     let is_constant = |value: &Option<usize>| value.is_some_and(|value| constants.contains(&value));
-    // Operators that may go through what comes first.
+    // Operators that may go through what comes first, and those whose scale is that of all images.
     let joins = |node: &Node<'_>| match node.op().as_str() {
-        "LSTM" | "GRU" => true,
+        "LSTM" | "GRU" | "DynamicQuantizeLinear" | "com.microsoft.DynamicQuantizeLSTM" => true,
         "MatMul" | "Gemm" => !node.inputs.iter().take(2).any(is_constant),
         _ => false,
     };
     // That of all values: of the first input that can have one.
-    let first = given.iter().find(|given| given.dims.len() > 1);
+    let first = given.iter().find(|given| given.dims.len() > 1 && given.always.is_none());
     let batch = first.map_or(1, |given| match given.dims[..] {
         [_, images, _] if ops::order(graph, given.value).is_some() => images,
         _ => given.dims[0],
@@ -95,6 +99,12 @@ fn import_of(
     let mut names = Vec::new();
     let mut ports = Vec::new();
     for one in given {
+        if let Some(always) = &one.always {
+            importer.known[one.value] = Some(Known::Constant(Rc::clone(always)));
+        }
+    }
+    let given: Vec<_> = given.iter().filter(|one| one.always.is_none()).collect();
+    for &one in &given {
         let name = if given.len() == 1 {
             "input".to_owned()
         } else {
@@ -106,8 +116,8 @@ fn import_of(
         ports.push(Port { onnx: one.info.name.clone(), name: name.clone(), shape: one.dims.clone() });
         names.push((value, name));
     }
-    for node in &graph.nodes {
-        importer.node(node);
+    for &node in &graph.order {
+        importer.node(&graph.nodes[node]);
     }
     let mut outputs = Vec::new();
     let mut shapes = Vec::new();
@@ -165,8 +175,12 @@ fn inputs<'g>(graph: &Graph<'g>, options: &Options) -> Result<Vec<Given<'g>>, Im
         let tensor = info.r#type.as_ref().and_then(|all| all.tensor_type.as_ref());
         let tensor = tensor.ok_or_else(|| refused(Reason::No("it is no tensor")))?;
         let dtype = DType::of_onnx(tensor.elem_type).map_err(|name| refused(Reason::Type(name)))?;
-        if dtype != DType::F32 {
-            return Err(refused(Reason::Type(dtype.name().to_owned())));
+        let always = options.values.iter().find(|(name, _)| *name == info.name).map(|&(_, value)| value);
+        if always.is_none() && dtype != DType::F32 {
+            return Err(refused(match dtype.is_float() {
+                true => Reason::Type(dtype.name().to_owned()),
+                false => Reason::Valueless { dtype: dtype.name(), key: info.name.clone() },
+            }));
         }
         let shape = tensor.shape.as_ref().ok_or_else(|| refused(Reason::No("its sizes are not in the model")))?;
         if shape.dim.len() > 16 {
@@ -201,7 +215,20 @@ fn inputs<'g>(graph: &Graph<'g>, options: &Options) -> Result<Vec<Given<'g>>, Im
             }
             dims.push(size);
         }
-        all.push(Given { value, info, dims });
+        if let Some(number) = always.filter(|&number| !dtype.is_float() && fold::wrapped(number, dtype) != number) {
+            let (what, expected) = ("its value", "it has to be a number of the input's type");
+            return Err(refused(Reason::Number { what, found: number.to_string(), expected }));
+        }
+        let always = always.map(|number| {
+            tensor::count(&dims).map(|_| Rc::new(Tensor::always(dtype, dims.clone(), number))).ok_or(Reason::Overflow)
+        });
+        let always = always.transpose().map_err(refused)?;
+        all.push(Given { value, info, dims, always });
+    }
+    let has = |name: &str| graph.inputs.iter().any(|(_, info)| info.name == name);
+    if let Some((name, _)) = options.values.iter().find(|(name, _)| !has(name)) {
+        let known = graph.inputs.iter().map(|(_, info)| info.name.clone()).collect();
+        return Err(ImportError::UnknownValue { name: name.clone(), known });
     }
     match options.sizes.iter().find(|(key, _)| !used.contains(key)) {
         Some((name, _)) => {
@@ -217,7 +244,14 @@ fn is_key(name: &str) -> bool {
     name.chars().any(|c| c.is_ascii_alphanumeric()) && !name.contains(['=', ',', ' '])
 }
 
-impl<'g> Importer<'_, 'g> {
+/// The branch of an `If` that runs.
+fn chosen<'n>(call: &Call<'n, '_>) -> Result<&'n Branch, Reason> {
+    let condition = call.params.number(0, "the condition")?.ok_or(Reason::NoInput(0))?;
+    let branches = &call.params.node.branches;
+    branches.get(usize::from(condition == 0.0)).ok_or(Reason::NoAttribute("then_branch` or `else_branch"))
+}
+
+impl<'a, 'g> Importer<'a, 'g> {
     /// An input as a value, in the order of channels that its users want.
     fn input(&mut self, given: &Given<'g>) -> Result<usize, Reason> {
         let dims = &given.dims;
@@ -310,25 +344,28 @@ impl<'g> Importer<'_, 'g> {
     }
 
     /// Computes or translates a node; if that cannot be, it is an error to use what it makes.
-    fn node(&mut self, node: &Node<'g>) {
+    fn node(&mut self, node: &'a Node<'g>) {
         let mut params = Params { node, known: Vec::new() };
-        let mut views = Vec::new();
+        let (mut views, mut symbols) = (Vec::new(), Vec::new());
         for input in &node.inputs {
+            let (mut tensor, mut view, mut symbol) = (None, None, None);
             match input.map(|value| self.known(value)) {
-                None => {
-                    params.known.push(None);
-                    views.push(None);
-                }
-                Some(Ok(Known::Constant(tensor))) => {
-                    params.known.push(Some(tensor));
-                    views.push(None);
-                }
-                Some(Ok(Known::View(view))) => {
-                    params.known.push(None);
-                    views.push(Some(view));
+                None => {}
+                Some(Ok(Known::Constant(known))) => tensor = Some(known),
+                Some(Ok(Known::View(known))) => view = Some(known),
+                Some(Ok(Known::Symbol(known))) => {
+                    match known.part() {
+                        Some(Part::Constant(part)) => tensor = Some(part),
+                        Some(Part::View(part)) => view = Some(part),
+                        None => {}
+                    }
+                    symbol = Some(known);
                 }
                 Some(Ok(Known::Failed(error)) | Err(error)) => return self.store(node, |_| Known::Failed(error)),
             }
+            params.known.push(tensor);
+            views.push(view);
+            symbols.push(symbol);
         }
         let hints = self.hints(node, &views);
         let is_used = |value: usize| {
@@ -336,7 +373,21 @@ impl<'g> Importer<'_, 'g> {
         };
         let used = node.outputs.iter().map(|output| output.is_some_and(is_used)).collect();
         let mut call = Call { params, views, used, hints };
-        match self.made(&mut call) {
+        if node.op() == "If" {
+            return match chosen(&call) {
+                Ok(branch) => self.branch(node, branch),
+                Err(reason) => {
+                    let error = self.error(&call, Some(reason));
+                    let failed = self.failed(error);
+                    self.store(node, |_| failed.clone());
+                }
+            };
+        }
+        let made = match symbols.iter().any(Option::is_some) {
+            true => self.followed(&mut call, &symbols),
+            false => self.made(&mut call),
+        };
+        match made {
             Ok(made) => {
                 let count = made.len();
                 let more = (count..node.outputs.len())
@@ -354,12 +405,40 @@ impl<'g> Importer<'_, 'g> {
         }
     }
 
+    /// Computes or translates a branch, in place of the node that it is part of.
+    fn branch(&mut self, node: &Node<'_>, branch: &Branch) {
+        for &at in &branch.nodes {
+            self.node(&self.graph.nodes[at]);
+        }
+        for (at, output) in node.outputs.iter().enumerate() {
+            let made = branch.outputs.get(at).map_or(Err(usize::MAX), |&value| self.known(value));
+            if let Some(output) = *output {
+                self.known[output] = Some(made.unwrap_or_else(Known::Failed));
+            }
+        }
+    }
+
     fn store(&mut self, node: &Node<'_>, made: impl Fn(usize) -> Known) {
         for (at, output) in node.outputs.iter().enumerate() {
             if let Some(output) = *output {
                 self.known[output] = Some(made(at));
             }
         }
+    }
+
+    /// What a node makes of what stands for values of a dynamic quantization.
+    fn followed(&mut self, call: &mut Call<'_, '_>, symbols: &[Option<Symbol>]) -> Result<Vec<Known>, Option<Reason>> {
+        let wrap = match ops::task(call.params.node, symbols)? {
+            Task::Is(symbol) => return Ok(vec![Known::Symbol(symbol)]),
+            Task::Sums => return Ok(vec![Known::Symbol(ops::sums(&mut self.build, call, symbols)?)]),
+            Task::Of(wrap) => wrap,
+        };
+        let made = self.made(call)?.into_iter().map(|known| match (&wrap, known) {
+            (Some(wrap), Known::Constant(tensor)) => Ok(Known::Symbol(wrap.around(Part::Constant(tensor))?)),
+            (Some(wrap), Known::View(view)) => Ok(Known::Symbol(wrap.around(Part::View(view))?)),
+            (_, known) => Ok(known),
+        });
+        Ok(made.collect::<Result<_, Reason>>()?)
     }
 
     /// What a node makes, or why it makes nothing; without a reason if its operator is not known.
@@ -388,6 +467,9 @@ impl<'g> Importer<'_, 'g> {
             if let Some(made) = fold::fold(&call.params, &mut self.build.budget)? {
                 return Ok(constants(made));
             }
+        }
+        if node.op() == "DynamicQuantizeLinear" {
+            return Ok(ops::quantize(&mut self.build, call)?.into_iter().map(Known::Symbol).collect());
         }
         match ops::translate(&mut self.build, call)? {
             Some(views) => Ok(views.into_iter().map(Known::View).collect()),
@@ -423,6 +505,9 @@ impl<'g> Importer<'_, 'g> {
             let weights = [1, 2].into_iter().filter(|&input| views.get(input).is_some_and(Option::is_none));
             hints.extend(weights.filter_map(|input| node.input(input)).map(|value| self.graph.names[value].to_owned()));
         }
+        if matches!(node.op().as_str(), "ConvInteger" | "MatMulInteger") {
+            hints.extend(node.input(1).map(|value| self.graph.names[value].to_owned()));
+        }
         hints.push(node.proto.name.clone());
         hints.extend(node.proto.output.first().cloned());
         hints
@@ -432,6 +517,9 @@ impl<'g> Importer<'_, 'g> {
     fn output(&mut self, value: usize, info: &ValueInfoProto) -> Result<View, ImportError> {
         let refused = |reason| ImportError::Output { output: info.name.clone(), reason };
         match self.known(value) {
+            Ok(Known::Symbol(_)) => Err(refused(Reason::No(
+                "it is whole numbers, a scale or a zero point of a `DynamicQuantizeLinear`, and networks give floats",
+            ))),
             Ok(Known::View(view)) => ops::contiguous(&mut self.build, &view).map_err(refused),
             Ok(_) => Err(refused(Reason::No("it is a constant"))),
             Err(error) => match self.failures.get_mut(error).and_then(Option::take) {

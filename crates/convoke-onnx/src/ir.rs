@@ -223,6 +223,8 @@ pub(crate) struct Recurrent {
     pub(crate) is_reverse: bool,
     /// Whether cell states are channels behind the hidden ones.
     pub(crate) cells: bool,
+    /// Whether sums over hidden states take those quantized.
+    pub(crate) quantize_hidden: bool,
     /// One or two.
     pub(crate) ways: Vec<Way>,
 }
@@ -268,6 +270,7 @@ pub(crate) enum Op {
         beta: f64,
         k: f64,
     },
+    QuantizeDynamic,
     Recurrent(Box<Recurrent>),
     Reshape,
     Reorder,

@@ -68,13 +68,15 @@ pub struct Options {
     pub name: Option<String>,
     /// Sizes that the model does not know: by their name in it, or by input and axis, such as `x.2`. An unknown size of a first axis is 1.
     pub sizes: Vec<(String, usize)>,
+    /// Numbers that inputs always are, all their elements: they are no inputs of the network then. An input that is not of floats needs one.
+    pub values: Vec<(String, i64)>,
     /// Bytes that all constants may have together, those that are computed among them.
     pub limit: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { name: None, sizes: Vec::new(), limit: 4 << 30 }
+        Self { name: None, sizes: Vec::new(), values: Vec::new(), limit: 4 << 30 }
     }
 }
 

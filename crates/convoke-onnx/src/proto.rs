@@ -1,7 +1,6 @@
 //! The messages of ONNX files, without what an import does not need.
 //!
-//! Fields that are not here are skipped by their length. Graphs inside of attributes are such: an operator that has one is known by the
-//! attribute's type, and nothing here nests without end.
+//! Fields that are not here are skipped by their length. Graphs inside of attributes nest no deeper than messages may, which is a hundred of them.
 
 use bytes::Bytes;
 
@@ -100,6 +99,9 @@ pub struct AttributeProto {
     /// A constant.
     #[prost(message, optional, tag = "5")]
     pub t: Option<TensorProto>,
+    /// A graph, such as a branch.
+    #[prost(message, optional, boxed, tag = "6")]
+    pub g: Option<Box<GraphProto>>,
     /// Numbers.
     #[prost(float, repeated, tag = "7")]
     pub floats: Vec<f32>,

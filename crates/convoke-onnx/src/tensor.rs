@@ -186,6 +186,15 @@ impl Tensor {
         Self { dtype: DType::F32, dims, elements: Elements::Float(Data::of(values)) }
     }
 
+    /// One number everywhere, which that type holds.
+    pub(crate) fn always(dtype: DType, dims: Vec<usize>, number: i64) -> Self {
+        let elements = match dtype.is_float() {
+            true => Elements::Float(Data::Splat(number as f32)),
+            false => Elements::Int(Data::Splat(number)),
+        };
+        Self { dtype, dims, elements }
+    }
+
     /// How many elements; that the product is a number is checked where a tensor is made.
     pub(crate) fn len(&self) -> usize {
         self.dims.iter().product()

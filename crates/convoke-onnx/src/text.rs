@@ -90,6 +90,7 @@ fn short(layer: &Layer) -> &'static str {
         Op::Pad { .. } => "pad",
         Op::Resize(_) => "resize",
         Op::Lrn { .. } => "lrn",
+        Op::QuantizeDynamic => "quantized",
         Op::Recurrent(recurrent) => cell_name(recurrent),
         Op::Reshape => "reshape",
         Op::Reorder => "reorder",
@@ -185,6 +186,7 @@ fn written(net: &Network, layer: &Layer, previous: Option<usize>, names: &[Strin
             fields.push(format!("size: {size}, alpha: {}, beta: {}, k: {}", number(*alpha), number(*beta), number(*k)));
             "lrn".to_owned()
         }
+        Op::QuantizeDynamic => "quantize_dynamic".to_owned(),
         Op::Recurrent(recurrent) => {
             recurrent_fields(recurrent, &layer.inputs[1..], names, &mut fields);
             cell_name(recurrent).to_owned()
@@ -237,6 +239,9 @@ fn recurrent_fields(recurrent: &Recurrent, states: &[usize], names: &[String], f
     }
     if recurrent.cells {
         fields.push("cells: true".to_owned());
+    }
+    if recurrent.quantize_hidden {
+        fields.push("quantize_hidden: true".to_owned());
     }
     match states {
         [] => {}

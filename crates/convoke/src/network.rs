@@ -109,7 +109,7 @@ impl<T: Float> Network<T> {
         let at = self.layers.arranged.nodes.iter().position(|node| node.name == layer)?;
         match &self.layers.steps[at] {
             Step::Kernel(kernel, _) | Step::ByChannel(kernel) | Step::Matmul(kernel, _) => Some(kernel),
-            Step::View | Step::Moves(_) | Step::Recurrent(_) => None,
+            Step::View | Step::Moves(_) | Step::Quantize | Step::Recurrent(_) => None,
         }
     }
 

@@ -66,6 +66,25 @@ network recurrent {
     outputs: [first, second, third, fourth, fifth, last, both, sixth],
 }";
 
+/// Quantization of inputs and of what layers make, in a layout that the planner chooses, of a value that lies in another, and within recurrent layers.
+const QUANTIZED: &str = "
+network quantized {
+    inputs: [image: f32[{N}, 3, 9, 7], signal: f32[{N}, 3, 6], h: f32[{N}, 10], c: f32[{N}, 10]],
+    quantize_dynamic few { input: image }
+    conv2d sums { out_channels: 24, kernel_size: 3, padding: 1 }
+    quantize_dynamic again {}
+    conv2d more { out_channels: 24, kernel_size: 3, padding: 1, then: residual(again) }
+    flatten all {}
+    quantize_dynamic flat {}
+    slice part { input: image, channels: 1..2 }
+    quantize_dynamic of_part {}
+    concat joined { inputs: [of_part, few] }
+    quantize_dynamic levels { input: signal }
+    lstm memory { hidden_size: 5, direction: bidirectional, bias: true, quantize_hidden: true, states: [h, c] }
+    gru next { hidden_size: 4, quantize_hidden: true }
+    outputs: [few, again, more, flat, joined, levels, memory, next],
+}";
+
 fn recurrent(n: &str, layout: &str, length: usize) -> String {
     let signal = if layout == "ncl" { format!("3, {length}]") } else { format!("{length}, 3] @ nlc") };
     let text = RECURRENT.replace("{N}", n).replace("{X}", &signal);
@@ -296,6 +315,27 @@ fn steps_behind_products_are_part_of_them() {
 fn large_products_give_the_same_bits_on_two_threads() {
     let text = ATTENTION.replace("{N}", "2").replace("{Q}", "2, 150, 64] @ nhwc").replace("{K}", "2, 170, 64] @ nhwc");
     check::<f32>(&text.replace("{V}", "2, 170, 64] @ nhwc"), 1e-5);
+}
+
+#[test]
+fn elements_are_quantized_of_each_image() {
+    for n in ["1", "3", "N"] {
+        // Nothing here is near enough to the middle of two numbers to become the other.
+        check::<f32>(&QUANTIZED.replace("{N}", n), 1e-5);
+    }
+    check::<f64>(&QUANTIZED.replace("{N}", "N").replace("f32", "f64"), 1e-13);
+    // Of halves a sum may become the next number.
+    check::<F16>(&QUANTIZED.replace("{N}", "3").replace("f32", "f16"), 2e-2);
+    check::<Bf16>(&QUANTIZED.replace("{N}", "N").replace("f32", "bf16"), 1e-1);
+    // All numbers of a block, those that fill it up, and one.
+    for shape in ["f32[2, 20, 3] @ nCw16c", "f32[N, 3, 1] @ nlc", "f32[1, 1]"] {
+        let spec = network(&format!("network net {{ input: {shape}, quantize_dynamic a {{}} }}"));
+        let batch = spec.fixed_batch().unwrap_or(4);
+        let (found, expected) = outputs::<f32>(&spec, 1, batch);
+        let bits = |all: &[f32]| all.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        let expected: Vec<f32> = expected[0].iter().map(|&x| x as f32).collect();
+        assert_eq!(bits(&found[0]), bits(&expected), "{spec}");
+    }
 }
 
 /// Layers that are large enough to be divided between threads.

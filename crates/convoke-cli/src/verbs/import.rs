@@ -23,7 +23,8 @@ pub(crate) fn run(args: &Import, out: &mut dyn Write) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("{}: the name of the network's file must end with .conv", conv.display())));
     }
     let parameters = conv.with_extension("safetensors");
-    let options = Options { name: args.name.clone(), sizes: args.sizes.clone(), limit: MAX_BYTES };
+    let (name, sizes, values) = (args.name.clone(), args.sizes.clone(), args.values.clone());
+    let options = Options { name, sizes, values, limit: MAX_BYTES };
     let imported = convoke_onnx::import(&args.model, &options).map_err(|e| Failure::file(&args.model, e))?;
     // The parameters first, so that there is no network without them.
     let tensors = imported.parameters.iter().map(|parameter| (parameter.name.as_str(), Elements(parameter)));

@@ -318,6 +318,38 @@ error: [..]two: there is something in it; name a new folder
 }
 
 #[test]
+fn an_input_that_always_is_a_number_is_part_of_the_network() {
+    let (folder, onnx) = scratch("times.onnx");
+    let file = |name: &str| folder.path().join(name);
+    std::fs::write(&onnx, model(vec![node("Mul", &["x", "x"], "y")], &[1, 1, 3], &[])).unwrap();
+    // Nothing is left to be computed then.
+    let assert = convoke("import").arg(&onnx).arg("-o").arg(file("times.conv")).args(["--value", "x=3"]).assert();
+    assert.code(1).stderr_eq(str![[r#"
+error: [..]times.onnx: the output `y`: it is a constant
+
+"#]]);
+}
+
+#[test]
+fn quantization_has_a_row_and_a_time() {
+    let (folder, net) = scratch("net.conv");
+    std::fs::write(&net, "network net { input: f32[1, 3, 2], quantize_dynamic few {} }").unwrap();
+    convoke("check").arg(&net).assert().success().stdout_eq(str![[r#"
+network net: f32[1, 3, 2] @ ncl -> f32[1, 3, 2] @ ncl
+  few  quantize_dynamic  [1, 3, 2]  0 MACs  0 parameters
+  in all: 0 MACs an image, 0 parameters of [..]B, [..]B an image between layers
+
+"#]]);
+    let x = folder.path().join("x.npy");
+    npy(&x, "<f4", "1, 3, 2", &[-128.0f32, 127.0, 0.5, 1.5, -2.5, 3.25].map(f32::to_le_bytes).concat());
+    convoke("run").arg(&net).arg("-i").arg(&x).arg("--profile").assert().success().stdout_eq(str![[r#"
+...
+  few [..]
+...
+"#]]);
+}
+
+#[test]
 fn what_cannot_be_imported_leaves_nothing() {
     let (folder, onnx) = scratch("bad.onnx");
     let import = |bytes: &[u8], words: &str| {
@@ -332,6 +364,14 @@ fn what_cannot_be_imported_leaves_nothing() {
     import(&loops, "").code(1).stderr_eq(str![[r#"
 error: [..]bad.onnx: there is no translation of the operator Loop (the node that makes `y`, which takes `x` [1, 1, 3]); known are Abs, Add,[..]
 
+"#]]);
+    import(&loops, "--value rate=16000").code(1).stderr_eq(str![[r#"
+error: [..]bad.onnx: there is no input `rate` in the model; it has x
+
+"#]]);
+    import(&loops, "--value rate=fast").code(2).stderr_eq(str![[r#"
+error: invalid value 'rate=fast' for '--value <INPUT=NUMBER>': a value is the name of an input and a whole number, such as sr=16000
+...
 "#]]);
     let open = model(vec![node("Relu", &["x"], "y")], &[1, 1, 0], &[]);
     import(&open, "").code(1).stderr_eq(str![[r#"

@@ -84,7 +84,10 @@ impl<'a> Prices<'a> {
                 let changed = relaid(network, node, layout)?;
                 match changed.kind.spec() {
                     Some(spec) => Some((layout, price(spec)?)),
-                    None if matches!(node.kind, NodeKind::Recurrent(_)) => Some((layout, 0.0)),
+                    // Those cost the same in every layout that they may have.
+                    None if matches!(node.kind, NodeKind::Recurrent(_) | NodeKind::QuantizeDynamic) => {
+                        Some((layout, 0.0))
+                    }
                     None => Some((layout, moved(&mut alone, &changed, layout)?)),
                 }
             });
@@ -180,7 +183,7 @@ fn may_change(node: &Node) -> bool {
         NodeKind::Layer(spec) => spec.schedule == Schedule::default(),
         NodeKind::Elementwise(_) | NodeKind::Add(_) | NodeKind::Mul(_) => true,
         NodeKind::Concat { .. } | NodeKind::Slice { .. } | NodeKind::Pad { .. } | NodeKind::Resize { .. } => true,
-        NodeKind::Reorder | NodeKind::Recurrent(_) => true,
+        NodeKind::Reorder | NodeKind::QuantizeDynamic | NodeKind::Recurrent(_) => true,
         NodeKind::Linear(_) | NodeKind::Lrn { .. } | NodeKind::Transpose { .. } => false,
         // Which sizes are the last two follows from the layout.
         NodeKind::Matmul { .. } => false,
@@ -245,7 +248,7 @@ fn relaid(network: &NetworkSpec, node: &Node, layout: Layout) -> Option<Node> {
             NodeKind::Pad { before: permuted(before, place(own), place(layout)), value: *value }
         }
         NodeKind::Resize { scale } => NodeKind::Resize { scale: permuted(scale, place(own), place(layout)) },
-        NodeKind::Reorder => NodeKind::Reorder,
+        NodeKind::Reorder | NodeKind::QuantizeDynamic => node.kind.clone(),
         _ => return None,
     };
     Some(Node { kind, ..node.clone() })

@@ -27,25 +27,19 @@ pub(super) fn weights(tensor: Rc<Tensor>, bias: Option<&Tensor>, channels: usize
     Ok(Weights { tensor, scale: Numbers::One(1.0), shift, bias: bias.is_some() })
 }
 
-/// The input as a value of channels and space, and its weights. Where there is one image and the first axis is none of images, it is a spatial one in front of
+/// The input as a value of channels and space that weights fit. Where there is one image and the first axis is none of images, it is a spatial one in front of
 /// the others, if `may_be_rows`.
-fn operands<'c>(
-    build: &mut Build,
-    call: &'c Call<'_, '_>,
-    may_be_rows: bool,
-) -> Result<(usize, &'c Rc<Tensor>, bool), Reason> {
-    let view = call.view(0)?;
+fn operands(build: &mut Build, view: &View, weights: &Tensor, may_be_rows: bool) -> Result<(usize, bool), Reason> {
     let dims = view.dims();
     if !(3..=5).contains(&dims.len()) {
         return Err(Reason::Axes { expected: "3 to 5", found: dims.len() });
     }
-    let weights = call.params.needed(1, "the weights")?;
     if weights.dims.len() != dims.len() || weights.len() == 0 {
         return Err(differ_dims("input and weights", &dims, &weights.dims));
     }
     let has_rows = may_be_rows && build.batch == 1 && dims[0] > 1 && dims.len() < 5;
     let roles = roles(dims.len(), has_rows);
-    Ok((build.value(view, &roles)?, weights, has_rows))
+    Ok((build.value(view, &roles)?, has_rows))
 }
 
 /// What so many axes of a convolution are.
@@ -73,7 +67,20 @@ fn groups(call: &Call<'_, '_>) -> Result<usize, Reason> {
 }
 
 pub(super) fn conv(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {
-    let (input, tensor, has_rows) = operands(build, call, true)?;
+    let weights = call.params.needed(1, "the weights")?;
+    let bias = call.params.constant(2, "the bias")?;
+    convolution(build, call, call.view(0)?, weights, bias.map(Rc::as_ref))
+}
+
+/// A convolution of a view with such weights and bias.
+pub(super) fn convolution(
+    build: &mut Build,
+    call: &Call<'_, '_>,
+    view: &View,
+    tensor: &Rc<Tensor>,
+    bias: Option<&Tensor>,
+) -> Result<View, Reason> {
+    let (input, has_rows) = operands(build, view, tensor, true)?;
     let (shape, groups) = (build.net.shape(input).clone(), groups(call)?);
     let [out_channels, group, kernel @ ..] = &tensor.dims[..] else { return Err(Reason::NoInput(1)) };
     if group.checked_mul(groups) != Some(shape.channels) || !out_channels.is_multiple_of(groups) {
@@ -95,14 +102,13 @@ pub(super) fn conv(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reaso
         dims.insert(2, 1);
         weights_of = Rc::new(Tensor { dims, ..Tensor::clone(tensor) });
     }
-    let bias = call.params.constant(2, "the bias")?;
     let conv = Conv {
         transposed: false,
         out_channels: *out_channels,
         groups,
         output_padding: vec![0; window.kernel.len()],
         fill: Fill::Number(0.0),
-        weights: weights(weights_of, bias.map(Rc::as_ref), *out_channels)?,
+        weights: weights(weights_of, bias, *out_channels)?,
         window,
     };
     let sizes = outputs(&conv.window, &shape.sizes, false)?;
@@ -112,7 +118,8 @@ pub(super) fn conv(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reaso
 }
 
 pub(super) fn conv_transpose(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {
-    let (input, tensor, _) = operands(build, call, false)?;
+    let tensor = call.params.needed(1, "the weights")?;
+    let (input, _) = operands(build, call.view(0)?, tensor, false)?;
     let (shape, groups) = (build.net.shape(input).clone(), groups(call)?);
     let [in_channels, group, kernel @ ..] = &tensor.dims[..] else { return Err(Reason::NoInput(1)) };
     let out_channels = group.checked_mul(groups).ok_or(Reason::Overflow)?;

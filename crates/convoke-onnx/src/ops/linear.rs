@@ -62,10 +62,7 @@ pub(super) fn matmul(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Rea
         return super::product::of_values(build, call, first, second);
     }
     if call.views.first().is_some_and(Option::is_some) {
-        let tensor = call.params.needed(1, "the right matrix")?;
-        let tensor = flat_matrix(tensor);
-        let tensor = matrix(build, &tensor, false)?;
-        return product(build, call, call.view(0)?, tensor, 1.0);
+        return sums(build, call, call.view(0)?, call.params.needed(1, "the right matrix")?);
     }
     // A constant on the left: the sums are over the last axis but one.
     let tensor = call.params.needed(0, "the left matrix")?;
@@ -76,6 +73,12 @@ pub(super) fn matmul(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Rea
         return Err(Reason::Axes { expected: "2 or more", found: rank });
     }
     pointwise(build, call, view, tensor, rank - 2, 1.0)
+}
+
+/// The last axis of a view times a matrix `[in][out]`.
+pub(super) fn sums(build: &mut Build, call: &Call<'_, '_>, view: &View, matrix: &Rc<Tensor>) -> Result<View, Reason> {
+    let tensor = self::matrix(build, &flat_matrix(matrix), false)?;
+    product(build, call, view, tensor, 1.0)
 }
 
 /// A matrix without axes of one element in front.

@@ -10,6 +10,7 @@ mod moves;
 mod numbers;
 mod pool;
 mod product;
+mod quantized;
 mod recurrent;
 mod reduce;
 mod resize;
@@ -17,6 +18,7 @@ mod spread;
 mod steps;
 
 pub(crate) use moves::contiguous;
+pub(crate) use quantized::{Part, Symbol, Task, quantize, sums, task};
 pub(crate) use recurrent::{Order, order};
 
 use crate::error::Reason;
@@ -49,10 +51,12 @@ pub const OPERATORS: &[&str] = &[
     "Constant",
     "ConstantOfShape",
     "Conv",
+    "ConvInteger",
     "ConvTranspose",
     "DepthToSpace",
     "Div",
     "Dropout",
+    "DynamicQuantizeLinear",
     "Elu",
     "Equal",
     "Erf",
@@ -73,6 +77,7 @@ pub const OPERATORS: &[&str] = &[
     "HardSigmoid",
     "HardSwish",
     "Identity",
+    "If",
     "InstanceNormalization",
     "LRN",
     "LSTM",
@@ -83,6 +88,7 @@ pub const OPERATORS: &[&str] = &[
     "Log",
     "LpPool",
     "MatMul",
+    "MatMulInteger",
     "Max",
     "MaxPool",
     "Mean",
@@ -130,6 +136,7 @@ pub const OPERATORS: &[&str] = &[
     "Unsqueeze",
     "Upsample",
     "Where",
+    "com.microsoft.DynamicQuantizeLSTM",
 ];
 
 /// A node and its inputs.
@@ -289,6 +296,10 @@ pub(crate) fn translate(build: &mut Build, call: &Call<'_, '_>) -> Result<Option
         "Concat" => moves::concat(build, call)?,
         "Slice" => moves::slice(build, call)?,
         "LSTM" => return recurrent::lstm(build, call).map(Some),
+        "com.microsoft.DynamicQuantizeLSTM" => return recurrent::lstm_quantized(build, call).map(Some),
+        "ConvInteger" | "MatMulInteger" => {
+            return Err(Reason::No("its first input is none of `DynamicQuantizeLinear`"));
+        }
         "GRU" => return recurrent::gru(build, call).map(Some),
         "Split" => return moves::split(build, call).map(Some),
         "Pad" => moves::pad(build, call)?,

@@ -116,9 +116,14 @@ pub(super) fn joined(build: &mut Build, call: &Call<'_, '_>, parts: &[&View], at
             (roles.ok_or(Reason::Axes { expected: "up to five", found: rank })?, build.net.shape(first.value).last)
         }
     };
-    if roles[at] == Role::Batch {
-        return Err(Reason::No("it joins images of a batch"));
-    }
+    // Of one image a first axis of one element is any axis.
+    let (roles, last) = match roles[at] {
+        Role::Batch if build.batch == 1 && rank <= 4 => {
+            (std::iter::once(Role::Channel).chain((0..rank - 1).map(Role::Space)).collect(), false)
+        }
+        Role::Batch => return Err(Reason::No("it joins images of a batch")),
+        _ => (roles, last),
+    };
     let mut values = Vec::new();
     let mut total = 0;
     for view in &views {

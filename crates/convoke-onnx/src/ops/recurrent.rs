@@ -6,12 +6,13 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use super::{Build, Call};
+use super::{Build, Call, quantized};
 use crate::error::Reason;
+use crate::fold::{expanded, transpose};
 use crate::graph::Graph;
 use crate::ir::{Cell, Op, Recurrent, Role, Shape, Way};
 use crate::shapes::differ_dims;
-use crate::tensor::{Elements, Tensor};
+use crate::tensor::{Budget, Elements, Tensor};
 use crate::view::{Factor, View};
 
 /// What an input of the graph with three axes is, if recurrent layers alone take it and say so.
@@ -36,7 +37,7 @@ pub(crate) fn order(graph: &Graph<'_>, value: usize) -> Option<Order> {
         for &user in &graph.users[value] {
             let node = &graph.nodes[user];
             let order = match node.op().as_str() {
-                "LSTM" | "GRU" if node.int("layout", 0) == 0 => {
+                "LSTM" | "GRU" | "com.microsoft.DynamicQuantizeLSTM" if node.int("layout", 0) == 0 => {
                     match node.inputs.iter().position(|&x| x == Some(value)) {
                         Some(0) => Order::Signal,
                         Some(5 | 6) => Order::State,
@@ -82,14 +83,71 @@ struct Sizes {
     hidden: usize,
 }
 
+/// Weights of the input and of the hidden state, for each way a matrix `[gates][columns]`.
+type Matrices = [Rc<Tensor>; 2];
+
 pub(super) fn lstm(build: &mut Build, call: &Call<'_, '_>) -> Result<Vec<View>, Reason> {
+    plain_lstm(call)?;
+    recurrent(build, call, &LSTM, given(call)?, None)
+}
+
+/// ONNX Runtime's `DynamicQuantizeLSTM`: the signal is quantized as a whole, and the hidden state at each position.
+pub(super) fn lstm_quantized(build: &mut Build, call: &Call<'_, '_>) -> Result<Vec<View>, Reason> {
+    plain_lstm(call)?;
+    let signal = quantized::quantized(build, call, call.view(0)?)?;
+    let mut matrix = |input: usize, scale: usize| -> Result<Rc<Tensor>, Reason> {
+        let weights = call.params.needed(input, "the weights")?;
+        let scale = call.params.needed(scale, "the scales of the weights")?;
+        let zero = call.params.constant(scale_zero(input), "the zero points of the weights")?;
+        matrices(weights, zero.map(Rc::as_ref), scale, &mut build.budget).map(Rc::new)
+    };
+    let weights = [matrix(1, 8)?, matrix(2, 10)?];
+    recurrent(build, call, &LSTM, weights, Some(signal))
+}
+
+/// The input of the zero points of weights.
+fn scale_zero(weights: usize) -> usize {
+    if weights == 1 { 9 } else { 11 }
+}
+
+/// Matrices `[columns][gates]` of whole numbers for each way, with a scale and a zero point for each way or each gate's number, as `[gates][columns]`.
+fn matrices(weights: &Tensor, zero: Option<&Tensor>, scale: &Tensor, budget: &mut Budget) -> Result<Tensor, Reason> {
+    let &[ways, columns, gates] = &weights.dims[..] else {
+        return Err(Reason::Axes { expected: "3 of weights", found: weights.dims.len() });
+    };
+    // One axis of all numbers that may have a scale of their own.
+    let turned = transpose(weights, &[0, 2, 1], budget)?;
+    let rows = ways.checked_mul(gates).ok_or(Reason::Overflow)?;
+    let mut each = |numbers: &Tensor| match numbers.len() {
+        len if len == ways => {
+            let dims = vec![ways, 1];
+            expanded(&Tensor { dims, ..numbers.clone() }, vec![ways, gates], budget)
+        }
+        len if len == rows => Ok(numbers.clone()),
+        _ => Err(differ_dims("weights and their zero points or scales", &weights.dims, &numbers.dims)),
+    };
+    let (zero, scale) = (zero.map(&mut each).transpose()?, each(scale)?);
+    let flat = Tensor { dims: vec![rows, columns], ..turned };
+    let floats = quantized::floats(&flat, zero.as_ref(), Some(&scale), 0, budget)?;
+    Ok(Tensor { dims: vec![ways, gates, columns], ..floats })
+}
+
+/// The weights that are given as they are.
+fn given(call: &Call<'_, '_>) -> Result<Matrices, Reason> {
+    let input = call.params.needed(1, "the weights of the input")?;
+    let state = call.params.needed(2, "the weights of the hidden state")?;
+    Ok([Rc::clone(input), Rc::clone(state)])
+}
+
+/// Refuses what no LSTM of the language does.
+fn plain_lstm(call: &Call<'_, '_>) -> Result<(), Reason> {
     if call.params.node.input(7).is_some() {
         return Err(Reason::No("it has peepholes, inputs of gates that are cell states, which layers have not"));
     }
     if call.params.node.flag("input_forget", false)? {
         return Err(Reason::Attribute { name: "input_forget", value: "1".to_owned(), known: "0" });
     }
-    recurrent(build, call, &LSTM)
+    Ok(())
 }
 
 pub(super) fn gru(build: &mut Build, call: &Call<'_, '_>) -> Result<Vec<View>, Reason> {
@@ -97,10 +155,17 @@ pub(super) fn gru(build: &mut Build, call: &Call<'_, '_>) -> Result<Vec<View>, R
         let value = "0, the reset gate before the sum over the hidden state".to_owned();
         return Err(Reason::Attribute { name: "linear_before_reset", value, known: "1 (as PyTorch exports it)" });
     }
-    recurrent(build, call, &GRU)
+    recurrent(build, call, &GRU, given(call)?, None)
 }
 
-fn recurrent(build: &mut Build, call: &Call<'_, '_>, kind: &Kind) -> Result<Vec<View>, Reason> {
+/// A layer with these weights; `quantized` is the signal if it is not the first input, and hidden states are quantized then too.
+fn recurrent(
+    build: &mut Build,
+    call: &Call<'_, '_>,
+    kind: &Kind,
+    weights: Matrices,
+    quantized: Option<View>,
+) -> Result<Vec<View>, Reason> {
     let node = call.params.node;
     let ways = match node.word("direction", "forward") {
         "forward" | "reverse" => 1,
@@ -116,16 +181,16 @@ fn recurrent(build: &mut Build, call: &Call<'_, '_>, kind: &Kind) -> Result<Vec<
     }
     activations(call, kind, ways)?;
     let is_batch_first = node.flag("layout", false)?;
-    let view = call.view(0)?;
+    let quantize_hidden = quantized.is_some();
+    let view = &quantized.map_or_else(|| call.view(0).cloned(), Ok)?;
     if view.axes.len() != 3 {
         return Err(Reason::Axes { expected: "3", found: view.axes.len() });
     }
     // Images, positions, channels.
     let view = if is_batch_first { view.clone() } else { view.transposed(&[1, 0, 2]) };
     let dims = view.dims();
-    let weights = call.params.needed(2, "the weights of the hidden state")?;
-    let &[_, _, hidden] = &weights.dims[..] else {
-        return Err(Reason::Axes { expected: "3 of weights", found: weights.dims.len() });
+    let &[_, _, hidden] = &weights[1].dims[..] else {
+        return Err(Reason::Axes { expected: "3 of weights", found: weights[1].dims.len() });
     };
     let sizes = Sizes { positions: dims[1], batch: dims[0], channels: dims[2], ways, hidden };
     whole(call, &sizes)?;
@@ -136,7 +201,7 @@ fn recurrent(build: &mut Build, call: &Call<'_, '_>, kind: &Kind) -> Result<Vec<
             expected: "it has to be that of the first input",
         });
     }
-    let each = weights_of(build, call, kind, &sizes)?;
+    let each = weights_of(build, call, kind, &sizes, &weights)?;
     let input = build.value(&view, &[Role::Batch, Role::Space(0), Role::Channel])?;
     let mut inputs = vec![input];
     inputs.extend(states(build, call, kind, &sizes, is_batch_first)?);
@@ -145,7 +210,7 @@ fn recurrent(build: &mut Build, call: &Call<'_, '_>, kind: &Kind) -> Result<Vec<
     let last = build.net.shape(input).last;
     let channels = if has_cells { 2 * all } else { all };
     let shape = Shape { batch: build.batch, channels, sizes: vec![sizes.positions], last };
-    let layer = Recurrent { cell: kind.cell, hidden, is_reverse, cells: has_cells, ways: each };
+    let layer = Recurrent { cell: kind.cell, hidden, is_reverse, cells: has_cells, quantize_hidden, ways: each };
     let value = build.push(Op::Recurrent(Box::new(layer)), inputs, vec![], shape, &call.hints)?;
     let made = Made { value, sizes, is_reverse };
     let count = if kind.cell == Cell::Lstm { 3 } else { 2 };
@@ -190,12 +255,16 @@ fn whole(call: &Call<'_, '_>, sizes: &Sizes) -> Result<(), Reason> {
 }
 
 /// Weights and biases of each way, with the gates in the language's order.
-fn weights_of(build: &mut Build, call: &Call<'_, '_>, kind: &Kind, sizes: &Sizes) -> Result<Vec<Way>, Reason> {
+fn weights_of(
+    build: &mut Build,
+    call: &Call<'_, '_>,
+    kind: &Kind,
+    sizes: &Sizes,
+    [input, state]: &Matrices,
+) -> Result<Vec<Way>, Reason> {
     let &Sizes { channels, ways, hidden, .. } = sizes;
     let gates = kind.gates.len();
     let rows = gates.checked_mul(hidden).ok_or(Reason::Overflow)?;
-    let input = call.params.needed(1, "the weights of the input")?;
-    let state = call.params.needed(2, "the weights of the hidden state")?;
     let bias = call.params.constant(3, "the biases")?;
     let both = rows.checked_mul(2).ok_or(Reason::Overflow)?;
     let wanted = [Some((input, vec![ways, rows, channels])), Some((state, vec![ways, rows, hidden]))];

@@ -59,12 +59,69 @@ fn reader() -> ModelProto {
     model(&[("x", &[1, 4, 4, 6])], nodes, constants, &["y"])
 }
 
+/// A model that is quantized, and that ends with a branch.
+fn quantized() -> ModelProto {
+    let bytes = |name: &str, dims: &[i64]| TensorProto {
+        name: name.to_owned(),
+        dims: dims.to_vec(),
+        data_type: 3,
+        int32_data: (0..dims.iter().product::<i64>()).map(|i| (i as i32 * 37 + 11) % 100 - 50).collect(),
+        ..TensorProto::default()
+    };
+    let branch = |name: &str, op: &str| {
+        let output = vec![input("t", &[])];
+        let graph = GraphProto { node: vec![node(op, &["k"], "t", vec![])], output, ..GraphProto::default() };
+        AttributeProto { name: name.to_owned(), g: Some(Box::new(graph)), ..AttributeProto::default() }
+    };
+    let lstm = ["h", "lw", "lr", "", "", "", "", "", "ls", "lz", "ls", "lz"];
+    let nodes = vec![
+        NodeProto {
+            output: ["q", "s", "z"].map(str::to_owned).to_vec(),
+            ..node("DynamicQuantizeLinear", &["x"], "", vec![])
+        },
+        node("ConvInteger", &["q", "w", "z", "wz"], "i", vec![]),
+        node("Mul", &["s", "ws"], "both", vec![]),
+        node("Div", &["b", "both"], "d", vec![]),
+        node("Floor", &["d"], "r", vec![]),
+        node("Cast", &["r"], "c", vec![int("to", 6)]),
+        node("Reshape", &["c", "column"], "e", vec![]),
+        node("Add", &["i", "e"], "j", vec![]),
+        node("Cast", &["j"], "f", vec![int("to", 1)]),
+        node("Mul", &["f", "both"], "g", vec![]),
+        node("Reshape", &["g", "signal"], "h", vec![]),
+        NodeProto { domain: "com.microsoft".to_owned(), ..node("DynamicQuantizeLSTM", &lstm, "k", vec![]) },
+        node("If", &["ws"], "y", vec![branch("then_branch", "Relu"), branch("else_branch", "Neg")]),
+    ];
+    let constants = vec![
+        bytes("w", &[2, 4, 1, 1]),
+        bytes("wz", &[2]),
+        floats("ws", &[], &[0.5]),
+        some("b", &[2]),
+        integers("column", &[1, -1, 1, 1]),
+        integers("signal", &[8, 1, 6]),
+        bytes("lw", &[1, 6, 8]),
+        bytes("lr", &[1, 2, 8]),
+        floats("ls", &[1, 8], &[0.25; 8]),
+        bytes("lz", &[1]),
+    ];
+    model(&[("x", &[1, 4, 4, 6])], nodes, constants, &["y"])
+}
+
+/// The model of that number.
+fn whole(round: usize) -> ModelProto {
+    match round % 3 {
+        0 => texts::block(),
+        1 => reader(),
+        _ => quantized(),
+    }
+}
+
 #[test]
 fn no_bytes_make_it_panic() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut read = 0;
-    for round in 0..2_000 {
-        let mut bytes = if round % 2 == 0 { texts::block() } else { reader() }.encode_to_vec();
+    for round in 0..3_000 {
+        let mut bytes = whole(round).encode_to_vec();
         for _ in 0..=random.below(4) {
             let at = random.below(bytes.len());
             match random.below(4) {
@@ -157,9 +214,11 @@ fn mutate(model: &mut ModelProto, random: &mut Random) {
 fn no_messages_make_it_panic() {
     let mut random = Random(0x0123_4567_89ab_cdef);
     let mut read = 0;
-    assert!(try_import(&reader()).is_ok(), "{:?}", try_import(&reader()).map(|imported| imported.text));
-    for round in 0..4_000 {
-        let mut model = if round % 3 == 0 { texts::block() } else { reader() };
+    for model in [reader(), quantized()] {
+        assert!(try_import(&model).is_ok(), "{:?}", try_import(&model).map(|imported| imported.text));
+    }
+    for round in 0..6_000 {
+        let mut model = whole(round);
         (0..=random.below(3)).for_each(|_| mutate(&mut model, &mut random));
         read += usize::from(try_import(&model).is_ok());
     }

@@ -1,5 +1,6 @@
 //! Tiny models, made here message by message.
 
+mod branches;
 mod files;
 mod hostile;
 mod numbers;

@@ -44,7 +44,7 @@ fn every_refusal_says_what_and_where() {
         one("Reshape", &["x", "s"], vec![], given("s", &[1, 5, -1])),
         one("Transpose", &["x"], vec![ints("perm", &[0, 1, 2, 2])], vec![]),
         one("Concat", &["x", "c"], vec![int("axis", 1)], vec![some("c", &[1, 2, 8, 8])]),
-        one("Concat", &["x", "x"], vec![int("axis", 0)], vec![]),
+        model(&[("x", &[2, 3, 8, 8])], vec![node("Concat", &["x", "x"], "y", vec![int("axis", 0)])], vec![], &["y"]),
         one("Add", &["x", "c"], vec![], vec![some("c", &[5])]),
         one("Pow", &["x", "c"], vec![], vec![floats("c", &[], &[0.3])]),
         one("Gemm", &["x", "w"], vec![], vec![some("w", &[8, 8])]),

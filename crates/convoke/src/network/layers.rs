@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use convoke_core::eval::Float;
+use convoke_core::eval::{Float, quantize_dynamic};
 use convoke_core::plan::{Arena, Place, Plans, like};
 use convoke_core::spec::{LayerSpec, Moves, NetworkSpec, Node, NodeKind, Parameter};
 use convoke_jit::Executor;
@@ -34,6 +34,8 @@ pub(super) enum Step<T> {
     View,
     /// Elements are moved.
     Moves(Moves),
+    /// Elements are quantized, of each image for itself.
+    Quantize,
     /// A kernel runs, which layers that are alike share, with weights that have been packed.
     Kernel(Arc<Kernel>, Box<Packed<T>>),
     /// A kernel runs for each image, whose numbers of channels are another value.
@@ -167,6 +169,10 @@ impl<T: Float> Layers<T> {
                 steps.push(Step::Recurrent(Box::new(Recurring::new(layer, &node.name, kernels, fetch)?)));
                 continue;
             }
+            if node.kind == NodeKind::QuantizeDynamic {
+                steps.push(Step::Quantize);
+                continue;
+            }
             let Some(layer) = node.kind.spec() else {
                 let moves = arranged.moves(node).filter(|_| !arena.views[at]);
                 steps.push(moves.map_or(Step::View, Step::Moves));
@@ -193,7 +199,7 @@ impl<T: Float> Layers<T> {
             Step::Kernel(kernel, _) | Step::ByChannel(kernel) => kernel.cycles(1),
             Step::Matmul(kernel, matrices) => kernel.cycles(*matrices),
             Step::Recurrent(layer) => layer.cycles(),
-            Step::View | Step::Moves(_) => 0.0,
+            Step::View | Step::Moves(_) | Step::Quantize => 0.0,
         };
         self.steps.iter().map(of).sum()
     }
@@ -285,6 +291,11 @@ impl<T: Float> Layers<T> {
                     let tensors = Tensors { residual, ..Tensors::new(src, as_bytes_mut(dst)) };
                     kernel.run_on(means.executor, means.workspace, packed, tensors)?;
                 }
+            }
+            Step::Quantize => {
+                let image = self.arranged.values[node.output].shape.image().max(1);
+                let images = dst.chunks_mut(image).zip(source(node.inputs[0]).chunks(image));
+                images.for_each(|(dst, src)| quantize_dynamic(src, dst));
             }
             Step::Recurrent(layer) => {
                 let image = |value: usize| self.arranged.values[value].shape.image();

@@ -3,8 +3,8 @@
 mod recurrent;
 
 use super::{Position, Tensors, output_at, softmax};
-use crate::eval::Element;
-use crate::spec::{LayerSpec, Layout, NetworkSpec, Node, NodeKind, TensorShape};
+use crate::eval::{Element, quantize_dynamic};
+use crate::spec::{DType, LayerSpec, Layout, NetworkSpec, Node, NodeKind, TensorShape};
 
 /// The outputs of `network` for `batch` images, each summed and kept in `f64`: nothing is rounded in between. `parameters` gives the elements of
 /// those that [`Node::parameters`] names.
@@ -33,6 +33,7 @@ fn run_values<'p>(
         let value = match (&node.kind, node.kind.spec()) {
             (_, Some(spec)) => layer(node, spec, batch, &values, parameters),
             (NodeKind::Recurrent(recurrent), _) => recurrent::run(network, node, recurrent, batch, &values, parameters),
+            (NodeKind::QuantizeDynamic, _) => quantized(shape(node.output), &values[node.inputs[0]]),
             (kind, _) if kind.is_view() => values[node.inputs[0]].clone(),
             _ => {
                 let parts: Vec<_> = node.inputs.iter().map(|&at| (shape(at), &values[at][..])).collect();
@@ -42,6 +43,21 @@ fn run_values<'p>(
         values.push(value);
     }
     network.outputs.iter().map(|&at| values[at].clone()).collect()
+}
+
+/// The one layer that rounds here too: to numbers that elements can be, of elements.
+fn quantized(shape: &TensorShape, src: &[f64]) -> Vec<f64> {
+    fn of<T: Element>(shape: &TensorShape, src: &[f64]) -> Vec<f64> {
+        let src: Vec<T> = src.iter().map(|&x| T::from_f64(x)).collect();
+        let mut dst = vec![T::default(); src.len()];
+        let image = shape.image().max(1);
+        dst.chunks_mut(image).zip(src.chunks(image)).for_each(|(dst, src)| quantize_dynamic(src, dst));
+        dst.into_iter().map(T::to_f64).collect()
+    }
+    match shape.dtype() {
+        DType::F64 => of::<f64>(shape, src),
+        _ => of::<f32>(shape, src),
+    }
 }
 
 fn layer<'p>(

@@ -32,6 +32,7 @@ impl Graph<'_> {
             "mul" => self.pair(layer, (Epilogue::Multiply, Epilogue::Scale), NodeKind::Mul)?,
             "matmul" => self.matmul(layer)?,
             "lrn" => self.lrn(layer)?,
+            "quantize_dynamic" => self.quantize_dynamic(layer)?,
             "lstm" => self.recurrent(layer, Cell::Lstm)?,
             "gru" => self.recurrent(layer, Cell::Gru)?,
             kind => {
@@ -155,6 +156,13 @@ impl Graph<'_> {
         let (mut spec, _) = self.compute(&alone, Operation::LpPool.kinds()[1], &plane, span, &[])?;
         spec.then.push(Epilogue::Multiply);
         Some((NodeKind::Lrn { spec, alpha }, vec![from, from], shape))
+    }
+
+    /// Any value: elements that fill up a block are zeros, and stay so.
+    fn quantize_dynamic(&mut self, layer: &Layer) -> Option<Made> {
+        self.only(layer, &["input"])?;
+        let (from, _) = self.source(layer)?;
+        Some((NodeKind::QuantizeDynamic, vec![from], self.shape(from)))
     }
 
     /// Refuses fields that are not among `known`.

@@ -32,13 +32,14 @@ pub const NETWORK: &str = "network";
 pub const NETWORK_FIELDS: [&str; 5] = ["input", "inputs", "output", "outputs", "preprocess"];
 
 /// The kinds of layers that only networks have.
-pub const NETWORK_KINDS: [&str; 16] = [
+pub const NETWORK_KINDS: [&str; 17] = [
     "linear",
     "elementwise",
     "add",
     "mul",
     "matmul",
     "lrn",
+    "quantize_dynamic",
     "lstm",
     "gru",
     "concat",
@@ -136,6 +137,9 @@ pub enum NodeKind {
         /// What squares are multiplied with, as many times as there are neighbours.
         alpha: f64,
     },
+    /// Each element as the nearest of 256 numbers that are equally far apart from the least to the greatest of its image, 0 among both: ONNX's
+    /// `DynamicQuantizeLinear`, and back to floats. [`quantize_dynamic`](crate::eval::quantize_dynamic) is what it computes.
+    QuantizeDynamic,
     /// An LSTM or a GRU. It takes the signal, and behind it the states before the first position where zeros are not meant.
     Recurrent(Box<Recurrent>),
     /// The inputs one behind the other, along one of [`TensorShape::axes`].
@@ -206,6 +210,7 @@ impl NodeKind {
             Self::Mul(_) => "mul",
             Self::Matmul { .. } => "matmul",
             Self::Lrn { .. } => "lrn",
+            Self::QuantizeDynamic => "quantize_dynamic",
             Self::Recurrent(recurrent) => recurrent.cell.name(),
             Self::Concat { .. } => "concat",
             Self::Slice { .. } => "slice",

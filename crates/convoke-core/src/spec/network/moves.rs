@@ -224,6 +224,7 @@ impl NetworkSpec {
             | NodeKind::Mul(_)
             | NodeKind::Matmul { .. }
             | NodeKind::Lrn { .. }
+            | NodeKind::QuantizeDynamic
             | NodeKind::Recurrent(_)
             | NodeKind::Flatten
             | NodeKind::Reshape => return None,

@@ -18,8 +18,8 @@ use crate::spec::error::SpecError;
 use crate::spec::sizes::MAX_SIZE;
 use crate::spec::{Batch, LayerSpec, Layout, Limits};
 
-const LSTM_FIELDS: [&str; 6] = ["input", "hidden_size", "direction", "bias", "cells", "states"];
-const GRU_FIELDS: [&str; 5] = ["input", "hidden_size", "direction", "bias", "state"];
+const LSTM_FIELDS: [&str; 7] = ["input", "hidden_size", "direction", "bias", "cells", "quantize_hidden", "states"];
+const GRU_FIELDS: [&str; 6] = ["input", "hidden_size", "direction", "bias", "quantize_hidden", "state"];
 
 /// A layer that takes the positions of a signal one after the other.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +34,8 @@ pub struct Recurrent {
     pub bias: bool,
     /// Whether the cell states of an LSTM stand behind the hidden ones.
     pub cells: bool,
+    /// Whether sums over the hidden state take it as `quantize_dynamic` makes it, at each position.
+    pub quantize_hidden: bool,
     /// The numbers of all gates, of all positions of one image in one direction.
     pub projection: LayerSpec,
     /// From the numbers of a position `x`, the hidden state `h` and the cell state `c` of an LSTM to the next states.
@@ -119,7 +121,7 @@ impl Recurrent {
     fn of(
         shape: &TensorShape,
         (cell, direction, hidden_size): (Cell, Direction, usize),
-        (bias, cells): (bool, bool),
+        [bias, cells, quantize_hidden]: [bool; 3],
         limits: &Limits,
     ) -> Result<Self, String> {
         let first = |diagnostics: Vec<crate::diagnostic::Diagnostic>| {
@@ -130,9 +132,9 @@ impl Recurrent {
         let text =
             format!("conv1d projection {{ input: {input}, out_channels: {gates}, kernel_size: 1, bias: {bias} }}");
         let projection = front::layers(&text, limits).map_err(first)?.remove(0);
-        let text = step_text(cell, shape.storage.name(), hidden_size, bias);
+        let text = step_text(cell, shape.storage.name(), hidden_size, (bias, quantize_hidden));
         let step = front::contents(&text, limits, &[]).map_err(first)?.networks.remove(0);
-        Ok(Self { cell, direction, hidden_size, bias, cells, projection, step })
+        Ok(Self { cell, direction, hidden_size, bias, cells, quantize_hidden, projection, step })
     }
 
     /// Numbers of all gates at one position.
@@ -206,6 +208,7 @@ impl Recurrent {
         }
         fields.extend(self.bias.then(|| "bias: true,".to_owned()));
         fields.extend(self.cells.then(|| "cells: true,".to_owned()));
+        fields.extend(self.quantize_hidden.then(|| "quantize_hidden: true,".to_owned()));
         match states {
             [] => {}
             [one] => fields.push(format!("state: {one},")),
@@ -216,7 +219,7 @@ impl Recurrent {
 }
 
 /// The network of a step.
-fn step_text(cell: Cell, storage: &str, hidden: usize, bias: bool) -> String {
+fn step_text(cell: Cell, storage: &str, hidden: usize, (bias, quantize_hidden): (bool, bool)) -> String {
     let gates = cell.gates() * hidden;
     let states = ["h", "c"].into_iter().take(cell.states());
     let mut text = format!("network step {{\n    inputs: [x: {storage}[1, {gates}]");
@@ -225,9 +228,15 @@ fn step_text(cell: Cell, storage: &str, hidden: usize, bias: bool) -> String {
     }
     let gate = |at: usize| format!("{}..{}", at * hidden, (at + 1) * hidden);
     text += "],\n";
+    let h = if quantize_hidden {
+        text += "    quantize_dynamic quantized { input: h }\n";
+        "quantized"
+    } else {
+        "h"
+    };
     text += &match cell {
         Cell::Lstm => format!(
-            "    linear gates {{ input: h, out_channels: {gates}, bias: {bias}, then: residual(x) }}
+            "    linear gates {{ input: {h}, out_channels: {gates}, bias: {bias}, then: residual(x) }}
     slice input_gate {{ input: gates, channels: {} }}
     elementwise opened {{ then: sigmoid }}
     slice forget_gate {{ input: gates, channels: {} }}
@@ -246,7 +255,7 @@ fn step_text(cell: Cell, storage: &str, hidden: usize, bias: bool) -> String {
             gate(3)
         ),
         Cell::Gru => format!(
-            "    linear sums {{ input: h, out_channels: {gates}, bias: {bias} }}
+            "    linear sums {{ input: {h}, out_channels: {gates}, bias: {bias} }}
     slice sums_of_gates {{ input: sums, channels: 0..{both} }}
     slice x_of_gates {{ input: x, channels: 0..{both} }}
     add gates {{ inputs: [sums_of_gates, x_of_gates], then: sigmoid }}
@@ -328,13 +337,13 @@ impl Graph<'_> {
                 self.reader(layer, 1, |reader| reader.choice("direction", "direction", &field.value, known))?.value
             }
         };
-        let mut flags = [false; 2];
-        for (flag, name) in flags.iter_mut().zip(["bias", "cells"]) {
+        let mut flags = [false; 3];
+        for (flag, name) in flags.iter_mut().zip(["bias", "cells", "quantize_hidden"]) {
             if let Some(field) = layer.field(name) {
                 *flag = self.reader(layer, 1, |reader| reader.flag(name, &field.value))?;
             }
         }
-        let made = Recurrent::of(&shape, (cell, direction, hidden_size), flags.into(), self.limits);
+        let made = Recurrent::of(&shape, (cell, direction, hidden_size), flags, self.limits);
         let recurrent = match made {
             Ok(recurrent) => recurrent,
             Err(what) => return self.report(NetworkError::Recurrent { kind: cell.name(), what, span: at }),

@@ -82,6 +82,21 @@ fn a_text_reads_back() {
 }
 
 #[test]
+fn quantized_hidden_states_are_a_layer_of_the_step() {
+    let quantized = BOTH.replace("hidden_size: 3,", "hidden_size: 3, quantize_hidden: true,");
+    let quantized = quantized.replace("direction: reverse, bias", "direction: reverse, quantize_hidden: true, bias");
+    let net = network(&quantized);
+    assert_eq!(network(&net.to_string()), net, "{net}");
+    for node in [0, 3] {
+        let plain = recurrent(&network(BOTH), node).step.to_string();
+        let step = recurrent(&net, node).step.to_string();
+        let [layer, source] = ["    quantize_dynamic quantized {\n        input: h,\n    }\n", "input: quantized"];
+        assert_eq!(step.replacen(layer, "", 1).replacen(source, "input: h", 1), plain, "{step}");
+        assert_ne!(step, plain);
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let net = |body: &str| {
         let inputs = "[x: f32[1, 3, 8], h: f32[1, 4], g: f32[1, 5], l: f32[1, 4, 2], image: f32[1, 3, 8, 8]]";
@@ -97,6 +112,7 @@ fn what_does_not_fit_is_refused() {
         ("lstm a { input: x, hidden_size: 4, state: h }", "lstm `a` has no field `state`"),
         ("gru a { input: x, hidden_size: 4, cells: true }", "gru `a` has no field `cells`"),
         ("gru a { input: x, hidden_size: 4, bias: 1 }", "`bias` takes true or false, not 1"),
+        ("lstm a { input: x, hidden_size: 4, quantize_hidden: 256 }", "`quantize_hidden` takes true or false, not 256"),
         ("gru a { input: x, hidden_size: 4, state: [h] }", "`state` takes the name of a value, not a list in brackets"),
         ("gru a { input: x, hidden_size: 4, state: b }", "there is no value `b`"),
         (

@@ -60,10 +60,11 @@ network moving {
     reorder first { input: near, layout: nchw }
     avg_pool2d pooled { input: input, kernel_size: global }
     mul gated { inputs: [input, pooled], then: [relu, residual(near)] }
+    quantize_dynamic levels { input: gated }
     add raised { inputs: [gated, pooled], then: pow(0.5) }
     conv2d weighed { out_channels: 8, kernel_size: 1, then: multiply(raised) }
     reshape grouped { input: first, to: f32[N, 2, 4, 24] }
-    outputs: [edge, some, high, turned, weighed, grouped],
+    outputs: [edge, some, high, turned, weighed, grouped, levels],
 }";
 
 #[test]
@@ -176,6 +177,10 @@ fn what_does_not_fit_is_refused() {
         ("lrn a { }", "`size` is a whole number of neighbouring channels from 1 on, not 0"),
         ("lrn a { size: 5, beta: 0.7 }", "the exponent of `pow` may not be -0.7"),
         ("lrn a { size: 5, alpha: x }", "`alpha` takes a number, not a word"),
+        ("quantize_dynamic a { levels: 16 }", "quantize_dynamic `a` has no field `levels`"),
+        ("quantize_dynamic a { then: relu }", "quantize_dynamic `a` has no field `then`"),
+        ("quantize_dynamic a { input: b }", "there is no value `b`"),
+        ("quantize_dynamic a { input: f32[1, 8] }", "a layer of a network takes a value, and this is a type"),
         ("mul a { inputs: [input] }", "`mul` takes two values, here are 1"),
         (
             "mul a { inputs: [input, input], then: residual(input) }",

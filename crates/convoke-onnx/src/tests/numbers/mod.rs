@@ -4,6 +4,7 @@ mod elements;
 mod layers;
 mod moves;
 mod products;
+mod quantized;
 mod recurrent;
 mod reductions;
 

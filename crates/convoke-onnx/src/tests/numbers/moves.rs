@@ -125,6 +125,20 @@ fn joined_along_every_axis() {
     }
 }
 
+/// Of one image the first axis is no batch that could be joined or not.
+#[test]
+fn joined_along_a_first_axis_of_one_element() {
+    for dims in [&[1, 3, 4][..], &[1, 1, 5], &[1, 2, 3, 2], &[1, 4]] {
+        let (x, z) = (Tensor::some(dims, 20), Tensor::some(dims, 21));
+        let all = Tensor::of(&[&[3], &dims[1..]].concat(), |i| {
+            let from = if i[0] == 1 { &z } else { &x };
+            from.at(&[&[0], &i[1..]].concat())
+        });
+        let nodes = one("Concat", &["x", "z", "x"], vec![int("axis", 0)]);
+        Case::new(&[&x, &z], nodes, vec![]).makes(&all, &["concat"]);
+    }
+}
+
 #[test]
 fn padded_and_repeated() {
     let x = x();

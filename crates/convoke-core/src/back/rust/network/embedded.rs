@@ -66,6 +66,9 @@ fn write(out: &mut String, plan: &Plan<'_>, bytes: &[u8]) -> std::fmt::Result {
     if has_moves || steps.as_deref().is_some_and(library::moves_in) {
         writeln!(out, "\nmod moves {{\n{}}}", include_str!("emitted/moves.rs"))?;
     }
+    if library::quantize_in(&items) || steps.as_deref().is_some_and(library::quantize_in) {
+        writeln!(out, "\nmod quantize {{\n{}}}", include_str!("emitted/quantize.rs"))?;
+    }
     if has_moves {
         writeln!(out, "use moves::{{Loop, Move}};")?;
     }

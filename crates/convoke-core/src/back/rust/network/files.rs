@@ -24,7 +24,7 @@ pub(super) fn all<E>(
     text("README.md", readme(plan, example.is_some()));
     let steps = recurrent::text(plan);
     let library = library::text(plan, budget, steps.as_deref());
-    let has_moves = library.contains("\nmod moves;");
+    let [has_moves, has_quantize] = ["moves", "quantize"].map(|name| library.contains(&format!("\nmod {name};")));
     text("src/lib.rs", library);
     if let Some(steps) = steps {
         text("src/steps.rs", steps);
@@ -39,6 +39,9 @@ pub(super) fn all<E>(
     text("src/memory.rs", include_str!("emitted/memory.rs").to_owned());
     if has_moves {
         text("src/moves.rs", include_str!("emitted/moves.rs").to_owned());
+    }
+    if has_quantize {
+        text("src/quantize.rs", include_str!("emitted/quantize.rs").to_owned());
     }
     if !bytes.is_empty() {
         text("src/weights.rs", weights::text(plan, "include_bytes!(\"../weights.bin\")", BIG_ENDIAN));

@@ -127,6 +127,11 @@ pub(super) fn moves_in(text: &str) -> bool {
     text.contains("moves::run(")
 }
 
+/// Whether a text uses the module `quantize`.
+pub(super) fn quantize_in(text: &str) -> bool {
+    text.contains(" quantize::run(")
+}
+
 #[cfg(feature = "pretty")]
 fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget, steps: Option<&str>) -> std::fmt::Result {
     let (items, has_moves) = items(plan, budget);
@@ -140,6 +145,9 @@ fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget, steps: Option<&str>
     writeln!(out, "pub mod layers;\nmod memory;")?;
     if has_moves || steps.is_some_and(moves_in) {
         writeln!(out, "mod moves;")?;
+    }
+    if quantize_in(&items) || steps.is_some_and(quantize_in) {
+        writeln!(out, "mod quantize;")?;
     }
     if steps.is_some() {
         writeln!(out, "mod steps;")?;
@@ -371,6 +379,13 @@ impl Writer<'_, '_> {
             Step::ByChannel(layer) => self.by_channel(node, *layer, &what),
             Step::Matmul(layer, count) => self.matmul(node, *layer, *count, &what),
             Step::Moves(moves) => self.moves(node, moves, &what),
+            Step::Quantize => {
+                writeln!(self.out, "{what}\n    {{")?;
+                self.begin(node, &[Some(node.inputs[0])])?;
+                let from = self.source(node.inputs[0], Taken::Whole);
+                writeln!(self.out, "        quantize::run({from}, made, {});", self.sequence.batch)?;
+                writeln!(self.out, "    }}")
+            }
             Step::Recurrent(recurring) => self.recurrent(node, recurring, &what),
         }
     }

@@ -71,6 +71,8 @@ pub(super) enum Step {
     View,
     /// Elements are moved.
     Moves(Moves),
+    /// Elements are quantized, of each image for itself.
+    Quantize,
     /// A layer, by its number, and its packed weights if it has any: one of them for each way where it is part of a step.
     Layer(usize, Vec<usize>),
     /// A layer that runs for each image, whose numbers of channels are another value.
@@ -209,6 +211,10 @@ impl Planner<'_> {
         for (at, node) in network.nodes.iter().enumerate() {
             if let NodeKind::Recurrent(recurrent) = &node.kind {
                 steps.push(Step::Recurrent(Box::new(self.recurrent(node, recurrent)?)));
+                continue;
+            }
+            if node.kind == NodeKind::QuantizeDynamic {
+                steps.push(Step::Quantize);
                 continue;
             }
             let Some(spec) = node.kind.spec() else {

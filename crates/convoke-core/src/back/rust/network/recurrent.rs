@@ -2,7 +2,7 @@
 
 use std::fmt::{Result, Write};
 
-use super::library::{MANY, Named, Taken, Writer, body, list, moves_in};
+use super::library::{MANY, Named, Taken, Writer, body, list, moves_in, quantize_in};
 use super::plan::{Plan, Recurring, Step};
 use crate::spec::{Node, NodeKind, Recurrent};
 
@@ -27,7 +27,8 @@ fn module(out: &mut String, plan: &Plan<'_>, node: &Node, layer: &Recurrent, rec
     let step = step(plan, layer, recurring)?;
     writeln!(out, "\n/// The {} `{}`.\npub(crate) mod {} {{", layer.cell.name(), node.name, node.name)?;
     let moves = if moves_in(&step) { "use super::super::moves::{self, Loop, Move};\n" } else { "" };
-    let mut inside = format!("{moves}use super::super::{{layers, memory}};\n\n");
+    let quantize = if quantize_in(&step) { ", quantize" } else { "" };
+    let mut inside = format!("{moves}use super::super::{{layers, memory{quantize}}};\n\n");
     way(&mut inside, plan, node, layer, recurring)?;
     inside += &step;
     let indented = inside.lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") });
