@@ -318,7 +318,7 @@ error: [..]two: there is something in it; name a new folder
 }
 
 #[test]
-fn an_input_that_always_is_a_number_is_part_of_the_network() {
+fn a_model_of_constant_inputs_has_nothing_to_compute() {
     let (folder, onnx) = scratch("times.onnx");
     let file = |name: &str| folder.path().join(name);
     std::fs::write(&onnx, model(vec![node("Mul", &["x", "x"], "y")], &[1, 1, 3], &[])).unwrap();
