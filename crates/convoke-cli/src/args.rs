@@ -289,7 +289,7 @@ pub(crate) struct Run {
     /// What a step of the weights of a layer of integers stands for, one an output channel, .npy; where it says `per_channel`
     #[arg(long, value_name = "FILE")]
     pub(crate) scales: Option<PathBuf>,
-    /// The parameters of a network by their names: .safetensors; by default the file that is called as the network's
+    /// The parameters of a network by their names: .safetensors or .npz; by default the file that is called as the network's
     #[arg(short, long, value_name = "FILE")]
     pub(crate) parameters: Option<PathBuf>,
     /// Names of the channels of a network's output, a line each; the greatest are named

@@ -258,11 +258,11 @@ pub(crate) fn parameters_file(
     if named.is_some() || network.parameters_len() == 0 {
         return Ok(named.map(Path::to_owned));
     }
-    let beside = layers.files[0].with_extension("safetensors");
-    if beside.exists() {
-        return Ok(Some(beside));
+    let beside = ["safetensors", "npz"].map(|extension| layers.files[0].with_extension(extension));
+    if let Some(found) = beside.iter().find(|path| path.exists()) {
+        return Ok(Some(found.clone()));
     }
-    let (name, beside) = (&network.name, beside.display());
+    let (name, beside) = (&network.name, beside[0].display());
     let what = format!("network {name}: name the file of its parameters with --parameters; there is no {beside}");
     Err(Failure::Usage(what))
 }

@@ -20,6 +20,7 @@ pub mod eval;
 pub mod front;
 pub mod ir;
 pub mod lower;
+mod npz;
 pub mod pipeline;
 pub mod plan;
 pub mod safetensors;

@@ -1,4 +1,4 @@
-//! Files of named tensors, as the library safetensors writes them.
+//! Files of named tensors, as the library safetensors writes them. Those of NumPy, which `npz` reads, become the same list.
 //!
 //! In come bytes that anyone may have written, out comes a [`TensorList`]: each tensor's type, sizes and place. The format is a length of 8 bytes, a list in
 //! JSON of so many, and the elements of all tensors, little-endian. Refused is what is no such list, has a name twice, or has a tensor that does not lie in
@@ -13,6 +13,7 @@
 //! An entry is a tensor with the members `dtype`, `shape` and `data_offsets`, in any order; that of the name `__metadata__` is none.
 
 use crate::eval::{Bf16, F16, Float, Stored};
+use crate::npz;
 use nom::branch::alt;
 use nom::bytes::complete::{take_while, take_while_m_n, take_while1};
 use nom::character::complete::{char, digit1, one_of};
@@ -21,6 +22,8 @@ use nom::multi::{fold_many0, separated_list0};
 use nom::sequence::{delimited, preceded, separated_pair, terminated};
 use nom::{IResult, Parser};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io::{self, Cursor, Read, Seek};
 use std::ops::Range;
 use thiserror::Error;
 
@@ -72,7 +75,7 @@ pub struct TensorEntry {
     pub dtype: &'static str,
     /// Sizes of all axes.
     pub shape: Vec<usize>,
-    /// Its bytes, counted from the end of the list.
+    /// Its bytes, counted from the end of the list; in a file of NumPy's from its first byte.
     pub bytes: Range<usize>,
 }
 
@@ -145,6 +148,12 @@ pub enum TensorError {
         /// Its type.
         dtype: &'static str,
     },
+    /// An archive of arrays, which NumPy writes, or an array of one.
+    #[error("{what}")]
+    Archive {
+        /// What is wrong with it.
+        what: String,
+    },
     /// Its elements are no floats.
     #[error("`{name}` is of {dtype}, and parameters are floats")]
     NoFloats {
@@ -180,25 +189,55 @@ impl TensorList {
             };
             TensorError::Syntax { at: text.len() - rest }
         })?;
-        let mut tensors = BTreeMap::new();
+        let mut list = Self::default();
         for (name, members) in entries.into_iter().filter(|entry| entry.0 != METADATA) {
             let entry = TensorEntry::new(&name, members, data_bytes)?;
-            if tensors.insert(name.clone(), entry).is_some() {
-                return Err(TensorError::Twice { name });
-            }
+            list.add(name, entry)?;
         }
-        Ok(Self { tensors })
+        Ok(list)
     }
 
-    /// The list of a whole file, and the bytes behind it.
+    /// Adds a tensor, if there is none of that name.
+    pub(crate) fn add(&mut self, name: String, entry: TensorEntry) -> Result<(), TensorError> {
+        match self.tensors.entry(name) {
+            Entry::Vacant(place) => {
+                place.insert(entry);
+                Ok(())
+            }
+            Entry::Occupied(place) => Err(TensorError::Twice { name: place.key().clone() }),
+        }
+    }
+
+    /// The list of a file of so many bytes, and where the bytes begin from which those of tensors are counted. It may also be one that NumPy's `savez` wrote:
+    /// see the errors for what is not read of those.
+    ///
+    /// # Errors
+    /// See [`TensorError`], or if the file cannot be read.
+    pub fn of(mut file: impl Read + Seek, bytes: u64) -> io::Result<Result<(Self, u64), TensorError>> {
+        let mut begin = Vec::new();
+        file.by_ref().take(LENGTH_BYTES as u64).read_to_end(&mut begin)?;
+        if npz::is_archive(&begin) {
+            return Ok(npz::list(file, bytes)?.map(|list| (list, 0)));
+        }
+        let Ok(length) = begin.try_into() else { return Ok(Err(TensorError::Short { bytes })) };
+        let len = match Self::len_of(length, bytes) {
+            Ok(len) => len,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut list = Vec::new();
+        file.take(len as u64).read_to_end(&mut list)?;
+        let start = (LENGTH_BYTES + len) as u64;
+        Ok(Self::read(&list, bytes.saturating_sub(start)).map(|list| (list, start)))
+    }
+
+    /// The same of a file that has been read, and the bytes of its tensors.
     ///
     /// # Errors
     /// See [`TensorError`].
     pub fn of_file(file: &[u8]) -> Result<(Self, &[u8]), TensorError> {
-        let bytes = file.len() as u64;
-        let (length, rest) = file.split_first_chunk().ok_or(TensorError::Short { bytes })?;
-        let (list, data) = rest.split_at(Self::len_of(*length, bytes)?);
-        Ok((Self::read(list, data.len() as u64)?, data))
+        let read = Self::of(Cursor::new(file), file.len() as u64);
+        let (list, start) = read.map_err(|e| TensorError::Archive { what: e.to_string() })??;
+        Ok((list, file.get(start as usize..).unwrap_or_default()))
     }
 
     /// The names of all tensors, in order.
@@ -278,11 +317,34 @@ impl TensorEntry {
         if from > to || to as u64 > data_bytes {
             return Err(TensorError::Outside { name: owned(), from, to, bytes: data_bytes });
         }
+        Self::at(name, (dtype, bits), shape.clone(), from..to)
+    }
+
+    /// A tensor of those bytes, if they are those of its sizes; `dtype` is a type and the bits of an element.
+    fn at(
+        name: &str,
+        (dtype, bits): (&'static str, usize),
+        shape: Vec<usize>,
+        bytes: Range<usize>,
+    ) -> Result<Self, TensorError> {
         let expected = shape.iter().try_fold(bits, |bits, &size| bits.checked_mul(size));
-        if expected.is_none_or(|bits| bits.div_ceil(8) != to - from) {
-            return Err(TensorError::Size { name: owned(), bytes: to - from, shape: shape.clone(), dtype });
+        if expected.is_none_or(|bits| bits.div_ceil(8) != bytes.len()) {
+            return Err(TensorError::Size { name: name.to_owned(), bytes: bytes.len(), shape, dtype });
         }
-        Ok(Self { dtype, shape: shape.clone(), bytes: from..to })
+        Ok(Self { dtype, shape, bytes })
+    }
+
+    /// The same of a type by its name.
+    pub(crate) fn of_type(
+        name: &str,
+        dtype: &str,
+        shape: Vec<usize>,
+        bytes: Range<usize>,
+    ) -> Result<Self, TensorError> {
+        match TYPES.iter().find(|known| known.0 == dtype) {
+            Some(&known) => Self::at(name, known, shape, bytes),
+            None => Err(TensorError::Type { name: name.to_owned(), dtype: dtype.to_owned() }),
+        }
     }
 }
 

@@ -62,7 +62,7 @@ use proc_macro::TokenStream;
 /// assert_eq!(output, [6.0, -2.0, 1.0]);
 /// ```
 ///
-/// Parameters come from a file that the library safetensors wrote: `conv!(file = "net.conv", parameters = "net.safetensors")`, where that is the default,
+/// Parameters come from a file that the library safetensors wrote, or `savez` of NumPy: `conv!(file = "net.conv", parameters = "net.safetensors")`, where that is the default,
 /// or `conv!(parameters = "net.safetensors", network net { … })`. They have PyTorch's names, and are packed when the macro is expanded.
 ///
 /// - `Input`, `Output`: arrays of exactly the sizes, for all images. Several have their names behind that: `InputImage`.

@@ -1,4 +1,4 @@
-//! The parameters of networks, from a file that the library safetensors wrote.
+//! The parameters of networks, from a file that the library safetensors wrote, or NumPy.
 
 use crate::arguments::{Argument, Arguments};
 use crate::report;

@@ -60,7 +60,7 @@ struct Room {
 
 impl<T: Float> Network<T> {
     /// Reads a network and its parameters from files and compiles it, to run on one thread: `conv` is text in Convoke's language, `parameters` is what the
-    /// library safetensors writes. Parameters are read and packed one by one.
+    /// library safetensors writes, or NumPy's `savez`. Parameters are read and packed one by one.
     ///
     /// ```no_run
     /// let network = convoke::Network::<f32>::load("net.conv".as_ref(), "net.safetensors".as_ref())?;

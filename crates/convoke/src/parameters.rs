@@ -1,4 +1,4 @@
-//! Parameters by name from a file that the library safetensors wrote.
+//! Parameters by name from a file that the library safetensors wrote, or NumPy's `savez`.
 //!
 //! Tensors are read one by one, when they are asked for: of a large network there is never more in memory than one of them.
 
@@ -8,12 +8,12 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use convoke_core::eval::Float;
-use convoke_core::safetensors::{LENGTH_BYTES, TensorError, TensorList};
+use convoke_core::safetensors::TensorList;
 
 use crate::error::Error;
 use crate::memory::as_bytes_mut;
 
-/// An open file of named tensors, as PyTorch and others write them with the library safetensors.
+/// An open file of named tensors, as PyTorch and others write them with the library safetensors, or NumPy with `savez`.
 ///
 /// ```no_run
 /// let mut file = convoke::Parameters::open("net.safetensors".as_ref())?;
@@ -25,7 +25,7 @@ pub struct Parameters {
     path: PathBuf,
     file: File,
     list: TensorList,
-    /// Where the first tensor's bytes are.
+    /// Where those bytes begin from which the list counts.
     start: u64,
 }
 
@@ -33,20 +33,14 @@ impl Parameters {
     /// Reads the list of tensors.
     ///
     /// # Errors
-    /// If the file cannot be read, or is no such file: a tensor that does not lie in it, or whose bytes are not those of its sizes.
+    /// If the file cannot be read, or is no such file: a tensor that does not lie in it, or whose bytes are not those of its sizes; of NumPy's files, what is
+    /// compressed or does not lie row by row.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let failed = |reason: String| Error::File { path: path.to_owned(), reason };
         let io = |e: std::io::Error| failed(e.to_string());
         let mut file = File::open(path).map_err(io)?;
         let bytes = file.metadata().map_err(io)?.len();
-        let refused = |e: TensorError| failed(e.to_string());
-        let mut length = [0; LENGTH_BYTES];
-        file.read_exact(&mut length).map_err(|_| refused(TensorError::Short { bytes }))?;
-        let len = TensorList::len_of(length, bytes).map_err(refused)?;
-        let start = (LENGTH_BYTES + len) as u64;
-        let mut list = Vec::new();
-        (&file).take(len as u64).read_to_end(&mut list).map_err(io)?;
-        let list = TensorList::read(&list, bytes - start).map_err(refused)?;
+        let (list, start) = TensorList::of(&mut file, bytes).map_err(io)?.map_err(|e| failed(e.to_string()))?;
         Ok(Self { path: path.to_owned(), file, list, start })
     }
 

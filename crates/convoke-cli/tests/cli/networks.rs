@@ -193,6 +193,13 @@ fn a_network_runs_on_a_file() {
     let weight: &[f32] = &[1.0, 1.0, 0.5, 0.0];
     std::fs::write(file("p.safetensors"), safetensors(&[("a.weight", &[2, 2], weight), ("a.bias", &[2], &[0.5, 0.0])]))
         .unwrap();
+    let array = |shape: &str, elements: &[f32]| {
+        let path = file("array.npy");
+        npy(&path, "<f4", shape, &numbers(elements));
+        std::fs::read(path).unwrap()
+    };
+    let arrays = [("a.weight.npy", array("2, 2", weight)), ("a.bias.npy", array("2,", &[0.5, 0.0]))];
+    std::fs::write(file("p.npz"), archive(&arrays)).unwrap();
     std::fs::write(file("few.safetensors"), safetensors(&[("a.weight", &[2, 2], weight)])).unwrap();
     std::fs::write(file("cut.safetensors"), &safetensors(&[("a.weight", &[2, 2], weight)])[..40]).unwrap();
     let run = |words: &str, parameters: &str| {
@@ -202,8 +209,8 @@ fn a_network_runs_on_a_file() {
         }
         command.args(words.split_whitespace()).assert()
     };
-    for backend in ["jit", "reference"] {
-        run(&format!("--backend {backend}"), "p.safetensors").success().stdout_eq(str![[r#"
+    for (backend, parameters) in [("jit", "p.safetensors"), ("reference", "p.npz"), ("jit", "p.npz")] {
+        run(&format!("--backend {backend}"), parameters).success().stdout_eq(str![[r#"
 net: [..]x.npy
 [..]
 result [N, 2, 1]: from 0.0000 to 7.0000, mean 2.7500
@@ -225,6 +232,21 @@ error: [..]few.safetensors: network net needs 2 elements for `a.bias`, and nothi
 error: [..]cut.safetensors: its list of tensors should have 65 bytes, and the file has 40
 
 "#]]);
+}
+
+/// An archive of files that are not compressed, as NumPy's `savez` writes arrays; sums of what is in them are left out.
+fn archive(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let (mut archive, mut directory) = (Vec::new(), Vec::new());
+    for (name, bytes) in files {
+        let (from, len) = ((archive.len() as u32).to_le_bytes(), (bytes.len() as u32).to_le_bytes());
+        let lens = [&len[..], &len, &(name.len() as u16).to_le_bytes(), &[0; 2]].concat();
+        archive.extend([&b"PK\x03\x04"[..], &[0; 14], &lens, name.as_bytes(), bytes].concat());
+        directory.extend([&b"PK\x01\x02"[..], &[0; 16], &lens, &[0; 10], &from, name.as_bytes()].concat());
+    }
+    let (from, len) = ((archive.len() as u32).to_le_bytes(), (directory.len() as u32).to_le_bytes());
+    let count = (files.len() as u16).to_le_bytes();
+    archive.extend([&directory[..], b"PK\x05\x06", &[0; 4], &count, &count, &len, &from, &[0; 2]].concat());
+    archive
 }
 
 /// A model of one value to another, of `f32`.
