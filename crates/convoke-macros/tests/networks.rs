@@ -239,9 +239,11 @@ fn parameters_are_those_of_the_layers() {
         let list = format!("{{{}}}", entries.join(","));
         let file = [&(list.len() as u64).to_le_bytes()[..], list.as_bytes(), &data].concat();
         let path = folder().join(&network.name).with_extension("safetensors");
-        if std::env::var_os("SNAPSHOTS").is_some_and(|what| what == "overwrite") {
+        let is_right = || fs::read(&path).is_ok_and(|found| found == file);
+        // Other tests read what is there.
+        if !is_right() && std::env::var_os("SNAPSHOTS").is_some_and(|what| what == "overwrite") {
             fs::write(&path, &file).expect("it is written");
         }
-        assert!(fs::read(&path).expect("there is a file") == file, "{} has other parameters", path.display());
+        assert!(is_right(), "{} has other parameters", path.display());
     }
 }
