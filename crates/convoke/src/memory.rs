@@ -33,6 +33,11 @@ impl Block {
     }
 }
 
+// SAFETY: the words of a block are reached through the pieces that they belong to alone, by the rules of borrowing.
+unsafe impl Send for Block {}
+// SAFETY: as above.
+unsafe impl Sync for Block {}
+
 impl Drop for Block {
     fn drop(&mut self) {
         let Self { words, len, is_pages } = *self;
@@ -57,11 +62,6 @@ pub(crate) struct Memory {
     start: usize,
     lines: usize,
 }
-
-// SAFETY: the words of a block are reached through the pieces that they belong to alone, by the rules of borrowing.
-unsafe impl Send for Memory {}
-// SAFETY: as above.
-unsafe impl Sync for Memory {}
 
 impl Memory {
     /// Elements that a line holds.
