@@ -28,7 +28,7 @@ use std::ops::Range;
 use thiserror::Error;
 
 /// Bytes of the length in front of the list.
-pub const LENGTH_BYTES: usize = 8;
+const LENGTH_BYTES: usize = 8;
 
 /// Bytes that the list may have, as in the library itself.
 const MAX_LIST: u64 = 100_000_000;
@@ -169,7 +169,7 @@ impl TensorList {
     ///
     /// # Errors
     /// If there is no room for it.
-    pub fn len_of(length: [u8; LENGTH_BYTES], file_bytes: u64) -> Result<usize, TensorError> {
+    fn len_of(length: [u8; LENGTH_BYTES], file_bytes: u64) -> Result<usize, TensorError> {
         let len = u64::from_le_bytes(length);
         let room = file_bytes.saturating_sub(LENGTH_BYTES as u64).min(MAX_LIST);
         let fits = usize::try_from(len).ok().filter(|_| len <= room);
