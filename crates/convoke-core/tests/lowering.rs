@@ -358,7 +358,7 @@ fn deformable_layers_by_any_plan() {
 
 /// Softmax in every layout: fewer channels than a block, whole blocks, both with a rest; fewer pixels than a vector, one pixel; behind every kind
 /// of nest.
-const SOFTMAX: [&str; 13] = [
+const SOFTMAX: [&str; 16] = [
     "conv2d planes { input: f32[2, 3, 5, 7] @ nchw, out_channels: 37, kernel_size: 3, padding: 1, bias: true, then: softmax }",
     "conv2d few { input: f32[1, 3, 4, 9] @ nchw, out_channels: 2, kernel_size: 1, then: [relu, softmax] }",
     "conv2d single { input: f32[1, 3, 2, 3] @ nchw, out_channels: 1, kernel_size: 1, then: softmax }",
@@ -372,6 +372,9 @@ const SOFTMAX: [&str; 13] = [
     "conv2d winograd { input: f32[1, 9, 9, 11] @ nchw, out_channels: 19, kernel_size: 3, padding: 1, then: softmax, accuracy: fast, schedule { algorithm: winograd4 } }",
     "conv1d long { input: f32[2, 3, 200] @ ncl, out_channels: 5, kernel_size: 31, then: softmax, accuracy: fast, schedule { algorithm: fft } }",
     "avg_pool2d means { input: f32[2, 6, 7, 20] @ nhwc, kernel_size: 3, then: softmax }",
+    "conv2d pairs { input: f32[N, 5, 7, 3] @ nhwc, out_channels: 2, kernel_size: 1, bias: true, then: softmax }",
+    "conv2d block { input: f32[2, 20, 4, 5] @ nChw16c, out_channels: 7, kernel_size: 3, padding: 1, then: [residual, softmax] }",
+    "conv1d ones { input: f64[2, 9, 4] @ nlc, out_channels: 1, kernel_size: 1, then: softmax }",
 ];
 
 /// A block of six pixels is more than half of a row of seven.
@@ -393,7 +396,13 @@ fn softmax_by_any_plan() {
 /// The sum of powers has one order.
 #[test]
 fn softmax_is_the_same_in_every_layout_and_on_every_target() {
-    let (channels, pixels) = (37, 6);
+    // Of few channels vectors are pixels where there are enough of them, with a rest or without.
+    for (channels, pixels) in [(37, 6), (37, 40), (17, 16), (16, 16), (16, 19), (5, 3), (2, 35), (1, 9)] {
+        softmax_is_the_same(channels, pixels);
+    }
+}
+
+fn softmax_is_the_same(channels: usize, pixels: usize) {
     let mut r = Random(7);
     let numbers: Vec<f32> = r.reals(channels * pixels);
     let mut results = Vec::new();
