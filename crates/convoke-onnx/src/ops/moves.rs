@@ -200,7 +200,7 @@ fn cut_within(build: &mut Build, call: &Call<'_, '_>, view: &View, cuts: &[Cut])
     let cut: Vec<_> = cuts.iter().enumerate().filter(is_cut).collect();
     let image = build.net.shape(view.value).image();
     let is_one = |&(axis, cut): &(usize, &Cut)| {
-        cut.step > 0 && matches!(view.axes[axis][..], [Factor { size, stride }] if size * stride <= image)
+        cut.step > 0 && matches!(view.axes[axis][..], [Factor { size, stride }] if image.is_multiple_of(size * stride))
     };
     if cut.is_empty() || !cut.iter().all(is_one) {
         return Ok(None);
@@ -227,6 +227,8 @@ fn cut_factor(build: &mut Build, call: &Call<'_, '_>, view: &View, factor: Facto
         let made = Shape { channels: each * cut.len, ..own.clone() };
         let space = own.sizes.iter().map(|&size| (0, size, 1)).collect();
         (view.value, Op::Slice { channels: Some((cut.start * each, end * each)), space }, made)
+    } else if !own.image().is_multiple_of(size * stride) {
+        return Err(Reason::Moves(format!("{:?}", view.dims())));
     } else {
         let cube =
             Shape { channels: own.image() / (size * stride), sizes: vec![size, stride], last: false, ..own.clone() };
