@@ -32,12 +32,12 @@ pub(crate) enum Verb {
         convoke import silero_vad.onnx --size input.1=576 --value sr=16000\n  \
         convoke import model.onnx --json | jq .inputs")]
     Import(Import),
-    /// Print the plan of each layer as a `schedule { }` block, to be pasted back into the layer
+    /// Print the plan of each layer as a `schedule { }` block, to be pasted back into the layer, and networks with such blocks
     #[command(
         after_help = "Examples:\n  convoke plan specs/resnet50.conv --layer r04\n  convoke plan net.conv --target avx512"
     )]
     Plan(Planning),
-    /// Say why a plan was chosen, what it should cost, and why not the others
+    /// Say why a plan was chosen, what it should cost, and why not the others; of a network, what is computed in its place
     #[command(after_help = "Examples:\n  convoke explain specs/resnet50.conv --layer r04\n  \
         convoke explain net.conv --target neon\n  \
         convoke explain specs/resnet50.conv --layer r04 --measure")]
