@@ -137,14 +137,14 @@ impl Geometry {
     /// The convolutions that make up the layer, or poolings, in the order of their first outputs; one, unless it is transposed or adaptive.
     pub(crate) fn parts(spec: &LayerSpec, algorithm: Algorithm, pack_input: PackInput) -> Vec<Self> {
         let [d, h, w] = [0, 1, 2].map(|i| phases::cut(spec, i));
-        let rows = d.iter().flat_map(|d| h.iter().map(move |h| (d, h)));
-        let runs = rows.flat_map(|(d, h)| w.iter().map(move |w| [*d, *h, *w]));
+        let rows = d.flat_map(|d| h.clone().map(move |h| (d, h)));
+        let runs = rows.flat_map(|(d, h)| w.clone().map(move |w| [d, h, w]));
         runs.map(|runs| Self::part(spec, algorithm, pack_input, runs)).collect()
     }
 
     /// The first of them: mostly the layer.
     pub(crate) fn of(spec: &LayerSpec, algorithm: Algorithm, pack_input: PackInput) -> Self {
-        Self::part(spec, algorithm, pack_input, [0, 1, 2].map(|i| phases::cut(spec, i)[0]))
+        Self::part(spec, algorithm, pack_input, [0, 1, 2].map(|i| phases::first(spec, i)))
     }
 
     fn part(spec: &LayerSpec, algorithm: Algorithm, pack_input: PackInput, runs: [PhaseRun; 3]) -> Self {

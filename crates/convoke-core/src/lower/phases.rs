@@ -30,16 +30,25 @@ pub(crate) struct PhaseRun {
 }
 
 /// The runs of axis `i`; mostly the axis itself.
-pub(crate) fn cut(spec: &LayerSpec, i: usize) -> Vec<PhaseRun> {
+pub(crate) fn cut(spec: &LayerSpec, i: usize) -> impl ExactSizeIterator<Item = PhaseRun> + Clone {
     let axis = &spec.spatial[i];
-    if spec.operation == Operation::Transposed {
-        return cut_transposed(axis);
-    }
-    if spec.adaptive {
-        return cut_adaptive(axis);
-    }
-    let axis = dense_if_single(*axis);
-    vec![PhaseRun { axis, first: 0, output: 0, step: 1, count: 1, tap: 0, empty: false }]
+    let several = match spec.operation {
+        Operation::Transposed => Some(cut_transposed(axis)),
+        _ => spec.adaptive.then(|| cut_adaptive(axis)),
+    };
+    let one = whole(axis);
+    (0..several.as_ref().map_or(1, Vec::len)).map(move |run| several.as_ref().map_or(one, |runs| runs[run]))
+}
+
+/// The first of them.
+pub(crate) fn first(spec: &LayerSpec, i: usize) -> PhaseRun {
+    cut(spec, i).next().unwrap_or_else(|| whole(&spec.spatial[i]))
+}
+
+/// The axis as one run. A window of one tap has no distance between taps, whatever the layer says.
+fn whole(axis: &SpatialAxis) -> PhaseRun {
+    let axis = SpatialAxis { dilation: if axis.kernel == 1 { 1 } else { axis.dilation }, ..*axis };
+    PhaseRun { axis, first: 0, output: 0, step: 1, count: 1, tap: 0, empty: false }
 }
 
 fn cut_adaptive(axis: &SpatialAxis) -> Vec<PhaseRun> {
@@ -137,11 +146,6 @@ fn phase(axis: &SpatialAxis, r: usize, taps: Taps, tap: usize) -> PhaseRun {
     }
     let phase = SpatialAxis { input, output, kernel: taps.count, stride: 1, dilation, pad_lo, pad_hi: reach - input };
     run(phase, first, axis.stride, false)
-}
-
-/// A window of one tap has no distance between taps, whatever the layer says.
-fn dense_if_single(axis: SpatialAxis) -> SpatialAxis {
-    SpatialAxis { dilation: if axis.kernel == 1 { 1 } else { axis.dilation }, ..axis }
 }
 
 fn greatest_common_divisor(a: usize, b: usize) -> usize {

@@ -26,8 +26,8 @@ use crate::spec::{
 /// A panel's channels are those of a block of a blocked `dst`, so that what lies within the one lies within the other.
 pub const PANEL_BYTES: usize = BLOCK_BYTES;
 
-/// Input channels that are packed before the next output channel is.
-const PACKED_TOGETHER: usize = 16;
+/// Input channels that are packed before the next output channel is: as many as a panel of `f32` has lanes.
+const SQUARE: usize = 16;
 
 /// Where each packed weight comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -234,7 +234,11 @@ impl WeightsPacking {
         }
         if let Some(m) = self.winograd {
             let taps = self.part_window().into_iter().fold(1, usize::max);
-            return self.pack_transformed(&winograd::transforms(m, taps).kernel, plain, packed);
+            let matrix = &winograd::transforms(m, taps).kernel;
+            return match self.lanes {
+                SQUARE => self.pack_transformed::<T, SQUARE>(matrix, plain, packed),
+                _ => self.pack_transformed::<T, { SQUARE / 2 }>(matrix, plain, packed),
+            };
         }
         let (packed, positions) = packed.split_at_mut(self.panels_len());
         positions.iter_mut().zip(self.each_position()).for_each(|(slot, at)| *slot = T::Lane::from_f64(at));
@@ -244,21 +248,26 @@ impl WeightsPacking {
             let Some(to) = panels.next() else { return };
             let (oc0, used) = (panel * self.lanes, self.lanes.min(self.oc - panel * self.lanes));
             // A lane after the other, each for some input channels: what the user has side by side is read so, and what is written stays in the cache.
-            for first in (0..self.ic).step_by(PACKED_TOGETHER) {
-                let some = first..self.ic.min(first + PACKED_TOGETHER);
-                for lane in 0..self.lanes {
-                    let from = g * self.group_stride + (oc0 + lane) * self.oc_stride;
+            for first in (0..self.ic).step_by(SQUARE) {
+                let some = first..self.ic.min(first + SQUARE);
+                let from = g * self.group_stride + oc0 * self.oc_stride + some.start * self.ic_stride;
+                if self.ic_stride == 1 && (used, some.len()) == (SQUARE, SQUARE) {
                     for (at, tap) in taps.iter().enumerate() {
-                        let lines =
-                            to[(at * self.ic + some.start) * self.lanes..][..some.len() * self.lanes].iter_mut();
-                        let slots = lines.skip(lane).step_by(self.lanes);
+                        let (lines, _) = to[(at * self.ic + some.start) * SQUARE..].as_chunks_mut::<SQUARE>();
+                        turn(&plain[from + tap * self.tap_stride..], self.oc_stride, lines);
+                    }
+                    continue;
+                }
+                for lane in 0..self.lanes {
+                    for (at, tap) in taps.iter().enumerate() {
+                        let lines = &mut to[(at * self.ic + some.start) * self.lanes..][..some.len() * self.lanes];
+                        let lines = lines.chunks_exact_mut(self.lanes);
                         if lane >= used {
-                            slots.for_each(|slot| *slot = T::Lane::default());
+                            lines.for_each(|line| line[lane] = T::Lane::default());
                             continue;
                         }
-                        let weights = &plain[from + tap * self.tap_stride + some.start * self.ic_stride..];
-                        let weights = weights.iter().step_by(self.ic_stride.max(1));
-                        slots.zip(weights).for_each(|(slot, weight)| *slot = weight.to_lane());
+                        let weights = &plain[from + lane * self.oc_stride + tap * self.tap_stride..];
+                        lines.enumerate().for_each(|(ic, line)| line[lane] = weights[ic * self.ic_stride].to_lane());
                     }
                 }
             }
@@ -344,37 +353,35 @@ impl WeightsPacking {
 
     /// The windows of a panel's channels side by side, so that each line of the packed weights is written at once.
     #[inline(always)]
-    fn pack_transformed<T: Float>(&self, matrix: &[Vec<f64>], plain: &[T], packed: &mut [T::Lane]) {
+    fn pack_transformed<T: Float, const LANES: usize>(&self, matrix: &[Vec<f64>], plain: &[T], packed: &mut [T::Lane]) {
+        assert_eq!(self.lanes, LANES);
         let window = self.part_window();
         let taps: usize = window.iter().product();
         // Where the taps of each part are, from the first of its window on.
         let sources: Vec<Option<usize>> = (0..self.ic / self.plain_ic.max(1))
             .flat_map(|part| (0..taps).map(move |tap| Some(self.tap_of_part(part, tap)? * self.tap_stride)))
             .collect();
-        let mut windows = [vec![0.0; self.taps * self.lanes], vec![0.0; self.taps * self.lanes]];
-        let mut panels = packed.chunks_exact_mut(self.panel_len());
+        let mut windows = [vec![[0.0; LANES]; self.taps], vec![[0.0; LANES]; self.taps]];
+        let (packed, _) = packed.as_chunks_mut::<LANES>();
+        let mut panels = packed.chunks_exact_mut(self.taps * self.ic);
         for (g, panel) in (0..self.groups).flat_map(|g| (0..self.panels()).map(move |panel| (g, panel))) {
             let Some(to) = panels.next() else { return };
-            let oc0 = panel * self.lanes;
-            let used = self.lanes.min(self.oc - oc0);
+            let oc0 = panel * LANES;
+            let used = LANES.min(self.oc - oc0);
             for ic in 0..self.ic {
                 let (part, channel) = (ic / self.plain_ic, ic % self.plain_ic);
                 let from = g * self.group_stride + oc0 * self.oc_stride + channel * self.ic_stride;
                 let sources = &sources[part * taps..][..taps];
-                for (line, source) in windows[0].chunks_exact_mut(self.lanes).zip(sources) {
-                    let (some, none) = line.split_at_mut(used);
-                    none.fill(0.0);
-                    let Some(source) = source else {
-                        some.fill(0.0);
-                        continue;
-                    };
-                    let numbers = plain[from + source..].iter().step_by(self.oc_stride.max(1));
-                    some.iter_mut().zip(numbers).for_each(|(slot, x)| *slot = x.to_number());
+                for (line, source) in windows[0].iter_mut().zip(sources) {
+                    *line = [0.0; LANES];
+                    let Some(source) = source else { continue };
+                    let weights = &plain[from + source..];
+                    let number = |lane: usize| weights[lane * self.oc_stride].to_number();
+                    line.iter_mut().take(used).enumerate().for_each(|(lane, slot)| *slot = number(lane));
                 }
-                winograd::transform_windows(matrix, window, self.lanes, &mut windows);
-                for (tap, line) in windows[0].chunks_exact(self.lanes).enumerate() {
-                    let at = (tap * self.ic + ic) * self.lanes;
-                    to[at..at + self.lanes].iter_mut().zip(line).for_each(|(slot, &x)| *slot = T::Lane::from_f64(x));
+                winograd::transform_windows(matrix, window, &mut windows);
+                for (line, slots) in windows[0].iter().zip(to.iter_mut().skip(ic).step_by(self.ic)) {
+                    *slots = line.map(T::Lane::from_f64);
                 }
             }
         }
@@ -405,6 +412,18 @@ impl WeightsPacking {
             return format!("transforms of {lanes} phases of {rows} elements");
         }
         format!("OIhw{}o", PANEL_BYTES / dtype.bytes())
+    }
+}
+
+/// Packs a square of weights, of which those of each lane lie side by side, and those of the next so far behind.
+#[inline(always)]
+fn turn<T: Float>(weights: &[T], oc_stride: usize, lines: &mut [[T::Lane; SQUARE]]) {
+    let lanes: [&[T; SQUARE]; SQUARE] = std::array::from_fn(|lane| {
+        let (of_lane, _) = weights[lane * oc_stride..].as_chunks();
+        &of_lane[0]
+    });
+    for (ic, line) in lines.iter_mut().take(SQUARE).enumerate() {
+        *line = lanes.map(|of_lane| of_lane[ic].to_lane());
     }
 }
 

@@ -3,8 +3,9 @@
 use thiserror::Error;
 
 use super::cost::{Model, Tiling};
+use super::winograd::{self, Products};
 use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
-use super::{fft, legal, unpool, winograd};
+use super::{fft, legal, unpool};
 use crate::diagnostic::Diagnostic;
 use crate::lower::{deformable_column, deformable_cycles};
 use crate::span::{Span, Spanned};
@@ -71,15 +72,20 @@ const WORTH: f64 = 1.1;
 /// # Errors
 /// If the layer's schedule pins something that cannot hold.
 pub fn choose(spec: &LayerSpec, target: &Target) -> Result<Plan, PlanError> {
-    cheapest(spec, target).ok_or_else(|| fault(spec, target))
+    choose_with(spec, target, &mut Products::new())
+}
+
+/// As [`choose`], where `known` is kept from other layers for the same target.
+pub(super) fn choose_with(spec: &LayerSpec, target: &Target, known: &mut Products) -> Result<Plan, PlanError> {
+    cheapest(spec, target, known).ok_or_else(|| fault(spec, target))
 }
 
 /// The plan of the candidate that [`choose`] takes. What another candidate stands for, or what cannot be cheaper, is not looked at.
-fn cheapest(spec: &LayerSpec, target: &Target) -> Option<Plan> {
+fn cheapest(spec: &LayerSpec, target: &Target, known: &mut Products) -> Option<Plan> {
     let ways: Vec<Way> = ways(spec).collect();
-    let of = |wanted: &dyn Fn(&Way) -> bool| -> Vec<(Way, Plan)> {
+    let mut of = |wanted: &dyn Fn(&Way) -> bool| -> Vec<(Way, Plan)> {
         let all = ways.iter().filter(|way| wanted(way));
-        all.filter_map(|&way| Some((way, candidate(spec, target, way).ok()?))).collect()
+        all.filter_map(|&way| Some((way, candidate(spec, target, way, known).ok()?))).collect()
     };
     let is_general = |way: &Way| matches!(way.algorithm, Algorithm::Direct | Algorithm::Direct4);
     // Depthwise weights are packed in a way of their own, which no cost may decide for one target and not for another.
@@ -117,7 +123,7 @@ fn cheapest(spec: &LayerSpec, target: &Target) -> Option<Plan> {
         if least * WORTH >= worth {
             break;
         }
-        if let Ok(plan) = plan(spec, target, way, worth / WORTH)
+        if let Ok(plan) = plan(spec, target, way, worth / WORTH, known)
             && plan.cost.total() * WORTH < worth
         {
             worth = plan.cost.total() * WORTH;
@@ -146,11 +152,12 @@ const OTHER: &str = "the schedule pins";
 
 /// Every way to compute the layer, in the order in which [`choose`] asks them.
 pub fn candidates(spec: &LayerSpec, target: &Target) -> Vec<Candidate> {
+    let mut known = Products::new();
     let all = ways(spec).map(|way @ Way { algorithm, vector, pack_input }| Candidate {
         algorithm,
         vector,
         pack_input,
-        outcome: candidate(spec, target, way),
+        outcome: candidate(spec, target, way, &mut known),
     });
     all.collect()
 }
@@ -181,9 +188,9 @@ fn ways(spec: &LayerSpec) -> impl Iterator<Item = Way> {
 }
 
 /// The best plan of that way, if there is one.
-fn candidate(spec: &LayerSpec, target: &Target, way: Way) -> Result<Plan, Refusal> {
+fn candidate(spec: &LayerSpec, target: &Target, way: Way, known: &mut Products) -> Result<Plan, Refusal> {
     legal(spec, target, way)?;
-    plan(spec, target, way, f64::INFINITY)
+    plan(spec, target, way, f64::INFINITY, known)
 }
 
 /// Whether the layer and its pins allow that way.
@@ -215,11 +222,11 @@ fn least(spec: &LayerSpec, target: &Target, way: Way) -> f64 {
 }
 
 /// The best plan of a way that is legal, if there is one; if all of them take longer than `worth` cycles, it may be another.
-fn plan(spec: &LayerSpec, target: &Target, way: Way, worth: f64) -> Result<Plan, Refusal> {
+fn plan(spec: &LayerSpec, target: &Target, way: Way, worth: f64, known: &mut Products) -> Result<Plan, Refusal> {
     let Way { algorithm, vector, pack_input: pack } = way;
     let pins = &spec.schedule;
     if algorithm.winograd().is_some() {
-        return winograd::Search { spec, target, pins, algorithm, pack, worth }.best();
+        return winograd::Search { spec, target, pins, algorithm, pack, worth }.best(known);
     }
     if algorithm == Algorithm::Unpool {
         return unpool::plan(spec);
@@ -307,7 +314,6 @@ impl Search<'_> {
 
     /// The tile of least cost, with its cache blocks and unrolling.
     fn tile(&self) -> Result<(TileShape, Blocks, usize, Cost), Refusal> {
-        let legal = |t| legal::tile(self.spec, self.target, self.algorithm, self.vector, t);
         let with_rest = |tile: TileShape, tiling: &Tiling, unroll: usize, compute: f64| {
             let block = self.block(tile, tiling)?;
             let memory = self.model.memory(tiling, block.first().copied());
@@ -319,16 +325,18 @@ impl Search<'_> {
         };
         if let Some(pin) = &self.pins.tile {
             let tile = TileShape { rows: pin.value.0, vectors: pin.value.1 };
-            legal(tile).map_err(|reason| Refusal::pinned(reason, pin.span))?;
+            legal::tile(self.spec, self.target, self.algorithm, self.vector, tile)
+                .map_err(|reason| Refusal::pinned(reason, pin.span))?;
             let (tiling, unroll) = (self.model.tiling(tile), self.unroll(tile)?);
             return with_rest(tile, &tiling, unroll, self.model.compute(&tiling, unroll));
         }
         let mut best: Option<(TileShape, Blocks, usize, Cost)> = None;
         let mut refusal = Refusal::layer(format!("no tile fits the {} registers", self.target.registers));
         let most = self.target.accumulators;
+        let fits = |tile| legal::fits(self.spec, self.target, self.algorithm, self.vector, tile).is_ok();
         let mut tiles: Vec<TileShape> = (1..=most)
             .flat_map(|rows| (1..=most / rows).map(move |vectors| TileShape { rows, vectors }))
-            .filter(|&tile| !self.too_wide(tile) && !self.masks_spill(tile) && legal(tile).is_ok())
+            .filter(|&tile| !self.too_wide(tile) && !self.masks_spill(tile) && fits(tile))
             .collect();
         // Large ones are mostly cheaper, and behind a cheap one others need no look at what they move.
         tiles.sort_by_key(|tile| std::cmp::Reverse(tile.rows * tile.vectors));
@@ -371,7 +379,7 @@ impl Search<'_> {
         let fewer = Target { registers: self.target.registers - 1, ..self.target.clone() };
         self.target.isa == Isa::Avx2
             && (masked || self.spec.dst_storage().is_narrow())
-            && legal::tile(self.spec, &fewer, self.algorithm, self.vector, tile).is_err()
+            && legal::fits(self.spec, &fewer, self.algorithm, self.vector, tile).is_err()
     }
 
     /// How many steps of the innermost loop to write out.

@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Plan, choose};
+use super::Plan;
+use super::choose::choose_with;
+use super::winograd::Products;
 use crate::spec::{
     LayerSpec, Layout, Loop, Moves, NetworkSpec, NetworkValue, Node, NodeKind, Recurrent, Schedule, TensorShape,
 };
@@ -61,7 +63,7 @@ struct Prices<'a> {
 
 impl<'a> Prices<'a> {
     fn of(network: &'a NetworkSpec, target: &Target) -> Self {
-        let mut plans = Plans::new();
+        let (mut plans, mut known) = (Plans::new(), Products::new());
         let mut alone = network.clone();
         let mut price = |spec: &LayerSpec| -> Option<f64> {
             let text = like(spec);
@@ -69,7 +71,7 @@ impl<'a> Prices<'a> {
                 return Some(plan.cost.total());
             }
             // What is legal in another layout is for the language to say.
-            let plan = choose(&text.parse().ok()?, target).ok()?;
+            let plan = choose_with(&text.parse().ok()?, target, &mut known).ok()?;
             let cost = plan.cost.total();
             plans.insert(text, plan);
             Some(cost)

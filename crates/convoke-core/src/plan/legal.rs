@@ -341,7 +341,7 @@ pub(crate) fn pack_input(spec: &LayerSpec, pack: PackInput) -> Result<(), String
     }
 }
 
-/// Whether a register tile fits the registers and the panels of packed weights.
+/// Whether that tile can be computed; if not, why.
 pub(crate) fn tile(
     spec: &LayerSpec,
     target: &Target,
@@ -349,36 +349,74 @@ pub(crate) fn tile(
     vector: VectorAxis,
     tile: TileShape,
 ) -> Result<(), String> {
+    fits(spec, target, algorithm, vector, tile).map_err(|fault| {
+        let TileShape { rows, vectors } = tile;
+        let (name, target_name) = (format!("a tile of {rows}x{vectors}"), target.name());
+        match fault {
+            TileFault::Multiplier => format!(
+                "{name} has {rows} rows; {algorithm} along ow works on one input channel at a time, so a divisor of {}",
+                spec.oc_per_group()
+            ),
+            TileFault::Parts => format!(
+                "{name} along {vector} is not for complex numbers in `{}`, of which it computes both parts of a number along ow",
+                spec.layout.name(spec.rank, spec.dtype)
+            ),
+            TileFault::Panel { channels, panel } => {
+                format!("{name} computes {channels} output channels at a time, and a panel of the weights has {panel}")
+            }
+            TileFault::Sums { sums } => format!(
+                "{name} needs {sums} registers for sums, and {target_name} keeps at most {} through a loop",
+                target.accumulators
+            ),
+            TileFault::Registers { sums, besides } => format!(
+                "{name} needs {sums} registers for sums and {besides} besides, and {target_name} has {}",
+                target.registers
+            ),
+        }
+    })
+}
+
+/// What keeps a tile from being computed.
+pub(super) enum TileFault {
+    /// Its rows are of several input channels.
+    Multiplier,
+    /// It parts complex numbers.
+    Parts,
+    /// It is wider than a panel of the weights.
+    Panel { channels: usize, panel: usize },
+    /// It has more sums than stay in registers.
+    Sums { sums: usize },
+    /// It needs more registers than there are.
+    Registers { sums: usize, besides: usize },
+}
+
+/// As [`tile`], without words.
+pub(super) fn fits(
+    spec: &LayerSpec,
+    target: &Target,
+    algorithm: Algorithm,
+    vector: VectorAxis,
+    tile: TileShape,
+) -> Result<(), TileFault> {
     let bytes = spec.dtype.bytes();
     let (lanes, panel) = (target.lanes(bytes), PANEL_BYTES / bytes);
     let TileShape { rows, vectors } = tile;
-    let name = || format!("a tile of {rows}x{vectors}");
-    let multiplier = spec.oc_per_group();
-    if vector == VectorAxis::Ow && algorithm.is_by_channel() && rows > 0 && !multiplier.is_multiple_of(rows) {
-        return Err(format!(
-            "{} has {rows} rows; {algorithm} along ow works on one input channel at a time, so a divisor of {multiplier}",
-            name()
-        ));
+    let by_pixels = vector == VectorAxis::Ow;
+    if by_pixels && algorithm.is_by_channel() && rows > 0 && !spec.oc_per_group().is_multiple_of(rows) {
+        return Err(TileFault::Multiplier);
     }
     if spec.layout == Layout::Pairs && (vector == VectorAxis::Oc || !rows.is_multiple_of(PARTS)) {
-        let layout = spec.layout.name(spec.rank, spec.dtype);
-        return Err(format!(
-            "{} along {vector} is not for complex numbers in `{layout}`, of which it computes both parts of a number along ow",
-            name()
-        ));
+        return Err(TileFault::Parts);
     }
     let channels = if vector == VectorAxis::Oc { vectors.saturating_mul(lanes) } else { rows };
-    if vector == VectorAxis::Ow && channels > panel {
-        return Err(format!(
-            "{} computes {channels} output channels at a time, and a panel of the weights has {panel}",
-            name()
-        ));
+    if by_pixels && channels > panel {
+        return Err(TileFault::Panel { channels, panel });
     }
     // A position goes with each maximum.
     let each = if spec.return_indices { 2 } else { 1 };
     let sums = rows.saturating_mul(vectors).saturating_mul(each);
     let held = |w: &SpatialAxis| if slides(algorithm, vector, w) { w.kernel } else { 1 };
-    let held = cut_phases(spec, 2).iter().map(|run| held(&run.axis)).max().unwrap_or(1);
+    let held = cut_phases(spec, 2).map(|run| held(&run.axis)).max().unwrap_or(1);
     let held = held.saturating_mul(vectors);
     let operands = match algorithm {
         Algorithm::Pool if spec.return_indices => POSITION_REGISTERS,
@@ -391,23 +429,11 @@ pub(crate) fn tile(
     // What sums products is kept through the tile, behind whatever else it uses.
     let kept = spec.lane_channels(algorithm) == QUAD && !target.vnni;
     let besides = if kept { operands.max(REQUANTIZE_REGISTERS) + 1 } else { operands.max(epilogue) };
-    let needed = sums.saturating_add(besides);
     if rows > 0 && sums > target.accumulators {
-        return Err(format!(
-            "{} needs {sums} registers for sums, and {} keeps at most {} through a loop",
-            name(),
-            target.name(),
-            target.accumulators
-        ));
+        return Err(TileFault::Sums { sums });
     }
-    if sums == 0 || needed > target.registers {
-        return Err(format!(
-            "{} needs {sums} registers for sums and {} besides, and {} has {}",
-            name(),
-            besides,
-            target.name(),
-            target.registers
-        ));
+    if sums == 0 || sums.saturating_add(besides) > target.registers {
+        return Err(TileFault::Registers { sums, besides });
     }
     Ok(())
 }

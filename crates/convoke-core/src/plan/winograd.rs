@@ -9,7 +9,9 @@ use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
 use crate::ir::Role;
 use crate::lower::weights::WeightsPacking;
 use crate::lower::{Geometry, View, WINOGRAD_REGISTERS, WinogradShape, winograd_steps, winograd_taps};
-use crate::spec::{Batch, Divisor, LayerSpec, Layout, Operation, PaddingMode, Schedule, SpatialAxis};
+use crate::spec::{
+    Batch, DType, Divisor, LayerSpec, Layout, Operation, PaddingMode, Schedule, SpatialAxis, WeightsLayout,
+};
 use crate::target::Target;
 
 /// Tiles that a block may have.
@@ -57,11 +59,24 @@ struct Found {
     cost: Cost,
 }
 
-/// The tile and unrolling of least cycles for so many tiles and output channels, or why there is none.
-type Products = HashMap<(usize, usize), Result<(TileShape, usize, f64), Refusal>>;
+/// What decides how products are best summed on a target.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct Product {
+    tiles: usize,
+    /// Input channels of all parts.
+    ic: usize,
+    /// Output channels of a group, and those that are computed together.
+    oc: [usize; 2],
+    dtype: DType,
+    weights_layout: WeightsLayout,
+}
+
+/// The tile and unrolling of least cycles for each, or why there is none. They are the same for all layouts of a layer.
+pub(super) type Products = HashMap<Product, Result<(TileShape, usize, f64), Refusal>>;
 
 impl Search<'_> {
-    pub(super) fn best(&self) -> Result<Plan, Refusal> {
+    /// The best plan; `known` are products on the same target.
+    pub(super) fn best(&self, known: &mut Products) -> Result<Plan, Refusal> {
         if self.target.registers < WINOGRAD_REGISTERS {
             let registers = self.target.registers;
             return Err(Refusal::layer(format!(
@@ -71,7 +86,12 @@ impl Search<'_> {
         let geometry = Geometry::of(self.spec, self.algorithm, self.pack);
         let packing = Model::new(self.spec, self.target, self.algorithm, VectorAxis::Oc, self.pack).packing();
         let worth = self.worth - packing;
-        let mut products = Products::new();
+        // What is pinned holds for this layer alone.
+        let mut pinned = Products::new();
+        let products = match self.pins {
+            Schedule { tile: None, unroll: None, .. } => known,
+            _ => &mut pinned,
+        };
         // The first of each kind of block says which kinds are worth a closer look.
         let kinds = self.blocks(&geometry)?;
         let mut refusal = Refusal::layer("no block of tiles fits".to_owned());
@@ -81,7 +101,7 @@ impl Search<'_> {
             let Some((block, parallel)) = options.first() else { continue };
             // What is not among the cheapest of them need not be known.
             let bound = found.get(CLOSER - 1).map_or(f64::INFINITY, |last| total(&last.1));
-            match self.found(&geometry, block, *parallel, bound, &mut products) {
+            match self.found(&geometry, block, *parallel, bound, products) {
                 Ok(first) => found.push((kind, first)),
                 Err(reason) => refusal = reason,
             }
@@ -92,7 +112,7 @@ impl Search<'_> {
         for (kind, _) in found {
             for (block, parallel) in kinds[kind].iter().skip(1) {
                 let bound = best.as_ref().map_or(worth, total);
-                if let Ok(other) = self.found(&geometry, block, *parallel, bound, &mut products)
+                if let Ok(other) = self.found(&geometry, block, *parallel, bound, products)
                     && total(&other) < bound
                 {
                     best = Some(other);
@@ -286,7 +306,8 @@ impl Search<'_> {
         if self.cost(geometry, &shape, None, least, parallel).total() > bound {
             return Err(Refusal::layer("other blocks are cheaper".to_owned()));
         }
-        let product = products.entry((shape.tiles, shape.channels)).or_insert_with(|| self.product(geometry, &shape));
+        let product =
+            products.entry(self.kind_of_product(geometry, &shape)).or_insert_with(|| self.product(geometry, &shape));
         let (tile, unroll, product) = product.clone()?;
         let cost = self.cost(geometry, &shape, Some(tile), product, parallel);
         Ok(Found { tile, block: block.clone(), parallel, unroll, cost })
@@ -294,6 +315,11 @@ impl Search<'_> {
 
     fn lanes(&self) -> usize {
         self.target.lanes(self.spec.dtype.bytes())
+    }
+
+    fn kind_of_product(&self, geometry: &Geometry, shape: &WinogradShape) -> Product {
+        let (tiles, ic, oc) = (shape.tiles, geometry.ic * shape.parts, [geometry.oc, shape.channels]);
+        Product { tiles, ic, oc, dtype: self.spec.dtype, weights_layout: self.spec.weights_layout }
     }
 
     /// The best tile for the products of a block for all output channels.
@@ -305,7 +331,6 @@ impl Search<'_> {
         let (full, rest) = (geometry.oc / shape.channels, geometry.oc % shape.channels);
         let inner_rest = self.inner(geometry, shape, rest.max(1));
         let model_rest = (rest > 0).then(|| model_of(&inner_rest));
-        let legal = |t| legal::tile(&inner, self.target, Algorithm::Pointwise, VectorAxis::Oc, t);
         let pinned_unroll = pinned_unroll(self.pins)?;
         let mut best: Option<(TileShape, usize, f64)> = None;
         let mut look = |tile: TileShape| {
@@ -318,7 +343,8 @@ impl Search<'_> {
         };
         if let Some(pin) = &self.pins.tile {
             let tile = TileShape { rows: pin.value.0, vectors: pin.value.1 };
-            legal(tile).map_err(|reason| Refusal::pinned(reason, pin.span))?;
+            legal::tile(&inner, self.target, Algorithm::Pointwise, VectorAxis::Oc, tile)
+                .map_err(|reason| Refusal::pinned(reason, pin.span))?;
             look(tile);
         } else {
             for vectors in 1..=WIDEST.min(shape.channels.div_ceil(self.lanes())) {
@@ -326,7 +352,7 @@ impl Search<'_> {
                 let even = shape.tiles.div_ceil(shape.tiles.div_ceil(most.max(1)));
                 for rows in [most, even] {
                     let tile = TileShape { rows, vectors };
-                    if legal(tile).is_ok() {
+                    if legal::fits(&inner, self.target, Algorithm::Pointwise, VectorAxis::Oc, tile).is_ok() {
                         look(tile);
                     }
                 }

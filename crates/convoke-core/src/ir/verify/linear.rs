@@ -33,6 +33,8 @@ impl Linear {
     pub(super) fn combine(&self, a: i128, other: &Self, b: i128) -> Option<Self> {
         let one = |x: i128, y: i128| match (x, y) {
             (0, 0) => Some(0),
+            (x, 0) => x.checked_mul(a),
+            (0, y) => y.checked_mul(b),
             _ => x.checked_mul(a)?.checked_add(y.checked_mul(b)?),
         };
         let mut sum = Self::constant(one(self.constant, other.constant)?);

@@ -179,13 +179,17 @@ pub(crate) fn transformed(taps: usize, m: usize) -> usize {
     if taps > 1 { m + taps - 1 } else { 1 }
 }
 
-/// Transforms `lanes` windows side by side along every axis of several taps, the last first. The first of `values` holds them and
+/// Transforms windows side by side along every axis of several taps, the last first. The first of `values` holds them and
 /// then the result; the second is room to work in.
 #[inline(always)]
-pub(crate) fn transform_windows(matrix: &[Vec<f64>], window: [usize; 3], lanes: usize, values: &mut [Vec<f64>; 2]) {
+pub(crate) fn transform_windows<const LANES: usize>(
+    matrix: &[Vec<f64>],
+    window: [usize; 3],
+    values: &mut [Vec<[f64; LANES]>; 2],
+) {
     let mut sizes = window;
     for axis in (0..3).rev().filter(|&a| window[a] > 1) {
-        let inner = sizes[axis + 1..].iter().product::<usize>() * lanes;
+        let inner = sizes[axis + 1..].iter().product::<usize>();
         let outer: usize = sizes[..axis].iter().product();
         let [before, after] = values;
         let slabs = before.chunks_exact(window[axis] * inner).zip(after.chunks_exact_mut(matrix.len() * inner));
@@ -195,14 +199,17 @@ pub(crate) fn transform_windows(matrix: &[Vec<f64>], window: [usize; 3], lanes: 
                 if let [a, b, c] = factors[..] {
                     let (left, rest) = from.split_at(inner);
                     let (middle, right) = rest.split_at(inner);
-                    let taps = left.iter().zip(middle).zip(right);
-                    line.iter_mut().zip(taps).for_each(|(x, ((l, m), r))| *x = a * l + b * m + c * r);
+                    for (to, ((l, m), r)) in line.iter_mut().zip(left.iter().zip(middle).zip(right)) {
+                        *to = std::array::from_fn(|lane| a * l[lane] + b * m[lane] + c * r[lane]);
+                    }
                     continue;
                 }
                 let (first, others) = from.split_at(inner);
-                line.iter_mut().zip(first).for_each(|(x, tap)| *x = factors[0] * tap);
+                line.iter_mut().zip(first).for_each(|(to, tap)| *to = tap.map(|x| factors[0] * x));
                 for (factor, taps) in factors[1..].iter().zip(others.chunks_exact(inner)) {
-                    line.iter_mut().zip(taps).for_each(|(x, tap)| *x += factor * tap);
+                    for (to, tap) in line.iter_mut().zip(taps) {
+                        to.iter_mut().zip(tap).for_each(|(to, x)| *to += factor * x);
+                    }
                 }
             }
         }
