@@ -147,6 +147,7 @@ PEERS = {peer.name: peer for peer in (
     Peer("mnn", python_worker, {"": {"winograd_memory": 3}, "small-winograd": {"winograd_memory": 1}}, ("numpy", "MNN")),
     Peer("tract", rust_worker),
     Peer("candle", rust_worker),
+    Peer("burn", rust_worker),
     Peer("onednn-3.13", onednn_sycl_worker, ONEDNN,
          ("numpy", "onednn==2026.1.0", "onednn-devel==2026.1.0", "dpcpp-cpp-rt", "intel-opencl-rt", "tbb"),
          "onednn-3.13", default=False),

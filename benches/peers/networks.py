@@ -40,7 +40,7 @@ SETS = {
     "light": ("resnet50", "squeezenet", "vgg19", "shufflenet", "densenet121", "inception_v1"),
     "tiny": tuple(network_models.TINY),
 }
-PEERS = ("convoke", "ort", "openvino", "tract")
+PEERS = ("convoke", "ort", "openvino", "tract", "burn")
 REFERENCE = "ort"
 """Whose output the others are compared with."""
 FOLDER = BUILD / "networks"

@@ -1,8 +1,10 @@
 //! Workers for `benches/peers/run.py` and `networks.py`: Convoke, and the peers that are written in Rust.
 //!
-//! `convoke-peers convoke|tract|candle` answers one request a line of its standard input with one line of JSON; see
+//! `convoke-peers convoke|tract|candle|burn` answers one request a line of its standard input with one line of JSON; see
 //! [`protocol`] for both.
 
+#[cfg(feature = "burn")]
+mod burn;
 #[cfg(feature = "candle")]
 mod candle;
 #[allow(dead_code, reason = "the command uses more of it")]
@@ -30,8 +32,12 @@ fn main() -> ExitCode {
         "tract" => protocol::serve(&mut tract::Tract),
         #[cfg(feature = "candle")]
         "candle" => protocol::serve(&mut candle::Candle),
+        #[cfg(feature = "burn")]
+        "burn" => protocol::serve(&mut burn::Burn),
         _ => {
-            eprintln!("convoke-peers: `{peer}` is no peer of this build; usage: convoke-peers convoke|tract|candle");
+            eprintln!(
+                "convoke-peers: `{peer}` is no peer of this build; usage: convoke-peers convoke|tract|candle|burn"
+            );
             return ExitCode::from(2);
         }
     };

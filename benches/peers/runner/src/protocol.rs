@@ -21,14 +21,14 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 pub(crate) struct Layer {
     pub(crate) batch: usize,
     pub(crate) out_channels: usize,
-    #[cfg_attr(not(feature = "candle"), allow(dead_code))]
+    #[cfg_attr(not(any(feature = "burn", feature = "candle")), allow(dead_code))]
     pub(crate) groups: usize,
-    #[cfg_attr(not(feature = "candle"), allow(dead_code))]
+    #[cfg_attr(not(any(feature = "burn", feature = "candle")), allow(dead_code))]
     pub(crate) stride: Vec<usize>,
-    #[cfg_attr(not(feature = "candle"), allow(dead_code))]
+    #[cfg_attr(not(any(feature = "burn", feature = "candle")), allow(dead_code))]
     pub(crate) dilation: Vec<usize>,
     /// Zeros before and after.
-    #[cfg_attr(not(feature = "candle"), allow(dead_code))]
+    #[cfg_attr(not(any(feature = "burn", feature = "candle")), allow(dead_code))]
     pub(crate) padding: Vec<(usize, usize)>,
     pub(crate) output: Vec<usize>,
 }
@@ -205,7 +205,7 @@ fn answer(peer: &mut dyn Peer, prepared: &mut Option<Box<dyn Prepared>>, line: &
 }
 
 /// The version of a package as `Cargo.lock` has it.
-#[cfg(any(feature = "candle", feature = "tract"))]
+#[cfg(any(feature = "burn", feature = "candle", feature = "tract"))]
 pub(crate) fn dependency_version(package: &str) -> String {
     let lock = include_str!("../Cargo.lock");
     let after = lock.split_once(&format!("name = \"{package}\"\nversion = \"")).map_or("", |(_, after)| after);
