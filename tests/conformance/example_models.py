@@ -23,6 +23,7 @@ MODELS: dict[str, dict[str, list[int]]] = {
     "silero_vad/data/silero_vad_16k_sequence.onnx": {"input": [12, 576]},
     "silero_vad/data/silero_vad.onnx": {"input": [1, 576], "state": [2, 1, 128]},
     "silero_vad/data/silero_vad_op18_ifless.onnx": {"input": [1, 288], "state": [2, 1, 128]},
+    "basic_pitch/saved_models/icassp_2022/nmp.onnx": {"serving_default_input_2:0": [1, 43844, 1]},
 }
 """The file and the sizes of its inputs."""
 VALUES = {"silero_vad/data/silero_vad.onnx": {"sr": 16000}, "silero_vad/data/silero_vad_op18_ifless.onnx": {"sr": 8000}}
@@ -56,7 +57,7 @@ def load(name: str) -> tuple[ModelProto, dict[str, int]]:
 
 
 def arrays(shapes: dict[str, list[int]], seed: int) -> dict[str, np.ndarray]:
-    """Inputs: noise for an even seed, and for an odd one what looks like an image with writing, or a signal."""
+    """Inputs: noise for an even seed, and for an odd one what looks like an image with writing, a sound, or a signal."""
     rng = np.random.default_rng(seed)
     return {name: _natural(rng, shape) if seed % 2 else rng.standard_normal(shape, np.float32) for name, shape in shapes.items()}
 
@@ -65,11 +66,25 @@ def _natural(rng: np.random.Generator, shape: list[int]) -> np.ndarray:
     if len(shape) == 4 and 3 in (shape[1], shape[3]):
         images = np.stack([_writing(rng, shape[1:3] if shape[3] == 3 else shape[2:]) for _ in range(shape[0])])
         return np.stack([images] * 3, axis=3 if shape[3] == 3 else 1)
+    if len(shape) == 3 and shape[2] == 1:
+        return np.stack([_notes(rng, shape[1]) for _ in range(shape[0])])[:, :, None]
     array = rng.standard_normal(shape, np.float32)
     for axis, size in enumerate(shape):
         if size >= 8:
             array = sum(np.roll(array, shift, axis) for shift in range(-3, 4)) / np.float32(np.sqrt(7))
     return array.astype(np.float32)
+
+
+def _notes(rng: np.random.Generator, length: int) -> np.ndarray:
+    """Two seconds of a few notes with overtones that fade away, in a room that is not silent; between -1 and 1."""
+    time = np.arange(length) / 22050
+    sound = 0.003 * rng.standard_normal(length)
+    for _ in range(int(rng.integers(3, 9))):
+        start, pitch, loud = rng.uniform(0, 1.8), 440 * 2 ** ((rng.integers(-24, 24)) / 12), rng.uniform(0.03, 0.1)
+        fading = np.where(time < start, 0, np.exp(-rng.uniform(1, 6) * np.maximum(time - start, 0)))
+        for overtone in range(1, int(rng.integers(2, 8))):
+            sound += loud / overtone * fading * np.sin(2 * np.pi * pitch * overtone * time + rng.uniform(0, 6))
+    return np.clip(sound, -1, 1).astype(np.float32)
 
 
 def _writing(rng: np.random.Generator, size: list[int]) -> np.ndarray:

@@ -135,6 +135,37 @@ def _activation(build: Builder, x: str) -> str:
     return build.add(kind, x, **attributes.get(kind, {}))
 
 
+def _logarithm(build: Builder, x: str) -> str:
+    """Of what is positive."""
+    positive = build.add("Mul", x, x) if build.rng.random() < 0.5 else build.add("Abs", x)
+    return build.add("Log", build.add("Add", positive, build.numbers(build.rng.choice((0.25, 1.0)))))
+
+
+def _between(build: Builder, x: str) -> str:
+    """From the least element to the greatest, of an image or of some of its axes; as TensorFlow has it, 0 where all are the same."""
+    rng, shape = build.rng, build.shape(x)
+    some = sorted(rng.sample(range(1, len(shape)), rng.randint(1, len(shape) - 1)))
+    axes = some if rng.random() < 0.5 else list(range(1, len(shape)))
+    kept = [1 if axis in axes else size for axis, size in enumerate(shape)]
+    if np.prod([size for axis, size in enumerate(shape) if axis in axes]) < 8:
+        # The greatest of few may be about the least.
+        return x
+
+    def extreme(operator: str, value: str) -> str:
+        keepdims = rng.randrange(2)
+        given = ([build.sizes(*axes)], {}) if build.opset >= 18 else ([], {"axes": axes})
+        made = build.add(operator, value, *given[0], **given[1], keepdims=keepdims)
+        return made if keepdims else build.add("Reshape", made, build.sizes(*kept))
+
+    above = build.add("Sub", x, extreme("ReduceMin", x))
+    size = extreme("ReduceMax", above)
+    quotient = build.add("Div", above, size)
+    if rng.random() < 0.5:
+        return quotient
+    zero = build.numbers(0.0)
+    return build.add("Where", build.add("Equal", *rng.sample((size, zero), 2)), zero, quotient)
+
+
 def _scaled(build: Builder, x: str) -> str:
     """By a number, or by one a channel; and the same for a sum."""
     channels, rank = build.shape(x)[1], len(build.shape(x)) - 2
@@ -366,6 +397,6 @@ def _linear(build: Builder, x: str, made: int) -> str:
 
 STEPS: dict[Step, int] = {
     _convolution: 6, _activation: 6, _normalization: 3, _pool: 2, _residual: 3, _branches: 2, _gate: 2, _scaled: 2, _slice: 1, _pad: 1,
-    _shuffle: 1, _resize: 1, _transposed: 2, _neighbours: 1, _recurrent: 1, _attention: 1
+    _shuffle: 1, _resize: 1, _transposed: 2, _neighbours: 1, _recurrent: 1, _attention: 1, _logarithm: 1, _between: 1
 }
 """What a network is made of, and how often."""

@@ -53,7 +53,8 @@ fn worst<T: Element>(then: &str, target: &Target, floor: f64) -> (f64, f64) {
         let error = (got.to_f64() - exact).abs();
         let alpha = if let Epilogue::Celu { alpha } = step { alpha } else { 0.0 };
         let lost = if floor > 0.0 { least * x.abs().max(1.0).max(alpha) } else { 0.0 };
-        let units = if error <= lost { 0.0 } else { error / exact.abs().max(floor) / T::UNIT_ROUNDOFF };
+        let is_same = got.to_f64() == exact || got.to_f64().is_nan() && exact.is_nan();
+        let units = if is_same || error <= lost { 0.0 } else { error / exact.abs().max(floor) / T::UNIT_ROUNDOFF };
         (units, x)
     });
     errors.max_by(|a, b| a.0.total_cmp(&b.0)).expect("there are points")
@@ -61,7 +62,7 @@ fn worst<T: Element>(then: &str, target: &Target, floor: f64) -> (f64, f64) {
 
 /// Every epilogue, and the bound that the documentation of `Epilogue` states: so many units of roundoff of the result, or of `floor`
 /// if that is more. A floor of 0 leaves nothing out, denormals neither.
-const BOUNDS: [(&str, f64, f64); 28] = [
+const BOUNDS: [(&str, f64, f64); 30] = [
     ("relu", 0.0, 0.0),
     ("relu6", 0.0, 0.0),
     ("clamp(-1.5, 2.25)", 0.0, 0.0),
@@ -88,6 +89,8 @@ const BOUNDS: [(&str, f64, f64); 28] = [
     ("celu(50)", 1e-300, 8.0),
     ("celu(1e30)", 1e-300, 8.0),
     ("celu(1e-44)", 1e-300, 8.0),
+    ("log", 0.0, 2.0),
+    ("reciprocal_no_nan", 1e-300, 1.0),
     ("gelu", 1e-2, 48.0),
     ("gelu_tanh", 1e-2, 32.0),
 ];
@@ -105,8 +108,35 @@ fn every_epilogue_stays_within_its_bound() {
     }
 }
 
+/// Numbers of all sizes and many near 1, whose logarithm is small: the bound counts there too.
+#[test]
+fn logarithms_of_all_sizes_stay_within_their_bound() {
+    fn check<T: Element>(xs: impl Iterator<Item = T>) {
+        let xs: Vec<T> = xs.collect();
+        for target in [Target::AVX2, Target::SSE] {
+            for (x, got) in xs.iter().zip(apply("log", &xs, &target)) {
+                let (x, exact) = (x.to_f64(), x.to_f64().ln());
+                let error = (got.to_f64() - exact).abs();
+                assert!(
+                    error <= 2.0 * T::UNIT_ROUNDOFF * exact.abs(),
+                    "log({x:e}) is {exact:e}, and not {:e}",
+                    got.to_f64()
+                );
+            }
+        }
+    }
+    let largest = f32::MAX.to_bits();
+    check((1..=largest).step_by(99_991).chain([largest]).map(f32::from_bits));
+    check((0x3f00_0000..=0x3fff_ffff).step_by(997).chain(0x3f7f_ff00..0x3f80_0100).map(f32::from_bits));
+    let largest = f64::MAX.to_bits();
+    check((1..=largest).step_by(499_999_999_999_999).chain([largest]).map(f64::from_bits));
+    let one = 1.0_f64.to_bits();
+    check((-9999..9999).map(|i| f64::from_bits(one.wrapping_add_signed(i * (1 << 38)))));
+    check((-99..99).map(|i| f64::from_bits(one.wrapping_add_signed(i))));
+}
+
 /// What PyTorch gives for infinity, minus infinity and -0.0.
-const SPECIAL: [(&str, [f64; 3]); 22] = [
+const SPECIAL: [(&str, [f64; 3]); 24] = [
     ("relu", [INF, 0.0, -0.0]),
     ("relu6", [6.0, 0.0, -0.0]),
     ("clamp(-1, 1)", [1.0, -1.0, -0.0]),
@@ -129,6 +159,8 @@ const SPECIAL: [(&str, [f64; 3]); 22] = [
     ("neg", [-INF, INF, 0.0]),
     ("add(-1)", [INF, -INF, -1.0]),
     ("mul(-2)", [-INF, INF, 0.0]),
+    ("log", [INF, NAN, -INF]),
+    ("reciprocal_no_nan", [0.0, -0.0, -0.0]),
 ];
 
 #[test]

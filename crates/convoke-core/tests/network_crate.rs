@@ -112,6 +112,22 @@ network quantized {
     outputs: [few, again, more, memory],
 }";
 
+/// Logarithms from the least of each image and channel to the greatest, 0 where these are the same.
+const DECIBELS: &str = "
+network decibels {
+    input: f32[{N}, 3, 5, 7],
+    mul power { inputs: [input, input], then: [add(0.01), log, mul(4.3429)] }
+    elementwise below { then: neg }
+    max_pool2d least { kernel_size: global, then: neg }
+    elementwise floor { then: neg }
+    add above { inputs: [power, floor] }
+    max_pool2d most { kernel_size: global }
+    elementwise inverse { then: reciprocal_no_nan }
+    mul between { inputs: [above, inverse] }
+    conv2d loud { input: input, out_channels: 21, kernel_size: 3, padding: 1, bias: true, then: [abs, add(0.1), log] }
+    outputs: [between, least, loud],
+}";
+
 /// A network, and numbers for all that it takes.
 struct Case {
     network: NetworkSpec,
@@ -278,6 +294,15 @@ fn products_of_values_are_a_crate() {
     let case = Case::new("network net { inputs: [a: f32[1, 4, 3], b: f32[1, 3, 2]], matmul c { inputs: [a, b] } }");
     let made = case.emit(&[Target::AVX2, Target::PORTABLE], &Budget::default()).expect("it has a crate");
     insta::assert_snapshot!("matmul_lib", text(&made, "src/lib.rs"));
+}
+
+#[test]
+fn logarithms_are_a_crate() {
+    for (name, n) in [("decibels", "1"), ("decibels_two", "2")] {
+        let case = Case::new(&DECIBELS.replace("{N}", n));
+        let made = case.emit(&[Target::AVX2, Target::PORTABLE], &Budget::default()).expect("it has a crate");
+        test(name, made);
+    }
 }
 
 #[test]

@@ -60,6 +60,26 @@ attention! {
     }
 }
 
+macro_rules! decibels {
+    ($($text:tt)*) => {
+        convoke_macros::conv!($($text)*);
+        const DECIBELS: &str = stringify!($($text)*);
+    };
+}
+
+decibels! {
+    network decibels {
+        input: f32[2, 5, 7, 3] @ nhwc,
+        mul power { inputs: [input, input], then: [add(0.01), log, mul(4.3429)] }
+        elementwise below { then: neg }
+        max_pool2d least { kernel_size: global }
+        add above { inputs: [power, least] }
+        max_pool2d most { kernel_size: global }
+        elementwise inverse { then: reciprocal_no_nan }
+        mul between { inputs: [above, inverse] }
+    }
+}
+
 convoke_macros::conv!(file = "tests/networks/graph.conv");
 
 /// One of several in a file, and parameters that are named.
@@ -157,6 +177,18 @@ fn products_of_two_values_are_computed() {
     attention::run(&q, &k, &mut attention::Arena::new(), &mut output);
     check(&output, &expected(network, &[&q, &k])[0]);
     assert_eq!((size_of::<attention::Arena>(), attention::WEIGHTS_BYTES), (attention::ARENA_BYTES, 0));
+}
+
+#[test]
+fn logarithms_are_computed() {
+    let network = &networks(DECIBELS)[0];
+    let mut input: decibels::Input = numbers(6, 2 * 5 * 7 * 3).try_into().expect("it is as long");
+    // One channel of the second image has the same number everywhere.
+    input[105..].iter_mut().step_by(3).for_each(|x| *x = 0.5);
+    let mut output: decibels::Output = [f32::NAN; _];
+    decibels::run(&input, &mut decibels::Arena::new(), &mut output);
+    check(&output, &expected(network, &[&input])[0]);
+    assert!(output[105..].iter().step_by(3).all(|&x| x == 0.0));
 }
 
 #[test]

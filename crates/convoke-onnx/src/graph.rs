@@ -32,6 +32,8 @@ pub(crate) struct Graph<'a> {
     pub(crate) names: Vec<&'a str>,
     /// For each value the nodes that take it.
     pub(crate) users: Vec<Vec<usize>>,
+    /// For each value the node that makes it, if one does.
+    pub(crate) maker: Vec<Option<usize>>,
 }
 
 /// One use of an operator.
@@ -78,12 +80,13 @@ impl<'a> Graph<'a> {
         let order = reader.nodes(proto, 0)?;
         let outputs = reader.outputs(proto, "the graph")?.into_iter().zip(&proto.output).collect();
         let Reader { names, constants, nodes, .. } = reader;
-        let mut users = vec![Vec::new(); names.len()];
+        let (mut users, mut maker) = (vec![Vec::new(); names.len()], vec![None; names.len()]);
         for (at, node) in nodes.iter().enumerate() {
             let made = node.branches.iter().flat_map(|branch| &branch.outputs);
             node.inputs.iter().flatten().chain(made).for_each(|&value| users[value].push(at));
+            node.outputs.iter().flatten().for_each(|&value| maker[value] = Some(at));
         }
-        Ok(Self { opset, constants, inputs, outputs, nodes, order, names, users })
+        Ok(Self { opset, constants, inputs, outputs, nodes, order, names, users, maker })
     }
 }
 

@@ -7,6 +7,7 @@ use crate::error::{ImportError, Place, Reason};
 use crate::external::External;
 use crate::fold;
 use crate::graph::{Branch, Graph, Node, describe};
+use crate::guarded::{self, Guarded};
 use crate::ir::{Network, Role, Step};
 use crate::ops::{self, Build, Call, Order, Part, Symbol, Task};
 use crate::proto::{TensorProto, ValueInfoProto};
@@ -345,9 +346,11 @@ impl<'a, 'g> Importer<'a, 'g> {
 
     /// Computes or translates a node; if that cannot be, it is an error to use what it makes.
     fn node(&mut self, node: &'a Node<'g>) {
-        let mut params = Params { node, known: Vec::new() };
+        let guarded = self.guarded(node);
+        let made_as = guarded.unwrap_or(node);
+        let mut params = Params { node: made_as, known: Vec::new() };
         let (mut views, mut symbols) = (Vec::new(), Vec::new());
-        for input in &node.inputs {
+        for input in &made_as.inputs {
             let (mut tensor, mut view, mut symbol) = (None, None, None);
             match input.map(|value| self.known(value)) {
                 None => {}
@@ -367,12 +370,12 @@ impl<'a, 'g> Importer<'a, 'g> {
             views.push(view);
             symbols.push(symbol);
         }
-        let hints = self.hints(node, &views);
+        let hints = self.hints(made_as, &views);
         let is_used = |value: usize| {
             !self.graph.users[value].is_empty() || self.graph.outputs.iter().any(|(output, _)| *output == value)
         };
         let used = node.outputs.iter().map(|output| output.is_some_and(is_used)).collect();
-        let mut call = Call { params, views, used, hints };
+        let mut call = Call { params, views, used, hints, or_zero: guarded.is_some() };
         if node.op() == "If" {
             return match chosen(&call) {
                 Ok(branch) => self.branch(node, branch),
@@ -403,6 +406,23 @@ impl<'a, 'g> Importer<'a, 'g> {
                 self.store(node, |_| failed.clone());
             }
         }
+    }
+
+    /// The quotient that a node makes but for 0 where the divisor is 0.
+    fn guarded(&mut self, node: &Node<'g>) -> Option<&'a Node<'g>> {
+        let Guarded { node: quotient, divisor, constants } = guarded::guarded(self.graph, node)?;
+        let made = match [divisor, node.input(2)?].map(|value| self.known(value)) {
+            [Ok(Known::View(_)), Ok(Known::View(made))] => made,
+            _ => return None,
+        };
+        let mut is_zero = |value: usize| match self.known(value) {
+            // Of more axes it would add some.
+            Ok(Known::Constant(one)) => {
+                one.uniform() == Some(0.0) && one.len() == 1 && one.dims.len() <= made.axes.len()
+            }
+            _ => false,
+        };
+        constants.into_iter().all(&mut is_zero).then_some(quotient)
     }
 
     /// Computes or translates a branch, in place of the node that it is part of.

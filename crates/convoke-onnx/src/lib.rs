@@ -37,6 +37,7 @@ mod external;
 mod fold;
 mod fuse;
 mod graph;
+mod guarded;
 mod import;
 mod ir;
 mod names;

@@ -85,6 +85,22 @@ network quantized {
     outputs: [few, again, more, flat, joined, levels, memory, next],
 }";
 
+/// Logarithms from the least of each image and channel to the greatest, 0 where these are the same; `{X}` is a shape.
+const DECIBELS: &str = "
+network decibels {
+    input: f32[{N}, {X},
+    mul power { inputs: [input, input], then: [add(0.01), log, mul(4.3429)] }
+    elementwise below { then: neg }
+    max_pool2d least { kernel_size: global, then: neg }
+    elementwise floor { then: neg }
+    add above { inputs: [power, floor] }
+    max_pool2d most { kernel_size: global }
+    elementwise inverse { then: reciprocal_no_nan }
+    mul between { inputs: [above, inverse] }
+    conv2d loud { input: input, out_channels: 21, kernel_size: 3, padding: 1, weights: oihw, bias: true, then: [abs, add(0.1), log] }
+    outputs: [between, least, loud],
+}";
+
 fn recurrent(n: &str, layout: &str, length: usize) -> String {
     let signal = if layout == "ncl" { format!("3, {length}]") } else { format!("{length}, 3] @ nlc") };
     let text = RECURRENT.replace("{N}", n).replace("{X}", &signal);
@@ -335,6 +351,23 @@ fn elements_are_quantized_of_each_image() {
         let bits = |all: &[f32]| all.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         let expected: Vec<f32> = expected[0].iter().map(|&x| x as f32).collect();
         assert_eq!(bits(&found[0]), bits(&expected), "{spec}");
+    }
+}
+
+#[test]
+fn logarithms_between_the_least_and_the_greatest() {
+    for n in ["1", "3", "N"] {
+        for shape in
+            ["3, 5, 7]", "5, 7, 3] @ nhwc", "9, 33, 19] @ nhwc", "2, 17, 40]", "16, 5, 7] @ nChw16c", "1, 1, 1]"]
+        {
+            let text = DECIBELS.replace("{N}", n).replace("{X}", shape);
+            check::<f32>(&text, 1e-5);
+            if !shape.ends_with("16c") {
+                check::<f64>(&text.replace("f32", "f64"), 1e-13);
+            }
+            check::<F16>(&text.replace("f32", "f16"), 2e-2);
+            check::<Bf16>(&text.replace("f32", "bf16"), 1e-1);
+        }
     }
 }
 

@@ -418,6 +418,14 @@ pub fn epilogue(step: Epilogue, x: f64) -> f64 {
         Epilogue::Add { constant } => x + constant,
         Epilogue::Mul { factor } => x * factor,
         Epilogue::Pow { exponent } => x.powf(exponent),
+        Epilogue::Log => x.ln(),
+        Epilogue::ReciprocalNoNan => {
+            if x == 0.0 {
+                x
+            } else {
+                1.0 / x
+            }
+        }
         Epilogue::Scale | Epilogue::Shift | Epilogue::PRelu => f64::NAN,
         Epilogue::Residual | Epilogue::Multiply | Epilogue::Softmax => f64::NAN,
     }

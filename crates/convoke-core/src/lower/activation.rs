@@ -7,6 +7,7 @@
 //! `NaN` goes through every epilogue. `relu(-0.0)` is `-0.0`.
 
 use super::emit::Emitter;
+use super::logarithm;
 use crate::ir::{BinaryOp, Reg};
 use crate::spec::{DType, Epilogue, GELU_TANH, POW_STEP, SELU_ALPHA, SELU_SCALE, SOFTPLUS_THRESHOLD};
 
@@ -16,7 +17,8 @@ pub(crate) fn registers(epilogue: Epilogue) -> usize {
         Epilogue::Relu | Epilogue::Relu6 | Epilogue::Clamp { .. } | Epilogue::HardSigmoid => 1,
         Epilogue::Abs | Epilogue::Neg | Epilogue::Add { .. } | Epilogue::Mul { .. } => 1,
         Epilogue::Scale | Epilogue::Shift | Epilogue::Residual | Epilogue::Multiply => 1,
-        Epilogue::Pow { .. } => 2,
+        Epilogue::Pow { .. } | Epilogue::ReciprocalNoNan => 2,
+        Epilogue::Log => logarithm::REGISTERS,
         Epilogue::LeakyRelu { .. } | Epilogue::PRelu | Epilogue::HardSwish | Epilogue::Softsign => 2,
         Epilogue::Sigmoid | Epilogue::Silu | Epilogue::GeluTanh | Epilogue::Mish => 4,
         Epilogue::Elu { .. } | Epilogue::Selu | Epilogue::Celu { .. } => 4,
@@ -113,6 +115,8 @@ pub(crate) fn emit(e: &mut Emitter, epilogue: Epilogue, x: Reg, free: Reg) {
         }
         Epilogue::Mul { factor } => scale(e, x, factor, t(0)),
         Epilogue::Pow { exponent } => pow(e, x, exponent, (t(0), t(1))),
+        Epilogue::Log => logarithm::log(e, x, t(0)),
+        Epilogue::ReciprocalNoNan => reciprocal_no_nan(e, x, (t(0), t(1))),
         Epilogue::Scale | Epilogue::Multiply => e.binary(BinaryOp::Mul, x, x, t(0)),
         Epilogue::Shift | Epilogue::Residual => e.binary(BinaryOp::Add, x, x, t(0)),
         Epilogue::PRelu => leaky(e, x, t(0), t(1)),
@@ -155,6 +159,16 @@ fn pow(e: &mut Emitter, x: Reg, exponent: f64, (power, root): (Reg, Reg)) {
     e.constant(one, 1.0);
     let op = if exponent > 0.0 { BinaryOp::Mul } else { BinaryOp::Div };
     e.binary(op, x, one, product);
+}
+
+/// `x = 1 / x`, and 0 stays as it is.
+fn reciprocal_no_nan(e: &mut Emitter, x: Reg, (y, t): (Reg, Reg)) {
+    e.constant(t, 1.0);
+    e.binary(BinaryOp::Div, y, t, x);
+    e.constant(t, 0.0);
+    // Neither 0 nor NaN is less or more.
+    e.select(x, t, x, y, x);
+    e.select(x, x, t, y, x);
 }
 
 fn scale(e: &mut Emitter, x: Reg, factor: f64, t: Reg) {
@@ -218,7 +232,7 @@ fn exp_coefficients(dtype: DType, least: u32) -> Vec<f64> {
 }
 
 /// Adding this leaves the nearest integer in the low bits of the mantissa.
-fn magic(dtype: DType) -> f64 {
+pub(super) fn magic(dtype: DType) -> f64 {
     1.5 * f64::powi(2.0, if dtype == DType::F32 { 23 } else { 52 })
 }
 
@@ -434,7 +448,7 @@ fn with_sign_of(e: &mut Emitter, d: Reg, x: Reg, t: Reg) {
 }
 
 /// `d =` the polynomial in `z`, highest coefficient first.
-fn polynomial(e: &mut Emitter, d: Reg, z: Reg, coefficients: &[f64], t: Reg) {
+pub(super) fn polynomial(e: &mut Emitter, d: Reg, z: Reg, coefficients: &[f64], t: Reg) {
     e.constant(d, coefficients[0]);
     for &c in &coefficients[1..] {
         e.constant(t, c);

@@ -15,7 +15,7 @@
 //! | `deformable` | what stands between the input and the sums of a deformable layer |
 //! | `positions` | the same of maxima whose positions are an output too |
 //! | `unpool` | the nests of unpooling |
-//! | `epilogue`, `activation` | what becomes of sums |
+//! | `epilogue`, `activation`, `logarithm` | what becomes of sums |
 //! | `pack` | the nest that copies the input |
 //! | `pairs` | the same for integers, whose channels become pairs; how sums become outputs |
 //! | `softmax` | the nests that make powers and quotients of the channels of a pixel |
@@ -30,6 +30,7 @@ mod emit;
 mod epilogue;
 mod fft;
 mod geometry;
+mod logarithm;
 mod nests;
 mod norm;
 mod pack;

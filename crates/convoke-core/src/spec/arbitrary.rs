@@ -393,15 +393,19 @@ fn keep_to_blocks(spec: &mut LayerSpec) {
     }
 }
 
-/// An epilogue, of whose steps at most one takes a tensor, and seldom the last is a softmax, or the first a power of what is above 0.
+/// An epilogue, of whose steps at most one takes a tensor, and seldom the last is a softmax, or the first a power, a logarithm or a quotient of what is above 0.
 fn steps() -> impl Strategy<Value = Vec<Epilogue>> {
     let quarters = prop_oneof![-16..=-1_i32, 1..=16_i32];
     (vec(epilogue(), 0..=2), 0..8_usize, quarters).prop_map(|(mut steps, last, quarters)| {
         let mut more = true;
         steps.retain(|step| !step.takes_tensor() || std::mem::take(&mut more));
-        if last == 1 {
-            let exponent = f64::from(quarters) * POW_STEP;
-            steps.splice(0..0, [Epilogue::Abs, Epilogue::Add { constant: 1.0 }, Epilogue::Pow { exponent }]);
+        let of_positive = match last {
+            1 => Some(Epilogue::Pow { exponent: f64::from(quarters) * POW_STEP }),
+            2 => Some(if quarters > 0 { Epilogue::Log } else { Epilogue::ReciprocalNoNan }),
+            _ => None,
+        };
+        if let Some(step) = of_positive {
+            steps.splice(0..0, [Epilogue::Abs, Epilogue::Add { constant: 1.0 }, step]);
         }
         steps.extend((last == 0).then_some(Epilogue::Softmax));
         steps

@@ -270,7 +270,7 @@ impl Reader<'_> {
     }
 
     fn step(&mut self, value: &Value, f32: bool) -> Option<Epilogue> {
-        const STEPS: [Epilogue; 29] = [
+        const STEPS: [Epilogue; 31] = [
             Epilogue::Relu,
             Epilogue::Relu6,
             Epilogue::LeakyRelu { slope: 0.01 },
@@ -297,6 +297,8 @@ impl Reader<'_> {
             Epilogue::Shift,
             Epilogue::PRelu,
             Epilogue::Pow { exponent: 2.0 },
+            Epilogue::Log,
+            Epilogue::ReciprocalNoNan,
             Epilogue::Residual,
             Epilogue::Multiply,
             Epilogue::Softmax,

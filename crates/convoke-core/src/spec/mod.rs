@@ -249,9 +249,9 @@ impl Default for Accuracy {
 /// number times `max(1, |x|, alpha)` if that is more, since `exp` is 0 below it:
 ///
 /// - [`Relu`](Self::Relu), [`Relu6`](Self::Relu6), [`Clamp`](Self::Clamp), [`Abs`](Self::Abs), [`Neg`](Self::Neg): exact;
-/// - [`Add`](Self::Add), [`Mul`](Self::Mul), [`Shift`](Self::Shift), [`Scale`](Self::Scale), [`Residual`](Self::Residual): rounded
-///   once;
-///   [`LeakyRelu`](Self::LeakyRelu), [`PRelu`](Self::PRelu): `2u` of the result;
+/// - [`Add`](Self::Add), [`Mul`](Self::Mul), [`Shift`](Self::Shift), [`Scale`](Self::Scale), [`Residual`](Self::Residual),
+///   [`ReciprocalNoNan`](Self::ReciprocalNoNan): rounded once;
+/// - [`LeakyRelu`](Self::LeakyRelu), [`PRelu`](Self::PRelu), [`Log`](Self::Log): `2u` of the result;
 /// - [`Gelu`](Self::Gelu), [`GeluTanh`](Self::GeluTanh): `48u` of the result or of 0.01, whichever is more;
 /// - [`Softmax`](Self::Softmax) of `c` channels: `(c + 40)u` of the result, and twice `u` times the distance from the greatest;
 /// - the others: `8u` of the result.
@@ -334,6 +334,10 @@ pub enum Epilogue {
         /// A multiple of [`POW_STEP`] other than 0, at most [`POW_MOST`] and at least minus that: what roots and products make.
         exponent: f64,
     },
+    /// The natural logarithm: ONNX's `Log`. Minus infinity for 0, NaN for what is less.
+    Log,
+    /// `1 / x`, and 0 for 0: TensorFlow's `math.reciprocal_no_nan`. Infinite, too, where `x` is so near to 0 that the quotient is more than any number.
+    ReciprocalNoNan,
     /// `x` plus the element of a tensor of the output's shape and layout, which is given when the layer is run; one such tensor a layer.
     Residual,
     /// `x` times such an element.
@@ -377,6 +381,8 @@ impl Epilogue {
             Self::Shift => "shift",
             Self::PRelu => "prelu",
             Self::Pow { .. } => "pow",
+            Self::Log => "log",
+            Self::ReciprocalNoNan => "reciprocal_no_nan",
             Self::Residual => "residual",
             Self::Multiply => "multiply",
             Self::Softmax => "softmax",

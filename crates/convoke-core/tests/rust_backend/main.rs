@@ -54,6 +54,8 @@ conv2d normalized { input: f32[2, 3, 5, 11] @ nchw, out_channels: 13, kernel_siz
 conv1d curves { input: f32[1, 3, 40] @ ncl, out_channels: 5, kernel_size: 3, then: [softplus, elu(0.5), mish, gelu_tanh, celu(2)] }
 conv1d curves_double { input: f64[1, 3, 40] @ nlc, out_channels: 9, kernel_size: 3,
     then: [abs, neg, log_sigmoid, add(2.5), selu, softsign, mul(-3), hard_sigmoid] }
+conv1d logarithms { input: f32[1, 3, 40] @ ncl, out_channels: 5, kernel_size: 3, then: [log, add(1), reciprocal_no_nan, abs, log] }
+conv1d logarithms_double { input: f64[1, 3, 40] @ nlc, out_channels: 9, kernel_size: 3, then: [abs, log, reciprocal_no_nan] }
 max_pool2d maxima { input: f32[2, 9, 11, 19] @ nhwc, kernel_size: 3, stride: 2, padding: 1, ceil_mode: true, then: [scale, shift] }
 max_pool2d maxima_of_planes { input: f64[1, 3, 9, 37] @ nchw, kernel_size: (2, 3), dilation: (1, 2), padding: 1 }
 avg_pool2d means { input: f32[N, 5, 9, 21] @ nchw, kernel_size: 3, stride: 1, padding: 1, count_include_pad: false, then: sigmoid }

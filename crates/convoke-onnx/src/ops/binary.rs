@@ -100,11 +100,11 @@ pub(super) fn quotient(build: &mut Build, call: &Call<'_, '_>) -> Result<View, R
             affine(build, call, view, constant, |each| (each.zip(&Numbers::One(1.0), |x, y| y / x), Numbers::One(0.0)))
         }
         (Operand::Constant(constant), Operand::Value(view)) => {
-            let view = build.steps(view, vec![Step::Pow(-1.0)], &call.hints)?;
+            let view = build.steps(view, vec![call.reciprocal()], &call.hints)?;
             affine(build, call, &view, constant, |each| (each, Numbers::One(0.0)))
         }
         (Operand::Value(first), Operand::Value(second)) => {
-            let second = build.steps(second, vec![Step::Pow(-1.0)], &call.hints)?;
+            let second = build.steps(second, vec![call.reciprocal()], &call.hints)?;
             both(build, call, &Op::Mul, first, &second)
         }
         (Operand::Constant(_), Operand::Constant(_)) => Err(Reason::IsConstant(0)),

@@ -146,11 +146,18 @@ pub(crate) struct Call<'n, 'g> {
     pub(crate) views: Vec<Option<View>>,
     /// For each output whether anything takes it.
     pub(crate) used: Vec<bool>,
+    /// Whether it is a quotient that is 0 where its divisor is.
+    pub(crate) or_zero: bool,
     /// Names that its layers could have.
     pub(crate) hints: Vec<String>,
 }
 
 impl Call<'_, '_> {
+    /// The step that makes one over a divisor.
+    fn reciprocal(&self) -> Step {
+        if self.or_zero { Step::Plain("reciprocal_no_nan") } else { Step::Pow(-1.0) }
+    }
+
     /// An input that is a value.
     fn view(&self, input: usize) -> Result<&View, Reason> {
         if self.params.node.input(input).is_none() {

@@ -29,7 +29,8 @@ pub(super) fn steps(call: &Call<'_, '_>, op: &str) -> Result<Option<Vec<Step>>, 
         "Neg" => vec![affine(-1.0, 0.0)],
         "Erf" => vec![Step::Erf],
         "Sqrt" => vec![Step::Pow(0.5)],
-        "Reciprocal" => vec![Step::Pow(-1.0)],
+        "Reciprocal" => vec![call.reciprocal()],
+        "Log" => vec![Step::Plain("log")],
         "HardSwish" => vec![Step::Plain("hardswish")],
         "HardSigmoid" => {
             let (alpha, beta) = (node.float("alpha", 0.2), node.float("beta", 0.5));

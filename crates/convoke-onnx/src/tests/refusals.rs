@@ -11,6 +11,17 @@ fn one(op: &str, inputs: &[&str], attributes: Vec<AttributeProto>, constants: Ve
     model(&x(), vec![NodeProto { name: "n1".to_owned(), ..node(op, inputs, "y", attributes) }], constants, &["y"])
 }
 
+/// `Where(Equal(compared, with), chosen, a / x)`, with `a` a part of what is given.
+fn guarded(compared: &str, with: &str, chosen: &str) -> ModelProto {
+    let nodes = vec![
+        node("Relu", &["x"], "a", vec![]),
+        node("Div", &["a", "x"], "q", vec![]),
+        NodeProto { name: "e1".to_owned(), ..node("Equal", &[compared, with], "e", vec![]) },
+        NodeProto { name: "n1".to_owned(), ..node("Where", &["e", chosen, "q"], "y", vec![]) },
+    ];
+    model(&x(), nodes, vec![floats("zero", &[], &[0.0]), floats("one", &[], &[1.0])], &["y"])
+}
+
 fn refused(model: &ModelProto) -> String {
     let error = try_import(model).map(|imported| imported.text).expect_err("it is refused").to_string();
     // Of what is known the beginning is enough.
@@ -59,6 +70,11 @@ fn every_refusal_says_what_and_where() {
             &["y"],
         ),
         one("LRN", &["x"], vec![int("size", 4)], vec![]),
+        one("Equal", &["x", "c"], vec![], vec![floats("c", &[], &[0.0])]),
+        guarded("a", "zero", "zero"),
+        guarded("x", "one", "zero"),
+        guarded("x", "zero", "one"),
+        guarded("x", "zero", "a"),
         one("Softmax", &["x"], vec![int("axis", 7)], vec![]),
         one("Cast", &["x"], vec![int("to", 7)], vec![]),
         one("Slice", &["x", "s", "s"], vec![], given("s", &[2])),

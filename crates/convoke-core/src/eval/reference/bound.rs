@@ -103,6 +103,8 @@ fn quality(step: Epilogue, (value, error): (f64, f64)) -> (f64, f64, f64) {
             let steepest = if exponent < 1.0 { (value.abs() - error).max(0.0) } else { value.abs() + error };
             (exponent.abs() * steepest.powf(exponent - 1.0), 16.0, 0.0)
         }
+        Epilogue::Log => (1.0 / (value.abs() - error).max(0.0), 4.0, 0.0),
+        Epilogue::ReciprocalNoNan => ((value.abs() - error).max(0.0).powi(-2), 2.0, 0.0),
         Epilogue::Scale | Epilogue::Shift | Epilogue::PRelu => (f64::INFINITY, 0.0, 0.0),
         Epilogue::Residual | Epilogue::Multiply | Epilogue::Softmax => (f64::INFINITY, 0.0, 0.0),
     }

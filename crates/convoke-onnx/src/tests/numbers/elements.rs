@@ -51,6 +51,7 @@ fn operators_of_one_value() {
     Case::new(&[&positive], one("Sqrt", &["x"], vec![]), vec![]).makes(&positive.map(f64::sqrt), &["then: pow(0.5)"]);
     Case::new(&[&positive], one("Reciprocal", &["x"], vec![]), vec![])
         .makes(&positive.map(|x| 1.0 / x), &["then: pow(-1)"]);
+    Case::new(&[&positive], one("Log", &["x"], vec![]), vec![]).makes(&positive.map(f64::ln), &["then: log "]);
 }
 
 #[test]
@@ -121,6 +122,87 @@ fn operators_of_two_values() {
     let (x, z) = (Tensor::some(&[2, 3, 4, 1], 1), Tensor::some(&[2, 3, 1, 5], 2));
     let expected = Tensor::of(&[2, 3, 4, 5], |i| x.at(&[i[0], i[1], i[2], 0]) + z.at(&[i[0], i[1], 0, i[3]]));
     Case::new(&[&x, &z], one("Add", &["x", "z"], vec![]), vec![]).makes(&expected, &["resize", "add "]);
+}
+
+/// What TensorFlow's `div_no_nan` is exported as.
+#[test]
+fn quotients_are_0_where_the_divisor_is() {
+    let x = x();
+    for (dims, axes) in [(vec![1, 3, 4, 5], vec![]), (vec![1, 3, 1, 1], vec![2, 3]), (vec![1, 1, 1, 1], vec![1, 2, 3])]
+    {
+        for zeros in [false, true] {
+            let z = Tensor::of(&dims, |i| if zeros || i[1] == 1 { 0.0 } else { 0.25 - i.iter().sum::<usize>() as f64 });
+            let expected = Tensor::of(&x.dims, |i| {
+                let at: Vec<_> = (0..4).map(|axis| if axes.contains(&axis) { 0 } else { i[axis] }).collect();
+                if z.at(&at) == 0.0 { 0.0 } else { x.at(i) / z.at(&at) }
+            });
+            for (equal, chosen) in [(["z", "zero"], "zero"), (["zero", "z"], "z")] {
+                let nodes = vec![
+                    node("Equal", &equal, "e", vec![]),
+                    node("Div", &["x", "z"], "q", vec![]),
+                    node("Where", &["e", chosen, "q"], "y", vec![]),
+                ];
+                Case::new(&[&x, &z], nodes, vec![number("zero", 0.0)]).makes(&expected, &["reciprocal_no_nan", "mul"]);
+            }
+        }
+    }
+    let z = Tensor::of(&[1, 3, 4, 5], |i| (i[2] + i[3]) as f64);
+    let expected = z.map(|z| if z == 0.0 { 0.0 } else { 1.0 / z });
+    let nodes = vec![
+        node("Reciprocal", &["x"], "r", vec![]),
+        node("Equal", &["x", "zero"], "e", vec![]),
+        node("Where", &["e", "zero", "r"], "y", vec![]),
+    ];
+    Case::new(&[&z], nodes, vec![floats("zero", &[1], &[0.0])]).makes(&expected, &["then: reciprocal_no_nan }"]);
+    // A constant over a value.
+    let nodes = vec![
+        node("Div", &["two", "x"], "q", vec![]),
+        node("Equal", &["x", "zero"], "e", vec![]),
+        node("Where", &["e", "zero", "q"], "y", vec![]),
+    ];
+    let constants = vec![floats("zero", &[1], &[0.0]), number("two", 2.0)];
+    Case::new(&[&z], nodes, constants).makes(&expected.map(|x| 2.0 * x), &["then: [reciprocal_no_nan, mul(2)] }"]);
+}
+
+/// The decibels of a spectrum as TensorFlow has them, from the least of an image to its greatest, of channels first and last.
+#[test]
+fn logarithms_between_0_and_1() {
+    let x = Tensor::some(&[2, 4, 5], 1);
+    let decibels = x.map(|x| 10.0 * (x * x + 1e-10).ln() * std::f64::consts::LOG10_E);
+    let expected = Tensor::of(&x.dims, |i| {
+        let image = &decibels.values[20 * i[0]..][..20];
+        let least = image.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = image.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        (decibels.at(i) - least) / (most - least)
+    });
+    for constant in [false, true] {
+        let x = if constant { x.map(|_| 0.5) } else { x.clone() };
+        let expected = if constant { expected.map(|_| 0.0) } else { expected.clone() };
+        for keepdims in [0, 1] {
+            let flags = || vec![int("keepdims", keepdims), ints("axes", &[1, 2])];
+            let nodes = vec![
+                node("Mul", &["x", "x"], "power", vec![]),
+                node("Add", &["power", "small"], "more", vec![]),
+                node("Log", &["more"], "log", vec![]),
+                node("Mul", &["log", "factor"], "decibels", vec![]),
+                node("ReduceMin", &["decibels"], "least", flags()),
+                node("Reshape", &["least", "shape"], "floor", vec![]),
+                node("Sub", &["decibels", "floor"], "above", vec![]),
+                node("ReduceMax", &["above"], "most", flags()),
+                node("Reshape", &["most", "shape"], "range", vec![]),
+                node("Div", &["above", "range"], "quotient", vec![]),
+                node("Equal", &["range", "zero"], "flat", vec![]),
+                node("Where", &["flat", "zero", "quotient"], "y", vec![]),
+            ];
+            let constants = vec![
+                number("small", 1e-10),
+                number("factor", 10.0 * std::f32::consts::LOG10_E),
+                number("zero", 0.0),
+                integers("shape", &[2, 1, 1]),
+            ];
+            Case::new(&[&x], nodes, constants).makes(&expected, &["log", "max_pool1d", "reciprocal_no_nan"]);
+        }
+    }
 }
 
 #[test]
