@@ -317,6 +317,11 @@ pub(crate) fn translate(build: &mut Build, call: &Call<'_, '_>) -> Result<Option
         "Tile" => spread::tile(build, call)?,
         "DepthToSpace" | "SpaceToDepth" => spread::depth_and_space(build, call, &op)?,
         "Gather" => spread::gather(build, call)?,
+        "Equal" | "Where" => {
+            return Err(Reason::No(
+                "of values it is translated only in `Where(Equal(d, 0), 0, x / d)`, a quotient that is 0 where its divisor is",
+            ));
+        }
         _ => match steps::steps(call, &op)? {
             Some(then) => build.steps(call.view(0)?, then, &call.hints)?,
             None if OPERATORS.contains(&op.as_str()) => {
