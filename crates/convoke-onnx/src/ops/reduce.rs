@@ -65,7 +65,19 @@ fn along(
     pooling: Pooling,
 ) -> Result<View, Reason> {
     let dims = view.dims();
-    let (view, roles) = build.spatial(view, |axis| dims[axis] > 1 && axes.contains(&axis))?;
+    let (view, roles) = match build.spatial(view, |axis| dims[axis] > 1 && axes.contains(&axis)) {
+        Ok(placed) => placed,
+        Err(reason) => {
+            let (fewer, places) = merged(&dims, axes);
+            if fewer.len() == dims.len() {
+                return Err(reason);
+            }
+            let view = reshaped(build, view, &fewer)?;
+            let out = along(build, call, &view, &places, pooling)?;
+            let kept = dims.iter().enumerate().map(|(axis, &size)| if axes.contains(&axis) { 1 } else { size });
+            return reshaped(build, &out, &kept.collect::<Vec<_>>());
+        }
+    };
     let shape = build.net.shape(view.value).clone();
     let ones = || vec![1; shape.sizes.len()];
     let padding = vec![(0, 0); shape.sizes.len()];
@@ -85,6 +97,23 @@ fn along(
     let op = Op::Pool { pooling, window, ceil: false };
     let value = build.push(op, vec![view.value], vec![], made.clone(), &call.hints)?;
     Ok(View::of(value, &made, &roles))
+}
+
+/// The sizes with neighbours, but for the first, as one axis where both are pooled or both are not; and which axes are pooled then.
+fn merged(dims: &[usize], axes: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let (mut fewer, mut pooled) = (Vec::new(), Vec::new());
+    for (axis, &size) in dims.iter().enumerate() {
+        let is_pooled = axes.contains(&axis);
+        match (fewer.last_mut(), pooled.last()) {
+            (Some(last), Some(&before)) if axis > 1 && before == is_pooled => *last *= size,
+            _ => {
+                fewer.push(size);
+                pooled.push(is_pooled);
+            }
+        }
+    }
+    let places = (0..fewer.len()).filter(|&place| pooled[place]).collect();
+    (fewer, places)
 }
 
 /// The elements less their mean along axes, over their deviation.

@@ -50,6 +50,21 @@ fn along_every_axis() {
     }
 }
 
+/// Channels and space together, of volumes.
+#[test]
+fn along_axes_of_volumes() {
+    let x = Tensor::some(&[2, 3, 2, 4, 5], 1);
+    for axes in [&[1, 2, 3, 4][..], &[1, 2], &[1, 4], &[1, 2, 3], &[2, 3, 4], &[3]] {
+        let given: Vec<_> = axes.iter().map(|&axis| axis as i64).collect();
+        let expected = reduced(&x, axes, |taps| taps.iter().copied().fold(f64::INFINITY, f64::min));
+        let nodes = one("ReduceMin", &["x"], vec![ints("axes", &given)]);
+        Case::new(&[&x], nodes, vec![]).makes(&expected, &["max_pool"]);
+        let nodes = one("ReduceMean", &["x"], vec![ints("axes", &given), int("keepdims", 0)]);
+        let left = (0..5).filter(|axis| !axes.contains(axis)).map(|axis| x.dims[axis]).collect();
+        Case::new(&[&x], nodes, vec![]).makes(&Tensor { dims: left, ..reduced(&x, axes, mean) }, &["avg_pool"]);
+    }
+}
+
 #[test]
 fn normalizations() {
     let x = Tensor::some(&[2, 4, 3, 5], 1);
