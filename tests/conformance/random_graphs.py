@@ -146,6 +146,8 @@ def _between(build: Builder, x: str) -> str:
     rng, shape = build.rng, build.shape(x)
     some = sorted(rng.sample(range(1, len(shape)), rng.randint(1, len(shape) - 1)))
     axes = some if rng.random() < 0.5 else list(range(1, len(shape)))
+    # What has three axes of space and one channel for several is refused.
+    axes = [axis for axis in axes if axis > 1] if len(shape) == 5 else axes
     kept = [1 if axis in axes else size for axis, size in enumerate(shape)]
     if np.prod([size for axis, size in enumerate(shape) if axis in axes]) < 8:
         # The greatest of few may be about the least.
