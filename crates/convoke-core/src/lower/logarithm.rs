@@ -119,9 +119,9 @@ fn of_parts(e: &mut Emitter, (y, k): (Reg, Reg), (ln2_hi, ln2_lo): (f64, f64), (
 /// `x = y` where `x` is positive and finite, else what the logarithm is there.
 fn edges(e: &mut Emitter, x: Reg, y: Reg, (t, other, infinity): (Reg, Reg, Reg)) {
     e.constant(t, 0.0);
-    e.constant(infinity, f64::INFINITY);
-    // Infinity less infinity is NaN.
-    e.select(other, t, x, infinity, x);
+    // The root of what is negative is the one NaN that no compiler makes another of.
+    e.sqrt(other, x);
+    e.select(other, t, x, other, x);
     e.constant(infinity, f64::NEG_INFINITY);
     e.binary(BinaryOp::Add, other, other, infinity);
     e.constant(infinity, if e.dtype() == DType::F32 { f32::MAX.into() } else { f64::MAX });
