@@ -239,6 +239,35 @@ def _shuffle(build: Builder, x: str) -> str:
 
 def _resize(build: Builder, x: str) -> str:
     rng, (_, channels, *spatial) = build.rng, build.shape(x)
+    if rng.random() < 0.4:
+        return _repeated(build, x)
+    sizes = [rng.choice((size, 2 * size, max(1, size // 2), rng.randint(1, 2 * size + 1))) for size in spatial]
+    if channels * np.prod(sizes) > MOST_ELEMENTS:
+        return x
+    attributes = {"coordinate_transformation_mode": rng.choice(COORDINATES)}
+    none = build.numbers([]) if build.opset < 13 else ""
+    if rng.random() < 0.7 or not _is_exact(spatial, sizes):
+        attributes["mode"] = "linear"
+        if rng.random() < 0.3:
+            # Sizes that are no whole numbers, and so far from them that rounding does not matter.
+            scales = [(to + 0.25) / size for size, to in zip(spatial, sizes)]
+            return build.add("Resize", x, none, build.numbers([1, 1, *scales]), **attributes)
+    else:
+        attributes |= {"mode": "nearest", "nearest_mode": rng.choice(ROUNDINGS)}
+    return build.add("Resize", x, none, none, build.sizes(*build.shape(x)[:2], *sizes), **attributes)
+
+
+COORDINATES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
+ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+
+
+def _is_exact(sizes: list[int], made: list[int]) -> bool:
+    """Whether the scales are numbers of a float: others are rounded, and then the nearest of two elements may be the other."""
+    return all((to / size * 16).is_integer() for size, to in zip(sizes, made))
+
+
+def _repeated(build: Builder, x: str) -> str:
+    rng, (_, channels, *spatial) = build.rng, build.shape(x)
     scales = [rng.choice((1, 2, 2, 3)) for _ in spatial]
     if channels * np.prod([size * scale for size, scale in zip(spatial, scales)]) > MOST_ELEMENTS:
         return x

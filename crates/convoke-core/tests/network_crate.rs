@@ -128,6 +128,20 @@ network decibels {
     outputs: [between, least, loud],
 }";
 
+/// Images of other sizes: of an input and of what layers make, of channels side by side and apart, and rows whose tables take several lines.
+const RESIZED: &str = "
+network resized {
+    inputs: [image: f32[{N}, 3, 5, 7], volume: f32[{N}, 3, 4, 5, 20] @ ndhwc, signal: f32[{N}, 2, 40]],
+    resize near { input: image, scale: (1.5, 0.6), align: asymmetric, round: floor }
+    conv2d interpolate { input: image, out_channels: 24, kernel_size: 3, padding: 1 }
+    resize up { scale: 2, mode: linear }
+    conv2d more { out_channels: 24, kernel_size: 3, padding: 1 }
+    resize down { to: (4, 9), mode: linear, align: corners }
+    resize solid { input: volume, to: (5, 3, 9), mode: linear }
+    resize long { input: signal, to: 90, mode: linear, align: half_pixel_symmetric }
+    outputs: [near, up, down, solid, long],
+}";
+
 /// A network, and numbers for all that it takes.
 struct Case {
     network: NetworkSpec,
@@ -320,7 +334,23 @@ fn what_is_quantized_is_a_crate() {
     assert!(!made.files.iter().any(|file| file.0 == "src/quantize.rs"));
 }
 
-/// Under clippy's default lints: a network of everything, one of recurrent layers, one of attention, one that quantizes, one whose outputs are its input, and one that only joins what is joined where it is made.
+#[test]
+fn images_of_other_sizes_are_a_crate() {
+    for (name, n) in [("resized", "1"), ("resized_two", "2")] {
+        let case = Case::new(&RESIZED.replace("{N}", n));
+        let made = case.emit(&[Target::AVX2, Target::PORTABLE], &Budget::default()).expect("it has a crate");
+        assert!(made.files.iter().any(|file| file.0 == "src/interpolate.rs"));
+        test(name, made);
+    }
+    let case = Case::new("network net { input: f32[1, 2, 3, 2], resize a { to: (2, 20), mode: linear } }");
+    let made = case.emit(&[Target::PORTABLE], &Budget::default()).expect("it has a crate");
+    insta::assert_snapshot!("resize_lib", text(&made, "src/lib.rs"));
+    let case = Case::new("network net { input: f32[1, 1, 9], conv1d interpolate { out_channels: 1, kernel_size: 2 } }");
+    let made = case.emit(&[Target::PORTABLE], &Budget::default()).expect("it has a crate");
+    assert!(!made.files.iter().any(|file| file.0 == "src/interpolate.rs"));
+}
+
+/// Under clippy's default lints: a network of everything, one of recurrent layers, one of attention, one that quantizes, one that resizes, one whose outputs are its input, and one that only joins what is joined where it is made.
 #[test]
 fn crates_pass_clippy() {
     let graph = GRAPH.replace("{N}", "2");
@@ -330,6 +360,7 @@ fn crates_pass_clippy() {
     let renamed = |text: &str, name: &str| text.replace("{N}", "2").replace(name, "network graph");
     let (recurrent, quantized) = (renamed(RECURRENT, "network recurrent"), renamed(QUANTIZED, "network quantized"));
     let attention = renamed(ATTENTION, "network attention");
+    let resized = renamed(RESIZED, "network resized");
     for (name, text) in [
         ("clippy", &graph[..]),
         ("clippy_view", view),
@@ -337,6 +368,7 @@ fn crates_pass_clippy() {
         ("clippy_recurrent", &recurrent),
         ("clippy_attention", &attention),
         ("clippy_quantized", &quantized),
+        ("clippy_resized", &resized),
     ] {
         let made = Case::new(text).emit(&TARGETS, &Budget::default()).expect("it has a crate");
         clippy(&written(name, &made.files), "src/lib.rs");
@@ -349,6 +381,7 @@ fn modules_pass_clippy() {
     let (graph, recurrent) = (Case::new(&GRAPH.replace("{N}", "2")), Case::new(&RECURRENT.replace("{N}", "2")));
     let attention = Case::new(&ATTENTION.replace("{N}", "2"));
     let quantized = Case::new(&QUANTIZED.replace("{N}", "2"));
+    let resized = Case::new(&RESIZED.replace("{N}", "2"));
     let (limits, budget) = (Limits::default(), Budget::default());
     let each = [
         ("module", &graph, Detection::RunTime),
@@ -356,6 +389,7 @@ fn modules_pass_clippy() {
         ("module_recurrent", &recurrent, Detection::RunTime),
         ("module_attention", &attention, Detection::RunTime),
         ("module_quantized", &quantized, Detection::RunTime),
+        ("module_resized", &resized, Detection::RunTime),
     ];
     for (name, case, detection) in each {
         let mut parameters = |name: &str| Ok::<_, Infallible>(case.parameters[name].clone());

@@ -1,9 +1,9 @@
 //! Networks of `conv!` against the reference, with the parameters that lie in `tests/networks`.
 
-use convoke_core::eval::reference;
+use convoke_core::eval::{Interpolator, reference};
 use convoke_core::front::{self, Contents};
 use convoke_core::safetensors::TensorList;
-use convoke_core::spec::{Limits, NetworkSpec};
+use convoke_core::spec::{Limits, NetworkSpec, NodeKind};
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,6 +78,20 @@ decibels! {
         elementwise inverse { then: reciprocal_no_nan }
         mul between { inputs: [above, inverse] }
     }
+}
+
+macro_rules! resized {
+    ($($text:tt)*) => {
+        convoke_macros::conv!($($text)*);
+        const RESIZED: &str = stringify!($($text)*);
+    };
+}
+
+resized! {
+    network planes { input: f32[2, 3, 5, 7], resize a { to: (9, 40), mode: linear } }
+    network pixels { input: f32[2, 5, 7, 3] @ nhwc, resize a { scale: (1.5, 0.6), mode: linear, align: corners } }
+    network solid { input: f32[1, 19, 3, 4, 5] @ nCdhw16c, resize a { to: (5, 3, 11), mode: linear, align: asymmetric } }
+    network nearest { input: f32[1, 2, 5, 7], resize a { to: (8, 4), round: ceil } }
 }
 
 convoke_macros::conv!(file = "tests/networks/graph.conv");
@@ -250,6 +264,30 @@ fn elements_are_quantized_of_each_image() {
             assert!(found.to_bits() == (expected as f32).to_bits() || found.is_nan() && expected.is_nan(), "{factor}");
         }
     }
+}
+
+/// The bits are those of the run-time network.
+#[test]
+fn images_get_other_sizes() {
+    macro_rules! check {
+        ($name:ident) => {
+            let network = networks(RESIZED).into_iter().find(|network| network.name == stringify!($name));
+            let network = network.expect("it is there");
+            let NodeKind::Interpolate(one) = &network.nodes[0].kind else { panic!("{network}") };
+            let mut input = [0.0; _];
+            input.copy_from_slice(&numbers(3, input.len()));
+            let mut output: $name::Output = [f32::NAN; _];
+            $name::run(&input, &mut $name::Arena::new(), &mut output);
+            let mut at_run_time = vec![f32::NAN; output.len()];
+            Interpolator::new(one, &network.values[1].shape).run(&input, &mut at_run_time, 0);
+            assert_eq!(output[..], at_run_time);
+            check(&output, &expected(&network, &[&input])[0]);
+        };
+    }
+    check!(planes);
+    check!(pixels);
+    check!(solid);
+    check!(nearest);
 }
 
 /// What the files of parameters hold. Some tensors are `BF16`, which keeps their numbers. With `SNAPSHOTS=overwrite` they are written.

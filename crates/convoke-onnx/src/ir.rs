@@ -7,6 +7,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::tensor::Tensor;
+use convoke_core::spec::Interpolation;
 
 /// What an axis of a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -263,7 +264,9 @@ pub(crate) enum Op {
         padding: Vec<(usize, usize)>,
         fill: Fill,
     },
+    /// Each element so often along each spatial axis.
     Resize(Vec<usize>),
+    Interpolate(Box<Interpolation>),
     Lrn {
         size: usize,
         alpha: f64,

@@ -8,6 +8,7 @@ use crate::ir::{
 };
 use crate::tensor::{Budget, Data, Elements, Tensor};
 use crate::{Parameter, names};
+use convoke_core::spec::{Align, Interpolation, Rounding, Sampling, Scaling};
 
 /// Characters of a line that a layer may have before each of its fields gets one of its own.
 const MAX_LINE: usize = 140;
@@ -88,7 +89,7 @@ fn short(layer: &Layer) -> &'static str {
         Op::Concat(_) => "concat",
         Op::Slice { .. } => "slice",
         Op::Pad { .. } => "pad",
-        Op::Resize(_) => "resize",
+        Op::Resize(_) | Op::Interpolate(_) => "resize",
         Op::Lrn { .. } => "lrn",
         Op::QuantizeDynamic => "quantized",
         Op::Recurrent(recurrent) => cell_name(recurrent),
@@ -182,6 +183,10 @@ fn written(net: &Network, layer: &Layer, previous: Option<usize>, names: &[Strin
             fields.push(format!("scale: {}", each(scale)));
             "resize".to_owned()
         }
+        Op::Interpolate(one) => {
+            interpolation_fields(one, &mut fields);
+            "resize".to_owned()
+        }
         Op::Lrn { size, alpha, beta, k } => {
             fields.push(format!("size: {size}, alpha: {}, beta: {}, k: {}", number(*alpha), number(*beta), number(*k)));
             "lrn".to_owned()
@@ -218,6 +223,22 @@ fn written(net: &Network, layer: &Layer, previous: Option<usize>, names: &[Strin
         false => format!("{kind} {name} {{ {} }}\n", fields.join(", ")),
     };
     if line.len() <= MAX_LINE { line } else { format!("{kind} {name} {{\n{},\n}}\n", fields.join(",\n")) }
+}
+
+fn interpolation_fields(one: &Interpolation, fields: &mut Vec<String>) {
+    if one.axes.iter().any(|size| size.uneven().is_some()) {
+        // Numbers of `f32`, as the model has them.
+        let scale = |size: &Scaling| number(size.scale.unwrap_or(size.to as f64 / size.from as f64));
+        fields.push(format!("scale: {}", of_axes(one.axes.iter().map(scale).collect())));
+    } else {
+        fields.push(format!("to: {}", of_axes(one.axes.iter().map(|size| size.to.to_string()).collect())));
+    }
+    fields.extend((one.sampling == Sampling::Linear).then(|| "mode: linear".to_owned()));
+    fields.extend((one.align != Align::HalfPixel).then(|| format!("align: {}", one.align.name())));
+    match one.sampling {
+        Sampling::Linear | Sampling::Nearest(Rounding::PreferFloor) => {}
+        Sampling::Nearest(rounding) => fields.push(format!("round: {}", rounding.name())),
+    }
 }
 
 fn cell_name(recurrent: &Recurrent) -> &'static str {
@@ -339,6 +360,11 @@ fn each(numbers: &[usize]) -> String {
     }
     let all: Vec<_> = numbers.iter().map(usize::to_string).collect();
     format!("({})", all.join(", "))
+}
+
+/// A value for each axis.
+fn of_axes(mut all: Vec<String>) -> String {
+    if all.len() == 1 { all.remove(0) } else { format!("({})", all.join(", ")) }
 }
 
 fn paddings(all: &[(usize, usize)]) -> String {

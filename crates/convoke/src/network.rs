@@ -19,6 +19,7 @@ use crate::threads::Pools;
 use crate::workspace::Workspace;
 use layers::{Fetch, Kernels, Layers, Means, Step};
 
+mod interpolate;
 mod layers;
 mod moves;
 mod recurrent;
@@ -109,7 +110,7 @@ impl<T: Float> Network<T> {
         let at = self.layers.arranged.nodes.iter().position(|node| node.name == layer)?;
         match &self.layers.steps[at] {
             Step::Kernel(kernel, _) | Step::ByChannel(kernel) | Step::Matmul(kernel, _) => Some(kernel),
-            Step::View | Step::Moves(_) | Step::Quantize | Step::Recurrent(_) => None,
+            Step::View | Step::Moves(_) | Step::Quantize | Step::Interpolate(_) | Step::Recurrent(_) => None,
         }
     }
 

@@ -444,6 +444,50 @@ fn an_input_is_seen_as_something_else() {
     }
 }
 
+/// Images of other sizes, between layers that have layouts of their own, and of an input.
+const RESIZED: &str = "
+network resized {
+    input: f32[{N}, 6, 5, 7] @ nchw,
+    conv2d a { out_channels: 20, kernel_size: 3, padding: 1 }
+    resize twice { scale: 2, mode: linear }
+    conv2d b { out_channels: 16, kernel_size: 3, padding: 1, then: relu }
+    resize down { to: (4, 9), mode: linear, align: corners }
+    resize near { input: b, scale: (1.5, 0.6), round: round_prefer_ceil }
+    resize old { input: input, to: (11, 7), align: asymmetric, round: floor }
+    elementwise behind { input: down, then: [mul(0.5), relu] }
+    add both { inputs: [down, behind] }
+    outputs: [twice, near, old, both],
+}";
+
+#[test]
+fn images_get_other_sizes() {
+    for n in ["1", "3", "N"] {
+        let first = RESIZED.replace("{N}", n);
+        check::<f32>(&first, 1e-5);
+        check::<f32>(&first.replace("6, 5, 7] @ nchw", "5, 7, 6] @ nhwc"), 1e-5);
+        check::<f64>(&first.replace("f32", "f64"), 1e-13);
+        check::<F16>(&first.replace("f32", "f16"), 1e-2);
+        check::<Bf16>(&first.replace("f32", "bf16"), 6e-2);
+    }
+    for (input, sizes) in [("f32[N, 3, 9]", "to: 14"), ("f32[N, 3, 2, 3, 4]", "to: (3, 5, 9)")] {
+        for align in ["half_pixel", "half_pixel_symmetric", "corners", "asymmetric"] {
+            check::<f32>(
+                &format!("network net {{ input: {input}, resize a {{ {sizes}, mode: linear, align: {align} }} }}"),
+                1e-5,
+            );
+        }
+    }
+}
+
+/// Large enough to be divided between threads.
+#[test]
+fn large_images_give_the_same_bits_on_two_threads() {
+    for input in ["f32[2, 40, 30, 50]", "f32[2, 30, 50, 40] @ nhwc", "f32[2, 40, 30, 50] @ nChw16c"] {
+        let text = format!("network net {{ input: {input}, resize a {{ to: (41, 77), mode: linear }} }}");
+        check::<f32>(&text, 1e-5);
+    }
+}
+
 #[test]
 fn no_images_give_nothing() {
     let spec = network(&moving("N", "nhwc"));

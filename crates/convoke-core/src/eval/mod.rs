@@ -5,11 +5,13 @@
 mod element;
 mod half;
 pub mod interp;
+mod interpolate;
 mod quantize;
 pub mod reference;
 mod stored;
 
 pub use element::Element;
 pub use half::{Bf16, F16};
+pub use interpolate::Interpolator;
 pub use quantize::quantize_dynamic;
 pub use stored::{Float, Stored, from_bytes, to_bytes};

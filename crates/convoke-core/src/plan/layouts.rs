@@ -22,6 +22,8 @@ const SINGLE: f64 = 2.5;
 const RUN: f64 = 8.0;
 /// Cycles to move a byte of a run.
 const BYTE: f64 = 0.15;
+/// Times as long as moving it that it takes to make a byte of others.
+const MIXED: f64 = 2.0;
 /// Channels from which on sums over them have nothing to gain from channels that lie apart.
 const DENSE: usize = 16;
 /// Times that all layers are looked at; they are hardly ever changed in the third.
@@ -89,6 +91,9 @@ impl<'a> Prices<'a> {
                     // Those cost the same in every layout that they may have.
                     None if matches!(node.kind, NodeKind::Recurrent(_) | NodeKind::QuantizeDynamic) => {
                         Some((layout, 0.0))
+                    }
+                    None if matches!(node.kind, NodeKind::Interpolate(_)) => {
+                        Some((layout, interpolated(&network.values[node.output].shape, layout)))
                     }
                     None => Some((layout, moved(&mut alone, &changed, layout)?)),
                 }
@@ -185,7 +190,7 @@ fn may_change(node: &Node) -> bool {
         NodeKind::Layer(spec) => spec.schedule == Schedule::default(),
         NodeKind::Elementwise(_) | NodeKind::Add(_) | NodeKind::Mul(_) => true,
         NodeKind::Concat { .. } | NodeKind::Slice { .. } | NodeKind::Pad { .. } | NodeKind::Resize { .. } => true,
-        NodeKind::Reorder | NodeKind::QuantizeDynamic | NodeKind::Recurrent(_) => true,
+        NodeKind::Reorder | NodeKind::QuantizeDynamic | NodeKind::Recurrent(_) | NodeKind::Interpolate(_) => true,
         NodeKind::Linear(_) | NodeKind::Lrn { .. } | NodeKind::Transpose { .. } => false,
         // Which sizes are the last two follows from the layout.
         NodeKind::Matmul { .. } => false,
@@ -250,7 +255,8 @@ fn relaid(network: &NetworkSpec, node: &Node, layout: Layout) -> Option<Node> {
             NodeKind::Pad { before: permuted(before, place(own), place(layout)), value: *value }
         }
         NodeKind::Resize { scale } => NodeKind::Resize { scale: permuted(scale, place(own), place(layout)) },
-        NodeKind::Reorder | NodeKind::QuantizeDynamic => node.kind.clone(),
+        // Of axes of space alone.
+        NodeKind::Reorder | NodeKind::QuantizeDynamic | NodeKind::Interpolate(_) => node.kind.clone(),
         _ => return None,
     };
     Some(Node { kind, ..node.clone() })
@@ -292,6 +298,17 @@ fn moved(network: &mut NetworkSpec, node: &Node, layout: Layout) -> Option<f64> 
         }
     });
     Some(cost.sum())
+}
+
+/// What it costs to make an image of other sizes: an element at a time, or all channels that are side by side.
+fn interpolated(made: &TensorShape, layout: Layout) -> f64 {
+    let runs = match layout {
+        Layout::ChannelsFirst | Layout::Pairs => return made.image() as f64 * SINGLE,
+        Layout::ChannelsLast => made.pixels(),
+        Layout::Blocked => made.pixels() * made.channels.div_ceil(made.dtype().block()),
+    };
+    let elements = (made.channels * made.pixels()) as f64;
+    runs as f64 * RUN + MIXED * elements * made.storage.bytes() as f64 * BYTE
 }
 
 /// The network whose layers take what they take in `layouts`.

@@ -36,6 +36,7 @@ network every {
     pad edge { input: block, padding: (1, 0..2) }
     pad filled { input: active, padding: 1, value: 0.25 }
     resize large { input: edge, scale: (2, 1) }
+    resize smooth { to: (9, 7), mode: linear, align: corners }
     max_pool2d small { kernel_size: 2, padding: 1 }
     conv_transpose2d up { out_channels: 6, kernel_size: 3, stride: 2, weights: iohw }
     lrn near { input: ragged, size: 3, alpha: 0.5 }

@@ -1,17 +1,61 @@
-//! `Resize` and `Upsample`: each element repeated.
+//! `Resize` and `Upsample`: each element repeated, or those of an image of other sizes.
 
 use super::{Build, Call};
 use crate::error::Reason;
 use crate::ir::{Op, Role, Shape};
 use crate::shapes::differ;
 use crate::view::View;
+use convoke_core::spec::{Align, Interpolation, Rounding, Sampling, Scaling};
+
+/// How an axis is resized.
+type Way = (Sampling, Align);
 
 pub(super) fn resize(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {
     let view = call.view(0)?;
-    let dims = view.dims();
-    let factors = factors(call, &dims)?;
-    nearest(call, &factors)?;
-    repeated(build, call, view, &factors)
+    let sizes = sizes(call, &view.dims())?;
+    let is_changed = |axis: usize| sizes[axis].from != sizes[axis].to || sizes[axis].uneven().is_some();
+    if !(0..sizes.len()).any(is_changed) {
+        return Ok(view.clone());
+    }
+    let ways = sizes.iter().map(|size| way(call, size)).collect::<Result<Vec<_>, _>>()?;
+    let (mut view, roles) = build.spatial(view, is_changed)?;
+    // One layer, but where axes differ: then one for each way.
+    let mut done: Vec<Way> = Vec::new();
+    for way in (0..sizes.len()).filter(|&axis| is_changed(axis)).map(|axis| ways[axis]) {
+        if !done.contains(&way) {
+            let of_way = |axis: usize| (is_changed(axis) && ways[axis] == way).then_some(sizes[axis]);
+            view = resized(build, call, (&view, &roles), way, of_way)?;
+            done.push(way);
+        }
+    }
+    Ok(view)
+}
+
+/// The axes that have sizes, in one way.
+fn resized(
+    build: &mut Build,
+    call: &Call<'_, '_>,
+    (view, roles): (&View, &[Role]),
+    (sampling, align): Way,
+    sizes: impl Fn(usize) -> Option<Scaling>,
+) -> Result<View, Reason> {
+    let shape = build.net.shape(view.value).clone();
+    let mut axes: Vec<_> = shape.sizes.iter().map(|&size| Scaling { from: size, to: size, scale: None }).collect();
+    for (axis, role) in roles.iter().enumerate() {
+        match (sizes(axis), role) {
+            (None, _) => {}
+            (Some(size), Role::Space(at)) => axes[*at] = size,
+            (Some(_), _) => return Err(Reason::No("it resizes another axis than those of space")),
+        }
+    }
+    let made = Shape { sizes: axes.iter().map(|size| size.to).collect(), ..shape };
+    let interpolation = Interpolation { sampling, align, axes };
+    let op = match interpolation.repeats() {
+        Some(scale) => Op::Resize(scale),
+        None => Op::Interpolate(Box::new(interpolation)),
+    };
+    let value = build.push(op, vec![view.value], vec![], made.clone(), &call.hints)?;
+    Ok(View::of(value, &made, roles))
 }
 
 /// Each element so often along each axis.
@@ -35,72 +79,112 @@ pub(super) fn repeated(build: &mut Build, call: &Call<'_, '_>, view: &View, fact
     Ok(View::of(value, &made, &roles))
 }
 
-/// How often each axis is repeated.
-fn factors(call: &Call<'_, '_>, dims: &[usize]) -> Result<Vec<usize>, Reason> {
+/// The sizes of each axis.
+fn sizes(call: &Call<'_, '_>, dims: &[usize]) -> Result<Vec<Scaling>, Reason> {
     let node = call.params.node;
-    if node.has("axes") {
-        return Err(Reason::No("the attribute `axes` is not translated"));
-    }
-    let whole = |scale: f64| {
-        let factor = scale as usize;
-        let fits = scale >= 1.0 && scale <= super::MAX_SIZE as f64 && factor as f64 == scale;
-        fits.then_some(factor).ok_or(Reason::Number {
-            what: "a scale",
-            found: scale.to_string(),
-            expected: "it has to be a whole number",
-        })
+    let axes: Vec<usize> = match node.ints("axes").filter(|_| node.opset >= 18) {
+        Some(axes) => axes.iter().map(|&axis| crate::shapes::axis(axis, dims.len())).collect::<Result<_, _>>()?,
+        None => (0..dims.len()).collect(),
     };
-    let fits = |len: usize| {
-        if len == dims.len() { Ok(()) } else { Err(differ("axes and scales", &[dims.len()], &[len as i64])) }
-    };
-    if let Some(scales) = node.floats("scales").filter(|_| node.has("scales")) {
-        fits(scales.len())?;
-        return scales.iter().map(|&scale| whole(f64::from(scale))).collect();
-    }
+    let mut all: Vec<_> = dims.iter().map(|&size| Scaling { from: size, to: size, scale: None }).collect();
     let at = if node.op() == "Upsample" || node.opset < 11 { 1 } else { 2 };
-    if let Some(scales) = call.params.constant(at, "the scales")?.filter(|scales| scales.len() > 0) {
-        fits(scales.len())?;
-        return (0..scales.len()).map(|axis| whole(scales.float(axis))).collect();
+    let scales: Option<Vec<f64>> = match node.floats("scales").filter(|_| node.has("scales")) {
+        Some(scales) => Some(scales.iter().map(|&scale| f64::from(scale)).collect()),
+        None => {
+            let scales = call.params.constant(at, "the scales")?.filter(|scales| scales.len() > 0);
+            scales.map(|scales| {
+                // More than there are axes are refused below.
+                (0..scales.len().min(axes.len() + 1)).map(|axis| scales.float(axis)).collect()
+            })
+        }
+    };
+    let fits = |what: &'static str, len: usize| {
+        if len == axes.len() { Ok(()) } else { Err(differ(what, &[axes.len()], &[len as i64])) }
+    };
+    let is_size = |size: &Scaling| size.to <= super::MAX_SIZE;
+    if let Some(scales) = scales {
+        fits("axes and scales", scales.len())?;
+        for (&axis, scale) in axes.iter().zip(scales) {
+            let size = Scaling::scaled(dims[axis], scale).filter(is_size);
+            all[axis] = size.ok_or_else(|| Reason::Number {
+                what: "a scale",
+                found: scale.to_string(),
+                expected: "it has to leave an element, and no more than sizes may be",
+            })?;
+        }
+        return Ok(all);
     }
     let sizes = call.params.ints(3, "the sizes")?.ok_or(Reason::NoInput(2))?;
-    fits(sizes.len())?;
+    fits("axes and sizes", sizes.len())?;
     let policy = node.word("keep_aspect_ratio_policy", "stretch");
     if policy != "stretch" {
         return Err(Reason::Attribute { name: "keep_aspect_ratio_policy", value: policy.to_owned(), known: "stretch" });
     }
-    sizes.iter().zip(dims).map(|(&size, &from)| whole(size as f64 / from as f64)).collect()
+    for (&axis, size) in axes.iter().zip(sizes) {
+        let to = usize::try_from(size).ok().filter(|&to| (1..=super::MAX_SIZE).contains(&to));
+        all[axis].to = to.ok_or_else(|| Reason::Number {
+            what: "a size",
+            found: size.to_string(),
+            expected: "it has to be one that sizes may be",
+        })?;
+    }
+    Ok(all)
 }
 
-/// Refuses what is no plain repetition.
-fn nearest(call: &Call<'_, '_>, factors: &[usize]) -> Result<(), Reason> {
+/// How an axis is resized, by the attributes.
+fn way(call: &Call<'_, '_>, size: &Scaling) -> Result<Way, Reason> {
     let node = call.params.node;
-    if factors.iter().all(|&factor| factor == 1) {
-        return Ok(());
+    for name in ["antialias", "exclude_outside"] {
+        if node.flag(name, false)? {
+            return Err(Reason::Attribute { name, value: "1".to_owned(), known: "0" });
+        }
     }
-    let mode = node.word("mode", "nearest");
-    if mode != "nearest" {
-        return Err(Reason::Attribute { name: "mode", value: mode.to_owned(), known: "nearest" });
-    }
-    if node.op() == "Upsample" || node.opset < 11 {
-        return Ok(());
-    }
-    let coordinates = node.word("coordinate_transformation_mode", "half_pixel");
-    let rounding = node.word("nearest_mode", "round_prefer_floor");
-    // Where element `x` of the output is read: `x / f` or `(x + 0.5) / f - 0.5`, rounded; for a repetition that has to be `x / f` rounded down.
-    let is_repetition = |factor: usize| match coordinates {
-        "asymmetric" => rounding == "floor" || rounding == "round_prefer_floor" && factor == 2,
-        "half_pixel" | "half_pixel_symmetric" | "pytorch_half_pixel" => match rounding {
-            "round_prefer_floor" | "round_prefer_ceil" => true,
-            _ => factor == 1,
-        },
-        _ => false,
+    // Before there were words for it.
+    let is_old = node.op() == "Upsample" || node.opset < 11;
+    let rounding = match node.word("nearest_mode", "round_prefer_floor") {
+        _ if is_old => {
+            if size.to < size.from {
+                Rounding::Ceil
+            } else {
+                Rounding::Floor
+            }
+        }
+        "round_prefer_floor" => Rounding::PreferFloor,
+        "round_prefer_ceil" => Rounding::PreferCeil,
+        "floor" => Rounding::Floor,
+        "ceil" => Rounding::Ceil,
+        other => {
+            let known = "round_prefer_floor, round_prefer_ceil, floor and ceil";
+            return Err(Reason::Attribute { name: "nearest_mode", value: other.to_owned(), known });
+        }
     };
-    if factors.iter().all(|&factor| factor == 1 || is_repetition(factor)) {
-        return Ok(());
-    }
-    Err(Reason::Attribute {
-        name: "coordinate_transformation_mode",
-        value: format!("{coordinates} with nearest_mode {rounding}"),
-        known: "asymmetric with floor, and half_pixel with round_prefer_floor or round_prefer_ceil",
-    })
+    let sampling = match node.word("mode", "nearest") {
+        "nearest" => Sampling::Nearest(rounding),
+        "linear" => Sampling::Linear,
+        other => {
+            return Err(Reason::Attribute { name: "mode", value: other.to_owned(), known: "nearest and linear" });
+        }
+    };
+    let align = match node.word("coordinate_transformation_mode", "half_pixel") {
+        _ if is_old => Align::Asymmetric,
+        "half_pixel" => Align::HalfPixel,
+        // One element is the first.
+        "pytorch_half_pixel" if size.to == 1 => Align::Asymmetric,
+        "pytorch_half_pixel" => Align::HalfPixel,
+        "half_pixel_symmetric" => Align::Symmetric,
+        "align_corners" => Align::Corners,
+        "asymmetric" => Align::Asymmetric,
+        // Half an element behind, and rounded down.
+        "tf_half_pixel_for_nn" if sampling == Sampling::Nearest(Rounding::Floor) => {
+            return Ok((Sampling::Nearest(Rounding::PreferCeil), Align::HalfPixel));
+        }
+        other => {
+            return Err(Reason::Attribute {
+                name: "coordinate_transformation_mode",
+                value: other.to_owned(),
+                known: "half_pixel, pytorch_half_pixel, half_pixel_symmetric, align_corners and asymmetric",
+            });
+        }
+    };
+    Ok((sampling, align))
 }

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use convoke_core::eval::{Float, quantize_dynamic};
+use convoke_core::eval::{Float, Interpolator, quantize_dynamic};
 use convoke_core::plan::{Arena, Place, Plans, like};
 use convoke_core::spec::{LayerSpec, Moves, NetworkSpec, Node, NodeKind, Parameter};
 use convoke_jit::Executor;
 
-use super::moves;
 use super::recurrent::Recurring;
+use super::{interpolate, moves};
 use crate::compiler::Compiler;
 use crate::error::Error;
 use crate::kernel::{Kernel, Packed, Tensors};
@@ -36,6 +36,8 @@ pub(super) enum Step<T> {
     Moves(Moves),
     /// Elements are quantized, of each image for itself.
     Quantize,
+    /// Elements are interpolated.
+    Interpolate(Box<Interpolator>),
     /// A kernel runs, which layers that are alike share, with weights that have been packed.
     Kernel(Arc<Kernel>, Box<Packed<T>>),
     /// A kernel runs for each image, whose numbers of channels are another value.
@@ -173,6 +175,11 @@ impl<T: Float> Layers<T> {
                 steps.push(Step::Quantize);
                 continue;
             }
+            if let NodeKind::Interpolate(one) = &node.kind {
+                let shape = &arranged.values[node.output].shape;
+                steps.push(Step::Interpolate(Box::new(Interpolator::new(one, shape))));
+                continue;
+            }
             let Some(layer) = node.kind.spec() else {
                 let moves = arranged.moves(node).filter(|_| !arena.views[at]);
                 steps.push(moves.map_or(Step::View, Step::Moves));
@@ -193,13 +200,13 @@ impl<T: Float> Layers<T> {
         Ok(Self { arranged, arena, steps })
     }
 
-    /// Cycles that one image should take, of one core; moves of elements are not counted.
+    /// Cycles that one image should take, of one core; moves of elements and what lies between them are not counted.
     pub(super) fn cycles(&self) -> f64 {
         let of = |step: &Step<T>| match step {
             Step::Kernel(kernel, _) | Step::ByChannel(kernel) => kernel.cycles(1),
             Step::Matmul(kernel, matrices) => kernel.cycles(*matrices),
             Step::Recurrent(layer) => layer.cycles(),
-            Step::View | Step::Moves(_) | Step::Quantize => 0.0,
+            Step::View | Step::Moves(_) | Step::Quantize | Step::Interpolate(_) => 0.0,
         };
         self.steps.iter().map(of).sum()
     }
@@ -297,6 +304,7 @@ impl<T: Float> Layers<T> {
                 let images = dst.chunks_mut(image).zip(source(node.inputs[0]).chunks(image));
                 images.for_each(|(dst, src)| quantize_dynamic(src, dst));
             }
+            Step::Interpolate(one) => interpolate::run(means.executor, one, source(node.inputs[0]), dst),
             Step::Recurrent(layer) => {
                 let image = |value: usize| self.arranged.values[value].shape.image();
                 let (read, made) = (image(node.inputs[0]), image(node.output));

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::numbers::{short, three_digits};
 use crate::source::Text;
 use convoke_core::plan::{self, Arena, Place, Plans};
-use convoke_core::spec::{LayerSpec, NetworkSpec, Node, NodeKind, Recurrent};
+use convoke_core::spec::{LayerSpec, NetworkSpec, Node, NodeKind, Recurrent, Sampling};
 use convoke_core::target::Target;
 use std::io::Write;
 
@@ -88,6 +88,10 @@ fn row(network: &NetworkSpec, node: &Node, moved: Option<usize>, plans: &Plans, 
         (_, Some(spec)) => {
             let (how, cycles) = planned(spec, plans, target);
             (how, Some(cycles))
+        }
+        (NodeKind::Interpolate(one), _) => {
+            let how = if one.sampling == Sampling::Linear { "linear" } else { "nearest" };
+            (format!("{how}, makes {}B", short((shape.image() * network.storage().bytes()) as f64)), None)
         }
         _ => match moved {
             None | Some(0) => ("in the same memory".to_owned(), None),

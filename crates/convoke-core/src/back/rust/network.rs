@@ -17,6 +17,7 @@ use thiserror::Error;
 mod embedded;
 #[cfg(feature = "pretty")]
 mod files;
+mod interpolate;
 mod library;
 mod plan;
 mod recurrent;

@@ -1,5 +1,6 @@
 //! What a network computes: its layers, one after the other.
 
+mod interpolation;
 mod recurrent;
 
 use super::{Position, Tensors, output_at, softmax};
@@ -34,6 +35,9 @@ fn run_values<'p>(
             (_, Some(spec)) => layer(node, spec, batch, &values, parameters),
             (NodeKind::Recurrent(recurrent), _) => recurrent::run(network, node, recurrent, batch, &values, parameters),
             (NodeKind::QuantizeDynamic, _) => quantized(shape(node.output), &values[node.inputs[0]]),
+            (NodeKind::Interpolate(one), _) => {
+                interpolation::run(one, [shape(node.inputs[0]), shape(node.output)], batch, &values[node.inputs[0]])
+            }
             (kind, _) if kind.is_view() => values[node.inputs[0]].clone(),
             _ => {
                 let parts: Vec<_> = node.inputs.iter().map(|&at| (shape(at), &values[at][..])).collect();

@@ -2,6 +2,7 @@
 
 use crate::diagnostic::{Diagnostic, Label};
 use crate::span::{Span, Spanned};
+use crate::spec::sizes::MAX_SIZE;
 use crate::spec::suggest;
 
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -85,6 +86,14 @@ pub(super) enum Refusal {
     Unlike,
     /// More axes than layers have, or none.
     Axes { count: usize },
+    /// A `resize` by a scale and to sizes.
+    ScaleAndSize,
+    /// Another number of scales than of axes.
+    Scales { found: usize, expected: usize },
+    /// A scale that leaves no elements, or makes more than there may be.
+    Scale { scale: f64, from: usize },
+    /// A rounding of what is not rounded.
+    RoundOfLinear,
 }
 
 fn refusal(why: &Refusal) -> String {
@@ -105,6 +114,12 @@ fn refusal(why: &Refusal) -> String {
         Refusal::Blocks => "channels in blocks cannot be cut or joined between two blocks' borders".to_owned(),
         Refusal::Integers => "networks of integers are not there yet".to_owned(),
         Refusal::Unlike => "the inputs of a network have one type and one batch".to_owned(),
+        Refusal::ScaleAndSize => "`resize` takes a `scale` or the sizes `to` which it scales, not both".to_owned(),
+        Refusal::Scales { found, expected } => format!("`scale` takes one number or {expected}, here are {found}"),
+        Refusal::Scale { scale, from } => {
+            format!("`scale` makes of {from} elements from 1 to {MAX_SIZE}, and {scale:?} does not")
+        }
+        Refusal::RoundOfLinear => "`round` says which element is the nearest, and `mode: linear` takes both".to_owned(),
         Refusal::Axes { count } => format!("a value of a network has 2 to 5 sizes, here are {count}"),
     }
 }
@@ -191,6 +206,10 @@ impl NetworkError {
                     Refusal::Blocks => diagnostic.with_help("use a layout without blocks"),
                     Refusal::Integers => diagnostic.with_help("write `f32`, `f64`, `f16` or `bf16`"),
                     Refusal::Unlike => diagnostic.with_help("write those of the first"),
+                    Refusal::ScaleAndSize => diagnostic.with_help("leave one of them out"),
+                    Refusal::Scales { .. } => diagnostic.with_help("write one for every axis of space"),
+                    Refusal::Scale { .. } => diagnostic.with_help("write another, or sizes: `to: (224, 224)`"),
+                    Refusal::RoundOfLinear => diagnostic.with_help("leave it out, or write `mode: nearest`"),
                     Refusal::Axes { .. } => diagnostic.with_help("write a batch, channels and up to three axes"),
                 }
             }

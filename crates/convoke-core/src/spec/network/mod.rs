@@ -6,6 +6,7 @@
 //! name. Everything else, and what does not fit together, is refused here.
 
 mod error;
+mod interpolation;
 mod layers;
 mod moves;
 mod moving;
@@ -13,12 +14,14 @@ mod preprocess;
 mod product;
 mod read;
 mod recurrent;
+mod resizing;
 mod text;
 
 #[cfg(test)]
 mod tests;
 
 use super::{Batch, DType, LayerSpec, Layout, Storage};
+pub use interpolation::{Align, Interpolation, Rounding, Sampling, Scaling, Tap};
 pub use moves::{Loop, Move, Moves};
 pub use preprocess::Preprocess;
 pub(super) use read::refuse;
@@ -171,6 +174,8 @@ pub enum NodeKind {
         /// How often along each of [`TensorShape::axes`].
         scale: Vec<usize>,
     },
+    /// An image of other sizes, whose elements lie between those of the input: PyTorch's `interpolate`, where it does more than repeat them.
+    Interpolate(Box<Interpolation>),
     /// All elements of an image as channels, in the order of memory: PyTorch's `flatten(1)` of `nchw`, Keras' `Flatten` of `nhwc`.
     Flatten,
     /// The same memory as an image of other sizes: PyTorch's `view`.
@@ -217,7 +222,7 @@ impl NodeKind {
             Self::Pad { .. } => "pad",
             Self::Transpose { .. } => "transpose",
             Self::Reorder => "reorder",
-            Self::Resize { .. } => "resize",
+            Self::Resize { .. } | Self::Interpolate(_) => "resize",
             Self::Flatten => "flatten",
             Self::Reshape => "reshape",
         }

@@ -226,6 +226,7 @@ impl NetworkSpec {
             | NodeKind::Lrn { .. }
             | NodeKind::QuantizeDynamic
             | NodeKind::Recurrent(_)
+            | NodeKind::Interpolate(_)
             | NodeKind::Flatten
             | NodeKind::Reshape => return None,
         };

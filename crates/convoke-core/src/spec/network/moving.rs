@@ -207,24 +207,6 @@ impl Graph<'_> {
         }
     }
 
-    pub(super) fn resize(&mut self, layer: &Layer) -> Option<Made> {
-        self.only(layer, &["input", "scale"])?;
-        let (source, _) = self.source(layer)?;
-        let mut shape = self.shape(source);
-        let rank = shape.sizes.len();
-        let Some(field) = layer.field("scale") else {
-            let (field, example, kind) = ("scale", "2", "resize");
-            return self.report(NetworkError::MissingHere { field, example, kind, layer: layer.name.clone() });
-        };
-        let factors = self.reader(layer, rank, |reader| reader.sizes("scale", &field.value, 1))?;
-        let mut scale = vec![1; rank + 1];
-        for (at, factor) in factors[3 - rank..].iter().enumerate() {
-            scale[shape.axis_of(at)] = factor.value;
-            shape.sizes[at] = shape.sizes[at].saturating_mul(factor.value);
-        }
-        Some((NodeKind::Resize { scale }, vec![source], shape))
-    }
-
     pub(super) fn flatten(&mut self, layer: &Layer) -> Option<Made> {
         self.only(layer, &["input"])?;
         let (from, span) = self.source(layer)?;

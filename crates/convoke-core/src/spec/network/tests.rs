@@ -64,6 +64,9 @@ network moving {
     add raised { inputs: [gated, pooled], then: pow(0.5) }
     conv2d weighed { out_channels: 8, kernel_size: 1, then: multiply(raised) }
     reshape grouped { input: first, to: f32[N, 2, 4, 24] }
+    resize smooth { input: big, to: (5, H), mode: linear }
+    resize wide { input: big, scale: (1.3, 2), mode: linear, align: half_pixel_symmetric }
+    resize other { input: big, to: 7x9, align: asymmetric, round: floor }
     outputs: [edge, some, high, turned, weighed, grouped, levels],
 }";
 
@@ -105,6 +108,46 @@ fn a_text_reads_back() {
         assert_eq!(network(&net.to_string()), net, "{net}");
     }
     insta::assert_snapshot!(network(GRAPH).to_string());
+}
+
+/// The sizes, and the fields as they are written back.
+#[test]
+fn images_get_other_sizes() {
+    for (layer, shape, fields) in [
+        ("scale: 2", "[2, 3, 8, 10]", "scale: (2, 2),"),
+        ("to: (8, 10)", "[2, 3, 8, 10]", "scale: (2, 2),"),
+        ("scale: (2.0, 3.0), align: asymmetric, round: floor", "[2, 3, 8, 15]", "scale: (2, 3),"),
+        ("to: (4, 5), mode: linear, align: corners", "[2, 3, 4, 5]", "scale: (1, 1),"),
+        ("scale: 2, mode: linear", "[2, 3, 8, 10]", "to: (8, 10), mode: linear, align: half_pixel,"),
+        (
+            "scale: (0.5, 2), mode: linear, align: corners",
+            "[2, 3, 2, 10]",
+            "to: (2, 10), mode: linear, align: corners,",
+        ),
+        ("scale: 0.7, mode: linear", "[2, 3, 2, 3]", "scale: (0.7, 0.7), mode: linear, align: half_pixel,"),
+        (
+            "scale: (2, 1.5)",
+            "[2, 3, 8, 7]",
+            "scale: (2.0, 1.5), mode: nearest, align: half_pixel, round: round_prefer_floor,",
+        ),
+        ("to: 6x1, round: ceil", "[2, 3, 6, 1]", "to: (6, 1), mode: nearest, align: half_pixel, round: ceil,"),
+        (
+            "scale: 2, align: corners",
+            "[2, 3, 8, 10]",
+            "to: (8, 10), mode: nearest, align: corners, round: round_prefer_floor,",
+        ),
+    ] {
+        let net = network(&format!("network net {{ input: f32[2, 3, 4, 5], resize a {{ {layer} }} }}"));
+        assert_eq!(net.values[1].shape.to_string(), format!("f32{shape} @ nchw"), "{layer}");
+        let text = net.to_string();
+        let lines: Vec<_> = text.lines().map(str::trim).collect();
+        assert_eq!(lines[4..lines.len() - 3].join(" "), fields, "{layer}");
+        assert_eq!(network(&text), net, "{layer}");
+    }
+    let net = network("network net { input: f16[1, 5, 6, 7, 3] @ ndhwc, resize a { to: (2, 12, 8), mode: linear } }");
+    assert_eq!(net.values[1].shape.to_string(), "f16[1, 2, 12, 8, 3] @ ndhwc");
+    let net = network("network net { input: f32[1, 3, 10], resize a { to: 7, mode: linear } }");
+    assert_eq!(network(&net.to_string()), net);
 }
 
 #[test]
@@ -155,6 +198,23 @@ fn what_does_not_fit_is_refused() {
         ("reorder a { }", "reorder `a` has no `layout`"),
         ("resize a { }", "resize `a` has no `scale`"),
         ("resize a { scale: 0 }", "`scale` may not be 0"),
+        ("resize a { scale: 2, to: (8, 8) }", "`resize` takes a `scale` or the sizes `to` which it scales, not both"),
+        ("resize a { scale: (1.5, 2, 2) }", "`scale` takes one number or 2, here are 3"),
+        ("resize a { scale: (1.5, x) }", "`scale` takes numbers, not a word"),
+        ("resize a { scale: 0.1 }", "`scale` makes of 8 elements from 1 to 2147483647, and 0.1 does not"),
+        ("resize a { scale: -1.5 }", "`scale` makes of 8 elements from 1 to 2147483647, and -1.5 does not"),
+        ("resize a { scale: (2, 1e30) }", "`scale` makes of 8 elements from 1 to 2147483647, and 1e30 does not"),
+        ("resize a { to: (0, 8) }", "`to` may not be 0"),
+        ("resize a { to: (4, 4, 4) }", "a resize has 2 axes, here are 3"),
+        ("resize a { to: 2000000000 }", "the value has 48000000000000000000 bytes, and the limit is 8589934592"),
+        ("resize a { to: 9, mode: cubic }", "there is no mode `cubic`"),
+        ("resize a { to: 9, align: center }", "there is no align `center`"),
+        ("resize a { to: 9, round: up }", "there is no round `up`"),
+        (
+            "resize a { to: 9, mode: linear, round: floor }",
+            "`round` says which element is the nearest, and `mode: linear` takes both",
+        ),
+        ("resize a { to: 9, antialias: true }", "resize `a` has no field `antialias`"),
         ("resize a { scale: 1000000 }", "the value has 768000000000000 bytes, and the limit is 8589934592"),
         ("reshape a { }", "reshape `a` has no `to`"),
         (

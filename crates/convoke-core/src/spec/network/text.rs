@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{NetworkSpec, Node, NodeKind, TensorShape, product};
+use super::{NetworkSpec, Node, NodeKind, Sampling, TensorShape, product};
 use crate::diagnostic::Diagnostic;
 use crate::front;
 use crate::spec::fields::axis_names;
@@ -137,6 +137,19 @@ impl NetworkSpec {
             NodeKind::Reorder => vec![format!("layout: {},", to.layout.name(rank, to.dtype()))],
             NodeKind::Resize { scale } => {
                 vec![format!("scale: {},", spatial(&|at| scale[to.axis_of(at)].to_string()))]
+            }
+            NodeKind::Interpolate(one) => {
+                let sizes = match one.axes.iter().map(|size| size.scale).collect::<Option<Vec<f64>>>() {
+                    Some(scales) => format!("scale: {},", spatial(&|at| format!("{:?}", scales[at]))),
+                    None => format!("to: {},", spatial(&|at| one.axes[at].to.to_string())),
+                };
+                let align = format!("align: {},", one.align.name());
+                match one.sampling {
+                    Sampling::Linear => vec![sizes, "mode: linear,".to_owned(), align],
+                    Sampling::Nearest(rounding) => {
+                        vec![sizes, "mode: nearest,".to_owned(), align, format!("round: {},", rounding.name())]
+                    }
+                }
             }
             NodeKind::Reshape => vec![format!("to: {to},")],
             _ => Vec::new(),

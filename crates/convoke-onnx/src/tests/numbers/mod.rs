@@ -7,6 +7,7 @@ mod products;
 mod quantized;
 mod recurrent;
 mod reductions;
+mod resizes;
 
 use std::collections::HashMap;
 
@@ -86,6 +87,11 @@ impl Case {
 
     /// Holds the network to `expected`, and its text to what it has to contain.
     fn makes(&self, expected: &Tensor, parts: &[&str]) {
+        self.near(expected, parts, 0.0);
+    }
+
+    /// The same, of numbers that are as far off.
+    fn near(&self, expected: &Tensor, parts: &[&str], allowed: f64) {
         let names = ["x", "z"];
         let dims: Vec<Vec<i64>> =
             self.inputs.iter().map(|input| input.dims.iter().map(|&size| size as i64).collect()).collect();
@@ -111,7 +117,7 @@ impl Case {
         assert_eq!(found.len(), expected.values.len(), "{text}");
         for (at, (found, expected)) in found.iter().zip(&expected.values).enumerate() {
             let off = (found - expected).abs();
-            assert!(off <= 2e-6 * expected.abs().max(1.0), "{found} at {at}, expected {expected}\n{text}");
+            assert!(off <= allowed + 2e-6 * expected.abs().max(1.0), "{found} at {at}, expected {expected}\n{text}");
         }
         for part in parts {
             assert!(text.contains(part), "`{part}` is not in\n{text}");

@@ -69,6 +69,9 @@ fn write(out: &mut String, plan: &Plan<'_>, bytes: &[u8]) -> std::fmt::Result {
     if library::quantize_in(&items) || steps.as_deref().is_some_and(library::quantize_in) {
         writeln!(out, "\nmod quantize {{\n{}}}", include_str!("emitted/quantize.rs"))?;
     }
+    if library::interpolate_in(&items) {
+        writeln!(out, "\nmod interpolate {{\n{}}}", include_str!("emitted/interpolate.rs"))?;
+    }
     if has_moves {
         writeln!(out, "use moves::{{Loop, Move}};")?;
     }

@@ -24,7 +24,8 @@ pub(super) fn all<E>(
     text("README.md", readme(plan, example.is_some()));
     let steps = recurrent::text(plan);
     let library = library::text(plan, budget, steps.as_deref());
-    let [has_moves, has_quantize] = ["moves", "quantize"].map(|name| library.contains(&format!("\nmod {name};")));
+    let has = |name: &str| library.contains(&format!("\nmod {name};"));
+    let [has_interpolate, has_moves, has_quantize] = ["interpolate", "moves", "quantize"].map(has);
     text("src/lib.rs", library);
     if let Some(steps) = steps {
         text("src/steps.rs", steps);
@@ -36,6 +37,9 @@ pub(super) fn all<E>(
         text(&format!("src/layers/{}.rs", layer.name), source);
     }
     text("src/cpu.rs", include_str!("emitted/cpu.rs").to_owned());
+    if has_interpolate {
+        text("src/interpolate.rs", include_str!("emitted/interpolate.rs").to_owned());
+    }
     text("src/memory.rs", include_str!("emitted/memory.rs").to_owned());
     if has_moves {
         text("src/moves.rs", include_str!("emitted/moves.rs").to_owned());

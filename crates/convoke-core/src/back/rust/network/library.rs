@@ -24,7 +24,7 @@ pub(super) const MANY: usize = 7;
 const INDENT: &str = "        ";
 
 /// Columns of a line.
-const WIDTH: usize = 120;
+pub(super) const WIDTH: usize = 120;
 
 /// `items` between `open` and `close`: a line each where one line is too short for them.
 pub(super) fn list(indent: &str, open: &str, items: &[String], close: &str) -> String {
@@ -132,6 +132,11 @@ pub(super) fn quantize_in(text: &str) -> bool {
     text.contains(" quantize::run(")
 }
 
+/// Whether a text uses the module `interpolate`.
+pub(super) fn interpolate_in(text: &str) -> bool {
+    text.contains(" interpolate::run(")
+}
+
 #[cfg(feature = "pretty")]
 fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget, steps: Option<&str>) -> std::fmt::Result {
     let (items, has_moves) = items(plan, budget);
@@ -142,6 +147,9 @@ fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget, steps: Option<&str>
         writeln!(out, "{allow}")?;
     }
     writeln!(out, "\n#[cfg(target_arch = \"x86_64\")]\nmod cpu;")?;
+    if interpolate_in(&items) {
+        writeln!(out, "mod interpolate;")?;
+    }
     writeln!(out, "pub mod layers;\nmod memory;")?;
     if has_moves || steps.is_some_and(moves_in) {
         writeln!(out, "mod moves;")?;
@@ -286,7 +294,7 @@ fn arena(out: &mut String, plan: &Plan<'_>) -> std::fmt::Result {
 }
 
 /// `x` as Rust writes it.
-fn literal(x: f32) -> String {
+pub(super) fn literal(x: f32) -> String {
     if x.is_finite() { format!("{x:?}") } else { format!("f32::from_bits({:#x})", x.to_bits()) }
 }
 
@@ -386,6 +394,7 @@ impl Writer<'_, '_> {
                 writeln!(self.out, "        quantize::run({from}, made, {});", self.sequence.batch)?;
                 writeln!(self.out, "    }}")
             }
+            Step::Interpolate(one) => self.interpolate(node, one, &what),
             Step::Recurrent(recurring) => self.recurrent(node, recurring, &what),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::{Budget, CrateError};
 use crate::back::rust::module::{self, File};
 use crate::back::rust::{Detection, layer};
+use crate::eval::Interpolator;
 use crate::lower::weights::WeightsPacking;
 use crate::plan::{Arena, StepMemory, arrange};
 use crate::spec::{
@@ -73,6 +74,8 @@ pub(super) enum Step {
     Moves(Moves),
     /// Elements are quantized, of each image for itself.
     Quantize,
+    /// Elements are interpolated.
+    Interpolate(Interpolator),
     /// A layer, by its number, and its packed weights if it has any: one of them for each way where it is part of a step.
     Layer(usize, Vec<usize>),
     /// A layer that runs for each image, whose numbers of channels are another value.
@@ -215,6 +218,10 @@ impl Planner<'_> {
             }
             if node.kind == NodeKind::QuantizeDynamic {
                 steps.push(Step::Quantize);
+                continue;
+            }
+            if let NodeKind::Interpolate(one) = &node.kind {
+                steps.push(Step::Interpolate(Interpolator::new(one, &network.values[node.output].shape)));
                 continue;
             }
             let Some(spec) = node.kind.spec() else {
