@@ -274,8 +274,9 @@ fn images_get_other_sizes() {
             let network = networks(RESIZED).into_iter().find(|network| network.name == stringify!($name));
             let network = network.expect("it is there");
             let NodeKind::Interpolate(one) = &network.nodes[0].kind else { panic!("{network}") };
-            let mut input = [0.0; _];
-            input.copy_from_slice(&numbers(3, input.len()));
+            let mut input: $name::Input = [0.0; _];
+            let given = numbers(3, input.len());
+            input.copy_from_slice(&given);
             let mut output: $name::Output = [f32::NAN; _];
             $name::run(&input, &mut $name::Arena::new(), &mut output);
             let mut at_run_time = vec![f32::NAN; output.len()];

@@ -108,7 +108,7 @@ fn sizes(call: &Call<'_, '_>, dims: &[usize]) -> Result<Vec<Scaling>, Reason> {
             let size = Scaling::scaled(dims[axis], scale).filter(is_size);
             all[axis] = size.ok_or_else(|| Reason::Number {
                 what: "a scale",
-                found: scale.to_string(),
+                found: (scale as f32).to_string(),
                 expected: "it has to leave an element, and no more than sizes may be",
             })?;
         }

@@ -41,10 +41,10 @@ fn linear_in_every_convention() {
     let one = |mode: &'static str, to: To, expected: ([usize; 2], &[f64]), parts: &[&str]| {
         check(&[("mode", "linear"), (COORDINATES, mode)], to, expected, parts);
     };
-    one("half_pixel", sizes, ([2, 7], &half), &["resize y { to: (2, 7), mode: linear }"]);
-    one("half_pixel", scales, ([4, 3], &scaled), &["resize y { scale: (1.5, 0.7), mode: linear }"]);
+    one("half_pixel", sizes, ([2, 7], &half), &["{ to: (2, 7), mode: linear }"]);
+    one("half_pixel", scales, ([4, 3], &scaled), &["{ scale: (1.5, 0.7), mode: linear }"]);
     one("half_pixel", column, ([4, 1], &[4.0, -2.25, -0.375, 9.0]), &[]);
-    one("pytorch_half_pixel", sizes, ([2, 7], &half), &["resize y { to: (2, 7), mode: linear }"]);
+    one("pytorch_half_pixel", sizes, ([2, 7], &half), &["{ to: (2, 7), mode: linear }"]);
     one("pytorch_half_pixel", scales, ([4, 3], &scaled), &[]);
     one("pytorch_half_pixel", column, ([4, 1], &[3.0, 6.75, 3.75, -5.0]), &["to: (4, 5)", "to: (4, 1)"]);
     one("half_pixel_symmetric", sizes, ([2, 7], &half), &[]);
