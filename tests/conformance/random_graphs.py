@@ -242,14 +242,15 @@ def _resize(build: Builder, x: str) -> str:
     if rng.random() < 0.4:
         return _repeated(build, x)
     sizes = [rng.choice((size, 2 * size, max(1, size // 2), rng.randint(1, 2 * size + 1))) for size in spatial]
-    if channels * np.prod(sizes) > MOST_ELEMENTS:
+    if channels * np.prod(sizes) > MOST_ELEMENTS or max(sizes) > MOST_POSITIONS:
         return x
     attributes = {"coordinate_transformation_mode": rng.choice(COORDINATES)}
     none = build.numbers([]) if build.opset < 13 else ""
     if rng.random() < 0.7 or not _is_exact(spatial, sizes):
         attributes["mode"] = "linear"
-        if rng.random() < 0.3:
-            # Sizes that are no whole numbers, and so far from them that rounding does not matter.
+        if rng.random() < 0.3 and sizes != spatial:
+            # Products that are no whole numbers, and so far from them that rounding does not matter. Of the same sizes ONNX Runtime copies
+            # the image, whatever the scales are.
             scales = [(to + 0.25) / size for size, to in zip(spatial, sizes)]
             return build.add("Resize", x, none, build.numbers([1, 1, *scales]), **attributes)
     else:
@@ -258,6 +259,8 @@ def _resize(build: Builder, x: str) -> str:
 
 
 COORDINATES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
+MOST_POSITIONS = 256
+"""Along an axis: ONNX Runtime rounds them to floats, which are the farther apart the greater they are."""
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 
