@@ -97,7 +97,7 @@ network decibels {
     max_pool2d most { kernel_size: global }
     elementwise inverse { then: reciprocal_no_nan }
     mul between { inputs: [above, inverse] }
-    conv2d loud { input: input, out_channels: 21, kernel_size: 3, padding: 1, weights: oihw, bias: true, then: [abs, add(0.1), log] }
+    conv2d loud { input: input, out_channels: 21, kernel_size: 3, padding: 1, weights: oihw, bias: true, then: [abs, add(1), log] }
     outputs: [between, least, loud],
 }";
 

@@ -69,8 +69,13 @@ fn root(dtype: DType) -> TokenStream {
     let [more, mantissa, bias] = [mantissa + 2, mantissa, bias].map(Literal::u32_unsuffixed);
     quote! {
         fn root(x: #element) -> #element {
-            if x.is_nan() || x < 0.0 {
-                return #element::NAN;
+            if x.is_nan() {
+                return x;
+            }
+            if x < 0.0 {
+                // The NaN that the machine's own roots are.
+                let is_x86 = cfg!(any(target_arch = "x86", target_arch = "x86_64"));
+                return if is_x86 { -#element::NAN } else { #element::NAN };
             }
             if x == 0.0 || x == #element::INFINITY {
                 return x;
