@@ -63,9 +63,12 @@ fn linear_in_every_convention() {
     one("asymmetric", column, ([4, 1], &[3.0, 7.5, 2.0, -5.0]), &[]);
 }
 
+/// Coordinates and rounding, what the image becomes, and that.
+type Nearest = (&'static str, &'static str, To, [usize; 2], &'static [i32]);
+
 #[test]
 fn the_nearest_in_every_convention() {
-    let all: [(&str, &str, To, [usize; 2], &[i32]); 16] = [
+    let all: [Nearest; 16] = [
         ("half_pixel", "round_prefer_floor", To::Scales(1.5, 0.7), [4, 3], &[3, 4, 1, 3, 4, 1, 9, -6, 5, -5, 9, 7]),
         ("half_pixel", "round_prefer_ceil", To::Scales(1.5, 0.7), [4, 3], &[3, 4, 1, 9, -6, 5, 9, -6, 5, -5, 9, 7]),
         ("half_pixel", "floor", To::Scales(1.5, 0.7), [4, 3], &[3, -1, 1, 3, -1, 1, 9, 2, 5, 9, 2, 5]),
