@@ -97,7 +97,7 @@ impl Code {
     }
 
     /// Whether this CPU can run the code.
-    pub(crate) fn check_features(&self, kernel: &str) -> Result<(), JitError> {
+    fn check_features(&self, kernel: &str) -> Result<(), JitError> {
         match self.features.iter().find(|f| !has_feature(f)) {
             Some(feature) => Err(JitError::Feature { kernel: kernel.to_owned(), feature }),
             None => Ok(()),

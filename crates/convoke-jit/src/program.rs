@@ -1,6 +1,7 @@
 //! A compiled kernel that can be run.
 //!
-//! Lengths, element type and CPU features are checked here, on every call, before control goes to generated code.
+//! Lengths and element type are checked here, on every call, before control goes to generated code; that the CPU has what the code needs, when it is
+//! loaded.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -20,6 +21,10 @@ pub struct Program {
     name: String,
     dtype: DType,
     buffers: Vec<Buffer>,
+    /// How long they are.
+    lens: Vec<Len>,
+    /// Elements of one thread's local buffer.
+    local: i64,
     nests: Vec<NestInfo>,
     code: Code,
 }
@@ -27,8 +32,49 @@ pub struct Program {
 /// What running a nest needs, apart from its code.
 #[derive(Debug)]
 struct NestInfo {
-    range: convoke_core::ir::Range,
+    range: Bounds,
     parallel: bool,
+}
+
+/// What the outermost loop of a nest runs over.
+#[derive(Debug)]
+enum Bounds {
+    /// The same for any batch.
+    Fixed(Range<i64>),
+    /// It depends on the batch.
+    OfBatch(convoke_core::ir::Range),
+}
+
+impl Bounds {
+    fn of(range: &convoke_core::ir::Range) -> Self {
+        let is_fixed = range.lo.iter().chain(&range.hi).all(|bound| bound.numerator.as_constant().is_some());
+        if is_fixed { Self::Fixed(range.eval(&[])) } else { Self::OfBatch(range.clone()) }
+    }
+
+    fn at(&self, batch: i64) -> Range<i64> {
+        match self {
+            Self::Fixed(range) => range.clone(),
+            Self::OfBatch(range) => range.eval(&[batch]),
+        }
+    }
+}
+
+/// The length of a buffer, in elements: it depends on the batch alone.
+#[derive(Clone, Copy, Debug)]
+struct Len {
+    of_batch: i64,
+    constant: i64,
+}
+
+impl Len {
+    fn of(len: &Affine) -> Self {
+        Self { of_batch: len.factor(Var::BATCH), constant: len.constant }
+    }
+
+    /// It cannot overflow: one product of 64 bits, and a sum.
+    fn at(self, batch: usize) -> i128 {
+        i128::from(self.of_batch) * batch as i128 + i128::from(self.constant)
+    }
 }
 
 impl Program {
@@ -48,8 +94,11 @@ impl Program {
         let units = clif::compile(kernel)?;
         let code = Code::load(kernel, &units, Self::CODE_LIMIT)?;
         let nests = kernel.nests.iter();
-        let nests = nests.map(|n| NestInfo { range: n.outer.range.clone(), parallel: n.outer.parallel }).collect();
-        Ok(Self { name: kernel.name.clone(), dtype: kernel.dtype, buffers: kernel.buffers.clone(), nests, code })
+        let nests = nests.map(|n| NestInfo { range: Bounds::of(&n.outer.range), parallel: n.outer.parallel }).collect();
+        let (name, dtype, buffers) = (kernel.name.clone(), kernel.dtype, kernel.buffers.clone());
+        let lens = buffers.iter().map(|buffer| Len::of(&buffer.len)).collect();
+        let local = buffers.iter().find(|buffer| buffer.role == Role::Local).map_or(0, |buffer| buffer.len.constant);
+        Ok(Self { name, dtype, buffers, lens, local, nests, code })
     }
 
     /// The kernel's name, like `direct_f32_sse_oc8x6`.
@@ -69,22 +118,21 @@ impl Program {
 
     /// Elements of `role` at a batch size, of `local` what one thread has; 0 if the kernel has no such buffer.
     pub fn len(&self, role: Role, batch: usize) -> i128 {
-        self.buffers.iter().find(|b| b.role == role).map_or(0, |b| eval_len(&b.len, batch))
+        self.buffers.iter().position(|b| b.role == role).map_or(0, |at| self.lens[at].at(batch))
     }
 
     /// Elements of [`Buffers::local`] that a run on `threads` threads needs: one local buffer a thread, each a whole number of
     /// cache lines behind the first. 0 if the kernel has none.
     pub fn local_len(&self, threads: usize) -> i128 {
         let more = (threads as i128 - 1).max(0);
-        more * i128::from(self.local_stride()) + self.len(Role::Local, 0)
+        more * i128::from(self.local_stride()) + i128::from(self.local)
     }
 
     /// Elements from one thread's local buffer to the next one's.
     fn local_stride(&self) -> i64 {
-        let len = self.buffers.iter().find(|b| b.role == Role::Local).map_or(0, |b| b.len.constant);
         let line = (LINE / self.dtype.bytes()) as i64;
         // No length in a verified kernel is near the greatest number.
-        len.saturating_add(line - 1) / line * line
+        self.local.saturating_add(line - 1) / line * line
     }
 
     /// Computes a batch of `batch` images.
@@ -149,12 +197,12 @@ impl Program {
         };
         let local_bytes = self.local_stride() as usize * self.dtype.bytes();
         for (info, &entry) in self.nests.iter().zip(self.code.entries()) {
-            let range = info.range.eval(&[n]);
+            let range = info.range.at(n);
             let run = |slot: usize, part: Range<i64>| {
                 let pointers = pointers.with_local(slot * local_bytes);
                 // SAFETY: the entry is code of this program, which `self` keeps alive. The kernel was verified, so for
                 // buffers of the lengths checked above it stays inside them: `slot` is less than `threads`, for which
-                // `local` was checked. The CPU has the features that the code needs. `part` lies in `range`, and pieces
+                // `local` was checked. The CPU has the features that the code needs, or it would not have been loaded. `part` lies in `range`, and pieces
                 // that run at the same time are disjoint parts of a parallel loop, whose iterations write apart but for
                 // `local`; of that they have different slots. No other reference to `dst`, `indices`, `scratch` or `local` exists.
                 unsafe { pointers.call(entry, n, part) }
@@ -187,12 +235,11 @@ impl Program {
         buffers: &Buffers<'_, T>,
         unit: impl Fn(Storage) -> usize,
     ) -> Result<(), JitError> {
-        for buffer in self.buffers.iter().filter(|b| b.role != Role::Local) {
+        for (buffer, len) in self.buffers.iter().zip(&self.lens).filter(|(buffer, _)| buffer.role != Role::Local) {
             let (role, unit) = (buffer.role, unit(buffer.storage));
-            let (needed, found) = (eval_len(&buffer.len, batch), buffers.get(buffer.role).len());
-            let (expected, given) = (needed.saturating_mul(unit as i128), found);
-            let fits = if role == Role::Scratch { given as i128 >= expected } else { given as i128 == expected };
-            if !fits {
+            let (needed, given) = (len.at(batch), buffers.get(role).len());
+            let units = usize::try_from(needed).ok().and_then(|needed| needed.checked_mul(unit));
+            if !units.is_some_and(|units| if role == Role::Scratch { given >= units } else { given == units }) {
                 let (expected, given) = (needed, given / unit);
                 return Err(JitError::Length { role, expected, given, batch });
             }
@@ -202,14 +249,8 @@ impl Program {
         if (given as i128) < expected {
             return Err(JitError::Local { expected, given, threads });
         }
-        self.code.check_features(&self.name)
+        Ok(())
     }
-}
-
-/// The length of a buffer, which depends on the batch size alone. It cannot overflow: a sum of few products of 64 bits.
-fn eval_len(len: &Affine, batch: usize) -> i128 {
-    let of_batch = i128::from(len.factor(Var::BATCH)).saturating_mul(batch as i128);
-    of_batch.saturating_add(i128::from(len.constant))
 }
 
 /// Hands `range` out in pieces, each exactly once, to whoever `executor` lets ask, and does what is left over itself.

@@ -514,6 +514,23 @@ impl Kernel {
             let given = elements(indices.len(), Storage::I32);
             self.check_len("indices", images(self.spec.dst_image()), given, Some(batch))?;
         }
+        let tensors = Tensors { src, residual, offset, mask, positions, dst, indices };
+        self.run_fitting(batch, executor, workspace, packed, tensors)
+    }
+
+    /// As [`Kernel::run_on`], of tensors whose lengths are right for so many images, and of what this kernel has packed.
+    ///
+    /// # Errors
+    /// If there is no memory for scratch. What does not fit is refused all the same, in the words of generated code.
+    pub(crate) fn run_fitting<P>(
+        &self,
+        batch: usize,
+        executor: &dyn Executor,
+        workspace: &mut Workspace,
+        packed: &Packed<P>,
+        tensors: Tensors<'_>,
+    ) -> Result<(), Error> {
+        let Tensors { src, residual, offset, mask, positions, dst, indices } = tensors;
         let executor = if self.cycles(batch) < 2.0 * CYCLES_TO_SHARE { &Serial } else { executor };
         let elements = |len: i128| usize::try_from(len).unwrap_or(usize::MAX);
         let lane = self.spec.dtype.bytes();

@@ -11,6 +11,10 @@ const LINE: usize = 64;
 /// Words of a cache line.
 const WORDS: usize = LINE / size_of::<u64>();
 
+/// What begins where a cache line does.
+#[repr(align(64))]
+struct Line;
+
 /// Words that the system gave, which pieces of memory share; freed when there is none left.
 #[derive(Debug)]
 struct Block {
@@ -82,8 +86,7 @@ impl Memory {
 
     /// Grows to at least `lines` lines; `None` if there is no memory for them. What was in it is kept.
     pub(crate) fn grow(&mut self, lines: usize) -> Option<()> {
-        // Memory of no lines begins where a line does too.
-        if lines <= self.lines && self.block.is_some() {
+        if lines <= self.lines {
             return Some(());
         }
         let mut grown = Self::zeros(lines)?;
@@ -102,7 +105,8 @@ impl Memory {
 
     /// The first word, and how many there are.
     fn span(&self) -> (*mut u64, usize) {
-        let first = self.block.as_ref().map_or(NonNull::<[u64; WORDS]>::dangling().cast(), |block| block.words);
+        // Memory of no lines begins where a line does too.
+        let first = self.block.as_ref().map_or(NonNull::<Line>::dangling().cast(), |block| block.words);
         (first.as_ptr().wrapping_add(self.start), self.lines * WORDS)
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use convoke_core::eval::{Float, Interpolator, quantize_dynamic};
 use convoke_core::plan::{Arena, Place, Plans, like};
-use convoke_core::spec::{LayerSpec, Moves, NetworkSpec, Node, NodeKind, Parameter};
+use convoke_core::spec::{LayerSpec, Moves, NetworkSpec, NetworkValue, Node, NodeKind, Parameter};
 use convoke_jit::Executor;
 
 use super::recurrent::Recurring;
@@ -25,6 +25,9 @@ pub(super) struct Layers<T> {
     pub(super) arena: Arena,
     /// What makes the value of each layer.
     pub(super) steps: Vec<Step<T>>,
+    /// For each value where it begins and how long it is, of one image.
+    spans: Vec<(usize, usize)>,
+    cycles: f64,
 }
 
 /// How a layer's value is made.
@@ -46,6 +49,17 @@ pub(super) enum Step<T> {
     Matmul(Arc<Kernel>, usize),
     /// Positions are taken one after the other, of one image after the other.
     Recurrent(Box<Recurring<T>>),
+}
+
+impl<T: Float> Step<T> {
+    fn cycles(&self) -> f64 {
+        match self {
+            Self::Kernel(kernel, _) | Self::ByChannel(kernel) => kernel.cycles(1),
+            Self::Matmul(kernel, matrices) => kernel.cycles(*matrices),
+            Self::Recurrent(layer) => layer.cycles(),
+            Self::View | Self::Moves(_) | Self::Quantize | Self::Interpolate(_) => 0.0,
+        }
+    }
 }
 
 /// Kernels of layers, one for all that are alike.
@@ -197,18 +211,18 @@ impl<T: Float> Layers<T> {
             });
             fetch.done(given);
         }
-        Ok(Self { arranged, arena, steps })
+        let span = |(place, value): (&Place, &NetworkValue)| {
+            let (Place::Arena(offset) | Place::Input(_, offset)) = *place;
+            (offset, value.shape.image())
+        };
+        let spans = arena.places.iter().zip(&arranged.values).map(span).collect();
+        let cycles = steps.iter().map(Step::cycles).sum();
+        Ok(Self { arranged, arena, steps, spans, cycles })
     }
 
     /// Cycles that one image should take, of one core; moves of elements and what lies between them are not counted.
     pub(super) fn cycles(&self) -> f64 {
-        let of = |step: &Step<T>| match step {
-            Step::Kernel(kernel, _) | Step::ByChannel(kernel) => kernel.cycles(1),
-            Step::Matmul(kernel, matrices) => kernel.cycles(*matrices),
-            Step::Recurrent(layer) => layer.cycles(),
-            Step::View | Step::Moves(_) | Step::Quantize | Step::Interpolate(_) => 0.0,
-        };
-        self.steps.iter().map(of).sum()
+        self.cycles
     }
 
     /// Computes the outputs of `batch` images, whose lengths are right, and tells `watch` before each layer which it is.
@@ -269,7 +283,7 @@ impl<T: Float> Layers<T> {
                 let residual = node.residual().map(|value| as_bytes(source(value)));
                 let src = as_bytes(source(node.inputs[0]));
                 let tensors = Tensors { residual, ..Tensors::new(src, as_bytes_mut(dst)) };
-                kernel.run_on(means.executor, means.workspace, packed, tensors)?;
+                kernel.run_fitting(batch, means.executor, means.workspace, packed, tensors)?;
             }
             Step::ByChannel(kernel) => {
                 let (src, numbers) = (source(node.inputs[0]), source(node.inputs[1]));
@@ -349,8 +363,7 @@ impl<T: Float> Layers<T> {
 
     /// Where a value is, in the arena or in the input that it lies in.
     fn range(&self, value: usize, batch: usize) -> Range<usize> {
-        let (Place::Arena(offset) | Place::Input(_, offset)) = self.arena.places[value];
-        let start = offset * batch;
-        start..start + self.arranged.values[value].shape.image() * batch
+        let (offset, image) = self.spans[value];
+        offset * batch..(offset + image) * batch
     }
 }

@@ -79,7 +79,7 @@ impl<T: Float> Recurring<T> {
         for (at, Way { is_reverse, packed, step }) in ways.iter().enumerate() {
             let made = &mut projected[..positions * gates];
             let tensors = Tensors::new(as_bytes(src), as_bytes_mut(made));
-            projection.run_on(means.executor, means.workspace, packed, tensors)?;
+            projection.run_fitting(1, means.executor, means.workspace, packed, tensors)?;
             let (mut before, mut behind) = around.split_at_mut(count * memory.state);
             for (state, given) in states.iter().enumerate().take(count) {
                 let first = &mut before[state * memory.state..][..hidden];
