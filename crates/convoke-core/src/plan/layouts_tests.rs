@@ -140,3 +140,44 @@ fn what_costs_nothing_to_change_is_changed() {
     assert_eq!(reorders, 2, "{arranged}");
     assert_eq!(arranged.nodes.len(), 8);
 }
+
+#[test]
+fn a_flattened_image_stays_as_it_is() {
+    let layers = |more: &str| {
+        format!(
+            "network flat {{ input: f32[2, 1, 12, 10],
+            conv2d stem {{ out_channels: 16, kernel_size: 3, padding: 1, weights: oihw }}
+            max_pool2d small {{ kernel_size: 2 }}
+            flatten all {{}}
+            linear hidden {{ out_channels: 20, bias: true, then: [scale, relu] }}
+            {more} }}"
+        )
+    };
+    let linear = |arranged: &NetworkSpec, name: &str| {
+        let node = arranged.nodes.iter().find(|node| node.name == name);
+        node.unwrap_or_else(|| panic!("no {name}: {arranged}")).kind.name()
+    };
+    let moves = |arranged: &NetworkSpec| {
+        let shape = |value: usize| &arranged.values[value].shape;
+        let reorders = arranged.nodes.iter().filter(|node| matches!(node.kind, NodeKind::Reorder));
+        reorders.filter(|node| shape(node.output).pixels() > 1 && shape(node.output).channels > 1).count()
+    };
+    // One output, two, also in front of what takes it as a list; and the flattened image itself is wanted.
+    for (more, kind, expected) in [
+        ("", "conv2d", 0),
+        ("linear classes { out_channels: 3, then: softmax }", "conv2d", 0),
+        ("linear classes { out_channels: 3 } outputs: [classes, hidden]", "conv2d", 0),
+        ("linear classes { input: all, out_channels: 3 } outputs: [classes, hidden]", "linear", 1),
+        ("outputs: [hidden, all]", "linear", 1),
+    ] {
+        let original = network(&layers(more));
+        for target in [Target::AVX2, Target::SSE] {
+            let arranged = arrange(&original, &target);
+            check(&original, &arranged, more);
+            assert_eq!(linear(&arranged, "hidden"), kind, "{arranged}");
+            assert_eq!(moves(&arranged), expected, "{arranged}");
+        }
+    }
+    let wide = network(&layers("").replace("out_channels: 20", "out_channels: 300"));
+    assert_eq!(linear(&arrange(&wide, &Target::AVX2), "hidden"), "linear");
+}

@@ -16,6 +16,7 @@ mod recurrent;
 #[cfg(test)]
 mod tests;
 mod unpool;
+mod windows;
 mod winograd;
 
 pub use accuracy::error_times;

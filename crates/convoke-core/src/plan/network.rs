@@ -1,11 +1,12 @@
 //! What is decided across the layers of a network, before each is planned for itself.
 
 use super::layouts::{Plans, choose_layouts, like};
+use super::windows::widen;
 use crate::spec::{Layout, NetworkSpec, NodeKind};
 use crate::target::Target;
 
 /// The network that is compiled in place of `network`: the same inputs, outputs and parameters, with additions and steps that stand alone in the
-/// layers before them, and each value in the layout that makes the layers cheapest; the steps of recurrent layers too.
+/// layers before them, a `linear` that takes an image as a window of its size, and each value in the layout that makes the layers cheapest; the steps of recurrent layers too.
 pub fn arrange(network: &NetworkSpec, target: &Target) -> NetworkSpec {
     arrange_planned(network, target).0
 }
@@ -13,6 +14,7 @@ pub fn arrange(network: &NetworkSpec, target: &Target) -> NetworkSpec {
 /// As [`arrange`], with the plans that were made on the way, of more layers than there are.
 pub fn arrange_planned(network: &NetworkSpec, target: &Target) -> (NetworkSpec, Plans) {
     let mut fused = fuse(network);
+    widen(&mut fused);
     let mut of_steps = Plans::new();
     for node in &mut fused.nodes {
         if let NodeKind::Recurrent(recurrent) = &mut node.kind {

@@ -231,7 +231,7 @@ impl NodeKind {
 
 impl TensorShape {
     /// What a layer makes.
-    pub(super) fn of_dst(spec: &LayerSpec) -> Self {
+    pub(crate) fn of_dst(spec: &LayerSpec) -> Self {
         Self {
             storage: spec.dst_storage(),
             batch: spec.batch.clone(),
