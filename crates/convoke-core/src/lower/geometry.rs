@@ -47,8 +47,10 @@ impl View {
         Self::dense(Role::Dst, spec, spec.layout, spec.out_channels, spec.spatial.map(|a| a.output))
     }
 
-    /// A dense tensor of `channels` and `sizes`.
+    /// A dense tensor of `channels` and `sizes`. Channels of one element each lie side by side in `nchw` too.
     fn dense(role: Role, spec: &LayerSpec, layout: Layout, channels: usize, sizes: [usize; 3]) -> Self {
+        let is_pixel = sizes == [1; 3] && layout == Layout::ChannelsFirst;
+        let layout = if is_pixel { Layout::ChannelsLast } else { layout };
         let lanes = layout.lanes(channels, spec.dtype);
         let planes = channels.div_ceil(lanes);
         let [d, h, w] = sizes.map(|s| s as i64);

@@ -334,11 +334,19 @@ pub(crate) fn pack_input(spec: &LayerSpec, pack: PackInput) -> Result<(), String
         PackInput::Pad if !spec.spatial.iter().any(|a| PackedAxis::of(spec.operation, a).changes()) => {
             Err("there is no padding to write out and nothing that the stride skips to leave out".to_owned())
         }
-        PackInput::ChannelsLast if spec.layout.lanes(spec.in_channels, spec.dtype) == spec.in_channels => {
+        PackInput::ChannelsLast
+            if spec.layout.lanes(spec.in_channels, spec.dtype) == spec.in_channels || has_one_pixel(spec) =>
+        {
             Err("the channels of a pixel lie side by side as they are".to_owned())
         }
         _ => Ok(()),
     }
+}
+
+/// Whether each channel of the input is one element and stays that, so that the channels lie side by side in `nchw`.
+fn has_one_pixel(spec: &LayerSpec) -> bool {
+    let stays = |axis: &SpatialAxis| axis.input == 1 && !PackedAxis::of(spec.operation, axis).changes();
+    spec.layout == Layout::ChannelsFirst && spec.integers.is_none() && spec.spatial.iter().all(stays)
 }
 
 /// Whether that tile can be computed; if not, why.
