@@ -258,6 +258,27 @@ fn multiplied_channels_by_any_plan() {
     by_any_plan(&MULTIPLIED, 24);
 }
 
+/// Layers of one input channel, a group or in all, whose `direct` tiles slide: strides that skip taps and that share them, dilation, borders on every side,
+/// windows longer than registers allow for, channels that fill no vector, all layouts, transposed layers.
+const GREY: [&str; 11] = [
+    "conv2d digits { input: f32[2, 9, 13, 1] @ nhwc, out_channels: 8, kernel_size: 3, padding: 1, bias: true, then: relu }",
+    "conv2d planes { input: f32[1, 1, 7, 30] @ nchw, out_channels: 19, kernel_size: 3, padding: (0, 2), bias: true }",
+    "conv2d apart { input: f32[N, 12, 14, 1] @ nhwc, out_channels: 10, kernel_size: (2, 5), stride: (1, 2), padding: (0..1, 3..0), dilation: (1, 2) }",
+    "conv2d skips { input: f32[1, 9, 17, 1] @ nhwc, out_channels: 16, kernel_size: 2, stride: 3, padding: 1, then: [shift, sigmoid] }",
+    "conv2d blocks { input: f32[1, 1, 8, 9] @ nchw, out_channels: 32, kernel_size: (3, 7), padding: 3, padding_mode: reflect }",
+    "conv2d three { input: f32[1, 6, 6, 5] @ nhwc, out_channels: 15, groups: 5, kernel_size: 3, padding: 1, bias: true }",
+    "conv2d double { input: f64[1, 6, 11, 1] @ nhwc, out_channels: 6, kernel_size: 4, padding: (1, 2..0), then: residual }",
+    "conv1d sound { input: f32[1, 90, 1] @ nlc, out_channels: 24, kernel_size: 7, stride: 2, padding: 3 }",
+    "conv1d beyond { input: f32[1, 60, 1] @ nlc, out_channels: 8, kernel_size: 8, padding: 9, bias: true }",
+    "conv3d volume { input: f32[1, 3, 4, 9, 1] @ ndhwc, out_channels: 8, kernel_size: (2, 3, 3), padding: 1 }",
+    "conv_transpose2d up { input: f32[1, 4, 6, 1] @ nhwc, out_channels: 9, kernel_size: 4, stride: (1, 2), padding: 1, bias: true }",
+];
+
+#[test]
+fn a_single_input_channel_by_any_plan() {
+    by_any_plan(&GREY, 24);
+}
+
 /// Whatever the target, because the layout of packed weights depends on it.
 #[test]
 fn multipliers_that_divide_a_panel_are_depthwise_on_every_target() {

@@ -58,7 +58,7 @@ pub(crate) use phases::cut as cut_phases;
 pub(crate) use pixels::{PixelRun, Taps, cut as cut_pixels};
 pub(crate) use pool::{REGISTERS as POOL_REGISTERS, counts as counts_taps};
 pub(crate) use positions::{REGISTERS as POSITION_REGISTERS, table_starts};
-pub(crate) use tile::{slide, slides};
+pub(crate) use tile::{slide, slides, slides_alone};
 pub(crate) use unpool::runs as unpool_runs;
 pub(crate) use winograd::{
     LEAST_REGISTERS as WINOGRAD_REGISTERS, MOST_PRODUCTS as WINOGRAD_PRODUCTS, parts as winograd_parts,
@@ -142,7 +142,7 @@ pub fn lower(spec: &LayerSpec, plan: &Plan, target: &Target) -> Kernel {
         }
         Algorithm::Fft => fft::compute(spec, plan, geometry, &mut kernel),
         a if a.winograd().is_some() => winograd::compute(spec, plan, geometry, &packing, target, &mut kernel),
-        _ => parts.iter().for_each(|part| nests::compute(spec, plan, part, &packing, &mut kernel)),
+        _ => parts.iter().for_each(|part| nests::compute(spec, plan, part, &packing, target, &mut kernel)),
     }
     softmax::nests(spec, &mut kernel);
     blank::nests(spec, &mut kernel);

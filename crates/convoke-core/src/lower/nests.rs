@@ -14,6 +14,7 @@ use super::weights::WeightsPacking;
 use crate::ir::{Affine, Arg, Call, CeilDiv, Kernel, Loop, Nest, Range, Role, Stmt, Tile, Var};
 use crate::plan::{Algorithm, Axis, Plan, VectorAxis};
 use crate::spec::{Batch, LayerSpec, SpatialAxis};
+use crate::target::Target;
 
 /// Appends the nests that compute `dst`.
 pub(crate) fn compute(
@@ -21,6 +22,7 @@ pub(crate) fn compute(
     plan: &Plan,
     geometry: &Geometry,
     packing: &WeightsPacking,
+    target: &Target,
     kernel: &mut Kernel,
 ) {
     let [d, h, _] = geometry.spatial;
@@ -32,6 +34,7 @@ pub(crate) fn compute(
         lanes,
         fma: kernel.fma,
         vnni: kernel.vnni,
+        registers: target.registers,
         panel: packing.lanes,
         panel_len: packing.panel_len(),
         ranged: [is_cut(&d), is_cut(&h)],

@@ -19,10 +19,27 @@ use crate::spec::{LayerSpec, PAIR, QUAD, Requantized, SpatialAxis};
 /// Longest window along `w` whose weights a sliding tile holds in registers.
 const LONGEST_SLIDE: usize = 7;
 
-/// Whether tiles *slide*: the weights of a row of the window stay in registers while the input passes once, each vector
+/// Whether all tiles *slide*: the weights of a row of the window stay in registers while the input passes once, each vector
 /// of it going to every sum that it is part of. It takes a register for each tap of the row and each vector of the tile.
 pub(crate) fn slides(algorithm: Algorithm, vector: VectorAxis, w: &SpatialAxis) -> bool {
-    algorithm == Algorithm::Depthwise && vector == VectorAxis::Oc && (2..=LONGEST_SLIDE).contains(&w.kernel)
+    algorithm == Algorithm::Depthwise && may_slide(vector, w)
+}
+
+/// Whether a tile of so many pixels and vectors slides that need not: a sum over one input channel, where the registers suffice.
+pub(crate) fn slides_alone(
+    geometry: &Geometry,
+    (algorithm, vector): (Algorithm, VectorAxis),
+    (rows, vectors): (usize, usize),
+    (registers, fma): (usize, bool),
+) -> bool {
+    let w = &geometry.spatial[2];
+    let held = (rows + w.kernel).saturating_mul(vectors).saturating_add(1 + usize::from(!fma));
+    let is_one = geometry.ic == 1 && geometry.lane_channels == 1;
+    algorithm == Algorithm::Direct && is_one && rows > 1 && may_slide(vector, w) && held <= registers
+}
+
+fn may_slide(vector: VectorAxis, w: &SpatialAxis) -> bool {
+    vector == VectorAxis::Oc && (2..=LONGEST_SLIDE).contains(&w.kernel)
 }
 
 /// The distances from the first pixel's first tap at which `rows` pixels of a sliding tile read, in order, and who reads
@@ -93,6 +110,8 @@ pub(crate) struct TileContext<'a> {
     pub lanes: usize,
     pub fma: bool,
     pub vnni: bool,
+    /// How many registers there are.
+    pub registers: usize,
     /// Output channels a panel of the packed weights.
     pub panel: usize,
     /// Elements of one panel.
@@ -228,6 +247,13 @@ impl Body<'_> {
         self.cx.plan.algorithm == Algorithm::Depthwise
     }
 
+    fn slides(&self) -> bool {
+        let (plan, key, geometry) = (self.cx.plan, self.key, self.cx.geometry);
+        let is_one_of_all = slides(plan.algorithm, plan.vector, &geometry.spatial[2]);
+        let (kind, tile) = ((plan.algorithm, plan.vector), (key.rows, key.vectors));
+        is_one_of_all || slides_alone(geometry, kind, tile, (self.cx.registers, self.cx.fma))
+    }
+
     /// Every accumulator to its bias, or zero.
     fn initialize(&self, e: &mut Emitter) {
         // Sums of integers have constants of their own.
@@ -252,11 +278,10 @@ impl Body<'_> {
         if self.cx.geometry.empty {
             return;
         }
-        let w = self.cx.geometry.spatial[2];
         let [kd, kh, kw] = self.window(self.cx.geometry.tap_steps(self.cx.panel));
         let channels = self.channels();
         let all = 0..self.key.rows;
-        if self.key.taps != Taps::Single && slides(self.cx.plan.algorithm, self.cx.plan.vector, &w) {
+        if self.key.taps != Taps::Single && self.slides() {
             return self.levels(e, &merged(&[kd, kh]), &mut |e| self.slide(e, kw.weights));
         }
         match &self.key.taps {
@@ -353,7 +378,7 @@ impl Body<'_> {
         }
     }
 
-    /// One row of the window, for pixels and channels that each have a window of their own.
+    /// One row of the window, for pixels and channels that each have a window of their own, or for one input channel that is in all sums.
     fn slide(&self, e: &mut Emitter, tap: i64) {
         let (lanes, vectors) = (self.cx.lanes, self.key.vectors);
         let w = self.cx.geometry.spatial[2];
@@ -376,8 +401,14 @@ impl Body<'_> {
             if readers.is_empty() {
                 continue;
             }
+            let offset = distance as i64 * src.spatial[2];
+            if !self.depthwise() {
+                e.broadcast(x, Address { ptr: SRC, offset });
+            }
             for v in 0..vectors {
-                self.load_channels(e, x, v, distance as i64 * src.spatial[2]);
+                if self.depthwise() {
+                    self.load_channels(e, x, v, offset);
+                }
                 for &(row, kw) in &readers {
                     let acc = self.acc(row, v);
                     e.multiply_add(acc, x, weight(kw, v), acc, product);

@@ -12,7 +12,7 @@ use super::{Algorithm, Axis, PackInput, TileShape, VectorAxis};
 use crate::lower::weights::WeightsPacking;
 use crate::lower::{
     ChannelPart, Geometry, PixelRun, Taps, View, counts_taps, cut_channels, cut_pixels, epilogue_registers, slide,
-    slides,
+    slides, slides_alone,
 };
 use crate::spec::{Half, LayerSpec, PAIR, QUAD};
 use crate::target::Target;
@@ -292,7 +292,7 @@ impl<'a> Part<'a> {
         let ic = self.geometry.ic as f64;
         let rounds = |steps: f64| steps / unroll as f64 * ROUND;
         let per_slice = match &run.taps {
-            Taps::All | Taps::Edge(_) if slides(self.algorithm, self.vector, w) => self.slide(rows, vectors) + LOOP,
+            Taps::All | Taps::Edge(_) if self.slides(rows, vectors) => self.slide(rows, vectors) + LOOP,
             Taps::Edge(taps) => {
                 let step = |r: &std::ops::Range<usize>| ic * self.step(r.len(), vectors) + rounds(ic) + LOOP;
                 taps.iter().filter(|r| !r.is_empty()).map(step).sum()
@@ -307,11 +307,21 @@ impl<'a> Part<'a> {
         self.slices * per_slice + self.positions * self.call(rows, vectors)
     }
 
+    fn slides(&self, rows: usize, vectors: usize) -> bool {
+        let (kind, tile) = ((self.algorithm, self.vector), (rows, vectors));
+        slides(self.algorithm, self.vector, &self.geometry.spatial[2])
+            || slides_alone(&self.geometry, kind, tile, (self.target.registers, self.target.fma))
+    }
+
     /// Cycles of one row of the window of a sliding tile.
     fn slide(&self, rows: usize, vectors: usize) -> f64 {
         let w = &self.geometry.spatial[2];
-        let read = (slide(w, rows).len() * vectors) as f64;
-        let loads = (w.kernel * vectors) as f64 + read * self.channel_load();
+        let reads = slide(w, rows).len();
+        let (read, load) = match self.algorithm {
+            Algorithm::Depthwise => ((reads * vectors) as f64, self.channel_load()),
+            _ => (reads as f64, self.target.broadcast_uops as f64),
+        };
+        let loads = (w.kernel * vectors) as f64 + read * load;
         let taps = w.kernel as f64;
         let sums = (rows * vectors) as f64 * taps;
         self.limit((sums, read * self.widening()), loads, loads, taps * self.latency((sums + loads) / taps))

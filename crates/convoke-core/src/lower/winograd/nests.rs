@@ -44,6 +44,7 @@ pub(crate) fn compute(
         geometry: &inner.geometry,
         lanes: kernel.lanes(),
         fma: kernel.fma,
+        registers: target.registers,
         panel: packing.lanes,
         panel_len: packing.panel_len(),
         ranged: [false; 2],
