@@ -142,6 +142,24 @@ network resized {
     outputs: [near, up, down, solid, long],
 }";
 
+/// Norms of elements side by side and apart, with weights and without.
+const NORMED: &str = "
+network normed {
+    inputs: [image: f32[{N}, 12, 5, 7], tokens: f32[{N}, 9, 20] @ nlc, pixels: f32[{N}, 5, 7, 96] @ nhwc],
+    instance_norm each { input: image }
+    conv2d norm { out_channels: 24, kernel_size: 3, padding: 1 }
+    group_norm some { groups: 6, epsilon: 0.001 }
+    conv2d more { out_channels: 24, kernel_size: 3, padding: 1 }
+    layer_norm rows { input: tokens, epsilon: 1e-6 }
+    layer_norm all { axis: 1, affine: false }
+    group_norm apart { input: pixels, groups: 2 }
+    instance_norm plain { affine: false }
+    conv2d last { out_channels: 16, kernel_size: 1, bias: true, then: [scale, batch_norm(bn, 0.01)] }
+    batch_norm fused { then: relu }
+    batch_norm first { input: pixels, affine: false }
+    outputs: [more, all, apart, fused, first],
+}";
+
 /// A network, and numbers for all that it takes.
 struct Case {
     network: NetworkSpec,
@@ -164,7 +182,11 @@ impl Case {
         let scale = |p: &Parameter| if p.len > 500 { 0.1 } else { 1.0 };
         let parameters: HashMap<_, _> = network
             .parameters()
-            .map(|p| (p.name.clone(), take(p.len).into_iter().map(|x| x * scale(&p)).collect::<Vec<f32>>()))
+            .map(|p| {
+                let is_variance = p.name.ends_with("running_var");
+                let number = |x: f32| if is_variance { x.abs() } else { x * scale(&p) };
+                (p.name.clone(), take(p.len).into_iter().map(number).collect::<Vec<f32>>())
+            })
             .collect();
         let inputs: Vec<_> = network.input_values().iter().map(|value| take(batch * value.shape.image())).collect();
         let exact: HashMap<&str, Vec<f64>> =
@@ -350,7 +372,24 @@ fn images_of_other_sizes_are_a_crate() {
     assert!(!made.files.iter().any(|file| file.0 == "src/interpolate.rs"));
 }
 
-/// Under clippy's default lints: a network of everything, one of recurrent layers, one of attention, one that quantizes, one that resizes, one whose outputs are its input, and one that only joins what is joined where it is made.
+#[test]
+fn norms_are_a_crate() {
+    for (name, n) in [("normed", "1"), ("normed_two", "2")] {
+        let case = Case::new(&NORMED.replace("{N}", n));
+        let made = case.emit(&[Target::AVX2, Target::PORTABLE], &Budget::default()).expect("it has a crate");
+        assert!(made.files.iter().any(|file| file.0 == "src/norm.rs"));
+        test(name, made);
+    }
+    let case = Case::new("network net { input: f32[1, 2, 3] @ nlc, instance_norm a {} layer_norm b {} }");
+    let made = case.emit(&[Target::PORTABLE], &Budget::default()).expect("it has a crate");
+    insta::assert_snapshot!("norm_lib", text(&made, "src/lib.rs"));
+    test("normed_alone", made);
+    let case = Case::new("network net { input: f32[1, 1, 9], conv1d norm { out_channels: 1, kernel_size: 2 } }");
+    let made = case.emit(&[Target::PORTABLE], &Budget::default()).expect("it has a crate");
+    assert!(!made.files.iter().any(|file| file.0 == "src/norm.rs"));
+}
+
+/// Under clippy's default lints: a network of everything, one of recurrent layers, one of attention, one that quantizes, one that resizes, one of norms, one of norms alone, one whose outputs are its input, and one that only joins what is joined where it is made.
 #[test]
 fn crates_pass_clippy() {
     let graph = GRAPH.replace("{N}", "2");
@@ -361,6 +400,8 @@ fn crates_pass_clippy() {
     let (recurrent, quantized) = (renamed(RECURRENT, "network recurrent"), renamed(QUANTIZED, "network quantized"));
     let attention = renamed(ATTENTION, "network attention");
     let resized = renamed(RESIZED, "network resized");
+    let normed = renamed(NORMED, "network normed");
+    let only_normed = "network graph { input: f32[1, 2, 3] @ nlc, layer_norm b {} }";
     for (name, text) in [
         ("clippy", &graph[..]),
         ("clippy_view", view),
@@ -369,6 +410,8 @@ fn crates_pass_clippy() {
         ("clippy_attention", &attention),
         ("clippy_quantized", &quantized),
         ("clippy_resized", &resized),
+        ("clippy_normed", &normed),
+        ("clippy_only_normed", only_normed),
     ] {
         let made = Case::new(text).emit(&TARGETS, &Budget::default()).expect("it has a crate");
         clippy(&written(name, &made.files), "src/lib.rs");
@@ -382,6 +425,7 @@ fn modules_pass_clippy() {
     let attention = Case::new(&ATTENTION.replace("{N}", "2"));
     let quantized = Case::new(&QUANTIZED.replace("{N}", "2"));
     let resized = Case::new(&RESIZED.replace("{N}", "2"));
+    let normed = Case::new(&NORMED.replace("{N}", "2"));
     let (limits, budget) = (Limits::default(), Budget::default());
     let each = [
         ("module", &graph, Detection::RunTime),
@@ -390,6 +434,7 @@ fn modules_pass_clippy() {
         ("module_attention", &attention, Detection::RunTime),
         ("module_quantized", &quantized, Detection::RunTime),
         ("module_resized", &resized, Detection::RunTime),
+        ("module_normed", &normed, Detection::RunTime),
     ];
     for (name, case, detection) in each {
         let mut parameters = |name: &str| Ok::<_, Infallible>(case.parameters[name].clone());

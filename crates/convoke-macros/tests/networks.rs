@@ -1,6 +1,6 @@
 //! Networks of `conv!` against the reference, with the parameters that lie in `tests/networks`.
 
-use convoke_core::eval::{Interpolator, reference};
+use convoke_core::eval::{Interpolator, Normalizer, reference};
 use convoke_core::front::{self, Contents};
 use convoke_core::safetensors::TensorList;
 use convoke_core::spec::{Limits, NetworkSpec, NodeKind};
@@ -92,6 +92,20 @@ resized! {
     network pixels { input: f32[2, 5, 7, 3] @ nhwc, resize a { scale: (1.5, 0.6), mode: linear, align: corners } }
     network solid { input: f32[1, 19, 3, 4, 5] @ nCdhw16c, resize a { to: (5, 3, 11), mode: linear, align: asymmetric } }
     network nearest { input: f32[1, 2, 5, 7], resize a { to: (8, 4), round: ceil } }
+}
+
+macro_rules! normed {
+    ($($text:tt)*) => {
+        convoke_macros::conv!($($text)*);
+        const NORMED: &str = stringify!($($text)*);
+    };
+}
+
+normed! {
+    network elements { input: f32[2, 5, 70] @ nlc, layer_norm a { axis: 2, affine: false } }
+    network planes_of_groups { input: f32[2, 6, 5, 7], group_norm a { groups: 3, affine: false } }
+    network pixels_of_groups { input: f32[2, 5, 7, 96] @ nhwc, group_norm a { groups: 2, affine: false } }
+    network instances { input: f32[1, 19, 3, 4, 5] @ nCdhw16c, instance_norm a { epsilon: 0.001, affine: false } }
 }
 
 convoke_macros::conv!(file = "tests/networks/graph.conv");
@@ -289,6 +303,42 @@ fn images_get_other_sizes() {
     check!(pixels);
     check!(solid);
     check!(nearest);
+}
+
+/// The bits are those of the run-time network.
+#[test]
+fn groups_are_normalized() {
+    macro_rules! check {
+        ($name:ident) => {
+            let network = networks(NORMED).into_iter().find(|network| network.name == stringify!($name));
+            let network = network.expect("it is there");
+            let NodeKind::Norm(norm) = &network.nodes[0].kind else { panic!("{network}") };
+            let mut input: $name::Input = [0.0; _];
+            let given = numbers(3, input.len());
+            input.copy_from_slice(&given);
+            let mut output: $name::Output = [f32::NAN; _];
+            $name::run(&input, &mut $name::Arena::new(), &mut output);
+            let one = Normalizer::new(norm, &network.values[1].shape);
+            let mut at_run_time = vec![f32::NAN; output.len()];
+            if one.kept() == 0 {
+                one.rows(&input, &mut at_run_time, 0, None);
+            }
+            let units = at_run_time.chunks_mut(one.unit()).zip(input.chunks(one.unit())).enumerate();
+            for (at, (dst, src)) in units.filter(|_| one.kept() > 0) {
+                let mut kept = vec![f32::NAN; one.kept()];
+                for (piece, kept) in kept.chunks_mut(one.piece()).enumerate() {
+                    one.statistics(src, (at, piece * one.piece() / 2), None, kept);
+                }
+                one.pixels(src, dst, at, None, &kept);
+            }
+            assert_eq!(output[..], at_run_time);
+            check(&output, &expected(&network, &[&input])[0]);
+        };
+    }
+    check!(elements);
+    check!(planes_of_groups);
+    check!(pixels_of_groups);
+    check!(instances);
 }
 
 /// What the files of parameters hold. Some tensors are `BF16`, which keeps their numbers. With `SNAPSHOTS=overwrite` they are written.

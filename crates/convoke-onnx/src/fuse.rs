@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use crate::ir::{Conv, Fill, Network, Numbers, Op, Step, Weights, Window};
 use crate::tensor::{DType, Data, Elements, Tensor};
+use convoke_core::spec::Groups;
 
 /// Puts layers together, and leaves out those that no output needs. The outputs are named anew.
 pub(crate) fn fuse(net: &mut Network, outputs: &mut [usize]) {
@@ -160,6 +161,10 @@ impl Fuser<'_> {
         if steps.is_empty() {
             return self.replace(at, input);
         }
+        self.fold_into_norm(input, &mut steps);
+        if steps.is_empty() {
+            return self.replace(at, input);
+        }
         let before = self.only_producer(input).filter(|&before| {
             let layer = &self.net.layers[before];
             let has_erf = steps.contains(&Step::Erf) || layer.then.contains(&Step::Erf);
@@ -185,6 +190,25 @@ impl Fuser<'_> {
             }
         }
         self.replace(at, input);
+    }
+
+    /// The first of these steps becomes part of the numbers of a norm in front of it, if those are of the same elements.
+    fn fold_into_norm(&mut self, input: usize, steps: &mut Vec<Step>) {
+        let Some(before) = self.only_producer(input) else { return };
+        let shape = self.net.shape(input).clone();
+        let (Op::Norm(norm), Some(Step::Affine(scale, shift))) = (&mut self.net.layers[before].op, steps.first())
+        else {
+            return;
+        };
+        let of_channels = match norm.groups {
+            Groups::Elements { axis } => shape.last && axis + 1 == shape.memory().len(),
+            Groups::Channels(_) | Groups::Instance => true,
+        };
+        if of_channels || matches!((scale, shift), (Numbers::One(_), Numbers::One(_))) {
+            norm.shift = norm.shift.zip(scale, |x, y| x * y).zip(shift, |x, y| x + y);
+            norm.scale = norm.scale.zip(scale, |x, y| x * y);
+            steps.remove(0);
+        }
     }
 
     /// A product of a value and steps of it becomes one step.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::tensor::Tensor;
-use convoke_core::spec::Interpolation;
+use convoke_core::spec::{Groups, Interpolation};
 
 /// What an axis of a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -199,6 +199,17 @@ pub(crate) struct Weights {
     pub(crate) bias: bool,
 }
 
+/// Groups of elements that are normalized, and what follows them, before it is numbers of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Norm {
+    pub(crate) groups: Groups,
+    pub(crate) epsilon: f64,
+    /// Elements that have a factor and a summand of their own: those of a group, or channels.
+    pub(crate) len: usize,
+    pub(crate) scale: Numbers,
+    pub(crate) shift: Numbers,
+}
+
 /// What pooling takes of its windows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Pooling {
@@ -273,6 +284,7 @@ pub(crate) enum Op {
         beta: f64,
         k: f64,
     },
+    Norm(Box<Norm>),
     QuantizeDynamic,
     Recurrent(Box<Recurrent>),
     Reshape,

@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use crate::error::LimitError;
 use crate::ir::{
-    Cell, Conv, Fill, Layer, Network, Numbers, Op, Pooling, Recurrent, Role, Shape, Step, Way, Weights, Window,
+    Cell, Conv, Fill, Layer, Network, Norm, Numbers, Op, Pooling, Recurrent, Role, Shape, Step, Way, Weights, Window,
 };
 use crate::tensor::{Budget, Data, Elements, Tensor};
 use crate::{Parameter, names};
-use convoke_core::spec::{Align, Interpolation, Rounding, Sampling, Scaling};
+use convoke_core::spec::{Align, Groups, Interpolation, Rounding, Sampling, Scaling};
 
 /// Characters of a line that a layer may have before each of its fields gets one of its own.
 const MAX_LINE: usize = 140;
@@ -91,6 +91,7 @@ fn short(layer: &Layer) -> &'static str {
         Op::Pad { .. } => "pad",
         Op::Resize(_) | Op::Interpolate(_) => "resize",
         Op::Lrn { .. } => "lrn",
+        Op::Norm(_) => "norm",
         Op::QuantizeDynamic => "quantized",
         Op::Recurrent(recurrent) => cell_name(recurrent),
         Op::Reshape => "reshape",
@@ -191,6 +192,7 @@ fn written(net: &Network, layer: &Layer, previous: Option<usize>, names: &[Strin
             fields.push(format!("size: {size}, alpha: {}, beta: {}, k: {}", number(*alpha), number(*beta), number(*k)));
             "lrn".to_owned()
         }
+        Op::Norm(norm) => norm_fields(norm, from, &mut fields),
         Op::QuantizeDynamic => "quantize_dynamic".to_owned(),
         Op::Recurrent(recurrent) => {
             recurrent_fields(recurrent, &layer.inputs[1..], names, &mut fields);
@@ -239,6 +241,28 @@ fn interpolation_fields(one: &Interpolation, fields: &mut Vec<String>) {
         Sampling::Linear | Sampling::Nearest(Rounding::PreferFloor) => {}
         Sampling::Nearest(rounding) => fields.push(format!("round: {}", rounding.name())),
     }
+}
+
+/// What is not said but otherwise, and the word.
+fn norm_fields(norm: &Norm, from: &Shape, fields: &mut Vec<String>) -> String {
+    let word = match norm.groups {
+        Groups::Elements { axis } => {
+            fields.extend((axis + 1 != from.memory().len()).then(|| format!("axis: {axis}")));
+            "layer_norm"
+        }
+        Groups::Channels(groups) => {
+            fields.push(format!("groups: {groups}"));
+            "group_norm"
+        }
+        Groups::Instance => "instance_norm",
+    };
+    fields.extend((norm.epsilon as f32 != 1e-5).then(|| format!("epsilon: {}", number(norm.epsilon))));
+    fields.extend((!is_affine(norm)).then(|| "affine: false".to_owned()));
+    word.to_owned()
+}
+
+fn is_affine(norm: &Norm) -> bool {
+    (norm.scale.one(), norm.shift.one()) != (Some(1.0), Some(0.0))
 }
 
 fn cell_name(recurrent: &Recurrent) -> &'static str {
@@ -442,6 +466,13 @@ fn numbers_of(
     match layer.op {
         Op::Conv(conv) => weights(name, conv.weights, (conv.out_channels, conv.groups, conv.transposed), budget, out)?,
         Op::Linear(linear, out_channels) => weights(name, *linear, (out_channels, 1, false), budget, out)?,
+        Op::Norm(norm) if is_affine(&norm) => {
+            for (what, numbers) in [("weight", &norm.scale), ("bias", &norm.shift)] {
+                budget.take(norm.len, 4)?;
+                let values = (0..norm.len).map(|at| numbers.at(at) as f32).collect();
+                out.push(Parameter { name: format!("{name}.{what}"), shape: vec![norm.len], values });
+            }
+        }
         Op::Recurrent(recurrent) => {
             for (way, Way { weights, bias }) in recurrent.ways.into_iter().enumerate() {
                 let names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];

@@ -22,6 +22,7 @@ use layers::{Fetch, Kernels, Layers, Means, Step};
 mod interpolate;
 mod layers;
 mod moves;
+mod norm;
 mod recurrent;
 
 /// A network whose elements are `T`, compiled and with its weights packed. Any number of threads may run it at the same time.
@@ -110,7 +111,8 @@ impl<T: Float> Network<T> {
         let at = self.layers.arranged.nodes.iter().position(|node| node.name == layer)?;
         match &self.layers.steps[at] {
             Step::Kernel(kernel, _) | Step::ByChannel(kernel) | Step::Matmul(kernel, _) => Some(kernel),
-            Step::View | Step::Moves(_) | Step::Quantize | Step::Interpolate(_) | Step::Recurrent(_) => None,
+            Step::View | Step::Moves(_) | Step::Quantize | Step::Norm(_) => None,
+            Step::Interpolate(_) | Step::Recurrent(_) => None,
         }
     }
 

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use convoke_core::eval::{Bf16, F16, Float, reference};
-use convoke_core::spec::NetworkSpec;
+use convoke_core::spec::{NetworkSpec, Parameter};
 
 use crate::compiler::Compiler;
 use crate::error::Error;
@@ -135,12 +135,20 @@ impl Numbers {
     }
 }
 
+impl Numbers {
+    /// Variances are no less than 0.
+    fn of(&mut self, parameter: &Parameter) -> Vec<f64> {
+        let all = self.take(parameter.len).into_iter();
+        if parameter.name.ends_with("running_var") { all.map(|x| x.abs() + 0.1).collect() } else { all.collect() }
+    }
+}
+
 /// What comes out of the compiled network and of the reference, on numbers that `T` holds.
 fn outputs<T: Float>(spec: &NetworkSpec, threads: usize, batch: usize) -> (Vec<Vec<T>>, Vec<Vec<f64>>) {
     let mut numbers = Numbers(5);
     let rounded = |numbers: Vec<f64>| numbers.into_iter().map(T::from_number).collect::<Vec<T>>();
     let parameters: HashMap<String, Vec<T>> =
-        spec.parameters().map(|p| (p.name, rounded(numbers.take(p.len)))).collect();
+        spec.parameters().map(|p| (p.name.clone(), rounded(numbers.of(&p)))).collect();
     let exact: HashMap<&str, Vec<f64>> =
         parameters.iter().map(|(name, p)| (name.as_str(), p.iter().map(|x| x.to_number()).collect())).collect();
     let inputs: Vec<Vec<T>> =
@@ -485,6 +493,89 @@ fn large_images_give_the_same_bits_on_two_threads() {
     for input in ["f32[2, 40, 30, 50]", "f32[2, 30, 50, 40] @ nhwc", "f32[2, 40, 30, 50] @ nChw16c"] {
         let text = format!("network net {{ input: {input}, resize a {{ to: (41, 77), mode: linear }} }}");
         check::<f32>(&text, 1e-5);
+    }
+}
+
+/// Norms, between layers that have layouts of their own, and of an input.
+const NORMED: &str = "
+network normed {
+    input: f32[{N}, 12, 5, 7] @ nchw,
+    instance_norm each { epsilon: 0.001 }
+    conv2d a { out_channels: 48, kernel_size: 3, padding: 1 }
+    instance_norm lanes { affine: false }
+    conv2d b { out_channels: 32, kernel_size: 3, padding: 1, then: relu }
+    group_norm some { groups: 4 }
+    conv2d c { out_channels: 30, kernel_size: 3, padding: 1 }
+    group_norm odd { groups: 3, affine: false }
+    layer_norm rows { epsilon: 1e-6 }
+    layer_norm all { axis: 1 }
+    add both { inputs: [rows, all], then: relu }
+    outputs: [each, lanes, some, odd, both],
+}";
+
+#[test]
+fn groups_are_normalized() {
+    for n in ["1", "3", "N"] {
+        let first = NORMED.replace("{N}", n);
+        check::<f32>(&first, 3e-5);
+        check::<f32>(&first.replace("12, 5, 7] @ nchw", "5, 7, 12] @ nhwc"), 3e-5);
+        check::<f64>(&first.replace("f32", "f64"), 1e-12);
+        check::<F16>(&first.replace("f32", "f16"), 4e-2);
+        check::<Bf16>(&first.replace("f32", "bf16"), 3e-1);
+    }
+    for input in ["f32[N, 6]", "f32[2, 6, 1]", "f32[N, 1, 6] @ nlc", "f32[N, 6, 3, 4, 5]", "f32[1, 3, 4, 5, 6] @ ndhwc"]
+    {
+        for layer in ["layer_norm a {}", "layer_norm a { axis: 1 }", "group_norm a { groups: 2 }", "instance_norm a {}"]
+        {
+            check::<f32>(&format!("network net {{ input: {input}, {layer} }}"), 1e-5);
+        }
+    }
+}
+
+/// Batch norms, in layers and alone.
+const BATCH_NORMED: &str = "
+network normed {
+    input: f32[{N}, 12, 5, 7] @ nchw,
+    batch_norm first { epsilon: 0.001, then: relu }
+    conv2d a { out_channels: 20, kernel_size: 3, padding: 1, bias: true }
+    batch_norm bn { affine: false }
+    elementwise active { then: relu }
+    conv2d b { out_channels: 20, kernel_size: 1, then: [scale, batch_norm(inside)] }
+    add both { inputs: [b, active], then: batch_norm(behind, 0.01) }
+    outputs: [first, both],
+}";
+
+#[test]
+fn batch_norms_are_part_of_layers() {
+    for n in ["1", "3", "N"] {
+        let first = BATCH_NORMED.replace("{N}", n);
+        check::<f32>(&first, 1e-5);
+        check::<f32>(&first.replace("12, 5, 7] @ nchw", "5, 7, 12] @ nhwc"), 1e-5);
+        check::<f64>(&first.replace("f32", "f64"), 1e-13);
+        check::<F16>(&first.replace("f32", "f16"), 3e-2);
+        check::<Bf16>(&first.replace("f32", "bf16"), 3e-1);
+    }
+    let spec = network(&BATCH_NORMED.replace("{N}", "1"));
+    let parameters: HashMap<String, Vec<f32>> = spec.parameters().map(|p| (p.name, vec![0.5; p.len])).collect();
+    let made: Network<f32> = Compiler::new().network(&spec, |name| parameters.get(name).map(Vec::as_slice)).unwrap();
+    let names: Vec<_> =
+        made.arranged().nodes.iter().map(|node| node.name.as_str()).filter(|n| !n.contains("_n")).collect();
+    assert_eq!(names, ["first", "a", "b"]);
+    let error = Compiler::new()
+        .network(&spec, |name| parameters.get(name).filter(|_| name != "inside.running_var").map(Vec::as_slice));
+    let expected = "network normed needs 20 elements for `inside.running_var`, and nothing was given";
+    assert_eq!(error.map(|_: Network<f32>| ()).unwrap_err().to_string(), expected);
+}
+
+/// Large enough to be divided between threads.
+#[test]
+fn large_norms_give_the_same_bits_on_two_threads() {
+    for input in ["f32[2, 64, 30, 50]", "f32[2, 30, 50, 64] @ nhwc", "f32[2, 64, 30, 50] @ nChw16c"] {
+        for layer in ["group_norm a { groups: 8 }", "instance_norm a {}", "layer_norm a { axis: 3 }"] {
+            if !(layer.starts_with("layer") && input.ends_with("16c")) {
+                check::<f32>(&format!("network net {{ input: {input}, {layer} }}"), 1e-5);
+            }
+        }
     }
 }
 

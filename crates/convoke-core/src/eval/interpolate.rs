@@ -219,7 +219,7 @@ impl Interpolator {
 
 impl TensorShape {
     /// Planes of an image, each of all pixels, and how many channels lie side by side in one.
-    fn planes(&self) -> (usize, usize) {
+    pub(super) fn planes(&self) -> (usize, usize) {
         match self.layout {
             Layout::ChannelsLast => (1, self.channels),
             Layout::Blocked => (self.channels.div_ceil(self.dtype().block()), self.dtype().block()),

@@ -10,7 +10,7 @@ use super::Plan;
 use super::choose::choose_with;
 use super::winograd::Products;
 use crate::spec::{
-    LayerSpec, Layout, Loop, Moves, NetworkSpec, NetworkValue, Node, NodeKind, Recurrent, Schedule, TensorShape,
+    Groups, LayerSpec, Layout, Loop, Moves, NetworkSpec, NetworkValue, Node, NodeKind, Recurrent, Schedule, TensorShape,
 };
 use crate::target::Target;
 
@@ -94,6 +94,9 @@ impl<'a> Prices<'a> {
                     }
                     None if matches!(node.kind, NodeKind::Interpolate(_)) => {
                         Some((layout, interpolated(&network.values[node.output].shape, layout)))
+                    }
+                    None if matches!(node.kind, NodeKind::Norm(_)) => {
+                        Some((layout, normalized(&network.values[node.output].shape)))
                     }
                     None => Some((layout, moved(&mut alone, &changed, layout)?)),
                 }
@@ -188,9 +191,11 @@ fn is_worth_a_look(node: &Node, layout: Layout) -> bool {
 fn may_change(node: &Node) -> bool {
     match &node.kind {
         NodeKind::Layer(spec) => spec.schedule == Schedule::default(),
-        NodeKind::Elementwise(_) | NodeKind::Add(_) | NodeKind::Mul(_) => true,
+        NodeKind::Elementwise(_) | NodeKind::BatchNorm(_) | NodeKind::Add(_) | NodeKind::Mul(_) => true,
         NodeKind::Concat { .. } | NodeKind::Slice { .. } | NodeKind::Pad { .. } | NodeKind::Resize { .. } => true,
         NodeKind::Reorder | NodeKind::QuantizeDynamic | NodeKind::Recurrent(_) | NodeKind::Interpolate(_) => true,
+        // What follows what in memory is part of what it does.
+        NodeKind::Norm(norm) => !matches!(norm.groups, Groups::Elements { .. }),
         NodeKind::Linear(_) | NodeKind::Lrn { .. } | NodeKind::Transpose { .. } => false,
         // Which sizes are the last two follows from the layout.
         NodeKind::Matmul { .. } => false,
@@ -226,6 +231,7 @@ fn relaid(network: &NetworkSpec, node: &Node, layout: Layout) -> Option<Node> {
     let kind = match &node.kind {
         NodeKind::Layer(spec) => NodeKind::Layer(Box::new(with_layout(spec, layout))),
         NodeKind::Elementwise(spec) => NodeKind::Elementwise(Box::new(with_layout(spec, layout))),
+        NodeKind::BatchNorm(spec) => NodeKind::BatchNorm(Box::new(with_layout(spec, layout))),
         NodeKind::Add(spec) => NodeKind::Add(Box::new(with_layout(spec, layout))),
         NodeKind::Mul(spec) => NodeKind::Mul(Box::new(with_layout(spec, layout))),
         NodeKind::Recurrent(recurrent) => {
@@ -255,6 +261,7 @@ fn relaid(network: &NetworkSpec, node: &Node, layout: Layout) -> Option<Node> {
             NodeKind::Pad { before: permuted(before, place(own), place(layout)), value: *value }
         }
         NodeKind::Resize { scale } => NodeKind::Resize { scale: permuted(scale, place(own), place(layout)) },
+        NodeKind::Norm(norm) if norm.takes(shape(node.output), layout) => node.kind.clone(),
         // Of axes of space alone.
         NodeKind::Reorder | NodeKind::QuantizeDynamic | NodeKind::Interpolate(_) => node.kind.clone(),
         _ => return None,
@@ -311,9 +318,15 @@ fn interpolated(made: &TensorShape, layout: Layout) -> f64 {
     runs as f64 * RUN + MIXED * elements * made.storage.bytes() as f64 * BYTE
 }
 
+/// What a norm costs, which reads all elements three times: as much in any layout.
+fn normalized(made: &TensorShape) -> f64 {
+    3.0 * made.image() as f64 * made.storage.bytes() as f64 * BYTE
+}
+
 /// The network whose layers take what they take in `layouts`.
 fn rewrite(network: &NetworkSpec, layouts: &[Layout]) -> NetworkSpec {
     let mut names: HashSet<String> = network.values.iter().map(|value| value.name.clone()).collect();
+    names.extend(network.nodes.iter().flat_map(|node| &node.norms).map(|norm| norm.name.clone()));
     let mut out = NetworkSpec { nodes: vec![], outputs: vec![], ..network.clone() };
     out.values.truncate(network.inputs);
     // Where each value is, by its layout.
@@ -387,7 +400,7 @@ fn reordered(
     }
     out.values.push(NetworkValue { name: name.clone(), shape });
     let output = out.values.len() - 1;
-    out.nodes.push(Node { name, kind: NodeKind::Reorder, inputs: vec![from], output });
+    out.nodes.push(Node { name, kind: NodeKind::Reorder, inputs: vec![from], output, norms: Vec::new() });
     places[value].insert(key(layout), output);
     output
 }

@@ -51,12 +51,16 @@ fn fuse(network: &NetworkSpec) -> NetworkSpec {
         let other = second.inputs.iter().copied().find(|&value| value != first.output);
         if let (Some(steps), Some(spec)) = (second.kind.spec().map(|spec| spec.then.clone()), first.kind.spec()) {
             let mut spec = spec.clone();
+            let before = spec.then.len();
             spec.then.extend(steps);
+            second.norms.iter_mut().for_each(|norm| norm.step += before);
+            second.norms.splice(0..0, first.norms.iter().cloned());
             let more = first.residual().or(other.filter(|_| second.kind.spec().is_some_and(|s| s.has_residual())));
             let own = if matches!(first.kind, NodeKind::Matmul { .. }) { 2 } else { 1 };
             second.inputs = first.inputs[..own].iter().copied().chain(more).collect();
             second.kind = match first.kind {
                 NodeKind::Linear(_) => NodeKind::Linear(Box::new(spec)),
+                NodeKind::BatchNorm(_) => NodeKind::BatchNorm(Box::new(spec)),
                 NodeKind::Matmul { matrices, .. } => NodeKind::Matmul { spec: Box::new(spec), matrices },
                 _ => NodeKind::Layer(Box::new(spec)),
             };
@@ -72,20 +76,23 @@ fn fuse(network: &NetworkSpec) -> NetworkSpec {
 fn fusible(network: &NetworkSpec, at: usize) -> Option<usize> {
     let node = &network.nodes[at];
     let spec = match &node.kind {
-        NodeKind::Elementwise(spec) | NodeKind::Add(spec) | NodeKind::Mul(spec) => spec,
+        NodeKind::Elementwise(spec) | NodeKind::BatchNorm(spec) => spec,
+        NodeKind::Add(spec) | NodeKind::Mul(spec) => spec,
         _ => return None,
     };
-    // Numbers of channels have names of their own.
-    if spec.channel_steps().next().is_some() || node.inputs.len() == 2 && node.inputs[0] == node.inputs[1] {
+    // Numbers of channels have names of their own, but for those of a batch norm.
+    let of_channels = spec.channel_steps().count();
+    if of_channels > 2 * node.norms.len() || node.inputs.len() == 2 && node.inputs[0] == node.inputs[1] {
         return None;
     }
-    let is_pair = !matches!(node.kind, NodeKind::Elementwise(_));
+    let is_pair = matches!(node.kind, NodeKind::Add(_) | NodeKind::Mul(_));
     let candidates = if is_pair { node.inputs.as_slice() } else { &node.inputs[..1] };
     // The later of two, so that the other is there.
     candidates.iter().rev().find_map(|&value| {
         let maker = network.nodes.iter().position(|node| node.output == value)?;
         let first = match &network.nodes[maker].kind {
-            NodeKind::Layer(spec) | NodeKind::Linear(spec) => spec,
+            NodeKind::Layer(spec) | NodeKind::Linear(spec) | NodeKind::BatchNorm(spec) => spec,
+            NodeKind::Matmul { .. } if of_channels > 0 => return None,
             // A softmax is over channels, which are columns if they are last.
             NodeKind::Matmul { spec: of_matrix, .. }
                 if !spec.has_softmax() || network.values[value].shape.layout == Layout::ChannelsLast =>

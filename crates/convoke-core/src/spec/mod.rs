@@ -31,9 +31,9 @@ pub(crate) use layer::validate_beside_networks;
 pub use layer::{validate, validate_with_sizes};
 pub use layout::{BLOCK_BYTES, Layout};
 pub use network::{
-    Align, Cell, Direction, Interpolation, Loop, Move, Moves, NETWORK, NETWORK_FIELDS, NETWORK_KINDS, NetworkSpec,
-    Node, NodeKind, Parameter, Preprocess, Recurrent, Rounding, Sampling, Scaling, Tap, TensorShape,
-    Value as NetworkValue, validate as validate_networks,
+    Align, BatchNorm, Cell, Direction, Groups, Interpolation, Loop, Move, Moves, NETWORK, NETWORK_FIELDS,
+    NETWORK_KINDS, NetworkSpec, Node, NodeKind, Norm, Parameter, Preprocess, Recurrent, Rounding, Sampling, Scaling,
+    Tap, TensorShape, Value as NetworkValue, validate as validate_networks,
 };
 pub use operation::with_article;
 pub use operation::{Divisor, FIELD_NAMES, Operation};

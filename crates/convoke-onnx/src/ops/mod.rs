@@ -7,6 +7,7 @@ mod binary;
 mod conv;
 mod linear;
 mod moves;
+mod norm;
 mod numbers;
 mod pool;
 mod product;
@@ -286,8 +287,8 @@ pub(crate) fn translate(build: &mut Build, call: &Call<'_, '_>) -> Result<Option
         "ReduceMean" | "ReduceSum" | "ReduceSumSquare" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" => {
             reduce::reduce(build, call, &op)?
         }
-        "LayerNormalization" => reduce::layer_normalization(build, call)?,
-        "InstanceNormalization" | "GroupNormalization" => reduce::instance_normalization(build, call, &op)?,
+        "LayerNormalization" => norm::layer(build, call)?,
+        "InstanceNormalization" | "GroupNormalization" => norm::of_channels(build, call, &op)?,
         "LRN" => pool::lrn(build, call)?,
         "Gemm" => linear::gemm(build, call)?,
         "MatMul" => linear::matmul(build, call)?,

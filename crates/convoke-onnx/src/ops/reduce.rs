@@ -1,14 +1,9 @@
-//! One number of many: means, sums, maxima and norms along axes, and what is normalized with them.
+//! One number of many: means, sums, maxima and norms along axes.
 
-use std::rc::Rc;
-
-use super::binary::{affine, both};
 use super::moves::reshaped;
 use super::{Build, Call};
 use crate::error::Reason;
 use crate::ir::{Numbers, Op, Pooling, Role, Step, Window};
-use crate::shapes::{axis, differ_dims};
-use crate::tensor::Tensor;
 use crate::view::View;
 
 /// An affine step of two numbers.
@@ -114,71 +109,4 @@ fn merged(dims: &[usize], axes: &[usize]) -> (Vec<usize>, Vec<usize>) {
     }
     let places = (0..fewer.len()).filter(|&place| pooled[place]).collect();
     (fewer, places)
-}
-
-/// The elements less their mean along axes, over their deviation.
-fn normalized(build: &mut Build, call: &Call<'_, '_>, view: &View, axes: &[usize]) -> Result<View, Reason> {
-    let epsilon = call.params.node.float("epsilon", 1e-5);
-    let mean = along(build, call, view, axes, Pooling::Average(true))?;
-    let mean = build.steps(&mean, vec![plain(-1.0, 0.0)], &call.hints)?;
-    let view = both(build, call, &Op::Add, view, &mean)?;
-    let squares = build.steps(&view, vec![Step::Pow(2.0)], &call.hints)?;
-    let variance = along(build, call, &squares, axes, Pooling::Average(true))?;
-    let factor = build.steps(&variance, vec![plain(1.0, epsilon), Step::Pow(-0.5)], &call.hints)?;
-    both(build, call, &Op::Mul, &view, &factor)
-}
-
-/// Times and plus constants of `LayerNormalization`, as they are.
-pub(super) fn layer_normalization(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reason> {
-    let view = call.view(0)?;
-    let rank = view.axes.len();
-    let first = axis(call.params.node.int("axis", -1), rank)?;
-    let out = normalized(build, call, view, &(first..rank).collect::<Vec<_>>())?;
-    let scale = call.params.needed(1, "the factors")?;
-    let out = affine(build, call, &out, scale, |each| (each, Numbers::One(0.0)))?;
-    match call.params.constant(2, "the bias")? {
-        Some(shift) => affine(build, call, &out, shift, |each| (Numbers::One(1.0), each)),
-        None => Ok(out),
-    }
-}
-
-/// `InstanceNormalization`, and `GroupNormalization` of channels that are seen as fewer.
-pub(super) fn instance_normalization(build: &mut Build, call: &Call<'_, '_>, op: &str) -> Result<View, Reason> {
-    let view = call.view(0)?;
-    let dims = view.dims();
-    let [images, channels, ..] = dims[..] else {
-        return Err(Reason::Axes { expected: "2 or more", found: dims.len() });
-    };
-    let out = if op == "InstanceNormalization" {
-        normalized(build, call, view, &(2..dims.len()).collect::<Vec<_>>())?
-    } else {
-        let given = call.params.node.int("num_groups", 0);
-        let groups = usize::try_from(given).ok().filter(|&groups| groups > 0 && channels.is_multiple_of(groups));
-        let groups = groups.ok_or_else(|| crate::shapes::differ("channels and groups", &[channels], &[given]))?;
-        let inner = dims[1..].iter().product::<usize>() / groups;
-        let grouped = reshaped(build, view, &[images, groups, inner])?;
-        let out = normalized(build, call, &grouped, &[2])?;
-        reshaped(build, &out, &dims)?
-    };
-    let mut out = out;
-    for (input, what) in [(1, "the factors"), (2, "the bias")] {
-        let given = call.params.needed(input, what)?;
-        let each = per_channel(given, channels)
-            .ok_or_else(|| differ_dims("channels and their numbers", &dims, &given.dims))?;
-        let each = Tensor { dims: [channels].into_iter().chain(dims[2..].iter().map(|_| 1)).collect(), ..each };
-        out = match input {
-            1 => affine(build, call, &out, &each, |each| (each, Numbers::One(0.0)))?,
-            _ => affine(build, call, &out, &each, |each| (Numbers::One(1.0), each))?,
-        };
-    }
-    Ok(out)
-}
-
-/// A number for each channel; of fewer each stands for as many neighbours.
-fn per_channel(given: &Rc<Tensor>, channels: usize) -> Option<Tensor> {
-    if given.dims.len() != 1 || given.len() == 0 || !channels.is_multiple_of(given.len()) {
-        return None;
-    }
-    let each = channels / given.len();
-    Some(Tensor::floats(vec![channels], (0..channels).map(|channel| given.float(channel / each) as f32).collect()))
 }

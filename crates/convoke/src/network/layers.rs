@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use convoke_core::eval::{Float, Interpolator, quantize_dynamic};
+use convoke_core::eval::{Float, Interpolator, bound, quantize_dynamic};
 use convoke_core::plan::{Arena, Place, Plans, like};
 use convoke_core::spec::{LayerSpec, Moves, NetworkSpec, NetworkValue, Node, NodeKind, Parameter};
 use convoke_jit::Executor;
 
+use super::norm::{self, Normalize};
 use super::recurrent::Recurring;
 use super::{interpolate, moves};
 use crate::compiler::Compiler;
@@ -39,6 +40,8 @@ pub(super) enum Step<T> {
     Moves(Moves),
     /// Elements are quantized, of each image for itself.
     Quantize,
+    /// Groups of elements are normalized.
+    Norm(Box<dyn Normalize<T>>),
     /// Elements are interpolated.
     Interpolate(Box<Interpolator>),
     /// A kernel runs, which layers that are alike share, with weights that have been packed.
@@ -51,13 +54,18 @@ pub(super) enum Step<T> {
     Recurrent(Box<Recurring<T>>),
 }
 
+/// Cycles, about, that an element takes of layers that no kernel makes.
+const CYCLES_OF_ELEMENT: f64 = 1.0;
+
 impl<T: Float> Step<T> {
-    fn cycles(&self) -> f64 {
+    /// Cycles that one image should take which the layer makes `elements` of.
+    fn cycles(&self, elements: usize) -> f64 {
         match self {
             Self::Kernel(kernel, _) | Self::ByChannel(kernel) => kernel.cycles(1),
             Self::Matmul(kernel, matrices) => kernel.cycles(*matrices),
             Self::Recurrent(layer) => layer.cycles(),
-            Self::View | Self::Moves(_) | Self::Quantize | Self::Interpolate(_) => 0.0,
+            Self::Norm(_) | Self::Interpolate(_) => CYCLES_OF_ELEMENT * elements as f64,
+            Self::View | Self::Moves(_) | Self::Quantize => 0.0,
         }
     }
 }
@@ -189,6 +197,12 @@ impl<T: Float> Layers<T> {
                 steps.push(Step::Quantize);
                 continue;
             }
+            if let NodeKind::Norm(one) = &node.kind {
+                let given = fetch.all(node.parameters())?;
+                steps.push(Step::Norm(norm::new(one, &arranged.values[node.output].shape, &given)));
+                fetch.done(given);
+                continue;
+            }
             if let NodeKind::Interpolate(one) = &node.kind {
                 let shape = &arranged.values[node.output].shape;
                 steps.push(Step::Interpolate(Box::new(Interpolator::new(one, shape))));
@@ -199,7 +213,7 @@ impl<T: Float> Layers<T> {
                 steps.push(moves.map_or(Step::View, Step::Moves));
                 continue;
             };
-            let given = fetch.all(node.parameters())?;
+            let given = bound(node, fetch.all(node.parameters())?);
             let kernel = kernels.kernel(layer)?;
             steps.push(match node.kind {
                 NodeKind::Matmul { matrices, .. } => Step::Matmul(kernel, matrices),
@@ -216,7 +230,8 @@ impl<T: Float> Layers<T> {
             (offset, value.shape.image())
         };
         let spans = arena.places.iter().zip(&arranged.values).map(span).collect();
-        let cycles = steps.iter().map(Step::cycles).sum();
+        let made = arranged.nodes.iter().map(|node| arranged.values[node.output].shape.image());
+        let cycles = steps.iter().zip(made).map(|(step, elements)| step.cycles(elements)).sum();
         Ok(Self { arranged, arena, steps, spans, cycles })
     }
 
@@ -318,6 +333,7 @@ impl<T: Float> Layers<T> {
                 let images = dst.chunks_mut(image).zip(source(node.inputs[0]).chunks(image));
                 images.for_each(|(dst, src)| quantize_dynamic(src, dst));
             }
+            Step::Norm(one) => one.run(means.executor, source(node.inputs[0]), dst),
             Step::Interpolate(one) => interpolate::run(means.executor, one, source(node.inputs[0]), dst),
             Step::Recurrent(layer) => {
                 let image = |value: usize| self.arranged.values[value].shape.image();

@@ -93,6 +93,9 @@ fn row(network: &NetworkSpec, node: &Node, moved: Option<usize>, plans: &Plans, 
             let how = if one.sampling == Sampling::Linear { "linear" } else { "nearest" };
             (format!("{how}, makes {}B", short((shape.image() * network.storage().bytes()) as f64)), None)
         }
+        (NodeKind::Norm(_), _) => {
+            (format!("reads {}B three times", short((shape.image() * network.storage().bytes()) as f64)), None)
+        }
         _ => match moved {
             None | Some(0) => ("in the same memory".to_owned(), None),
             Some(moved) => (format!("moves {}B", short((moved * network.storage().bytes()) as f64)), None),

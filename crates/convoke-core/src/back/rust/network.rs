@@ -7,8 +7,12 @@
 //!
 //! Refused are elements that are not `f32`, a batch that is a name, what a module refuses, and what exceeds a budget.
 
+use std::borrow::Cow;
+
 use super::Detection;
 use crate::diagnostic::Diagnostic;
+use crate::eval::bound;
+use crate::lower::weights::WeightsPacking;
 use crate::spec::{Limits, NetworkSpec, Storage};
 use crate::target::Target;
 use plan::{PackedLayer, Plan};
@@ -19,6 +23,7 @@ mod embedded;
 mod files;
 mod interpolate;
 mod library;
+mod norm;
 mod plan;
 mod recurrent;
 mod weights;
@@ -218,8 +223,7 @@ fn within<'a, E>(
 /// The bytes of all layers' `Packed`, each from a multiple of its alignment on.
 fn weights<E>(plan: &Plan<'_>, fetch: &mut dyn FnMut(&str) -> Result<Vec<f32>, E>) -> Result<Vec<u8>, CrateError<E>> {
     let mut bytes = vec![0; plan.weights_bytes];
-    for PackedLayer { layer, at, parameters, has_weights, .. } in &plan.packed {
-        let packing = &plan.layers[*layer].packing;
+    for PackedLayer { layer, at, parameters, bound: node, has_weights, .. } in &plan.packed {
         let mut given = Vec::new();
         for parameter in parameters {
             let elements = fetch(&parameter.name).map_err(CrateError::Fetch)?;
@@ -227,13 +231,19 @@ fn weights<E>(plan: &Plan<'_>, fetch: &mut dyn FnMut(&str) -> Result<Vec<f32>, E
                 let (name, expected, given) = (parameter.name.clone(), parameter.len, elements.len());
                 return Err(CrateError::Parameter { name, expected, given });
             }
-            given.push(elements);
+            given.push(Cow::Owned(elements));
+        }
+        if let Some(node) = node {
+            given = bound(node, given);
         }
         let mut rows = given.iter();
         let plain = if *has_weights { rows.next() } else { None };
-        let mut packed = vec![0.0f32; packing.packed_len()];
-        packing.pack(plain.map_or(&[][..], Vec::as_slice), &mut packed);
-        let numbers = packed.iter().chain(rows.flatten());
+        let packing = layer.map(|layer| &plan.layers[layer].packing);
+        let mut packed = vec![0.0f32; packing.map_or(0, WeightsPacking::packed_len)];
+        if let Some(packing) = packing {
+            packing.pack(plain.map_or(&[][..], AsRef::as_ref), &mut packed);
+        }
+        let numbers = packed.iter().chain(rows.flat_map(|row| row.iter()));
         for (slot, number) in bytes[*at..].chunks_exact_mut(size_of::<f32>()).zip(numbers) {
             slot.copy_from_slice(&number.to_le_bytes());
         }

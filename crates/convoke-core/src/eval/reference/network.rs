@@ -1,10 +1,13 @@
 //! What a network computes: its layers, one after the other.
 
 mod interpolation;
+mod norm;
 mod recurrent;
 
+use std::borrow::Cow;
+
 use super::{Position, Tensors, output_at, softmax};
-use crate::eval::{Element, quantize_dynamic};
+use crate::eval::{Element, bound, quantize_dynamic};
 use crate::spec::{DType, LayerSpec, Layout, NetworkSpec, Node, NodeKind, TensorShape};
 
 /// The outputs of `network` for `batch` images, each summed and kept in `f64`: nothing is rounded in between. `parameters` gives the elements of
@@ -34,6 +37,10 @@ fn run_values<'p>(
         let value = match (&node.kind, node.kind.spec()) {
             (_, Some(spec)) => layer(node, spec, batch, &values, parameters),
             (NodeKind::Recurrent(recurrent), _) => recurrent::run(network, node, recurrent, batch, &values, parameters),
+            (NodeKind::Norm(one), _) => {
+                let given: Vec<&[f64]> = node.parameters().iter().map(|one| parameters(&one.name)).collect();
+                norm::run(one, shape(node.output), batch, &values[node.inputs[0]], &given)
+            }
             (NodeKind::QuantizeDynamic, _) => quantized(shape(node.output), &values[node.inputs[0]]),
             (NodeKind::Interpolate(one), _) => {
                 interpolation::run(one, [shape(node.inputs[0]), shape(node.output)], batch, &values[node.inputs[0]])
@@ -73,7 +80,8 @@ fn layer<'p>(
 ) -> Vec<f64> {
     let src = &values[node.inputs[0]];
     let residual = node.residual().map_or(&[][..], |at| &values[at]);
-    let given: Vec<&[f64]> = node.parameters().iter().map(|parameter| parameters(&parameter.name)).collect();
+    let given = node.parameters().iter().map(|parameter| Cow::Borrowed(parameters(&parameter.name))).collect();
+    let given = bound(node, given);
     let run = |batch: usize, src: &[f64], weights: &[f64], bias: &[f64], residual: &[f64]| {
         let tensors = Tensors { src, weights, bias, residual, ..Tensors::default() };
         let output = |at| Position::of(spec, at).map_or(0.0, |at| output_at::<f64, f64>(spec, &tensors, at));
@@ -96,7 +104,7 @@ fn layer<'p>(
         let each = (0..batch).map(|n| run(1, &image(src, n), &[], &image(numbers, n), &image(residual, n)));
         return each.collect::<Vec<_>>().concat();
     }
-    let (weights, rows) = if spec.weights_len() > 0 { (given[0], &given[1..]) } else { (&[][..], &given[..]) };
+    let (weights, rows) = if spec.weights_len() > 0 { (&given[0][..], &given[1..]) } else { (&[][..], &given[..]) };
     run(batch, src, weights, &rows.concat(), residual)
 }
 

@@ -53,6 +53,9 @@ pub(super) enum NetworkError {
     NotHere { network: Spanned<String> },
 }
 
+/// Divisors of a number that are tried for a better one.
+const MOST_TRIED: usize = 4096;
+
 /// What networks do not have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Refusal {
@@ -72,6 +75,16 @@ pub(super) enum Refusal {
     MatmulSoftmax,
     /// Neighbours of a channel.
     LrnSize { size: f64 },
+    /// A step `batch_norm` without a name, or with other numbers than it takes.
+    BatchNormStep,
+    /// Groups of channels that are not equally many.
+    NormGroups { groups: usize, channels: usize },
+    /// A norm of so many channels that lie in several blocks.
+    NormBlocks { channels: usize, block: usize },
+    /// A norm of elements that do not lie in the order of their sizes.
+    LayerNormBlocks,
+    /// What is added to a variance and would make it negative.
+    Epsilon { epsilon: f64 },
     /// Halves in blocks of channels.
     HalfBlocks,
     /// A `linear` layer of an image.
@@ -108,6 +121,17 @@ fn refusal(why: &Refusal) -> String {
         Refusal::MatmulChannels => "the steps behind a `matmul` take no numbers of channels".to_owned(),
         Refusal::MatmulSoftmax => "`softmax` is over channels, and here they are not the last size".to_owned(),
         Refusal::LrnSize { size } => format!("`size` is a whole number of neighbouring channels from 1 on, not {size}"),
+        Refusal::BatchNormStep => "`batch_norm` takes a name, and may take `epsilon` and `affine`".to_owned(),
+        Refusal::NormGroups { groups, channels } => {
+            format!("`groups` has to divide the channels, and {groups} does not divide {channels}")
+        }
+        Refusal::NormBlocks { channels, block } => {
+            format!("channels that are normalized together lie in one block, and {channels} do not divide {block}")
+        }
+        Refusal::LayerNormBlocks => {
+            "`layer_norm` takes values whose sizes are in the order of memory, not blocks of channels".to_owned()
+        }
+        Refusal::Epsilon { epsilon } => format!("`epsilon` is a finite number from 0 on, not {epsilon:?}"),
         Refusal::HalfBlocks => "halves do not lie in blocks".to_owned(),
         Refusal::LinearOfPixels { pixels } => format!("`linear` takes one element a channel, here are {pixels}"),
         Refusal::Sequence { kind, axes } => format!("`{kind}` runs along one axis, here are {axes}"),
@@ -196,6 +220,18 @@ impl NetworkError {
                     Refusal::MatmulSoftmax => diagnostic
                         .with_help("multiply values whose channels are last, such as `nhwc`, or put an `elementwise` layer behind it"),
                     Refusal::LrnSize { .. } => diagnostic.with_help("add `size: 5`"),
+                    Refusal::BatchNormStep => diagnostic.with_help(
+                        "write what its parameters are called after: `batch_norm(name)`, or `batch_norm(name, 1e-3, false)`",
+                    ),
+                    Refusal::NormGroups { groups, channels } => {
+                        let below = (1..=*groups.min(channels)).rev().take(MOST_TRIED);
+                        let near = below.into_iter().find(|n| channels.is_multiple_of(*n)).unwrap_or(1);
+                        diagnostic.with_help(format!("write a number that does, such as {near}"))
+                    }
+                    Refusal::NormBlocks { .. } | Refusal::LayerNormBlocks => {
+                        diagnostic.with_help("use a layout without blocks, or put a `reorder` before it")
+                    }
+                    Refusal::Epsilon { .. } => diagnostic.with_help("leave it out, or write `epsilon: 1e-5`"),
                     Refusal::HalfBlocks => diagnostic.with_help("use a layout without blocks"),
                     Refusal::LinearOfPixels { .. } => {
                         diagnostic.with_help("put `flatten` before it, or pooling with `kernel_size: global`")

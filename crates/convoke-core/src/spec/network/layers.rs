@@ -28,10 +28,14 @@ impl Graph<'_> {
             "reshape" => self.reshape(layer)?,
             "linear" => self.linear(layer)?,
             "elementwise" => self.elementwise(layer)?,
+            "batch_norm" => self.batch_norm(layer)?,
             "add" => self.pair(layer, (Epilogue::Residual, Epilogue::Shift), NodeKind::Add)?,
             "mul" => self.pair(layer, (Epilogue::Multiply, Epilogue::Scale), NodeKind::Mul)?,
             "matmul" => self.matmul(layer)?,
             "lrn" => self.lrn(layer)?,
+            "layer_norm" => self.layer_norm(layer)?,
+            "group_norm" => self.group_norm(layer)?,
+            "instance_norm" => self.instance_norm(layer)?,
             "quantize_dynamic" => self.quantize_dynamic(layer)?,
             "lstm" => self.recurrent(layer, Cell::Lstm)?,
             "gru" => self.recurrent(layer, Cell::Gru)?,
@@ -46,7 +50,8 @@ impl Graph<'_> {
         };
         self.name(&layer.name);
         let output = self.value(&layer.name, shape);
-        self.out.nodes.push(Node { name: layer.name.value.clone(), kind, inputs, output });
+        let norms = std::mem::take(&mut self.norms);
+        self.out.nodes.push(Node { name: layer.name.value.clone(), kind, inputs, output, norms });
         Some(())
     }
 
@@ -96,6 +101,7 @@ impl Graph<'_> {
             return self.refuse(Refusal::PairSteps, layer.name.span);
         }
         spec.then.insert(0, if by_channel { of_channels } else { of_elements });
+        self.norms.iter_mut().for_each(|norm| norm.step += 1);
         let (kind, inputs, dst) = made(kind, spec, [from, second].into_iter().chain(more).collect());
         Some((kind, inputs, TensorShape { batch: self.shape(from).batch, ..dst }))
     }
@@ -175,7 +181,7 @@ impl Graph<'_> {
 
     /// Reads a layer as the one of its own of `kind` whose input has that shape, and which has windows of one element if `ones` says so; and the
     /// value that a step `residual(name)` or `multiply(name)` takes.
-    fn compute(
+    pub(super) fn compute(
         &mut self,
         layer: &Layer,
         kind: &str,
@@ -185,6 +191,7 @@ impl Graph<'_> {
     ) -> Option<(Box<LayerSpec>, Option<usize>)> {
         let mut alone = layer.clone();
         let more = self.taken_by_steps(&mut alone)?;
+        self.norms = self.norms_of_steps(&mut alone)?;
         let spec = self.alone(alone, kind, shape, span, ones)?;
         if let Some(more) = more {
             let own = TensorShape { batch: self.shape(more).batch, ..TensorShape::of_dst(&spec) };
@@ -271,7 +278,7 @@ fn made(kind: fn(Box<LayerSpec>) -> NodeKind, spec: Box<LayerSpec>, inputs: Vec<
 }
 
 /// `max_pool2d` for a value of two axes.
-fn max_pool(shape: &TensorShape) -> &'static str {
+pub(super) fn max_pool(shape: &TensorShape) -> &'static str {
     Operation::MaxPool.kinds()[shape.sizes.len() - 1]
 }
 

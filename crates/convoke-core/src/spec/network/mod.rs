@@ -5,11 +5,13 @@
 //! may be is said by [`layer`](super::layer): a layer of a network is read as the layer of its own that has the type of the value in place of its
 //! name. Everything else, and what does not fit together, is refused here.
 
+mod batch_norm;
 mod error;
 mod interpolation;
 mod layers;
 mod moves;
 mod moving;
+mod norm;
 mod preprocess;
 mod product;
 mod read;
@@ -21,8 +23,10 @@ mod text;
 mod tests;
 
 use super::{Batch, DType, LayerSpec, Layout, Storage};
+pub use batch_norm::BatchNorm;
 pub use interpolation::{Align, Interpolation, Rounding, Sampling, Scaling, Tap};
 pub use moves::{Loop, Move, Moves};
+pub use norm::{Groups, Norm};
 pub use preprocess::Preprocess;
 pub(super) use read::refuse;
 pub use read::validate;
@@ -35,13 +39,17 @@ pub const NETWORK: &str = "network";
 pub const NETWORK_FIELDS: [&str; 5] = ["input", "inputs", "output", "outputs", "preprocess"];
 
 /// The kinds of layers that only networks have.
-pub const NETWORK_KINDS: [&str; 17] = [
+pub const NETWORK_KINDS: [&str; 21] = [
     "linear",
     "elementwise",
     "add",
     "mul",
     "matmul",
     "lrn",
+    "batch_norm",
+    "layer_norm",
+    "group_norm",
+    "instance_norm",
     "quantize_dynamic",
     "lstm",
     "gru",
@@ -108,6 +116,8 @@ pub struct Node {
     pub inputs: Vec<usize>,
     /// The value that it makes.
     pub output: usize,
+    /// Of which of its steps the numbers follow from parameters of other names.
+    pub norms: Vec<BatchNorm>,
 }
 
 /// What a layer of a network does.
@@ -119,6 +129,9 @@ pub enum NodeKind {
     Linear(Box<LayerSpec>),
     /// The steps of `then` alone: a `max_pool` whose window is one element.
     Elementwise(Box<LayerSpec>),
+    /// Numbers of channels that follow from statistics, and the steps behind: the same, with the steps `scale` and `shift` first, which are the first of
+    /// [`Node::norms`].
+    BatchNorm(Box<LayerSpec>),
     /// The sum of two values, and the steps behind it: the same, with the step `residual` first. Where the second has one element a channel, that is
     /// added to all pixels: a layer for one image, whose first step is `shift`, and whose numbers are those elements.
     Add(Box<LayerSpec>),
@@ -140,6 +153,8 @@ pub enum NodeKind {
         /// What squares are multiplied with, as many times as there are neighbours.
         alpha: f64,
     },
+    /// Groups of elements as those of mean 0 and variance 1, times weights and plus a bias.
+    Norm(Norm),
     /// Each element as the nearest of 256 numbers that are equally far apart from the least to the greatest of its image, 0 among both: ONNX's
     /// `DynamicQuantizeLinear`, and back to floats. [`quantize_dynamic`](crate::eval::quantize_dynamic) is what it computes.
     QuantizeDynamic,
@@ -186,7 +201,7 @@ impl NodeKind {
     /// What is computed, if it is a layer of its own.
     pub fn spec(&self) -> Option<&LayerSpec> {
         match self {
-            Self::Layer(spec) | Self::Linear(spec) | Self::Elementwise(spec) => Some(spec),
+            Self::Layer(spec) | Self::Linear(spec) | Self::Elementwise(spec) | Self::BatchNorm(spec) => Some(spec),
             Self::Add(spec) | Self::Mul(spec) | Self::Lrn { spec, .. } | Self::Matmul { spec, .. } => Some(spec),
             _ => None,
         }
@@ -211,10 +226,12 @@ impl NodeKind {
             Self::Layer(spec) => spec.kind(),
             Self::Linear(_) => "linear",
             Self::Elementwise(_) => "elementwise",
+            Self::BatchNorm(_) => "batch_norm",
             Self::Add(_) => "add",
             Self::Mul(_) => "mul",
             Self::Matmul { .. } => "matmul",
             Self::Lrn { .. } => "lrn",
+            Self::Norm(norm) => norm.name(),
             Self::QuantizeDynamic => "quantize_dynamic",
             Self::Recurrent(recurrent) => recurrent.cell.name(),
             Self::Concat { .. } => "concat",
@@ -313,6 +330,9 @@ impl Node {
         if let NodeKind::Recurrent(recurrent) = &self.kind {
             return recurrent.parameters(&self.name);
         }
+        if let NodeKind::Norm(norm) = &self.kind {
+            return norm.parameters(&self.name);
+        }
         let Some(spec) = self.kind.spec().filter(|_| !matches!(self.kind, NodeKind::Matmul { .. })) else {
             return Vec::new();
         };
@@ -324,7 +344,14 @@ impl Node {
         if spec.bias {
             all.push(parameter("bias", spec.out_channels));
         }
-        for step in spec.channel_steps().skip(usize::from(self.kind.is_by_channel())) {
+        let steps = spec.then.iter().enumerate().filter(|(_, step)| step.is_per_channel());
+        for (at, step) in steps.skip(usize::from(self.kind.is_by_channel())) {
+            if let Some(norm) = self.norms.iter().find(|norm| norm.step <= at && at < norm.step + 2) {
+                if norm.step == at {
+                    all.extend(norm.parameters(spec.out_channels));
+                }
+                continue;
+            }
             let first = parameter(step.name(), spec.out_channels);
             let like =
                 all.iter().filter(|p| p.name == first.name || p.name.starts_with(&format!("{}_", first.name))).count();

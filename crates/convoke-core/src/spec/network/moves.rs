@@ -220,10 +220,12 @@ impl NetworkSpec {
             NodeKind::Layer(_)
             | NodeKind::Linear(_)
             | NodeKind::Elementwise(_)
+            | NodeKind::BatchNorm(_)
             | NodeKind::Add(_)
             | NodeKind::Mul(_)
             | NodeKind::Matmul { .. }
             | NodeKind::Lrn { .. }
+            | NodeKind::Norm(_)
             | NodeKind::QuantizeDynamic
             | NodeKind::Recurrent(_)
             | NodeKind::Interpolate(_)

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::error::{NetworkError, Refusal};
-use super::{NETWORK_FIELDS, NETWORK_KINDS, NetworkSpec, TensorShape, Value};
+use super::{BatchNorm, NETWORK_FIELDS, NETWORK_KINDS, NetworkSpec, TensorShape, Value};
 use crate::diagnostic::Diagnostic;
 use crate::front::ast::{self, Field, File, Item, Layer, ValueKind};
 use crate::span::{Span, Spanned};
@@ -58,6 +58,8 @@ fn read(
             .iter()
             .filter_map(|item| if let Item::Layer(layer) = item { Some(&layer.name) } else { None })
             .collect(),
+        norm_names: HashMap::new(),
+        norms: Vec::new(),
         out: NetworkSpec {
             name: network.name.value.clone(),
             values: vec![],
@@ -110,6 +112,10 @@ pub(super) struct Graph<'a> {
     spans: Vec<Span>,
     /// The names of all layers of the text.
     all: Vec<&'a Spanned<String>>,
+    /// Where each name of a step `batch_norm` was given.
+    norm_names: HashMap<String, Span>,
+    /// Those of the layer that is being read.
+    pub(super) norms: Vec<BatchNorm>,
     pub(super) out: NetworkSpec,
 }
 
@@ -225,14 +231,24 @@ impl Graph<'_> {
             self.error(NetworkError::TooLarge { bytes, limit, span: name.span });
         }
         let at = self.out.values.len();
-        if let Some(&first) = self.places.get(&name.value) {
-            let first = self.spans[first];
+        let of_value = self.places.get(&name.value).map(|&value| self.spans[value]);
+        if let Some(first) = of_value.or(self.norm_names.get(&name.value).copied()) {
             self.error(NetworkError::Duplicate { name: name.clone(), first });
         }
         self.places.insert(name.value.clone(), at);
         self.spans.push(name.span);
         self.out.values.push(Value { name: name.value.clone(), shape });
         at
+    }
+
+    /// Takes a name for parameters that are no layer's.
+    pub(super) fn norm_name(&mut self, name: &Spanned<String>) -> Option<()> {
+        let of_value = self.places.get(&name.value).map(|&value| self.spans[value]);
+        if let Some(first) = of_value.or(self.norm_names.get(&name.value).copied()) {
+            return self.report(NetworkError::Duplicate { name: name.clone(), first });
+        }
+        self.norm_names.insert(name.value.clone(), name.span);
+        Some(())
     }
 
     /// Where the value is that a word names.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{NetworkSpec, Node, NodeKind, Sampling, TensorShape, product};
+use super::{BatchNorm, NetworkSpec, Node, NodeKind, Sampling, TensorShape, product};
 use crate::diagnostic::Diagnostic;
 use crate::front;
 use crate::spec::fields::axis_names;
@@ -60,20 +60,21 @@ impl NetworkSpec {
         }
         match (&node.kind, node.kind.spec()) {
             (NodeKind::Lrn { spec, alpha }, _) => fields.extend(lrn_fields(spec, *alpha)),
+            (NodeKind::Norm(norm), _) => fields.extend(norm.fields()),
             (NodeKind::Recurrent(recurrent), _) => {
                 let states: Vec<_> = node.inputs[1..].iter().map(|&at| name(at)).collect();
                 fields.extend(recurrent.fields(&states));
             }
-            (NodeKind::Add(_) | NodeKind::Mul(_), Some(spec)) => {
-                let mut spec = spec.clone();
-                spec.then.remove(0);
-                fields.extend(self.fields_of(node, &spec));
+            (NodeKind::BatchNorm(_), Some(spec)) => {
+                fields.extend(node.norms.first().map(BatchNorm::fields).unwrap_or_default());
+                fields.extend(self.fields_of(node, spec, 2));
             }
+            (NodeKind::Add(_) | NodeKind::Mul(_), Some(spec)) => fields.extend(self.fields_of(node, spec, 1)),
             (NodeKind::Matmul { .. }, Some(spec)) => {
                 fields.extend(product::is_transposed(spec).then(|| "transpose_b: true,".to_owned()));
-                fields.extend(self.fields_of(node, spec).into_iter().filter(|line| line.starts_with("then:")));
+                fields.extend(self.fields_of(node, spec, 0).into_iter().filter(|line| line.starts_with("then:")));
             }
-            (_, Some(spec)) => fields.extend(self.fields_of(node, spec)),
+            (_, Some(spec)) => fields.extend(self.fields_of(node, spec, 0)),
             _ => fields.extend(self.moving_fields(node)),
         }
         writeln!(f, "    {} {} {{", node.kind.name(), node.name)?;
@@ -81,22 +82,30 @@ impl NetworkSpec {
         writeln!(f, "    }}")
     }
 
-    /// The lines of the layer of its own, without its input.
-    fn fields_of(&self, node: &Node, spec: &LayerSpec) -> Vec<String> {
+    /// The lines of the layer of its own, without its input and without so many steps that come first.
+    fn fields_of(&self, node: &Node, spec: &LayerSpec, first: usize) -> Vec<String> {
         let text = spec.to_string();
         let inner = text.lines().skip(1).take_while(|line| *line != "}").map(|line| line.get(4..).unwrap_or_default());
         let implied = |line: &&str| {
             let one = !matches!(node.kind, NodeKind::Layer(_));
             !(line.starts_with("input:") || one && line.starts_with("kernel_size:"))
         };
-        let step = spec.then.iter().find(|step| step.takes_tensor()).map(|step| step.name());
-        let lines = inner.filter(implied).map(|line| match (step, node.residual()) {
-            (Some(step), Some(more)) if line.starts_with("then:") => {
-                line.replace(step, &format!("{step}({})", self.values[more].name))
+        let mut steps = Vec::new();
+        for (at, step) in spec.then.iter().enumerate().skip(first) {
+            let of_norm = node.norms.iter().find(|norm| norm.step <= at && at < norm.step + 2);
+            match (of_norm, node.residual().filter(|_| step.takes_tensor())) {
+                (Some(norm), _) => steps.extend((norm.step == at).then(|| norm.to_string())),
+                (_, Some(more)) => steps.push(format!("{}({})", step.name(), self.values[more].name)),
+                (_, None) => steps.push(step.to_string()),
             }
-            _ => line.to_owned(),
-        });
-        lines.collect()
+        }
+        let then = match &steps[..] {
+            [] => None,
+            [one] => Some(format!("then: {one},")),
+            many => Some(format!("then: [{}],", many.join(", "))),
+        };
+        let line = |line: &str| if line.starts_with("then:") { then.clone() } else { Some(line.to_owned()) };
+        inner.filter(implied).filter_map(line).collect()
     }
 
     /// The lines of a layer that moves elements, without its inputs.

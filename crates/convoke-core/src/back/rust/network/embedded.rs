@@ -72,6 +72,9 @@ fn write(out: &mut String, plan: &Plan<'_>, bytes: &[u8]) -> std::fmt::Result {
     if library::interpolate_in(&items) {
         writeln!(out, "\nmod interpolate {{\n{}}}", include_str!("emitted/interpolate.rs"))?;
     }
+    if library::norm_in(&items) {
+        writeln!(out, "\nmod norm {{\n{}}}", include_str!("emitted/norm.rs"))?;
+    }
     if has_moves {
         writeln!(out, "use moves::{{Loop, Move}};")?;
     }

@@ -25,7 +25,7 @@ pub(super) fn all<E>(
     let steps = recurrent::text(plan);
     let library = library::text(plan, budget, steps.as_deref());
     let has = |name: &str| library.contains(&format!("\nmod {name};"));
-    let [has_interpolate, has_moves, has_quantize] = ["interpolate", "moves", "quantize"].map(has);
+    let [has_interpolate, has_moves, has_norm, has_quantize] = ["interpolate", "moves", "norm", "quantize"].map(has);
     text("src/lib.rs", library);
     if let Some(steps) = steps {
         text("src/steps.rs", steps);
@@ -43,6 +43,9 @@ pub(super) fn all<E>(
     text("src/memory.rs", include_str!("emitted/memory.rs").to_owned());
     if has_moves {
         text("src/moves.rs", include_str!("emitted/moves.rs").to_owned());
+    }
+    if has_norm {
+        text("src/norm.rs", include_str!("emitted/norm.rs").to_owned());
     }
     if has_quantize {
         text("src/quantize.rs", include_str!("emitted/quantize.rs").to_owned());

@@ -137,6 +137,11 @@ pub(super) fn interpolate_in(text: &str) -> bool {
     text.contains(" interpolate::run(")
 }
 
+/// Whether a text uses the module `norm`.
+pub(super) fn norm_in(text: &str) -> bool {
+    text.contains(" norm::rows(") || text.contains(" norm::pixels(")
+}
+
 #[cfg(feature = "pretty")]
 fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget, steps: Option<&str>) -> std::fmt::Result {
     let (items, has_moves) = items(plan, budget);
@@ -153,6 +158,9 @@ fn write(out: &mut String, plan: &Plan<'_>, budget: &Budget, steps: Option<&str>
     writeln!(out, "pub mod layers;\nmod memory;")?;
     if has_moves || steps.is_some_and(moves_in) {
         writeln!(out, "mod moves;")?;
+    }
+    if norm_in(&items) {
+        writeln!(out, "mod norm;")?;
     }
     if quantize_in(&items) || steps.is_some_and(quantize_in) {
         writeln!(out, "mod quantize;")?;
@@ -394,6 +402,7 @@ impl Writer<'_, '_> {
                 writeln!(self.out, "        quantize::run({from}, made, {});", self.sequence.batch)?;
                 writeln!(self.out, "    }}")
             }
+            Step::Norm(one, numbers) => self.norm(node, one, *numbers, &what),
             Step::Interpolate(one) => self.interpolate(node, one, &what),
             Step::Recurrent(recurring) => self.recurrent(node, recurring, &what),
         }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::{Budget, CrateError};
 use crate::back::rust::module::{self, File};
 use crate::back::rust::{Detection, layer};
-use crate::eval::Interpolator;
+use crate::eval::{Interpolator, Normalizer};
 use crate::lower::weights::WeightsPacking;
 use crate::plan::{Arena, StepMemory, arrange};
 use crate::spec::{
@@ -57,11 +57,13 @@ pub(super) struct PackedLayer {
     pub(super) function: String,
     /// The name of the node.
     pub(super) node: String,
-    /// The layer, by its number.
-    pub(super) layer: usize,
+    /// The layer, by its number; none where the parameters are read as they are, one behind the other.
+    pub(super) layer: Option<usize>,
     /// The first byte.
     pub(super) at: usize,
     pub(super) parameters: Vec<Parameter>,
+    /// The node, if not all of its numbers are parameters.
+    pub(super) bound: Option<Node>,
     /// Whether the first of those are weights.
     pub(super) has_weights: bool,
 }
@@ -74,6 +76,8 @@ pub(super) enum Step {
     Moves(Moves),
     /// Elements are quantized, of each image for itself.
     Quantize,
+    /// Groups of elements are normalized, with the number of the weights and biases if there are such.
+    Norm(Normalizer, Option<usize>),
     /// Elements are interpolated.
     Interpolate(Interpolator),
     /// A layer, by its number, and its packed weights if it has any: one of them for each way where it is part of a step.
@@ -220,6 +224,13 @@ impl Planner<'_> {
                 steps.push(Step::Quantize);
                 continue;
             }
+            if let NodeKind::Norm(norm) = &node.kind {
+                let one = Normalizer::new(norm, &network.values[node.output].shape);
+                self.scratch = self.scratch.max(one.kept());
+                let numbers = (norm.weights > 0).then(|| self.add(node.name.clone(), &node.name, node.parameters()));
+                steps.push(Step::Norm(one, numbers));
+                continue;
+            }
             if let NodeKind::Interpolate(one) = &node.kind {
                 steps.push(Step::Interpolate(Interpolator::new(one, &network.values[node.output].shape)));
                 continue;
@@ -239,7 +250,11 @@ impl Planner<'_> {
             steps.push(match of {
                 _ if node.kind.is_by_channel() => Step::ByChannel(layer),
                 _ if !self.layers[layer].has_packed => Step::Layer(layer, Vec::new()),
-                None => Step::Layer(layer, vec![self.pack(node.name.clone(), &name, layer, spec, node.parameters())]),
+                None => {
+                    let packed = self.pack(node.name.clone(), &name, layer, spec, node.parameters());
+                    self.packed[packed].bound = (!node.norms.is_empty()).then(|| node.clone());
+                    Step::Layer(layer, vec![packed])
+                }
                 Some((recurrent, name)) => {
                     let parameters = |way: usize| recurrent.step_parameters(name, way);
                     Step::Layer(layer, self.pack_ways(recurrent, (name, "hidden"), layer, spec, parameters))
@@ -284,7 +299,18 @@ impl Planner<'_> {
         let (at, has_weights) = (self.weights_bytes, spec.weights_len() > 0);
         let elements = self.layers[layer].packing.packed_len() + spec.bias_len();
         self.weights_bytes += (elements * size_of::<f32>()).next_multiple_of(BLOCK_BYTES);
-        self.packed.push(PackedLayer { function, node: node.to_owned(), layer, at, parameters, has_weights });
+        let (node, layer) = (node.to_owned(), Some(layer));
+        self.packed.push(PackedLayer { function, node, layer, at, parameters, bound: None, has_weights });
+        self.packed.len() - 1
+    }
+
+    /// The number of parameters that are read as they are.
+    fn add(&mut self, function: String, node: &str, parameters: Vec<Parameter>) -> usize {
+        let at = self.weights_bytes;
+        let elements: usize = parameters.iter().map(|parameter| parameter.len).sum();
+        self.weights_bytes += (elements * size_of::<f32>()).next_multiple_of(BLOCK_BYTES);
+        let (node, layer, has_weights) = (node.to_owned(), None, false);
+        self.packed.push(PackedLayer { function, node, layer, at, parameters, bound: None, has_weights });
         self.packed.len() - 1
     }
 

@@ -4,11 +4,10 @@ use super::plan::{PackedLayer, Plan};
 
 /// The text, in which `bytes` is an expression of a reference to all of them, and `way_out` what to do about another order of bytes.
 pub(super) fn text(plan: &Plan<'_>, bytes: &str, way_out: &str) -> String {
+    let uses = if plan.packed.iter().any(|one| one.layer.is_some()) { "\nuse super::layers;\n" } else { "" };
     let mut out = format!(
         "//! The weights, packed as the layers read them.
-
-use super::layers;
-
+{uses}
 #[cfg(target_endian = \"big\")]
 compile_error!(\"the weights are little-endian, and this machine is not{way_out}\");
 
@@ -33,7 +32,21 @@ mod bytes {{
 }}
 ",
     );
-    for PackedLayer { function, node, layer, at, .. } in &plan.packed {
+    for PackedLayer { function, node, layer, at, parameters, .. } in &plan.packed {
+        let Some(layer) = layer else {
+            let len = parameters[0].len;
+            out += &format!(
+                "
+/// Weights and biases of `{node}`.
+pub const fn {function}() -> [&'static [f32]; 2] {{
+    // SAFETY: arrays are `f32` from end to end.
+    let [weights, biases] = unsafe {{ bytes::part::<[[f32; {len}]; 2], {at}>() }};
+    [weights, biases]
+}}
+"
+            );
+            continue;
+        };
         out += &format!(
             "
 /// Of `{node}`.
