@@ -17,7 +17,7 @@ MOST_ELEMENTS = 30_000
 
 
 def make(rng: Random) -> ModelProto:
-    build = Builder(rng, rng.choice((11, 13, 13, 17, 18)))
+    build = Builder(rng, rng.choice((11, 13, 13, 17, 18, 21)))
     rank = rng.choices((1, 2, 3), (3, 8, 1))[0]
     spatial = [rng.randint(*((16, 60), (6, 20), (4, 8))[rank - 1]) for _ in range(rank)]
     batch, channels = rng.choice((1, 1, 2, 3)), rng.choice((1, 2, 3, 4, 8, 16))
@@ -90,6 +90,58 @@ def _transposed(build: Builder, x: str) -> str:
 def _normalization(build: Builder, x: str) -> str:
     channels = build.shape(x)[1]
     return build.add("BatchNormalization", x, *(build.weights(channels) for _ in range(4)), epsilon=build.rng.choice((1e-5, 1e-3)))
+
+
+def _own_statistics(build: Builder, x: str) -> str:
+    """By means and deviations of what comes: of channels, of groups of them, or of the last axis or two, also as exporters write that out."""
+    rng, (_, channels, *spatial) = build.rng, build.shape(x)
+    epsilon = rng.choice((1e-5, 1e-3, 0.1))
+    kind = rng.choice(("instance", "group", "layer", "layer", "written", "written"))
+    if kind == "instance" and np.prod(spatial) >= FEWEST:
+        return build.add("InstanceNormalization", x, build.weights(channels), build.weights(channels), epsilon=epsilon)
+    groups = [n for n in range(1, channels + 1) if channels % n == 0 and channels // n * np.prod(spatial) >= FEWEST]
+    if kind == "group" and build.opset >= 21 and groups:
+        numbers = [build.weights(channels), build.weights(channels)]
+        return build.add("GroupNormalization", x, *numbers, num_groups=rng.choice(groups), epsilon=epsilon)
+    rank = len(spatial) + 2
+    turned = rng.random() < 0.5
+    x = build.add("Transpose", x, perm=[0, *range(2, rank), 1]) if turned else x
+    sizes = build.shape(x)
+    first = rng.choice([rank - 1, rank - 1, *range(1, rank)]) if kind == "layer" else rank - 1
+    if np.prod(sizes[first:]) >= FEWEST:
+        if kind == "written":
+            x = _written_out(build, x, epsilon)
+        elif build.opset >= 17:
+            bias = [build.weights(*sizes[first:])] if rng.random() < 0.7 else []
+            axis = rng.choice((first, first - rank))
+            x = build.add("LayerNormalization", x, build.weights(*sizes[first:]), *bias, axis=axis, epsilon=epsilon)
+    return build.add("Transpose", x, perm=[0, rank - 1, *range(1, rank - 1)]) if turned else x
+
+
+FEWEST = 8
+"""Elements whose variance is taken: of fewer it may be next to nothing, and all that is left are roundings."""
+
+
+def _written_out(build: Builder, x: str, epsilon: float) -> str:
+    rng = build.rng
+
+    def mean(of: str) -> str:
+        if build.opset >= 18:
+            return build.add("ReduceMean", of, build.sizes(-1), keepdims=1)
+        return build.add("ReduceMean", of, axes=[-1], keepdims=1)
+
+    def difference() -> str:
+        return build.add("Sub", x, mean(x))
+
+    d = difference()
+    again = difference() if rng.random() < 0.3 else d
+    squares = build.add("Pow", again, build.numbers(2.0)) if rng.random() < 0.6 else build.add("Mul", again, again)
+    root = build.add("Sqrt", build.add("Add", *rng.sample((mean(squares), build.numbers(epsilon)), 2)))
+    made = build.add("Div", d, root) if rng.random() < 0.7 else build.add("Mul", *rng.sample((d, build.add("Reciprocal", root)), 2))
+    if rng.random() < 0.8:
+        made = build.add("Mul", *rng.sample((made, build.weights(build.shape(x)[-1])), 2))
+        made = build.add("Add", *rng.sample((made, build.weights(build.shape(x)[-1])), 2))
+    return made
 
 
 def _pool(build: Builder, x: str) -> str:
@@ -430,7 +482,7 @@ def _linear(build: Builder, x: str, made: int) -> str:
 
 
 STEPS: dict[Step, int] = {
-    _convolution: 6, _activation: 6, _normalization: 3, _pool: 2, _residual: 3, _branches: 2, _gate: 2, _scaled: 2, _slice: 1, _pad: 1,
+    _convolution: 6, _activation: 6, _normalization: 3, _own_statistics: 2, _pool: 2, _residual: 3, _branches: 2, _gate: 2, _scaled: 2, _slice: 1, _pad: 1,
     _shuffle: 1, _resize: 1, _transposed: 2, _neighbours: 1, _recurrent: 1, _attention: 1, _logarithm: 1, _between: 1
 }
 """What a network is made of, and how often."""

@@ -159,7 +159,9 @@ def _role(name: str, consumers: dict[str, list[tuple[NodeProto, int]]]) -> tuple
 def _plain(rng: np.random.Generator, role: tuple[str, int], shape: tuple[int, ...]) -> np.ndarray:
     """A parameter that does not depend on its layer's input."""
     match role:
-        case ("BatchNormalization", 1) | ("Mul" | "Div", _):
+        case (operator, 1) if operator.endswith("Normalization"):
+            return np.asarray(rng.uniform(0.5, 1.5, shape), np.float32)
+        case ("Mul" | "Div", _):
             return np.asarray(rng.uniform(0.5, 1.5, shape), np.float32)
         case ("PRelu", 1):
             return np.asarray(rng.uniform(0.0, 0.5, shape), np.float32)

@@ -15,7 +15,7 @@ use crate::shapes::Params;
 use crate::tensor::{self, Budget, DType, Tensor};
 use crate::text::{self, Frame};
 use crate::view::{View, Views, default_roles, shape_of};
-use crate::{Imported, Options, Port, fuse, names};
+use crate::{Imported, Options, Port, fuse, names, written_out};
 
 /// What is known of a value of the graph.
 #[derive(Clone, Debug)]
@@ -375,7 +375,8 @@ impl<'a, 'g> Importer<'a, 'g> {
             !self.graph.users[value].is_empty() || self.graph.outputs.iter().any(|(output, _)| *output == value)
         };
         let used = node.outputs.iter().map(|output| output.is_some_and(is_used)).collect();
-        let mut call = Call { params, views, used, hints, or_zero: guarded.is_some() };
+        let norm = self.norm(node);
+        let mut call = Call { params, views, used, hints, or_zero: guarded.is_some(), norm };
         if node.op() == "If" {
             return match chosen(&call) {
                 Ok(branch) => self.branch(node, branch),
@@ -423,6 +424,33 @@ impl<'a, 'g> Importer<'a, 'g> {
             _ => false,
         };
         constants.into_iter().all(&mut is_zero).then_some(quotient)
+    }
+
+    /// The norm that a node is the last of: of what, along which axes, and what is added to the variance.
+    fn norm(&mut self, node: &Node<'g>) -> Option<(View, Vec<usize>, f64)> {
+        let written_out::Norm { value, means, epsilon, exponent } = written_out::norm(self.graph, node)?;
+        let Ok(Known::View(view)) = self.known(value) else { return None };
+        let rank = view.axes.len();
+        // Of more axes than the value has it would add some.
+        let mut number = |value: usize| match self.known(value) {
+            Ok(Known::Constant(one)) if one.len() == 1 && one.dims.len() <= rank => one.uniform(),
+            _ => None,
+        };
+        let epsilon = number(epsilon).filter(|epsilon| (0.0..f64::INFINITY).contains(epsilon))?;
+        if exponent.is_some_and(|exponent| number(exponent) != Some(2.0)) {
+            return None;
+        }
+        let mut axes_of = |mean: &'a Node<'g>| {
+            let mut constant = |value: Option<usize>| match self.known(value?) {
+                Ok(Known::Constant(constant)) => Some(constant),
+                _ => None,
+            };
+            let known = mean.inputs.iter().map(|&value| constant(value)).collect();
+            let axes = Params { node: mean, known }.axes(1, rank).ok()??;
+            (mean.flag("keepdims", true) == Ok(true) && !axes.is_empty()).then_some(axes)
+        };
+        let axes = axes_of(means[0])?;
+        means[1..].iter().all(|mean| axes_of(mean).as_ref() == Some(&axes)).then_some((view, axes, epsilon))
     }
 
     /// Computes or translates a branch, in place of the node that it is part of.

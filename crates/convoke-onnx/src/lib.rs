@@ -47,6 +47,7 @@ mod shapes;
 mod tensor;
 mod text;
 mod view;
+mod written_out;
 
 use std::path::Path;
 

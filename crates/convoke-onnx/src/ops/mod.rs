@@ -149,6 +149,8 @@ pub(crate) struct Call<'n, 'g> {
     pub(crate) used: Vec<bool>,
     /// Whether it is a quotient that is 0 where its divisor is.
     pub(crate) or_zero: bool,
+    /// The norm that it is the last node of: of what, along which axes, and what is added to the variance.
+    pub(crate) norm: Option<(View, Vec<usize>, f64)>,
     /// Names that its layers could have.
     pub(crate) hints: Vec<String>,
 }
@@ -279,6 +281,9 @@ pub(crate) fn checked(shape: &Shape) -> Result<(), Reason> {
 /// What the node makes; `None` if its operator is not known.
 pub(crate) fn translate(build: &mut Build, call: &Call<'_, '_>) -> Result<Option<Vec<View>>, Reason> {
     let op = call.params.node.op();
+    if let Some((view, axes, epsilon)) = &call.norm {
+        return Ok(Some(vec![norm::written_out(build, call, view, axes, *epsilon)?]));
+    }
     let one = match op.as_str() {
         "Conv" => conv::conv(build, call)?,
         "ConvTranspose" => conv::conv_transpose(build, call)?,

@@ -27,6 +27,24 @@ pub(super) fn layer(build: &mut Build, call: &Call<'_, '_>) -> Result<View, Reas
     of_axes(build, call, view, first, (epsilon, scale, shift))
 }
 
+/// What exporters have written out, along any axes, without factors and summands.
+pub(super) fn written_out(
+    build: &mut Build,
+    call: &Call<'_, '_>,
+    view: &View,
+    axes: &[usize],
+    epsilon: f64,
+) -> Result<View, Reason> {
+    // Those axes behind the others.
+    let rank = view.axes.len();
+    let order: Vec<usize> = (0..rank).filter(|axis| !axes.contains(axis)).chain(axes.iter().copied()).collect();
+    let plain = (epsilon, Numbers::One(1.0), Numbers::One(0.0));
+    let made = of_axes(build, call, &view.transposed(&order), rank - axes.len(), plain)?;
+    let mut back = vec![0; rank];
+    order.iter().enumerate().for_each(|(at, &axis)| back[axis] = at);
+    Ok(made.transposed(&back))
+}
+
 /// A constant as numbers of the elements that are normalized together.
 fn elements(build: &mut Build, dims: &[usize], first: usize, given: &Tensor) -> Result<Numbers, Reason> {
     let wrong = || differ_dims("what is normalized and its numbers", &dims[first..], &given.dims);
@@ -77,7 +95,7 @@ pub(super) fn of_axes(
     Ok(View { value, axes: view.axes })
 }
 
-/// A view whose axes from `first` on lie one element behind the other; of one such axis, of a value whose last channels it is.
+/// A view whose axes from `first` on lie one element behind the other; of one such axis, in a value whose channels it is, and last.
 fn side_by_side(build: &mut Build, view: &View, first: usize) -> Result<View, Reason> {
     let dims = view.dims();
     let roles = Some(first).filter(|&first| first + 1 == dims.len());

@@ -8,7 +8,7 @@ const NET: &str = "network net {
     conv2d c1 { out_channels: 4, kernel_size: 3, bias: true }
     batch_norm bn1 { epsilon: 0.001, then: relu }
     conv2d c2 { out_channels: 4, kernel_size: 1, then: [scale, batch_norm(bn2), relu, scale] }
-    add sum { inputs: [c2, bn1], then: [batch_norm(bn3, 0.5, false), prelu] }
+    add sum { inputs: [c2, bn1], then: [batch_norm(bn3, 0.5, false), relu] }
     batch_norm last { affine: false }
     elementwise behind { then: [batch_norm(bn4), tanh] }
 }";
@@ -23,7 +23,7 @@ fn texts_read_back() {
     assert_eq!(net.to_string().parse::<NetworkSpec>().unwrap(), net, "{net}");
     let names: Vec<_> = net.parameters().filter(|p| p.len == 4).map(|p| p.name).collect();
     let expected = "c1.bias bn1.weight bn1.bias bn1.running_mean bn1.running_var c2.scale bn2.weight bn2.bias \
-        bn2.running_mean bn2.running_var c2.scale_2 bn3.running_mean bn3.running_var sum.prelu \
+        bn2.running_mean bn2.running_var c2.scale_2 bn3.running_mean bn3.running_var \
         last.running_mean last.running_var bn4.weight bn4.bias bn4.running_mean bn4.running_var";
     assert_eq!(names, expected.split_whitespace().collect::<Vec<_>>());
 }

@@ -3,6 +3,7 @@
 mod elements;
 mod layers;
 mod moves;
+mod norms;
 mod products;
 mod quantized;
 mod recurrent;
@@ -85,6 +86,21 @@ impl Case {
         Self { opset, ..self }
     }
 
+    fn imported(&self) -> Imported {
+        let names = ["x", "z"];
+        let dims: Vec<Vec<i64>> =
+            self.inputs.iter().map(|input| input.dims.iter().map(|&size| size as i64).collect()).collect();
+        let inputs: Vec<_> = names.iter().zip(&dims).map(|(&name, dims)| (name, dims.as_slice())).collect();
+        let mut model = model(&inputs, self.nodes.clone(), self.constants.clone(), &["y"]);
+        model.opset_import[0].version = self.opset;
+        imported(&model)
+    }
+
+    /// The text of the network.
+    fn text(&self) -> String {
+        self.imported().text
+    }
+
     /// Holds the network to `expected`, and its text to what it has to contain.
     fn makes(&self, expected: &Tensor, parts: &[&str]) {
         self.near(expected, parts, 0.0);
@@ -92,13 +108,7 @@ impl Case {
 
     /// The same, of numbers that are as far off.
     fn near(&self, expected: &Tensor, parts: &[&str], allowed: f64) {
-        let names = ["x", "z"];
-        let dims: Vec<Vec<i64>> =
-            self.inputs.iter().map(|input| input.dims.iter().map(|&size| size as i64).collect()).collect();
-        let inputs: Vec<_> = names.iter().zip(&dims).map(|(&name, dims)| (name, dims.as_slice())).collect();
-        let mut model = model(&inputs, self.nodes.clone(), self.constants.clone(), &["y"]);
-        model.opset_import[0].version = self.opset;
-        let imported = imported(&model);
+        let imported = self.imported();
         let text = &imported.text;
         let network: NetworkSpec = text.parse().unwrap_or_else(|error| panic!("{error}"));
         let parameters: HashMap<_, Vec<f64>> = imported

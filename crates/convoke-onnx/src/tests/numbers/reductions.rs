@@ -1,9 +1,9 @@
-//! One number of many, and what is normalized with such.
+//! One number of many, and what softmax makes with such.
 
 use super::*;
 
 /// Sizes with these ones 1, and what `f` makes of all elements that become one.
-fn reduced(x: &Tensor, axes: &[usize], f: impl Fn(&[f64]) -> f64) -> Tensor {
+pub(super) fn reduced(x: &Tensor, axes: &[usize], f: impl Fn(&[f64]) -> f64) -> Tensor {
     let mut dims = x.dims.clone();
     axes.iter().for_each(|&axis| dims[axis] = 1);
     let all = Tensor::of(&x.dims, |_| 0.0);
@@ -19,7 +19,7 @@ fn reduced(x: &Tensor, axes: &[usize], f: impl Fn(&[f64]) -> f64) -> Tensor {
     })
 }
 
-fn mean(taps: &[f64]) -> f64 {
+pub(super) fn mean(taps: &[f64]) -> f64 {
     taps.iter().sum::<f64>() / taps.len() as f64
 }
 
@@ -63,61 +63,6 @@ fn along_axes_of_volumes() {
         let left = (0..5).filter(|axis| !axes.contains(axis)).map(|axis| x.dims[axis]).collect();
         Case::new(&[&x], nodes, vec![]).makes(&Tensor { dims: left, ..reduced(&x, axes, mean) }, &["avg_pool"]);
     }
-}
-
-#[test]
-fn normalizations() {
-    let x = Tensor::some(&[2, 4, 3, 5], 1);
-    let normal_by = |axes: &[usize], x: &Tensor, epsilon: f64| {
-        let means = reduced(x, axes, mean);
-        let deviations = reduced(x, axes, |taps| {
-            let mean = mean(taps);
-            (taps.iter().map(|tap| (tap - mean).powi(2)).sum::<f64>() / taps.len() as f64 + epsilon).sqrt()
-        });
-        Tensor::of(&x.dims, |i| {
-            let at: Vec<_> = (0..i.len()).map(|axis| if axes.contains(&axis) { 0 } else { i[axis] }).collect();
-            (x.at(i) - means.at(&at)) / deviations.at(&at)
-        })
-    };
-    let normal = |axes: &[usize], x: &Tensor| normal_by(axes, x, 1e-5);
-    let (s, b) = (Tensor::some(&[4], 2), Tensor::some(&[4], 3));
-    let constants = vec![s.constant("s"), b.constant("b")];
-    let affine = |x: &Tensor| Tensor::of(&x.dims, |i| x.at(i) * s.at(&[i[1]]) + b.at(&[i[1]]));
-    let nodes = one("InstanceNormalization", &["x", "s", "b"], vec![]);
-    Case::new(&[&x], nodes, constants.clone()).makes(&affine(&normal(&[2, 3], &x)), &["instance_norm"]);
-    let nodes = one("GroupNormalization", &["x", "s", "b"], vec![int("num_groups", 2)]);
-    let grouped = normal(&[2], &Tensor { dims: vec![2, 2, 30], ..x.clone() });
-    let expected = affine(&Tensor { dims: x.dims.clone(), ..grouped });
-    Case::new(&[&x], nodes, constants.clone()).opset(21).makes(&expected, &["group_norm", "groups: 2"]);
-    // Over the last axis, and with channels last over the channels.
-    let last = Tensor { dims: vec![2, 3, 5, 4], ..x };
-    let nodes = one("LayerNormalization", &["x", "s", "b"], vec![]);
-    let of_last = normal(&[3], &last);
-    let expected = Tensor::of(&last.dims, |i| of_last.at(i) * s.at(&[i[3]]) + b.at(&[i[3]]));
-    Case::new(&[&last], nodes, constants).makes(&expected, &["layer_norm"]);
-    // Over several, of which each element has its own factor; and over channels that lie apart.
-    let nodes = one("LayerNormalization", &["x", "s"], vec![int("axis", 2), float("epsilon", 0.5)]);
-    let s = Tensor::some(&[5, 4], 4);
-    let of_two = normal_by(&[2, 3], &last, 0.5);
-    let expected = Tensor::of(&last.dims, |i| of_two.at(i) * s.at(&[i[2], i[3]]));
-    Case::new(&[&last], nodes, vec![s.constant("s")]).makes(&expected, &["layer_norm", "axis: 2", "epsilon: 0.5"]);
-    let first = Tensor::some(&[2, 4, 3, 5], 1);
-    let s = Tensor::some(&[4], 2);
-    let turned = vec![
-        node("Transpose", &["x"], "t", vec![ints("perm", &[0, 2, 3, 1])]),
-        node("LayerNormalization", &["t", "s"], "n", vec![]),
-        node("Transpose", &["n"], "y", vec![ints("perm", &[0, 3, 1, 2])]),
-    ];
-    let of_channels = normal(&[1], &first);
-    let expected = Tensor::of(&first.dims, |i| of_channels.at(i) * s.at(&[i[1]]));
-    Case::new(&[&first], turned, vec![s.constant("s")]).makes(&expected, &["layer_norm", "reorder"]);
-    // Numbers of groups, as before version 21.
-    let (s, b) = (Tensor::some(&[2], 2), Tensor::some(&[2], 3));
-    let grouped = normal(&[2], &Tensor { dims: vec![2, 2, 30], ..first.clone() });
-    let expected = Tensor { dims: first.dims.clone(), ..grouped };
-    let expected = Tensor::of(&first.dims, |i| expected.at(i) * s.at(&[i[1] / 2]) + b.at(&[i[1] / 2]));
-    let nodes = one("GroupNormalization", &["x", "s", "b"], vec![int("num_groups", 2)]);
-    Case::new(&[&first], nodes, vec![s.constant("s"), b.constant("b")]).opset(18).makes(&expected, &["group_norm"]);
 }
 
 #[test]
