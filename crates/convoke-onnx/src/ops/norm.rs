@@ -81,7 +81,7 @@ pub(super) fn of_axes(
     // The same memory, in which that is what the last sizes count.
     let memory = shape.memory();
     let mut value = view.value;
-    let axis = match (1..memory.len()).find(|&axis| memory[axis..].iter().product::<usize>() == len) {
+    let axis = match (1..memory.len()).rev().find(|&axis| memory[axis..].iter().product::<usize>() == len) {
         Some(axis) => axis,
         None => {
             shape =
