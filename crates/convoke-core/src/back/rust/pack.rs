@@ -15,8 +15,10 @@ fn pack_rows(spec: &LayerSpec) -> TokenStream {
     let parameters = rows.iter().map(|(name, array)| quote!(#name: &#array)).collect::<Vec<_>>();
     let arguments = rows.iter().map(|(name, _)| name);
     let copy = copy_rows(spec, &rows);
+    let [many, more] = [rows.len(), rows.len() + 1].map(many);
     quote! {
         /// Packs what belongs to output channels for `run`.
+        #many
         pub const fn pack(#(#parameters),*) -> Packed {
             let mut packed = Packed::ZERO;
             pack_into(&mut packed, #(#arguments),*);
@@ -24,6 +26,7 @@ fn pack_rows(spec: &LayerSpec) -> TokenStream {
         }
 
         /// Packs what belongs to output channels into `packed`.
+        #more
         pub const fn pack_into(packed: &mut Packed, #(#parameters),*) {
             #copy
         }
@@ -39,6 +42,14 @@ pub(super) fn pack(spec: &LayerSpec, packings: &[&WeightsPacking]) -> TokenStrea
         (false, [packing]) => pack_floats(spec, packing),
         (false, _) => TokenStream::new(),
     }
+}
+
+/// Arguments that clippy lets pass.
+const MANY: usize = 7;
+
+/// The attribute that a function of so many arguments needs.
+fn many(arguments: usize) -> TokenStream {
+    if arguments > MANY { quote!(#[allow(clippy::too_many_arguments)]) } else { TokenStream::new() }
 }
 
 fn pack_floats(spec: &LayerSpec, p: &WeightsPacking) -> TokenStream {
@@ -83,10 +94,12 @@ fn pack_floats(spec: &LayerSpec, p: &WeightsPacking) -> TokenStream {
         },
     };
     let positions = positions(p);
+    let [many, more] = [rows.len() + 1, rows.len() + 2].map(many);
     let (panel_len, g_panels) = (n(p.panel_len()), times(quote!(g), p.panels()));
     quote! {
         /// Packs `weights` for `run`. What takes long at build time (a million weights and more) is better packed
         /// when the program starts, by [`pack_into`].
+        #many
         pub const fn pack(weights: &Weights #bias_parameter) -> Packed {
             let mut packed = Packed::ZERO;
             pack_into(&mut packed, weights #bias_argument);
@@ -94,6 +107,7 @@ fn pack_floats(spec: &LayerSpec, p: &WeightsPacking) -> TokenStream {
         }
 
         /// Packs `weights` into `packed`: nothing large passes over the stack.
+        #more
         pub const fn pack_into(packed: &mut Packed, weights: &Weights #bias_parameter) {
             #orders
             let mut g = 0;
