@@ -49,22 +49,22 @@ error: there is no layer `net_memory`; there are none that stand alone
 fn explain_prints_a_network_as_it_is_computed() {
     with_input("explain - --target avx2 --layer net --size H=6", NET).success().stdout_eq(str![[r#"
 <stdin>:net on avx2: 5 layers for 5
-  stem    conv2d      f32[N, 4, 6, 8] @ nchw  direct, vector ow, input copied, tile 4x1                       1.08 k cycles  42.5 %,  30 % of peak
-  half    max_pool2d  f32[N, 4, 3, 4] @ nchw  pool, vector ow, tile 1x1                                          410 cycles  16.1 %,   3 % of peak
-  both    concat      f32[N, 8, 3, 4] @ nchw  moves 384 B
-  all     flatten     f32[N, 96, 1] @ ncl     in the same memory
-  scores  linear      f32[N, 10, 1] @ ncl     pointwise, vector oc, input copied to channels last, tile 1x2   1.06 k cycles  41.4 %,   6 % of peak
-  in all: 2.55 k cycles an image, of which multiply-adds alone would take 396 (15.5 %)
+  stem    conv2d      f32[N, 4, 6, 8] @ nchw   direct, vector ow, input copied, tile 4x1   1.08 k cycles  56.7 %,  30 % of peak
+  half    max_pool2d  f32[N, 4, 3, 4] @ nchw   pool, vector ow, tile 1x1                      410 cycles  21.5 %,   3 % of peak
+  both    concat      f32[N, 8, 3, 4] @ nchw   moves 384 B
+  scores  conv2d      f32[N, 10, 1, 1] @ nchw  direct, vector oc, tile 1x2                    416 cycles  21.8 %,  14 % of peak
+  all     flatten     f32[N, 10, 1] @ ncl      in the same memory
+  in all: 1.91 k cycles an image, of which multiply-adds alone would take 396 (20.7 %)
   memory: 960 B an image between layers, 4.34 kB of parameters
 
 "#]]);
     with_input("explain - --target avx2", RECURRENT).success().stdout_eq(str![[r#"
 <stdin>:net on avx2: 4 layers for 2
   signal_nlc  reorder  f32[2, 10, 16] @ nlc  moves 640 B
-  memory      lstm     f32[2, 10, 16] @ nlc  pointwise, vector oc, tile 5x2, and 11 layers a position   7.89 k cycles  60.6 %,   5 % of peak
-  next        gru      f32[2, 10, 8] @ nlc   pointwise, vector oc, tile 4x3, and 17 layers a position   5.13 k cycles  39.4 %,   8 % of peak
+  memory      lstm     f32[2, 10, 16] @ nlc  pointwise, vector oc, tile 5x2, and 11 layers a position   5.58 k cycles  66.1 %,   8 % of peak
+  next        gru      f32[2, 10, 8] @ nlc   pointwise, vector oc, tile 4x3, and 13 layers a position   2.86 k cycles  33.9 %,  14 % of peak
   next_ncl    reorder  f32[2, 8, 10] @ ncl   moves 320 B
-  in all: 13.0 k cycles an image, of which multiply-adds alone would take 825 (6.34 %)
+  in all: 8.44 k cycles an image, of which multiply-adds alone would take 825 (9.78 %)
   memory: 1.28 kB an image between layers, 5.12 kB of parameters
 
 "#]]);

@@ -47,10 +47,8 @@ impl View {
         Self::dense(Role::Dst, spec, spec.layout, spec.out_channels, spec.spatial.map(|a| a.output))
     }
 
-    /// A dense tensor of `channels` and `sizes`. Channels of one element each lie side by side in `nchw` too.
+    /// A dense tensor of `channels` and `sizes`.
     fn dense(role: Role, spec: &LayerSpec, layout: Layout, channels: usize, sizes: [usize; 3]) -> Self {
-        let is_pixel = sizes == [1; 3] && layout == Layout::ChannelsFirst;
-        let layout = if is_pixel { Layout::ChannelsLast } else { layout };
         let lanes = layout.lanes(channels, spec.dtype);
         let planes = channels.div_ceil(lanes);
         let [d, h, w] = sizes.map(|s| s as i64);
@@ -177,6 +175,13 @@ impl Geometry {
         }
         if algorithm == Algorithm::Fft && spatial[1].kernel > 1 {
             spatial = [spatial[0], SpatialAxis::UNIT, rows_in_one(&spatial[1], &spatial[2])];
+        }
+        let is_pixel = sizes[0] == [1; 3]
+            && spec.integers.is_none()
+            && matches!(algorithm, Algorithm::Direct | Algorithm::Pointwise);
+        if is_pixel && role == Role::Src && layout == Layout::ChannelsFirst {
+            // Channels of one element each lie side by side.
+            layout = Layout::ChannelsLast;
         }
         let ic = spec.ic_lanes(algorithm);
         let in_lanes = role == Role::Scratch || spec.lane_channels(algorithm) > 1;
