@@ -49,12 +49,12 @@ error: there is no layer `net_memory`; there are none that stand alone
 fn explain_prints_a_network_as_it_is_computed() {
     with_input("explain - --target avx2 --layer net --size H=6", NET).success().stdout_eq(str![[r#"
 <stdin>:net on avx2: 5 layers for 5
-  stem    conv2d      f32[N, 4, 6, 8] @ nchw   direct, vector ow, input copied, tile 4x1   1.08 k cycles  56.7 %,  30 % of peak
-  half    max_pool2d  f32[N, 4, 3, 4] @ nchw   pool, vector ow, tile 1x1                      410 cycles  21.5 %,   3 % of peak
-  both    concat      f32[N, 8, 3, 4] @ nchw   moves 384 B
-  scores  conv2d      f32[N, 10, 1, 1] @ nchw  direct, vector oc, tile 1x2                    416 cycles  21.8 %,  14 % of peak
-  all     flatten     f32[N, 10, 1] @ ncl      in the same memory
-  in all: 1.91 k cycles an image, of which multiply-adds alone would take 396 (20.7 %)
+  stem    conv2d      f32[N, 4, 6, 8] @ nchw  direct, vector ow, input copied, tile 4x1   1.08 k cycles  57.0 %,  30 % of peak
+  half    max_pool2d  f32[N, 4, 3, 4] @ nchw  pool, vector ow, tile 1x1                      410 cycles  21.6 %,   3 % of peak
+  both    concat      f32[N, 8, 3, 4] @ nchw  moves 384 B
+  all     flatten     f32[N, 96, 1] @ ncl     in the same memory
+  scores  linear      f32[N, 10, 1] @ ncl     pointwise, vector oc, tile 1x2                 408 cycles  21.5 %,  15 % of peak
+  in all: 1.90 k cycles an image, of which multiply-adds alone would take 396 (20.8 %)
   memory: 960 B an image between layers, 4.34 kB of parameters
 
 "#]]);

@@ -176,18 +176,22 @@ impl Geometry {
         if algorithm == Algorithm::Fft && spatial[1].kernel > 1 {
             spatial = [spatial[0], SpatialAxis::UNIT, rows_in_one(&spatial[1], &spatial[2])];
         }
-        let is_pixel = sizes[0] == [1; 3]
-            && spec.integers.is_none()
-            && matches!(algorithm, Algorithm::Direct | Algorithm::Pointwise);
-        if is_pixel && role == Role::Src && layout == Layout::ChannelsFirst {
-            // Channels of one element each lie side by side.
-            layout = Layout::ChannelsLast;
-        }
+        // Channels of one element each lie side by side, whatever the layout is called.
+        let may_be_pixel = spec.integers.is_none()
+            && !spec.return_indices
+            && matches!(algorithm, Algorithm::Direct | Algorithm::Pointwise | Algorithm::Depthwise | Algorithm::Pool);
+        let as_it_lies = |layout: Layout, sizes: [usize; 3]| match layout {
+            Layout::ChannelsFirst if may_be_pixel && sizes == [1; 3] => Layout::ChannelsLast,
+            layout => layout,
+        };
+        // A copy has the channels as the input has them, or last.
+        let src_layout = if role == Role::Src { as_it_lies(layout, sizes[0]) } else { layout };
+        let dst_layout = as_it_lies(spec.layout, sizes[1]);
         let ic = spec.ic_lanes(algorithm);
         let in_lanes = role == Role::Scratch || spec.lane_channels(algorithm) > 1;
         let channels = if in_lanes { spec.groups * ic } else { spec.in_channels };
-        let mut src = View::dense(role, spec, layout, channels, sizes[0]);
-        let mut dst = View::dense(Role::Dst, spec, spec.layout, spec.out_channels, sizes[1]);
+        let mut src = View::dense(role, spec, src_layout, channels, sizes[0]);
+        let mut dst = View::dense(Role::Dst, spec, dst_layout, spec.out_channels, sizes[1]);
         let by_channel = algorithm.is_by_channel();
         let groups = if by_channel { 1 } else { spec.groups };
         let multiplier = if by_channel { spec.oc_per_group() } else { 1 };

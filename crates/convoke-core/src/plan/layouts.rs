@@ -37,15 +37,17 @@ pub fn like(spec: &LayerSpec) -> String {
     LayerSpec { name: "like".to_owned(), ..spec.clone() }.to_string()
 }
 
-/// The same network with other layouts inside: what it takes and gives is as it was, and parameters have the same names. And the plans of its layers.
-pub(super) fn choose_layouts(network: &NetworkSpec, target: &Target) -> (NetworkSpec, Plans) {
-    let prices = Prices::of(network, target);
+/// The same network with other layouts inside: what it takes and gives is as it was, and parameters have the same names. And its price, and the plans of its
+/// layers beside those that are known.
+pub(super) fn choose_layouts(network: &NetworkSpec, target: &Target, known: Plans) -> (NetworkSpec, f64, Plans) {
+    let prices = Prices::of(network, target, known);
     let starts = LAYOUTS.map(|layout| prices.start(|options| options.iter().find(|option| option.0 == layout)));
     let own = prices.start(|options| options.iter().min_by(|a, b| a.1.total_cmp(&b.1)));
     let ends = starts.into_iter().chain([own]).map(|start| prices.improve(start));
     let best = ends.min_by(|a, b| prices.total(a).total_cmp(&prices.total(b)));
+    let price = best.as_ref().map_or(0.0, |layouts| prices.total(layouts));
     let arranged = best.map_or_else(|| network.clone(), |layouts| rewrite(network, &layouts));
-    (arranged, prices.plans)
+    (arranged, price, prices.plans)
 }
 
 type Priced = (Layout, f64);
@@ -64,8 +66,8 @@ struct Prices<'a> {
 }
 
 impl<'a> Prices<'a> {
-    fn of(network: &'a NetworkSpec, target: &Target) -> Self {
-        let (mut plans, mut known) = (Plans::new(), Products::new());
+    fn of(network: &'a NetworkSpec, target: &Target, mut plans: Plans) -> Self {
+        let mut known = Products::new();
         let mut alone = network.clone();
         let mut price = |spec: &LayerSpec| -> Option<f64> {
             let text = like(spec);
@@ -325,7 +327,12 @@ fn normalized(made: &TensorShape) -> f64 {
 
 /// The network whose layers take what they take in `layouts`.
 fn rewrite(network: &NetworkSpec, layouts: &[Layout]) -> NetworkSpec {
-    let mut names: HashSet<String> = network.values.iter().map(|value| value.name.clone()).collect();
+    // What only reorders is made anew where it is wanted, under the name that it has.
+    let stays = |value: &usize| {
+        !network.nodes.iter().any(|node| node.output == *value && matches!(node.kind, NodeKind::Reorder))
+    };
+    let stay = (0..network.values.len()).filter(stays);
+    let mut names: HashSet<String> = stay.map(|value| network.values[value].name.clone()).collect();
     names.extend(network.nodes.iter().flat_map(|node| &node.norms).map(|norm| norm.name.clone()));
     let mut out = NetworkSpec { nodes: vec![], outputs: vec![], ..network.clone() };
     out.values.truncate(network.inputs);
@@ -393,8 +400,12 @@ fn reordered(
     }
     let from = places[value].values().next().copied().unwrap_or_default();
     let NetworkValue { name, shape } = &network.values[value];
+    let is_own = layout == shape.layout && !names.contains(name);
     let shape = TensorShape { layout, ..shape.clone() };
-    let mut name = format!("{name}_{}", layout.name(shape.sizes.len(), shape.dtype()));
+    let mut name = match is_own {
+        true => name.clone(),
+        false => format!("{name}_{}", layout.name(shape.sizes.len(), shape.dtype())),
+    };
     while !names.insert(name.clone()) {
         name.push('_');
     }

@@ -93,7 +93,7 @@ fn check(original: &NetworkSpec, changed: &NetworkSpec, what: &str) {
 fn any_layouts_compute_the_same() {
     for layout in ["nchw", "nhwc"] {
         let original = every(layout);
-        let prices = Prices::of(&original, &Target::AVX2);
+        let prices = Prices::of(&original, &Target::AVX2, Plans::new());
         for pick in LAYOUTS {
             let start = prices.start(|options| options.iter().find(|option| option.0 == pick));
             assert!(start.contains(&pick));

@@ -6,7 +6,7 @@ use crate::spec::{Layout, NetworkSpec, NodeKind};
 use crate::target::Target;
 
 /// The network that is compiled in place of `network`: the same inputs, outputs and parameters, with additions and steps that stand alone in the
-/// layers before them, a `linear` that takes an image as a window of its size, and each value in the layout that makes the layers cheapest; the steps of recurrent layers too.
+/// layers before them, a `linear` of a flattened image as a window of its size if that is cheaper, and each value in the layout that makes the layers cheapest; the steps of recurrent layers too.
 pub fn arrange(network: &NetworkSpec, target: &Target) -> NetworkSpec {
     arrange_planned(network, target).0
 }
@@ -14,7 +14,6 @@ pub fn arrange(network: &NetworkSpec, target: &Target) -> NetworkSpec {
 /// As [`arrange`], with the plans that were made on the way, of more layers than there are.
 pub fn arrange_planned(network: &NetworkSpec, target: &Target) -> (NetworkSpec, Plans) {
     let mut fused = fuse(network);
-    widen(&mut fused);
     let mut of_steps = Plans::new();
     for node in &mut fused.nodes {
         if let NodeKind::Recurrent(recurrent) = &mut node.kind {
@@ -23,8 +22,14 @@ pub fn arrange_planned(network: &NetworkSpec, target: &Target) -> (NetworkSpec, 
             of_steps.extend(plans);
         }
     }
-    let (arranged, mut plans) = choose_layouts(&fused, target);
-    plans.extend(of_steps);
+    let (mut arranged, price, mut plans) = choose_layouts(&fused, target, of_steps);
+    if widen(&mut fused) {
+        let (widened, other, more) = choose_layouts(&fused, target, plans);
+        plans = more;
+        if other < price {
+            arranged = widened;
+        }
+    }
     (arranged, plans)
 }
 

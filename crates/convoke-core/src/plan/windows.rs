@@ -2,14 +2,15 @@
 //! layout that the layers before it make, whatever order its elements are flattened in.
 
 use crate::spec::{
-    LayerSpec, Layout, NetworkSpec, NetworkValue, NodeKind, Schedule, SpatialAxis, TensorShape, WeightsLayout,
+    Accuracy, LayerSpec, Layout, NetworkSpec, NetworkValue, NodeKind, Schedule, SpatialAxis, TensorShape, WeightsLayout,
 };
 
 /// Output channels up to which moving an element is worth a thought beside its products.
 const FEW: usize = 256;
 
-/// Has each such layer take the image itself, and flattens what it makes instead, which is one pixel.
-pub(super) fn widen(network: &mut NetworkSpec) {
+/// Has each such layer take the image itself, and flattens what it makes instead, which is one pixel. Says whether there is one.
+pub(super) fn widen(network: &mut NetworkSpec) -> bool {
+    let before = network.values.len();
     while let Some((flatten, linear, spec)) = (0..network.nodes.len()).find_map(|at| widened(network, at)) {
         let name = network.nodes[linear].name.clone();
         let made = NetworkValue { name, shape: TensorShape::of_dst(&spec) };
@@ -23,6 +24,7 @@ pub(super) fn widen(network: &mut NetworkSpec) {
         (view.inputs, view.output) = (vec![pixel], flat);
         network.nodes.insert(linear, view);
     }
+    network.values.len() > before
 }
 
 /// The layer that flattens what the one at `at` takes, that one, and what it is then.
@@ -47,13 +49,10 @@ fn widened(network: &NetworkSpec, at: usize) -> Option<(usize, usize, LayerSpec)
         for (axis, &size) in spatial[3 - rank..].iter_mut().zip(&image.sizes) {
             *axis = SpatialAxis { input: size, kernel: size, ..SpatialAxis::UNIT };
         }
-        let spec = LayerSpec {
-            rank,
-            in_channels: image.channels,
-            spatial,
-            layout: Layout::ChannelsFirst,
-            ..spec.as_ref().clone()
-        };
+        let layout = Layout::ChannelsFirst;
+        // Sums of one pixel have nothing to transform.
+        let accuracy = Accuracy::Exact;
+        let spec = LayerSpec { rank, in_channels: image.channels, spatial, layout, accuracy, ..spec.as_ref().clone() };
         (flatten, at, spec)
     })
 }
