@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use super::*;
 use crate::eval::reference::run_network;
 use crate::front;
-use crate::plan::arrange;
+use crate::plan::{arrange, pin};
 use crate::spec::Limits;
 
 fn network(text: &str) -> NetworkSpec {
@@ -176,6 +176,9 @@ fn a_flattened_image_stays_as_it_is() {
             check(&original, &arranged, more);
             assert_eq!(linear(&arranged, "hidden"), kind, "{arranged}");
             assert_eq!(moves(&arranged), expected, "{arranged}");
+            // What is printed is planned so again.
+            let pinned = pin(&original, &target).to_string();
+            assert_eq!(pin(&network(&pinned), &target).to_string(), pinned);
         }
     }
     let wide = network(&layers("").replace("out_channels: 20", "out_channels: 300"));
