@@ -1,5 +1,6 @@
 use super::*;
 use crate::{Compiler, compile};
+use convoke_core::lower::weights::IntegerParameters;
 use convoke_core::pipeline::CompileError;
 
 fn kernel(text: &str) -> Kernel {

@@ -1,6 +1,7 @@
 //! A `linear` of a flattened image as the convolution that it is: a window as large as the image, of the same weights. So the image may stay in the
 //! layout that the layers before it make, whatever order its elements are flattened in.
 
+use super::layouts::like;
 use crate::spec::{
     Accuracy, LayerSpec, Layout, NetworkSpec, NetworkValue, NodeKind, Schedule, SpatialAxis, TensorShape, WeightsLayout,
 };
@@ -43,7 +44,7 @@ fn widened(network: &NetworkSpec, at: usize) -> Option<(usize, usize, LayerSpec)
         && spec.out_channels <= FEW
         && is_free
         && is_plain;
-    fits.then(|| {
+    let window = || {
         let mut spatial = [SpatialAxis::UNIT; 3];
         let rank = image.sizes.len();
         for (axis, &size) in spatial[3 - rank..].iter_mut().zip(&image.sizes) {
@@ -53,6 +54,8 @@ fn widened(network: &NetworkSpec, at: usize) -> Option<(usize, usize, LayerSpec)
         // Sums of one pixel have nothing to transform.
         let accuracy = Accuracy::Exact;
         let spec = LayerSpec { rank, in_channels: image.channels, spatial, layout, accuracy, ..spec.as_ref().clone() };
-        (flatten, at, spec)
-    })
+        // What the language refuses stays a list.
+        like(&spec).parse::<LayerSpec>().is_ok().then_some((flatten, at, spec))
+    };
+    if fits { window() } else { None }
 }
