@@ -54,6 +54,7 @@
 //! # Features
 //! - `jit` (default): compiling at run time, and everything but the macro. Without it the crate is `no_std` and has
 //!   [`conv!`] alone, with nothing to build for the program itself.
+//! - `macros` (default): [`conv!`]. A program that compiles at run time alone builds faster without it.
 //! - `std` (default): code that [`conv!`] emits asks the CPU for its instructions when it runs. Without it that code is `no_std`
 //!   and uses what the compiler was told that every CPU has.
 #![cfg_attr(not(feature = "jit"), no_std)]
@@ -99,6 +100,7 @@ pub use convoke_core::lower::weights::IntegerParameters;
 pub use convoke_core::spec::{BindError, DType, LayerSpec, LayerTemplate, Limits, NetworkSpec, Storage};
 #[cfg(feature = "jit")]
 pub use convoke_jit::{Element, native_target, with_native_caches};
+#[cfg(feature = "macros")]
 pub use convoke_macros::conv;
 #[cfg(feature = "jit")]
 pub use dynamic::{Dynamic, Weights};
