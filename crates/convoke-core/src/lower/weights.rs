@@ -361,6 +361,7 @@ impl WeightsPacking {
         let sources: Vec<Option<usize>> = (0..self.ic / self.plain_ic.max(1))
             .flat_map(|part| (0..taps).map(move |tap| Some(self.tap_of_part(part, tap)? * self.tap_stride)))
             .collect();
+        let side_by_side = self.parts == [1; 3] && self.tap_stride == 1;
         let mut windows = [vec![[0.0; LANES]; self.taps], vec![[0.0; LANES]; self.taps]];
         let (packed, _) = packed.as_chunks_mut::<LANES>();
         let mut panels = packed.chunks_exact_mut(self.taps * self.ic);
@@ -372,16 +373,21 @@ impl WeightsPacking {
                 let (part, channel) = (ic / self.plain_ic, ic % self.plain_ic);
                 let from = g * self.group_stride + oc0 * self.oc_stride + channel * self.ic_stride;
                 let sources = &sources[part * taps..][..taps];
-                for (line, source) in windows[0].iter_mut().zip(sources) {
-                    *line = [0.0; LANES];
-                    let Some(source) = source else { continue };
-                    let weights = &plain[from + source..];
-                    let number = |lane: usize| weights[lane * self.oc_stride].to_number();
-                    line.iter_mut().take(used).enumerate().for_each(|(lane, slot)| *slot = number(lane));
+                windows[0][..taps].fill([0.0; LANES]);
+                for lane in 0..used {
+                    let weights = &plain[from + lane * self.oc_stride..];
+                    let lines = windows[0].iter_mut();
+                    if side_by_side {
+                        lines.zip(&weights[..taps]).for_each(|(line, weight)| line[lane] = weight.to_number());
+                        continue;
+                    }
+                    for (line, source) in lines.zip(sources) {
+                        line[lane] = source.map_or(0.0, |source| weights[source].to_number());
+                    }
                 }
                 winograd::transform_windows(matrix, window, &mut windows);
-                for (line, slots) in windows[0].iter().zip(to.iter_mut().skip(ic).step_by(self.ic)) {
-                    *slots = line.map(T::Lane::from_f64);
+                for (line, slots) in windows[0].iter().zip(to.chunks_exact_mut(self.ic)) {
+                    slots[ic] = line.map(T::Lane::from_f64);
                 }
             }
         }

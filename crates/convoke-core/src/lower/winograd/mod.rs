@@ -195,7 +195,7 @@ pub(crate) fn transform_windows<const LANES: usize>(
         let slabs = before.chunks_exact(window[axis] * inner).zip(after.chunks_exact_mut(matrix.len() * inner));
         for (from, to) in slabs.take(outer) {
             for (factors, line) in matrix.iter().zip(to.chunks_exact_mut(inner)) {
-                // What each output is the sum of is read once, where it is as mostly.
+                // What each output is the sum of is read once; three taps are as mostly.
                 if let [a, b, c] = factors[..] {
                     let (left, rest) = from.split_at(inner);
                     let (middle, right) = rest.split_at(inner);
@@ -204,12 +204,13 @@ pub(crate) fn transform_windows<const LANES: usize>(
                     }
                     continue;
                 }
-                let (first, others) = from.split_at(inner);
-                line.iter_mut().zip(first).for_each(|(to, tap)| *to = tap.map(|x| factors[0] * x));
-                for (factor, taps) in factors[1..].iter().zip(others.chunks_exact(inner)) {
-                    for (to, tap) in line.iter_mut().zip(taps) {
-                        to.iter_mut().zip(tap).for_each(|(to, x)| *to += factor * x);
+                for (at, to) in line.iter_mut().enumerate() {
+                    let mut sum = from[at].map(|x| factors[0] * x);
+                    for (k, factor) in factors.iter().enumerate().skip(1) {
+                        let tap = &from[k * inner + at];
+                        sum = std::array::from_fn(|lane| sum[lane] + factor * tap[lane]);
                     }
+                    *to = sum;
                 }
             }
         }
