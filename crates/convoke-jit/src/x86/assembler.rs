@@ -3,9 +3,10 @@
 //! The instruction encodings themselves are iced's; what is ours is which one stands where. Codes are named in full
 //! (`VEX_…`, `EVEX_…`), so that none is chosen by a default.
 
-use iced_x86::{
-    BlockEncoder, BlockEncoderOptions, Code, Instruction, InstructionBlock, MemoryOperand, OpKind, Register,
-};
+use iced_x86::{Code, Encoder, Instruction, MemoryOperand, OpKind, Register};
+
+/// Bytes from a jump back to where it leads, so that one byte says how far, the jump's own two included.
+const SHORT: usize = 126;
 
 /// A place to jump to, or a constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,23 +161,58 @@ impl Assembler {
     }
 
     /// The bytes, to be placed anywhere.
-    pub(super) fn finish(mut self) -> Result<Code64, String> {
-        let code_instructions = self.instructions.len();
-        for (bytes, label) in std::mem::take(&mut self.constants) {
-            self.bind(label);
-            for chunk in bytes.chunks(16) {
-                self.scalar(Instruction::with_declare_byte(chunk));
-            }
-        }
+    ///
+    /// Each instruction is encoded once. A jump back is short where it can be; places behind an instruction are filled in at the end.
+    pub(super) fn finish(self) -> Result<Code64, String> {
         if let Some(reason) = self.refused {
             return Err(reason);
         }
-        let block = InstructionBlock::new(&self.instructions, 0);
-        let options = BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS;
-        let encoded = BlockEncoder::encode(64, block, options).map_err(|e| e.to_string())?;
-        let bytes = encoded.code_buffer;
-        let offset = |at: usize| encoded.new_instruction_offsets.get(at).map_or(bytes.len(), |&o| o as usize);
-        let notes = self.notes.unwrap_or_default().into_iter().map(|(at, words)| (offset(at), words)).collect();
-        Ok(Code64 { code_len: offset(code_instructions), notes, bytes })
+        let mut encoder = Encoder::new(64);
+        let mut places = vec![None; self.labels as usize + 1];
+        let mut open = Vec::new();
+        let mut starts = Vec::with_capacity(self.instructions.len());
+        let mut at = 0;
+        for mut instruction in self.instructions {
+            starts.push(at);
+            places[instruction.ip() as usize] = Some(at);
+            let is_jump = instruction.op0_kind() == OpKind::NearBranch64;
+            let label = match (is_jump, instruction.is_ip_rel_memory_operand()) {
+                (true, _) => Some(instruction.near_branch64()),
+                (_, true) => Some(instruction.memory_displacement64()),
+                _ => None,
+            };
+            let known = label.and_then(|label| places[label as usize]);
+            match known.unwrap_or(at) as u64 {
+                to if is_jump => instruction.set_near_branch64(to),
+                to if label.is_some() => instruction.set_memory_displacement64(to),
+                _ => {}
+            }
+            if instruction.code() == Code::Jne_rel32_64 && known.is_some_and(|to| at - to <= SHORT) {
+                instruction.set_code(Code::Jne_rel8_64);
+            }
+            let len = encoder.encode(&instruction, at as u64).map_err(|e| e.to_string())?;
+            if let (Some(label), None) = (label, known) {
+                let offsets = encoder.get_constant_offsets();
+                let field = if is_jump { offsets.immediate_offset() } else { offsets.displacement_offset() };
+                open.push((label, at + field, at + len));
+            }
+            at += len;
+        }
+        if let Some(label) = self.pending {
+            places[label.0 as usize] = Some(at);
+        }
+        let mut bytes = encoder.take_buffer();
+        for (constant, label) in self.constants {
+            places[label.0 as usize] = Some(bytes.len());
+            bytes.extend(constant);
+        }
+        for (label, field, next) in open {
+            let to = places[label as usize].ok_or("a label that is nowhere")?;
+            let distance = i32::try_from(to as i64 - next as i64).map_err(|e| e.to_string())?;
+            bytes[field..field + 4].copy_from_slice(&distance.to_le_bytes());
+        }
+        let offset = |index: usize| starts.get(index).copied().unwrap_or(at);
+        let notes = self.notes.unwrap_or_default().into_iter().map(|(index, words)| (offset(index), words)).collect();
+        Ok(Code64 { code_len: at, notes, bytes })
     }
 }
