@@ -5,7 +5,7 @@
 
 use iced_x86::{Code, Encoder, Instruction, MemoryOperand, OpKind, Register};
 
-/// Bytes from a jump back to where it leads, so that one byte says how far, the jump's own two included.
+/// Bytes from where a jump back leads to the jump, up to which one byte says how far; the jump's own two count too, and make 128.
 const SHORT: usize = 126;
 
 /// A place to jump to, or a constant.
@@ -214,5 +214,68 @@ impl Assembler {
         let offset = |index: usize| starts.get(index).copied().unwrap_or(at);
         let notes = self.notes.unwrap_or_default().into_iter().map(|(index, words)| (offset(index), words)).collect();
         Ok(Code64 { code_len: at, notes, bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iced_x86::{Decoder, DecoderOptions};
+
+    fn decoded(code: &Code64) -> Vec<Instruction> {
+        Decoder::new(64, &code.bytes[..code.code_len], DecoderOptions::NONE).into_iter().collect()
+    }
+
+    /// Around the distance from which on a jump back takes four bytes.
+    #[test]
+    fn jumps_lead_to_their_labels() {
+        for between in (0..4).chain(SHORT - 8..SHORT + 8) {
+            let mut a = Assembler::new(false);
+            let [head, behind] = [a.new_label(), a.new_label()];
+            a.scalar(Ok(Instruction::with(Code::Nopd)));
+            a.bind(head);
+            a.jump(Code::Jle_rel32_64, behind);
+            (0..between).for_each(|_| a.scalar(Ok(Instruction::with(Code::Nopd))));
+            a.jump(Code::Jne_rel32_64, head);
+            a.bind(behind);
+            a.scalar(Ok(Instruction::with(Code::Retnq)));
+            let code = a.finish().expect("it is encoded");
+
+            let all = decoded(&code);
+            let [.., back, last] = all[..] else { panic!("{between}: {all:?}") };
+            assert_eq!((all.len(), back.near_branch_target(), last.code()), (between + 4, 1, Code::Retnq), "{between}");
+            assert_eq!((all[1].code(), all[1].near_branch_target()), (Code::Jle_rel32_64, last.ip()), "{between}");
+            // The jump forward has six bytes.
+            let is_short = between + 6 <= 128 - 2;
+            let expected = if is_short { Code::Jne_rel8_64 } else { Code::Jne_rel32_64 };
+            assert_eq!(back.code(), expected, "{between}");
+        }
+    }
+
+    /// Behind the code, each once, also where an immediate stands behind the displacement.
+    #[test]
+    fn constants_are_where_instructions_read_them() {
+        let mut a = Assembler::new(false);
+        let (one, two) = ([1_u8; 32], [2_u8; 32]);
+        let [x, y] = [Register::YMM1, Register::YMM2].map(Operand::Reg);
+        for bytes in [&one, &two, &one] {
+            let constant = a.constant(bytes);
+            a.vector(Code::VEX_Vcmpps_ymm_ymm_ymmm256_imm8, &[x, y, constant, Operand::Imm(1)]);
+            let constant = a.constant(bytes);
+            a.vector(Code::VEX_Vaddps_ymm_ymm_ymmm256, &[x, y, constant]);
+        }
+        let code = a.finish().expect("it is encoded");
+        assert_eq!(code.bytes[code.code_len..], [one, two].concat());
+        let read: Vec<usize> =
+            decoded(&code).iter().map(|i| i.ip_rel_memory_address() as usize - code.code_len).collect();
+        assert_eq!(read, [0, 0, 32, 32, 0, 0]);
+    }
+
+    #[test]
+    fn a_label_that_is_nowhere_is_refused() {
+        let mut a = Assembler::new(false);
+        let label = a.new_label();
+        a.jump(Code::Jne_rel32_64, label);
+        assert!(a.finish().is_err());
     }
 }
