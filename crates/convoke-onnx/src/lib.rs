@@ -106,6 +106,17 @@ pub struct Parameter {
     pub values: Vec<f32>,
 }
 
+impl Parameter {
+    /// Its elements as files of safetensors hold them: four bytes each, the lowest first.
+    pub fn to_le_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0; size_of_val(&self.values[..])];
+        for (slot, x) in bytes.as_chunks_mut().0.iter_mut().zip(&self.values) {
+            *slot = x.to_le_bytes();
+        }
+        bytes
+    }
+}
+
 /// An input or an output of the model, and the value that it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {

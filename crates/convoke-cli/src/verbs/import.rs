@@ -84,11 +84,7 @@ impl View for Elements<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let mut bytes = vec![0; self.data_len()];
-        for (slot, x) in bytes.as_chunks_mut().0.iter_mut().zip(&*self.0.values) {
-            *slot = x.to_le_bytes();
-        }
-        bytes.into()
+        self.0.to_le_bytes().into()
     }
 
     fn data_len(&self) -> usize {

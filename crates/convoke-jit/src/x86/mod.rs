@@ -32,6 +32,4 @@ pub(crate) fn encode(kernel: &Kernel, tile: &Tile) -> Result<Vec<u8>, JitError> 
 }
 
 #[cfg(test)]
-mod simulate;
-#[cfg(test)]
 mod tests;

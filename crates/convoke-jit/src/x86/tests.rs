@@ -8,10 +8,10 @@ use convoke_core::pipeline;
 use convoke_core::span::{Span, Spanned};
 use convoke_core::spec::{Batch, DType, Limits, Storage, VectorAxis, arbitrary};
 use convoke_core::target::{Isa, Target};
+use convoke_simulator::{Function, Lane, Region};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
 
-use super::simulate::{Function, Lane, Region};
 use super::{text, tile};
 use crate::handmade::{self, Case, Kind, load, same_elements, special, store};
 

@@ -6,12 +6,12 @@ use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 use super::{Machine, Vector, low, vector};
 
 /// Whether an instruction for halves may leave lanes out.
-pub(super) fn takes_mask(mnemonic: Mnemonic) -> bool {
+pub(crate) fn takes_mask(mnemonic: Mnemonic) -> bool {
     matches!(mnemonic, Mnemonic::Vpmovzxwd | Mnemonic::Vcvtph2ps | Mnemonic::Vcvtps2ph | Mnemonic::Vpmovdw)
 }
 
 impl Machine<'_> {
-    pub(super) fn half(&mut self, i: &Instruction) -> Result<(), String> {
+    pub(crate) fn half(&mut self, i: &Instruction) -> Result<(), String> {
         use Mnemonic as M;
         match i.mnemonic() {
             M::Vpmovzxwd => self.widen_words(i, u32::from)?,

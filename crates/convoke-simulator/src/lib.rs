@@ -4,14 +4,9 @@
 //! does not know, and what the System V convention forbids, is an error that names the instruction. Here are registers, memory and
 //! the choice of an instruction; what those of vectors do is in `lanes` and `halves`.
 
-#[path = "simulate_gathers.rs"]
 mod gathers;
-#[path = "simulate_halves.rs"]
 mod halves;
-#[path = "simulate_lanes.rs"]
 mod lanes;
-
-use std::collections::HashMap;
 
 use convoke_core::eval::Element;
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register, RoundingControl};
@@ -32,15 +27,20 @@ const ARGUMENTS: [usize; 6] = [7, 6, 2, 1, 8, 9];
 const RSP: usize = 4;
 
 /// Bytes from an address on, with nothing on either side.
-pub(super) struct Region {
-    pub(super) name: &'static str,
-    pub(super) start: u64,
-    pub(super) bytes: Vec<u8>,
-    pub(super) is_written: bool,
+pub struct Region {
+    /// What messages call it.
+    pub name: &'static str,
+    /// The address of the first byte.
+    pub start: u64,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+    /// Whether code may write to it.
+    pub is_written: bool,
 }
 
 /// A number in a lane.
-pub(super) trait Lane: Element {
+pub trait Lane: Element {
+    /// Its bytes in a register.
     const BYTES: usize;
     /// `a * b + c`, rounded once.
     fn fused(a: Self, b: Self, c: Self) -> Self;
@@ -62,30 +62,33 @@ lane!(f64);
 type Vector = [u8; 64];
 
 /// A function, decoded.
-pub(super) struct Function {
+pub struct Function {
     instructions: Vec<Instruction>,
-    /// The instruction at an address.
-    at: HashMap<u64, usize>,
+    /// The instruction that begins at each byte of the code, if one does.
+    at: Vec<Option<usize>>,
     constants: Region,
 }
 
 impl Function {
-    /// `bytes` are code up to `code_len` and constants from there on.
-    pub(super) fn new(bytes: &[u8], code_len: usize) -> Result<Self, String> {
+    /// `bytes` are code up to `code_len` and constants from there on. An error where the code holds what is no instruction.
+    pub fn new(bytes: &[u8], code_len: usize) -> Result<Self, String> {
         let instructions: Vec<_> =
             Decoder::with_ip(64, &bytes[..code_len], CODE, DecoderOptions::NONE).iter().collect();
         if let Some(invalid) = instructions.iter().find(|i| i.is_invalid()) {
             return Err(format!("no instruction at {:#x}", invalid.ip()));
         }
-        let at = instructions.iter().enumerate().map(|(index, i)| (i.ip(), index)).collect();
+        let mut at = vec![None; code_len];
+        for (index, i) in instructions.iter().enumerate() {
+            at[(i.ip() - CODE) as usize] = Some(index);
+        }
         let start = CODE + code_len as u64;
         let bytes = bytes[code_len..].to_vec();
         let constants = Region { name: "constants", start, bytes, is_written: false };
         Ok(Self { instructions, at, constants })
     }
 
-    /// Calls the function by the System V convention.
-    pub(super) fn call(&self, memory: &mut [Region], arguments: &[u64]) -> Result<(), String> {
+    /// Calls the function by the System V convention. An error names the instruction that does what none may.
+    pub fn call(&self, memory: &mut [Region], arguments: &[u64]) -> Result<(), String> {
         let mut stack = vec![0xee; STACK_BYTES];
         let passed: Vec<u64> = [CALLER].into_iter().chain(arguments.iter().skip(ARGUMENTS.len()).copied()).collect();
         let top = STACK_BYTES - 8 * passed.len();
@@ -140,8 +143,8 @@ impl Machine<'_> {
             if ip == CALLER {
                 return Ok(());
             }
-            let index = *self.function.at.get(&ip).ok_or_else(|| format!("control goes to {ip:#x}"))?;
-            let instruction = &self.function.instructions[index];
+            let index = self.function.at.get(ip.wrapping_sub(CODE) as usize).copied().flatten();
+            let instruction = &self.function.instructions[index.ok_or_else(|| format!("control goes to {ip:#x}"))?];
             ip = self.step(instruction).map_err(|why| format!("`{instruction}` at {ip:#x}: {why}"))?;
         }
         Err("it does not end".to_owned())

@@ -1,14 +1,15 @@
 //! What the simulator's instructions do with the lanes of vectors.
 
-use iced_x86::{Instruction, OpKind};
+use iced_x86::{Instruction, OpKind, Register};
 
 use super::{Lane, Machine, Vector, low, mask, vector};
 
 impl Machine<'_> {
-    /// Load, store or copy, lane by lane.
-    pub(super) fn copy(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
+    /// Load, store or copy: all at once, or the lanes that the mask takes, each by itself.
+    pub(crate) fn copy(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
         let to_memory = i.op0_kind() == OpKind::Memory;
         let (number, width) = vector(i.op_register(u32::from(to_memory)))?;
+        let bytes = if i.op_mask() == Register::None { width } else { bytes };
         let mut value = if to_memory || i.zeroing_masking() { [0; 64] } else { self.vectors[number] };
         for lane in 0..width / bytes {
             if !self.takes(i, lane)? {
@@ -31,19 +32,19 @@ impl Machine<'_> {
     }
 
     /// Any lanes of the third operand, by indices in the second.
-    pub(super) fn permute(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
+    pub(crate) fn permute(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
         let (indices, from) = (self.source(i, 1)?, self.source(i, 2)?);
         let lanes = vector(i.op0_register())?.1 / bytes;
         let index = |n: usize| indices[n / bytes * bytes] as usize % lanes * bytes + n % bytes;
         self.set(i, std::array::from_fn(|n| from[index(n)]))
     }
 
-    pub(super) fn broadcast(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
+    pub(crate) fn broadcast(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
         let element = self.read(self.address(i)?, bytes)?;
         self.set(i, std::array::from_fn(|n| element[n % bytes]))
     }
 
-    pub(super) fn unary<T: Lane>(&mut self, i: &Instruction, f: impl Fn(T) -> T) -> Result<(), String> {
+    pub(crate) fn unary<T: Lane>(&mut self, i: &Instruction, f: impl Fn(T) -> T) -> Result<(), String> {
         let mut d = self.source(i, 1)?;
         for lane in d.chunks_exact_mut(T::BYTES) {
             let value = f(T::from_bytes(lane)).bits().to_le_bytes();
@@ -52,14 +53,15 @@ impl Machine<'_> {
         self.set(i, d)
     }
 
-    pub(super) fn binary<T: Lane>(&mut self, i: &Instruction, f: impl Fn(T, T) -> T) -> Result<(), String> {
+    pub(crate) fn binary<T: Lane>(&mut self, i: &Instruction, f: impl Fn(T, T) -> T) -> Result<(), String> {
         self.ternary::<T>(i, |_, a, b| f(a, b))
     }
 
-    pub(super) fn ternary<T: Lane>(&mut self, i: &Instruction, f: impl Fn(T, T, T) -> T) -> Result<(), String> {
+    pub(crate) fn ternary<T: Lane>(&mut self, i: &Instruction, f: impl Fn(T, T, T) -> T) -> Result<(), String> {
         let mut d = self.source(i, 0)?;
         let (a, b) = (self.source(i, 1)?, self.source(i, 2)?);
-        for lane in (0..64).step_by(T::BYTES) {
+        let width = vector(i.op0_register())?.1;
+        for lane in (0..width).step_by(T::BYTES) {
             let of = |v: &Vector| T::from_bytes(&v[lane..lane + T::BYTES]);
             let value = f(of(&d), of(&a), of(&b)).bits().to_le_bytes();
             d[lane..lane + T::BYTES].copy_from_slice(&value[..T::BYTES]);
@@ -68,7 +70,7 @@ impl Machine<'_> {
     }
 
     /// Greater, or unordered, quietly: the predicates that are asked for.
-    pub(super) fn compare<T: Lane>(&mut self, i: &Instruction) -> Result<(), String> {
+    pub(crate) fn compare<T: Lane>(&mut self, i: &Instruction) -> Result<(), String> {
         let holds: fn(T, T) -> bool = match i.immediate8() {
             0x1e => |a, b| a > b,
             3 => |a, b| a.partial_cmp(&b).is_none(),
@@ -92,13 +94,13 @@ impl Machine<'_> {
         self.set(i, all)
     }
 
-    pub(super) fn blend_by_vector(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
+    pub(crate) fn blend_by_vector(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
         let (a, b, mask) = (self.source(i, 1)?, self.source(i, 2)?, self.source(i, 3)?);
         let is_second = |n: usize| mask[n / bytes * bytes + bytes - 1] >> 7 == 1;
         self.set(i, std::array::from_fn(|n| if is_second(n) { b[n] } else { a[n] }))
     }
 
-    pub(super) fn blend_by_mask(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
+    pub(crate) fn blend_by_mask(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
         if i.zeroing_masking() {
             return Err("lanes that become zero".to_owned());
         }
@@ -112,7 +114,7 @@ impl Machine<'_> {
     }
 
     /// Lanes of 32 bits of two operands.
-    pub(super) fn integers(&mut self, i: &Instruction, f: impl Fn(i32, i32) -> i32) -> Result<(), String> {
+    pub(crate) fn integers(&mut self, i: &Instruction, f: impl Fn(i32, i32) -> i32) -> Result<(), String> {
         let (mut a, b) = (self.source(i, 1)?, self.source(i, 2)?);
         for (a, b) in a.chunks_exact_mut(4).zip(b.chunks_exact(4)) {
             a.copy_from_slice(&f(low(a) as i32, low(b) as i32).to_le_bytes());
@@ -121,7 +123,7 @@ impl Machine<'_> {
     }
 
     /// Lanes of 32 bits of one operand.
-    pub(super) fn each_integer(&mut self, i: &Instruction, f: impl Fn(i32) -> i32) -> Result<(), String> {
+    pub(crate) fn each_integer(&mut self, i: &Instruction, f: impl Fn(i32) -> i32) -> Result<(), String> {
         let mut a = self.source(i, 1)?;
         for lane in a.chunks_exact_mut(4) {
             lane.copy_from_slice(&f(low(lane) as i32).to_le_bytes());
@@ -130,7 +132,7 @@ impl Machine<'_> {
     }
 
     /// Bytes to lanes of so many bytes.
-    pub(super) fn widen(&mut self, i: &Instruction, bytes: usize, f: impl Fn(u8) -> i32) -> Result<(), String> {
+    pub(crate) fn widen(&mut self, i: &Instruction, bytes: usize, f: impl Fn(u8) -> i32) -> Result<(), String> {
         let lanes = vector(i.op0_register())?.1 / bytes;
         let from = match i.op1_kind() {
             OpKind::Memory => self.read(self.address(i)?, lanes)?,
@@ -144,7 +146,7 @@ impl Machine<'_> {
     }
 
     /// Lanes of 128 bits of two operands, side by side, in half as many bytes, within `bounds`.
-    pub(super) fn narrow(&mut self, i: &Instruction, bytes: usize, (least, most): (i64, i64)) -> Result<(), String> {
+    pub(crate) fn narrow(&mut self, i: &Instruction, bytes: usize, (least, most): (i64, i64)) -> Result<(), String> {
         let (a, b) = (self.source(i, 1)?, self.source(i, 2)?);
         let mut value = [0; 64];
         let both = [&a[..16], &b[..16]].concat();
@@ -157,13 +159,13 @@ impl Machine<'_> {
     }
 
     /// Lanes of 512 bits to bytes.
-    pub(super) fn narrow_lanes(&mut self, i: &Instruction, f: impl Fn(i32) -> u8) -> Result<(), String> {
+    pub(crate) fn narrow_lanes(&mut self, i: &Instruction, f: impl Fn(i32) -> u8) -> Result<(), String> {
         let from = self.source(i, 1)?;
         let lane = |n: usize| low(&from[4 * n..4 * n + 4]) as i32;
         self.set(i, std::array::from_fn(|n| if n < 16 { f(lane(n)) } else { 0 }))
     }
 
-    pub(super) fn shift(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
+    pub(crate) fn shift(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
         let mut value = self.source(i, 1)?;
         for lane in value.chunks_exact_mut(bytes) {
             let shifted = low(lane) << i.immediate8();
@@ -172,7 +174,7 @@ impl Machine<'_> {
         self.set(i, value)
     }
 
-    pub(super) fn load_by_vector(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
+    pub(crate) fn load_by_vector(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
         let mask = self.vectors[vector(i.op1_register())?.0];
         let (at, mut value) = (self.address(i)?, [0; 64]);
         for lane in (0..32).step_by(bytes).filter(|lane| mask[lane + bytes - 1] >> 7 == 1) {
@@ -183,7 +185,7 @@ impl Machine<'_> {
     }
 
     /// Bytes from `first` on to memory, or bytes of memory to a register that is zero elsewhere.
-    pub(super) fn one(&mut self, i: &Instruction, bytes: usize, first: usize) -> Result<(), String> {
+    pub(crate) fn one(&mut self, i: &Instruction, bytes: usize, first: usize) -> Result<(), String> {
         let at = self.address(i)?;
         if i.op0_kind() == OpKind::Memory {
             let value = self.vectors[vector(i.op1_register())?.0];
@@ -195,14 +197,14 @@ impl Machine<'_> {
     }
 
     /// Bytes of memory into a copy of a register, from `first` on.
-    pub(super) fn insert(&mut self, i: &Instruction, bytes: usize, first: usize) -> Result<(), String> {
+    pub(crate) fn insert(&mut self, i: &Instruction, bytes: usize, first: usize) -> Result<(), String> {
         let mut value = self.source(i, 1)?;
         let element = self.read(self.address(i)?, bytes)?;
         value[first..first + bytes].copy_from_slice(&element[..bytes]);
         self.set(i, value)
     }
 
-    pub(super) fn permute_two(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
+    pub(crate) fn permute_two(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
         let (first, indices, second) = (self.source(i, 0)?, self.source(i, 1)?, self.source(i, 2)?);
         let lanes = vector(i.op0_register())?.1 / bytes;
         let mut value = [0; 64];
@@ -218,7 +220,7 @@ impl Machine<'_> {
     }
 
     /// In each 128 bits, the lower half of the result is chosen from the first operand, the upper one from the second.
-    pub(super) fn shuffle(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
+    pub(crate) fn shuffle(&mut self, i: &Instruction, bytes: usize) -> Result<(), String> {
         let (a, b) = (self.source(i, 1)?, self.source(i, 2)?);
         let choice = i.immediate8() as usize;
         let mut value = [0; 64];

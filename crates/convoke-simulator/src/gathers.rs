@@ -6,7 +6,7 @@ use super::{Machine, general, low, mask, vector};
 
 impl Machine<'_> {
     /// Which integers from 0 on are less, to a mask.
-    pub(super) fn compare_integers(&mut self, i: &Instruction) -> Result<(), String> {
+    pub(crate) fn compare_integers(&mut self, i: &Instruction) -> Result<(), String> {
         let a = self.vectors[vector(i.op1_register())?.0];
         let b = match i.op_kind(2) {
             OpKind::Memory => self.read(self.address(i)?, 64)?,
@@ -18,7 +18,7 @@ impl Machine<'_> {
     }
 
     /// Elements as far from the base as integers say, where the mask, a vector or a mask register, takes them; it is cleared.
-    pub(super) fn gather(&mut self, i: &Instruction) -> Result<(), String> {
+    pub(crate) fn gather(&mut self, i: &Instruction) -> Result<(), String> {
         let (to, width) = vector(i.op0_register())?;
         let index = vector(i.memory_index())?.0;
         let by_vector = i.op_count() == 3;
