@@ -69,6 +69,8 @@ pub(super) enum Helper {
     Select,
     Exponent,
     Sqrt,
+    /// What was loaded before is loaded again behind it.
+    Reload,
 }
 
 /// Where the intrinsics come from.
@@ -156,6 +158,7 @@ impl Instructions {
             Helper::Select => "select".to_owned(),
             Helper::Exponent => "exponent".to_owned(),
             Helper::Sqrt => "sqrt".to_owned(),
+            Helper::Reload => "reload".to_owned(),
         };
         let ident = ident(&name);
         self.used.insert(name, helper);
@@ -234,6 +237,11 @@ impl Instructions {
                 return Some(halves::scalar(self, helper, &name, storage));
             }
             Helper::Gather => return Some(self.gather()),
+            Helper::Reload => {
+                let (name, sync) = (self.name(helper), quote!(::core::sync::atomic));
+                let fence = quote!(#sync::compiler_fence(#sync::Ordering::SeqCst));
+                return Some(self.function(quote!(fn #name()), fence));
+            }
             Helper::LoadHalf { lanes, repeat, .. } => (lanes, repeat.max(1)),
             Helper::LoadNarrow { lanes, .. }
             | Helper::StoreNarrow { lanes, .. }

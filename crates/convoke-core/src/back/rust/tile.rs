@@ -8,6 +8,7 @@ use super::live::{self, RegSet};
 use super::names::{Names, ident};
 use crate::ir::{Access, Address, BinaryOp, Extent, Op, Ptr, Reg, Tile, TileLoop, TileStmt};
 use crate::spec::Storage;
+use crate::target::Isa;
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
 
@@ -209,8 +210,21 @@ impl Writer<'_> {
                 quote!(#lo..#hi)
             }
         };
-        let repeat = quote!(for _ in #range { #body #step });
+        let reload = self.reload(l);
+        let repeat = quote!(for _ in #range { #body #step #reload });
         out.extend(if steps.is_empty() { repeat } else { quote!({ #start #repeat }) });
+    }
+
+    /// Behind a step of a sum: the Rust compiler writes short loops out, and an element that several taps meet would stay in a register
+    /// from the first to the last, which sums then have to leave. Loading it again costs nothing.
+    fn reload(&mut self, l: &TileLoop) -> Option<TokenStream> {
+        let is_inner = !l.body.iter().any(|stmt| matches!(stmt, TileStmt::Loop(_)));
+        let sums = l.body.iter().any(|stmt| matches!(stmt, TileStmt::Op(Op::Fma { .. })));
+        let is_x86 = matches!(self.instructions.isa, Isa::Sse | Isa::Avx2 | Isa::Avx512);
+        (is_x86 && is_inner && sums).then(|| {
+            let reload = self.instructions.name(Helper::Reload);
+            quote!(#reload();)
+        })
     }
 
     fn op(&mut self, op: &Op) -> TokenStream {

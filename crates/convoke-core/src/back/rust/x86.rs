@@ -80,17 +80,10 @@ fn function(i: &mut Instructions, helper: Helper) -> TokenStream {
             };
             i.function(quote!(unsafe fn #name(p: *const #element) -> V), quote!(unsafe { #body }))
         }
-        Helper::Store(lanes) if i.isa != Isa::Sse => {
-            let body = match i.isa {
-                Isa::Avx512 => {
-                    let (store, mask) = (intrinsic(i, "mask_storeu"), mask_bits(lanes));
-                    quote!(#path::#store(p, #mask, v))
-                }
-                _ => {
-                    let (store, mask) = (intrinsic(i, "maskstore"), mask_vector(i, lanes));
-                    quote!(#path::#store(p, #mask, v))
-                }
-            };
+        // AVX2's masked stores take long on many processors. The Rust compiler makes few stores of those of elements.
+        Helper::Store(lanes) if i.isa == Isa::Avx512 => {
+            let (store, mask) = (intrinsic(i, "mask_storeu"), mask_bits(lanes));
+            let body = quote!(#path::#store(p, #mask, v));
             i.function(quote!(unsafe fn #name(p: *mut #element, v: V)), quote!(unsafe { #body }))
         }
         Helper::LoadRepeated { lanes, repeat, strided: false } if lanes == i.lanes && lanes.is_multiple_of(repeat) => {
