@@ -126,10 +126,10 @@ pub(crate) fn has_feature(name: &str) -> bool {
 mod caches {
     use super::Target;
 
-    /// What one core may count on of a last level: one of more than 64 MiB is many cores', and far.
+    /// What one core may count on of a last level: it is many cores', and in a network what other layers touch passes through it.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     pub(super) fn count_on(bytes: usize) -> usize {
-        if bytes > 64 << 20 { 16 << 20 } else { bytes }
+        bytes.min(16 << 20)
     }
 
     #[cfg(target_os = "linux")]
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(caches::parse_size("32K\n"), Some(32 << 10));
         assert_eq!(caches::parse_size("16M"), Some(16 << 20));
         assert_eq!(caches::parse_size("300M").map(caches::count_on), Some(16 << 20));
-        assert_eq!(caches::parse_size("32M").map(caches::count_on), Some(32 << 20));
+        assert_eq!(caches::parse_size("8M").map(caches::count_on), Some(8 << 20));
         assert_eq!(caches::parse_size("512"), Some(512));
         assert_eq!(caches::parse_size("K"), None);
         assert_eq!(caches::parse_size("0K"), None);
