@@ -1,5 +1,8 @@
 //! The machine a plan is made for: plain data, no detection. Who runs the code detects.
 
+/// Bytes of a cache line.
+pub(crate) const LINE_BYTES: usize = 64;
+
 /// Instruction set of the tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Isa {

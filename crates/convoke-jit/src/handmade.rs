@@ -210,10 +210,13 @@ impl Kind {
         kernels
     }
 
-    /// Every number of lanes in one tile, further from its pointers than 32 bits.
+    /// Every number of lanes in one tile, further from its pointers than 32 bits. What is only asked for may lie anywhere.
     fn short_far_away(self) -> Verified {
         let (all, far) = (self.lanes() as i64, 1 << 36);
         let (mut body, mut at) = (Vec::new(), 0);
+        for (ptr, offset) in [(SRC, far), (SRC, 2 * far), (DST, 0)] {
+            body.push(TileStmt::Op(Op::Prefetch { at: Address { ptr, offset } }));
+        }
         for stride in [1, 2] {
             for lanes in (1..=all).rev().chain(1..=all) {
                 body.push(load(0, far + lanes, lanes as usize, stride));

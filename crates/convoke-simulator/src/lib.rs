@@ -245,6 +245,7 @@ impl Machine<'_> {
             return Err("a mask".to_owned());
         }
         match i.mnemonic() {
+            M::Prefetcht0 => {}
             M::Vzeroupper => self.vectors[..16].iter_mut().for_each(|v| v[16..].fill(0)),
             M::Kmovw => {
                 let value = self.scalar(i, 1)? & 0xffff;

@@ -423,6 +423,7 @@ impl<'k, 'b, T: Element, M: Memory<T>, const L: usize> Machine<'k, 'b, T, M, L> 
             }
             Op::Exponent { d, a } => (d, reg(a)?.map(T::exponent)),
             Op::Sqrt { d, a } => (d, reg(a)?.map(T::sqrt)),
+            Op::Prefetch { .. } => return Ok(()),
             Op::Scatter { to, count, stride, from, at } => {
                 return self.scatter(tile, (to, count, stride), from, at);
             }

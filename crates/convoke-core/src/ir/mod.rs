@@ -34,6 +34,8 @@
 //!   buffers of lanes.
 //! - `scatter to count n stride s = from at p` copies one element, as it is: from `from` to the element `s * min(p, n - 1)` past `to`, where
 //!   `p` is the integer of 32 bits at that place, taken without a sign; so one that is negative is too great.
+//! - `prefetch` asks for the cache line of an element, which need not be in its buffer: it reads nothing and never faults. A backend
+//!   may leave it out.
 //! - `sqrt a` rounds once, and is a NaN below zero.
 //! - `exponent a` shifts the bits of each lane left by the width of the mantissa (23 or 52).
 //! - Nothing flushes denormals; nothing may reorder a sum. Which NaN an operation gives, its sign and payload, is left to the machine.
@@ -483,6 +485,8 @@ pub enum Op {
     Sqrt { d: Reg, a: Reg },
     /// `d =` the number in `a` as another type.
     Convert { op: Conversion, d: Reg, a: Reg },
+    /// The memory at an address is wanted soon.
+    Prefetch { at: Address },
     /// Memory `= s`.
     Store { to: Access, s: Reg },
     /// One of the `count` elements from `to` on, which are `stride` apart, `=` the element at `from`: that of the number at `at`.

@@ -356,6 +356,10 @@ impl Printer<'_, '_, '_> {
                 self.f.write_str(" at ")?;
                 self.address(tile, at)
             }
+            Op::Prefetch { at } => {
+                self.f.write_str("prefetch ")?;
+                self.address(tile, at)
+            }
             Op::Store { to, s } => {
                 self.f.write_str("store ")?;
                 self.address(tile, to.at)?;

@@ -127,6 +127,10 @@ impl Emitter {
         }
     }
 
+    pub(crate) fn prefetch(&mut self, at: Address) {
+        self.push(Op::Prefetch { at });
+    }
+
     pub(crate) fn store(&mut self, at: Address, s: Reg, lanes: usize, stride: i64) {
         let stride = if lanes == 1 { 1 } else { stride };
         self.push(Op::Store { to: Access { at, lanes, stride, repeat: 1 }, s });

@@ -15,8 +15,8 @@ use crate::lower::{
     slides, slides_alone,
 };
 use crate::spec::{Half, LayerSpec, PAIR, QUAD};
-use crate::target::Target;
-pub(super) use cache::{BANDWIDTH, LINE_BYTES, bandwidth};
+use crate::target::{LINE_BYTES, Target};
+pub(super) use cache::{BANDWIDTH, bandwidth};
 use cache::{WAYS, lost};
 use count::{rows_read, total_taps};
 

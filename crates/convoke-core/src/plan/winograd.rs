@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::choose::{Blocks, ENOUGH, Refusal, pinned_unroll, unroll};
-use super::cost::{BANDWIDTH, LINE_BYTES, Model, bandwidth, evicts};
+use super::cost::{BANDWIDTH, Model, bandwidth, evicts};
 use super::legal;
 use super::{Algorithm, Axis, Cost, PackInput, Plan, TileShape, VectorAxis};
 use crate::ir::Role;
@@ -12,7 +12,7 @@ use crate::lower::{Geometry, View, WINOGRAD_REGISTERS, WinogradShape, winograd_s
 use crate::spec::{
     Batch, DType, Divisor, LayerSpec, Layout, Operation, PaddingMode, Schedule, SpatialAxis, WeightsLayout,
 };
-use crate::target::Target;
+use crate::target::{LINE_BYTES, Target};
 
 /// Tiles that a block may have.
 const MOST_TILES: usize = 1024;

@@ -204,6 +204,8 @@ impl Emitter<'_> {
                 (d, self.builder.ins().sqrt(a))
             }
             Op::Scatter { to, count, stride, from, at } => return self.scatter((to, count, stride), from, at),
+            // Cranelift has no such instruction.
+            Op::Prefetch { .. } => return Ok(()),
             Op::Store { to, s } if self.is_narrow(to.at) => return self.store_narrow(to, s),
             Op::Store { to, s } if self.is_half(to.at) => return self.store_half(to, s),
             Op::Store { to, s } => return self.store(to, s),
@@ -396,7 +398,7 @@ fn uses(rest: &[TileStmt], register: Reg) -> usize {
                 (Some(d), [Some(a), None, None, None])
             }
             Op::Store { s, .. } => (None, [Some(s), None, None, None]),
-            Op::Scatter { .. } => (None, [None; 4]),
+            Op::Scatter { .. } | Op::Prefetch { .. } => (None, [None; 4]),
         };
         count += read.iter().filter(|r| **r == Some(register)).count();
         if written == Some(register) {

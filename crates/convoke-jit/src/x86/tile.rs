@@ -304,6 +304,10 @@ impl Emitter<'_> {
             }
             Op::Sqrt { d, a } => self.a.vector(v.sqrt(), &[r(d), r(a)]),
             Op::Scatter { to, count, stride, from, at } => self.copy_to((to, count, stride), from, at)?,
+            Op::Prefetch { at } => {
+                let at = self.address(at, 0)?;
+                self.a.vector(Code::Prefetcht0_m8, &[at]);
+            }
             Op::Store { to, s } => self.store(to, s)?,
         }
         Ok(())

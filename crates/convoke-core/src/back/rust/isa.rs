@@ -69,6 +69,8 @@ pub(super) enum Helper {
     Select,
     Exponent,
     Sqrt,
+    /// Asks for a line of the cache; nothing, where Rust has no such instruction.
+    Prefetch,
     /// What was loaded before is loaded again behind it.
     Reload,
 }
@@ -158,6 +160,7 @@ impl Instructions {
             Helper::Select => "select".to_owned(),
             Helper::Exponent => "exponent".to_owned(),
             Helper::Sqrt => "sqrt".to_owned(),
+            Helper::Prefetch => "prefetch".to_owned(),
             Helper::Reload => "reload".to_owned(),
         };
         let ident = ident(&name);
@@ -237,6 +240,18 @@ impl Instructions {
                 return Some(halves::scalar(self, helper, &name, storage));
             }
             Helper::Gather => return Some(self.gather()),
+            Helper::Prefetch => {
+                let name = self.name(helper);
+                let has_one = matches!(self.isa, Isa::Sse | Isa::Avx2 | Isa::Avx512);
+                let (at, body) = match self.intrinsics {
+                    Intrinsics::Core if has_one => {
+                        let path = self.path();
+                        (quote!(at), quote!(#path::_mm_prefetch::<{ #path::_MM_HINT_T0 }>(at.cast());))
+                    }
+                    _ => (quote!(_), TokenStream::new()),
+                };
+                return Some(self.function(quote!(unsafe fn #name<T>(#at: *const T)), body));
+            }
             Helper::Reload => {
                 let (name, sync) = (self.name(helper), quote!(::core::sync::atomic));
                 let fence = quote!(#sync::compiler_fence(#sync::Ordering::SeqCst));

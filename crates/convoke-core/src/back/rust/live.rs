@@ -51,7 +51,7 @@ pub(super) fn defines(op: &Op) -> Option<Reg> {
         | Op::Exponent { d, .. }
         | Op::Sqrt { d, .. }
         | Op::Convert { d, .. } => Some(d),
-        Op::Store { .. } | Op::Scatter { .. } => None,
+        Op::Store { .. } | Op::Scatter { .. } | Op::Prefetch { .. } => None,
     }
 }
 
@@ -59,7 +59,7 @@ pub(super) fn defines(op: &Op) -> Option<Reg> {
 pub(super) fn reads(op: &Op) -> impl Iterator<Item = Reg> {
     let regs = match *op {
         Op::Const { .. } | Op::Load { .. } | Op::Pairs { .. } | Op::Quads { .. } | Op::Broadcast { .. } => [None; 4],
-        Op::Scatter { .. } => [None; 4],
+        Op::Scatter { .. } | Op::Prefetch { .. } => [None; 4],
         Op::Fma { a, b, c, .. } | Op::Dot4 { a, b, c, .. } => [Some(a), Some(b), Some(c), None],
         Op::Binary { a, b, .. } => [Some(a), Some(b), None, None],
         Op::Select { a, b, c, e, .. } => [Some(a), Some(b), Some(c), Some(e)],

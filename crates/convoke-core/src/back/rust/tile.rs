@@ -86,6 +86,7 @@ fn uses(stmts: &[TileStmt], pointers: &mut [Pointer], ranges: &mut [bool]) {
                 mark(from.at, false)
             }
             TileStmt::Op(Op::Broadcast { from, .. } | Op::Gather { from, .. }) => mark(*from, false),
+            TileStmt::Op(Op::Prefetch { at }) => mark(*at, false),
             TileStmt::Op(Op::Store { to, .. }) => mark(to.at, true),
             TileStmt::Op(Op::Scatter { to, from, at, .. }) => {
                 mark(*to, true);
@@ -280,6 +281,10 @@ impl Writer<'_> {
                     }
                 };
                 quote!(*#to.wrapping_offset(#distance) = *#from)
+            }
+            Op::Prefetch { at } => {
+                let (name, at) = (self.instructions.name(Helper::Prefetch), self.address(at, false));
+                quote!(#name(#at))
             }
             Op::Store { to, s } => self.access(to, Some(s)),
         }

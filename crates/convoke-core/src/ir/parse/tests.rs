@@ -53,6 +53,7 @@ fn op() -> impl Strategy<Value = Op> {
         (reg(), reg(), reg(), reg(), reg()).prop_map(|(d, a, b, c, e)| Op::Select { d, a, b, c, e }),
         (reg(), reg()).prop_map(|(d, a)| Op::Exponent { d, a }),
         (reg(), reg()).prop_map(|(d, a)| Op::Sqrt { d, a }),
+        address().prop_map(|at| Op::Prefetch { at }),
         (access(), reg()).prop_map(|(to, s)| Op::Store { to, s }),
         (address(), any::<u64>(), prop_oneof![Just(1), number()], address(), address())
             .prop_map(|(to, count, stride, from, at)| Op::Scatter { to, count, stride, from, at }),

@@ -31,6 +31,8 @@ fn block(t: &mut Tokens<'_>, tile: &Tile, lanes: usize) -> Parse<Vec<TileStmt>> 
             t.symbol("=")?;
             let s = register(t)?;
             TileStmt::Op(Op::Store { to: access(t, at, lanes)?, s })
+        } else if t.take_word("prefetch") {
+            TileStmt::Op(Op::Prefetch { at: address(t, tile)? })
         } else if t.take_word("scatter") {
             TileStmt::Op(scatter(t, tile)?)
         } else {

@@ -230,6 +230,7 @@ fn parameters() {
 fn accesses() {
     accepts(&[("load weights[0]", "load weights[0] lanes 2 stride 3")]);
     accepts(&[("load weights[0]", "load weights[0] lanes 4 stride 3 repeat 2")]);
+    accepts(&[("v0 = const 0.0\n", "v0 = const 0.0\nprefetch src[-1000]\nprefetch dst[1000000]\n")]);
     refuses(
         &[("load weights[0]", "load weights[0] lanes 5")],
         "an access of tile `rows` has 5 lanes, a register has 4",

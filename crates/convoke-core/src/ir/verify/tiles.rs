@@ -205,6 +205,10 @@ impl<'k> Checker<'k> {
                 d
             }
             Op::Scatter { to, count, stride, from, at } => return self.scatter((to, count, stride), from, at, place),
+            Op::Prefetch { at } => {
+                self.pointer(at.ptr)?;
+                return check_number("an offset", at.offset.into());
+            }
             Op::Store { to, s } => {
                 self.uses(&[s], defined)?;
                 return self.access(to, true, place);

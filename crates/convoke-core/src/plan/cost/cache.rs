@@ -1,12 +1,10 @@
 //! What stays in which cache, and how fast the rest comes.
 
 use crate::lower::View;
-use crate::target::Target;
+use crate::target::{LINE_BYTES, Target};
 
 /// Bytes a cycle from the second-level cache, the last-level cache, and memory.
 pub(in crate::plan) const BANDWIDTH: [f64; 3] = [24.0, 12.0, 5.0];
-/// Bytes of a cache line.
-pub(in crate::plan) const LINE_BYTES: usize = 64;
 
 /// Ways of the first and of the second level where they have eight; of the first fewer, as a tile reads much else beside.
 pub(super) const WAYS: [usize; 2] = [6, 8];
