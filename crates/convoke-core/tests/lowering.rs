@@ -406,6 +406,13 @@ fn long_sums_ask_for_the_lines_of_the_output() {
         format!("conv2d layer {{ input: f32[{shape}] @ {layout}, out_channels: 64, kernel_size: 1, {rest} }}")
     };
     let residual = "then: residual, schedule { tile: 2x3 }";
+    // Bytes in, and bytes or integers of 32 bits out.
+    let integers = |channels: usize, output: &str| {
+        format!(
+            "conv2d layer {{ input: u8[2, 5, 6, 256] @ nhwc, out_channels: {channels}, kernel_size: 1, {output}, schedule {{ vector: oc, tile: 2x3 }} }}"
+        )
+    };
+    let bytes = "input_scale: 0.5, weights_scale: 0.5, output: u8, output_scale: 0.5";
     let cases = [
         // Three vectors of 32 bytes are two lines; of 64 bytes, three.
         (layer(64, "nhwc", residual), &Target::AVX2, 2 * 2, 2 * 2),
@@ -414,12 +421,15 @@ fn long_sums_ask_for_the_lines_of_the_output() {
         (layer(16, "nhwc", residual), &Target::AVX2, 0, 0),
         (layer(64, "nChw16c", residual), &Target::AVX2, 0, 0),
         (layer(64, "nchw", "then: residual, schedule { vector: oc }"), &Target::AVX2, 0, 0),
+        (integers(72, "output: i32"), &Target::AVX2, 2 * 2, 0),
+        (integers(72, bytes), &Target::AVX2, 2, 0),
+        (integers(64, bytes), &Target::AVX2, 0, 0),
     ];
     for (text, target, dst, residual) in cases {
         let spec: LayerSpec = text.parse().expect("a legal layer");
         let kernel = verified(&spec, &plan::choose(&spec, target).expect("a plan"), target);
         let tile = kernel.to_string();
-        let tile = tile.split("tile ").nth(1).expect("a tile");
+        let tile = tile.split("tile ").skip(1).find(|tile| tile.contains("weights[")).expect("a tile");
         let asked = |role: &str| tile.matches(&format!("prefetch {role}[")).count();
         assert_eq!((asked("dst"), asked("residual")), (dst, residual), "{text}\n{tile}");
         let (first, _) = tile.split_once("weights[").expect("a sum");

@@ -264,8 +264,7 @@ impl Body<'_> {
         let (geometry, spec) = (self.cx.geometry, self.cx.spec);
         let [d, h, w] = &geometry.spatial;
         let steps = d.kernel * h.kernel * w.kernel * geometry.ic;
-        let (dst, bytes) = (&geometry.dst, spec.tensor_bytes());
-        let in_line = LINE_BYTES / bytes;
+        let (dst, in_line) = (&geometry.dst, LINE_BYTES / spec.dst_storage().bytes());
         let is_apart = dst.lane_step() == 1 && dst.spatial[2] > in_line as i64;
         if !self.along_channels() || self.depthwise() || !is_apart || steps < LONG_SUM {
             return;
