@@ -561,3 +561,7 @@ pub(super) fn merged(levels: &[Level]) -> Vec<Level> {
     }
     out
 }
+
+#[cfg(test)]
+#[path = "tile_tests.rs"]
+mod tests;
